@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A counter with one writer and any number of readers.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace postern {
+
+/// Written by its owner only (so no locked instruction is needed), read by control at any time.
+/// Relaxed throughout: a reader wants a recent number, not an order.
+class Counter {
+  public:
+    void add(std::uint64_t n = 1) noexcept {
+        value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
+    void set(std::uint64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }
+    std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+  private:
+    std::atomic<std::uint64_t> value_{0};
+};
+
+}  // namespace postern

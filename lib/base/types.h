@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Strong types shared by every layer. Nothing here allocates, throws or needs DPDK.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+namespace postern {
+
+using WorkerId = std::uint8_t;   ///< index of a worker, 0..kMaxWorkers-1
+using PortIndex = std::uint8_t;  ///< index of a port in the configuration's order
+using ZoneId = std::uint16_t;    ///< index of a zone in the configuration's order
+using HelperId = std::uint8_t;   ///< index of a configured helper instance; 0 means "none"
+using RuleId = std::uint16_t;    ///< index of a policy rule; kNoRule when none matched
+
+inline constexpr unsigned kMaxWorkers = 32;
+inline constexpr unsigned kMaxPorts = 16;
+inline constexpr unsigned kMaxZones = 64;
+inline constexpr unsigned kMaxHelpers = 64;
+inline constexpr unsigned kMaxBurst = 64;  ///< packets in a batch, and bits in a mask
+inline constexpr HelperId kNoHelper = 0;
+inline constexpr RuleId kNoRule = 0xffff;
+
+/// A 16-bit integer kept in network byte order. Only the named conversions cross the boundary.
+class Be16 {
+  public:
+    constexpr Be16() = default;
+    static constexpr Be16 from_host(std::uint16_t v) noexcept { return Be16{swap(v)}; }
+    static constexpr Be16 from_raw(std::uint16_t v) noexcept { return Be16{v}; }
+    constexpr std::uint16_t host() const noexcept { return swap(raw_); }
+    constexpr std::uint16_t raw() const noexcept { return raw_; }
+    friend constexpr bool operator==(Be16, Be16) = default;
+
+  private:
+    constexpr explicit Be16(std::uint16_t raw) noexcept : raw_(raw) {}
+    static constexpr std::uint16_t swap(std::uint16_t v) noexcept {
+        if constexpr (std::endian::native == std::endian::little) return __builtin_bswap16(v);
+        return v;
+    }
+    std::uint16_t raw_ = 0;
+};
+
+/// A 32-bit integer kept in network byte order.
+class Be32 {
+  public:
+    constexpr Be32() = default;
+    static constexpr Be32 from_host(std::uint32_t v) noexcept { return Be32{swap(v)}; }
+    static constexpr Be32 from_raw(std::uint32_t v) noexcept { return Be32{v}; }
+    constexpr std::uint32_t host() const noexcept { return swap(raw_); }
+    constexpr std::uint32_t raw() const noexcept { return raw_; }
+    friend constexpr bool operator==(Be32, Be32) = default;
+
+  private:
+    constexpr explicit Be32(std::uint32_t raw) noexcept : raw_(raw) {}
+    static constexpr std::uint32_t swap(std::uint32_t v) noexcept {
+        if constexpr (std::endian::native == std::endian::little) return __builtin_bswap32(v);
+        return v;
+    }
+    std::uint32_t raw_ = 0;
+};
+
+/// Coarse time: milliseconds since an arbitrary start, modulo 2^32. Comparisons are right while the
+/// two times are less than 24.8 days apart, so no timeout may be longer than kMaxTimeoutS.
+struct Tick {
+    std::uint32_t ms = 0;
+
+    friend constexpr bool operator==(Tick, Tick) = default;
+    /// Signed distance in milliseconds: positive when `a` is later.
+    friend constexpr std::int32_t operator-(Tick a, Tick b) noexcept {
+        return static_cast<std::int32_t>(a.ms - b.ms);
+    }
+    friend constexpr Tick operator+(Tick a, std::uint32_t delta_ms) noexcept {
+        return Tick{a.ms + delta_ms};
+    }
+};
+inline constexpr std::uint32_t kMaxTimeoutS = 20 * 24 * 3600;
+constexpr bool reached(Tick deadline, Tick now) noexcept { return now - deadline >= 0; }
+
+/// Which way a packet of a connection goes: `original` is the way of its first packet.
+enum class Direction : std::uint8_t { original = 0, reply = 1 };
+constexpr Direction operator!(Direction d) noexcept {
+    return d == Direction::original ? Direction::reply : Direction::original;
+}
+constexpr unsigned index(Direction d) noexcept { return static_cast<unsigned>(d); }
+
+/// What conntrack says of a packet; the words of Linux's `ct state`.
+enum class CtState : std::uint8_t { untracked = 0, fresh = 1, established = 2, related = 3, invalid = 4 };
+constexpr const char* to_string(CtState s) noexcept {
+    constexpr const char* kNames[] = {"untracked", "new", "established", "related", "invalid"};
+    return kNames[static_cast<unsigned>(s)];
+}
+
+/// Names a connection from anywhere: never a pointer. A stale generation means "gone".
+struct ConnId {
+    std::uint32_t index = 0;  ///< slot in the owner's table; 0 is never used, so it means "none"
+    std::uint16_t generation = 0;
+    WorkerId worker = 0;
+
+    constexpr explicit operator bool() const noexcept { return index != 0; }
+    friend constexpr bool operator==(ConnId, ConnId) = default;
+};
+
+}  // namespace postern
