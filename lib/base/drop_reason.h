@@ -10,37 +10,37 @@
 namespace postern {
 
 // X(name, help)
-#define POSTERN_DROP_REASONS(X)                                                                  \
-    X(none, "not dropped")                                                                       \
-    X(truncated_l2, "the frame ends inside its Ethernet or VLAN header")                         \
-    X(truncated_l3, "the frame ends inside the IP header, or before the IP length says")         \
-    X(truncated_l4, "the IP packet ends inside its transport header")                            \
-    X(bad_ip_header, "IP version, header length or total length cannot be right")                \
-    X(bad_ip_checksum, "the IPv4 header checksum is wrong")                                      \
-    X(bad_l4_checksum, "the TCP, UDP or ICMP checksum is wrong")                                 \
-    X(bad_ext_header, "an IPv6 extension header is malformed, or there are too many")            \
-    X(bad_l4_length, "the transport header's own length cannot be right")                        \
-    X(bad_tcp_flags, "a combination of TCP flags that no stack sends (SYN+FIN, none, ...)")      \
-    X(bad_tcp_options, "the TCP options' lengths cannot be right")                               \
-    X(land, "source and destination address and port are the same")                              \
-    X(fragment, "an IP fragment that could not be put together")                                 \
-    X(non_ip, "not IP, and its ethertype is not on the port's pass list")                        \
-    X(no_peer, "the port it came in by has no peer to leave by")                                 \
-    X(ct_invalid, "conntrack found it invalid for its connection's state")                       \
-    X(ct_not_first, "no connection, and such a packet cannot start one")                         \
-    X(ct_table_full, "the connection table is full")                                             \
-    X(ct_collision, "two connections met on one key of the table")                               \
-    X(policy, "a policy rule, or the default, drops it")                                         \
-    X(reject, "a policy rule rejects it; the sender was told")                                   \
-    X(helper, "its helper could not file the expectation; the sender will retransmit")           \
-    X(handoff_full, "the ring to its home worker was full")                                      \
+#define POSTERN_DROP_REASONS(X)                                                             \
+    X(none, "not dropped")                                                                  \
+    X(truncated_l2, "the frame ends inside its Ethernet or VLAN header")                    \
+    X(truncated_l3, "the frame ends inside the IP header, or before the IP length says")    \
+    X(truncated_l4, "the IP packet ends inside its transport header")                       \
+    X(bad_ip_header, "IP version, header length or total length cannot be right")           \
+    X(bad_ip_checksum, "the IPv4 header checksum is wrong")                                 \
+    X(bad_l4_checksum, "the TCP, UDP or ICMP checksum is wrong")                            \
+    X(bad_ext_header, "an IPv6 extension header is malformed, or there are too many")       \
+    X(bad_l4_length, "the transport header's own length cannot be right")                   \
+    X(bad_tcp_flags, "a combination of TCP flags that no stack sends (SYN+FIN, none, ...)") \
+    X(bad_tcp_options, "the TCP options' lengths cannot be right")                          \
+    X(land, "source and destination address and port are the same")                         \
+    X(fragment, "an IP fragment that could not be put together")                            \
+    X(non_ip, "not IP, and its ethertype is not on the port's pass list")                   \
+    X(no_peer, "the port it came in by has no peer to leave by")                            \
+    X(ct_invalid, "conntrack found it invalid for its connection's state")                  \
+    X(ct_not_first, "no connection, and such a packet cannot start one")                    \
+    X(ct_table_full, "the connection table is full")                                        \
+    X(ct_collision, "two connections met on one key of the table")                          \
+    X(policy, "a policy rule, or the default, drops it")                                    \
+    X(reject, "a policy rule rejects it; the sender was told")                              \
+    X(helper, "its helper could not file the expectation; the sender will retransmit")      \
+    X(handoff_full, "the ring to its home worker was full")                                 \
     X(tx_full, "the output port's queue was full")
 
 enum class DropReason : std::uint8_t {
 #define X(name, help) name,
     POSTERN_DROP_REASONS(X)
 #undef X
-        kCount
+    kCount
 };
 
 inline constexpr unsigned kDropReasons = static_cast<unsigned>(DropReason::kCount);

@@ -74,17 +74,30 @@ struct Tick {
     }
 };
 inline constexpr std::uint32_t kMaxTimeoutS = 20 * 24 * 3600;
-constexpr bool reached(Tick deadline, Tick now) noexcept { return now - deadline >= 0; }
+constexpr bool reached(Tick deadline, Tick now) noexcept {
+    return now - deadline >= 0;
+}
 
 /// Which way a packet of a connection goes: `original` is the way of its first packet.
-enum class Direction : std::uint8_t { original = 0, reply = 1 };
+enum class Direction : std::uint8_t {
+    original = 0,
+    reply = 1
+};
 constexpr Direction operator!(Direction d) noexcept {
     return d == Direction::original ? Direction::reply : Direction::original;
 }
-constexpr unsigned index(Direction d) noexcept { return static_cast<unsigned>(d); }
+constexpr unsigned index(Direction d) noexcept {
+    return static_cast<unsigned>(d);
+}
 
 /// What conntrack says of a packet; the words of Linux's `ct state`.
-enum class CtState : std::uint8_t { untracked = 0, fresh = 1, established = 2, related = 3, invalid = 4 };
+enum class CtState : std::uint8_t {
+    untracked = 0,
+    fresh = 1,
+    established = 2,
+    related = 3,
+    invalid = 4
+};
 constexpr const char* to_string(CtState s) noexcept {
     constexpr const char* kNames[] = {"untracked", "new", "established", "related", "invalid"};
     return kNames[static_cast<unsigned>(s)];

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "net/addr.h"
 
-#include <arpa/inet.h>
-
 #include <charconv>
+
+#include <arpa/inet.h>
 
 namespace postern {
 namespace {
@@ -13,9 +13,9 @@ struct NamedProtocol {
     std::uint8_t number;
 };
 constexpr NamedProtocol kProtocols[] = {
-    {"icmp", proto::icmp},     {"tcp", proto::tcp},   {"udp", proto::udp},
-    {"dccp", proto::dccp},     {"gre", proto::gre},   {"icmpv6", proto::icmpv6},
-    {"sctp", proto::sctp},     {"udplite", proto::udplite},
+    {"icmp", proto::icmp}, {"tcp", proto::tcp},         {"udp", proto::udp},
+    {"dccp", proto::dccp}, {"gre", proto::gre},         {"icmpv6", proto::icmpv6},
+    {"sctp", proto::sctp}, {"udplite", proto::udplite},
 };
 
 std::optional<unsigned> parse_number(std::string_view text, unsigned max) {

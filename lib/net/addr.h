@@ -14,7 +14,11 @@
 
 namespace postern {
 
-enum class Family : std::uint8_t { none = 0, ipv4 = 4, ipv6 = 6 };
+enum class Family : std::uint8_t {
+    none = 0,
+    ipv4 = 4,
+    ipv6 = 6
+};
 constexpr const char* to_string(Family f) noexcept {
     return f == Family::ipv4 ? "ipv4" : f == Family::ipv6 ? "ipv6" : "none";
 }

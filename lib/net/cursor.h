@@ -49,7 +49,8 @@ class Cursor {
     constexpr std::optional<std::uint32_t> u32_be() noexcept {
         if (remaining() < 4) return std::nullopt;
         std::uint32_t v = 0;
-        for (int i = 0; i < 4; ++i) v = v << 8 | bytes_[at_++];
+        for (int i = 0; i < 4; ++i)
+            v = v << 8 | bytes_[at_++];
         return v;
     }
 
