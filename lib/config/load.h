@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From a YAML file to a Spec, or to the complete list of what is wrong with it.
+//
+// Called by: app (run, check, replay), control thread, before anything is started; needs no EAL, no
+// root and no other part of Postern: what helpers and stages exist is handed in as a Schema. No
+// exception leaves these functions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/spec.h"
+
+namespace postern {
+
+/// A parameter of a helper kind: its type is that of its default.
+struct ParamSchema {
+    std::string name;
+    ParamValue fallback;
+    std::uint64_t min = 0;  ///< numbers only
+    std::uint64_t max = UINT64_MAX;
+};
+
+struct HelperSchema {
+    std::string name;
+    std::uint8_t protocol = 0;         ///< proto::tcp, proto::udp, …
+    std::vector<std::uint16_t> ports;  ///< usual control ports, host order
+    std::vector<ParamSchema> params;
+};
+
+/// What this build of Postern has; a file may name nothing else.
+struct Schema {
+    std::vector<HelperSchema> helpers;
+    std::vector<std::string> stages;            ///< all that exist
+    std::vector<std::string> default_pipeline;  ///< used when the file says nothing
+};
+
+struct Diagnostic {
+    std::string file;
+    unsigned line = 0;    ///< from 1; 0 = the file as a whole
+    unsigned column = 0;  ///< from 1
+    std::string message;
+
+    /// "conf/x.yaml:12:7: policy.rules[3].helper: …"
+    std::string to_string() const;
+};
+
+struct LoadResult {
+    std::optional<Spec> spec;          ///< present if and only if there are no errors
+    std::vector<Diagnostic> errors;    ///< all that were found, in the file's order
+    std::vector<Diagnostic> warnings;  ///< legal, but perhaps not meant
+
+    bool ok() const noexcept { return spec.has_value(); }
+};
+
+LoadResult load_spec(const std::string& path, const Schema& schema);
+/// `name` stands for the file in diagnostics.
+LoadResult load_spec_text(std::string_view text, const std::string& name, const Schema& schema);
+
+}  // namespace postern

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Spec: what one configuration file says, as plain values. load_spec() fills it and has checked all
+// of it: names are resolved to indices, ranges hold, defaults are in place. Whoever gets a Spec may
+// rely on that and checks nothing again. Nothing here knows YAML, DPDK or the rest of Postern.
+//
+// Called by: app, once at start (control thread); workers never see a Spec, only what is built of
+// it. Life-cycle: a value; copy it, keep it, throw it away. No synchronisation: it is not shared.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/types.h"
+#include "net/addr.h"
+
+namespace postern {
+
+/// Where in the file an item was written; both count from 1.
+struct SpecMark {
+    unsigned line = 0;
+    unsigned column = 0;
+};
+
+enum class Hugepages : std::uint8_t {
+    automatic,  ///< use them when the machine has some set aside
+    yes,
+    no
+};
+
+struct EalSpec {
+    Hugepages hugepages = Hugepages::automatic;
+    std::uint32_t memory_mb = 512;  ///< MiB of memory for DPDK, 64..1048576
+    std::vector<std::string> args;  ///< further EAL arguments; none that Postern sets itself
+};
+
+struct IdleSpec {
+    std::uint32_t spins = 1000;   ///< empty polls in a row before the first sleep, 0..10^9
+    std::uint32_t sleep_us = 50;  ///< microseconds a sleep, 0..10000; 0 = never sleep, poll always
+};
+
+struct WorkersSpec {
+    std::uint8_t count = 1;           ///< worker threads, 1..kMaxWorkers
+    std::vector<std::uint16_t> cpus;  ///< worker i runs on cpus[i % size]; empty = CPU i % all
+    std::optional<std::uint16_t> main_cpu;  ///< CPU of the control thread; none = any
+    std::uint8_t burst = 32;                ///< packets taken from a queue at once, 1..kMaxBurst
+    IdleSpec idle;
+};
+
+struct PortSpec {
+    std::string name;          ///< unique
+    std::string device;        ///< virtual device with arguments, or PCI address; unique
+    ZoneId zone = 0;           ///< index into Spec::zones
+    std::uint8_t queues = 1;   ///< receive queues, 1..workers.count (the default)
+    std::uint16_t mtu = 1500;  ///< bytes of IP packet, 1280..9600
+    SpecMark where;
+
+    /// "0000:03:00.0" or "03:00.0", against "net_af_packet0,iface=…".
+    bool is_pci() const noexcept;
+};
+
+/// What passes a bridge without being tracked or asked of policy.
+struct PassSpec {
+    bool all_non_ip = false;                ///< every frame that is not IP
+    bool llc = false;                       ///< 802.3 frames with a length (spanning tree, CDP)
+    bool neighbour_discovery = false;       ///< ICMPv6 types 133..137 (RFC 4861)
+    std::vector<std::uint16_t> ethertypes;  ///< host byte order, sorted, unique; no IP, no VLAN
+};
+
+/// Two ports, transparent: what comes in by one leaves by the other.
+struct BridgeSpec {
+    PortIndex ports[2] = {0, 0};  ///< indices into Spec::ports; a port is in one bridge at most
+    PassSpec pass;                ///< default: arp and nd
+};
+
+/// A parameter's value; the alternative is the one that the helper's kind declares.
+using ParamValue = std::variant<bool, std::uint64_t, std::string>;
+struct HelperParam {
+    std::string name;
+    ParamValue value;
+};
+
+/// A configured helper instance. Its HelperId is its index in Spec::helpers plus 1.
+struct HelperSpec {
+    std::string name;                  ///< unique; rules use it
+    std::string kind;                  ///< name of the helper in the schema; default: the same
+    std::uint8_t protocol = 0;         ///< transport that the kind speaks (proto::tcp, …)
+    std::vector<std::uint16_t> ports;  ///< its usual control ports, host order; default: the kind's
+    std::vector<HelperParam>
+        params;  ///< all of the kind's, in the kind's order, defaults filled in
+    SpecMark where;
+};
+
+/// Timeouts by state, in seconds, 1..kMaxTimeoutS. The defaults are Linux's.
+struct TcpTimeoutsSpec {
+    std::uint32_t syn_sent_s = 120;
+    std::uint32_t syn_recv_s = 60;
+    std::uint32_t established_s = 5 * 24 * 3600;
+    std::uint32_t fin_wait_s = 120;
+    std::uint32_t close_wait_s = 60;
+    std::uint32_t last_ack_s = 30;
+    std::uint32_t time_wait_s = 120;
+    std::uint32_t close_s = 10;
+    std::uint32_t syn_sent2_s = 120;       ///< simultaneous open
+    std::uint32_t unacknowledged_s = 300;  ///< established, and the last data was not acknowledged
+    std::uint32_t retransmitted_s = 300;   ///< the same packet again and again
+};
+struct UdpTimeoutsSpec {
+    std::uint32_t unreplied_s = 30;
+    std::uint32_t stream_s = 120;  ///< seen both ways
+};
+struct TimeoutsSpec {
+    TcpTimeoutsSpec tcp;
+    UdpTimeoutsSpec udp;
+    std::uint32_t icmp_request_s = 30;
+    std::uint32_t icmpv6_request_s = 30;
+    std::uint32_t generic_s = 600;  ///< any other protocol
+};
+
+/// Fixed at start; memory is set aside for all of it. Totals over all workers.
+struct LimitsSpec {
+    std::uint32_t connections = 262144;        ///< tracked at once, 64..268435456
+    std::uint32_t expectations = 65536;        ///< live at once, 16..16777216
+    std::uint32_t helped_connections = 16384;  ///< connections with a helper at once, 16..16777216
+    std::uint32_t stream_buffer_bytes = 4096;  ///< a direction of a control stream, 512..65536
+};
+
+enum class RuleAction : std::uint8_t {
+    drop,
+    reject,  ///< drop, and tell the sender (TCP RST, ICMP unreachable)
+    accept
+};
+constexpr const char* to_string(RuleAction a) noexcept {
+    return a == RuleAction::accept ? "accept" : a == RuleAction::reject ? "reject" : "drop";
+}
+
+/// Both ends belong to the range; host byte order.
+struct PortRange {
+    std::uint16_t first = 0;
+    std::uint16_t last = 65535;
+    friend constexpr bool operator==(const PortRange&, const PortRange&) = default;
+};
+
+/// One rule; its RuleId is its index. All given conditions must hold; within a list one is enough;
+/// an empty list means "any". The first rule that matches decides.
+struct RuleSpec {
+    std::string name;  ///< unique; "rule<index>" where the file gives none
+    std::vector<ZoneId> from;
+    std::vector<ZoneId> to;
+    Family family = Family::none;  ///< none = both
+    std::vector<Prefix> src;       ///< of one family or both; see `family`
+    std::vector<Prefix> dst;
+    std::vector<std::uint8_t> protocols;
+    std::vector<PortRange> sport;
+    std::vector<PortRange> dport;
+    /// Only with ICMP or ICMPv6 alone in `protocols`.
+    std::vector<std::uint8_t> icmp_types;
+    /// Which connections: at least one of the three is set. `established` is implied by "accepted
+    /// before" and never asked of policy, so a rule with only that one matches nothing.
+    bool match_new = true;
+    bool match_related = true;
+    bool match_established = false;
+    /// With match_related: only connections that one of these helpers expected. Empty = any.
+    std::vector<HelperId> related;
+    RuleAction action = RuleAction::drop;
+    HelperId helper = kNoHelper;  ///< watches connections that this rule accepts
+    SpecMark where;
+};
+
+struct PolicySpec {
+    RuleAction fallback = RuleAction::drop;  ///< `default:`; drop or reject
+    std::vector<RuleSpec> rules;             ///< at most kMaxRules
+};
+inline constexpr unsigned kMaxRules = 65000;  ///< of one policy; RuleId has 16 bits
+
+struct ControlSpec {
+    std::string socket = "/run/postern/control.sock";  ///< path of the UNIX socket
+};
+
+struct Spec {
+    EalSpec eal;
+    WorkersSpec workers;
+    std::vector<std::string> zones;  ///< a ZoneId is an index; 1..kMaxZones
+    std::vector<PortSpec> ports;     ///< a PortIndex is an index; 1..kMaxPorts
+    std::vector<BridgeSpec> bridges;
+    std::vector<HelperSpec> helpers;  ///< a HelperId is an index plus 1; at most kMaxHelpers - 1
+    TimeoutsSpec timeouts;
+    LimitsSpec limits;
+    PolicySpec policy;
+    std::vector<std::string> pipeline;  ///< stage names in running order; default: the schema's
+    ControlSpec control;
+
+    const HelperSpec& helper(HelperId id) const { return helpers[id - 1u]; }
+};
+
+/// A short summary for people, several lines, each ended by a newline.
+std::string describe(const Spec& spec);
+
+}  // namespace postern
