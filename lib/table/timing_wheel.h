@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// TimingWheel: when does what expire, for millions of objects, at a constant cost each.
+//
+// What: a hierarchical timing wheel of slot indices (not pointers). The caller owns the objects in
+// a slab of its own and embeds a WheelLink in each; `Slots` tells the wheel where the link of
+// object i is, and what its deadline is *now*. Index 0 means "none" and is never armed.
+//
+// Lazy re-arming: the wheel asks for the deadline again whenever it meets an object. So whoever
+// moves a deadline *later* (a packet that stamps last_seen) need not tell the wheel: it finds out
+// when the old deadline comes up, and files the object anew without calling anybody. Whoever moves
+// a deadline *earlier* must call arm() again.
+//
+// How: time is cut into units of 2^kShift ms. `position_` is the last unit reached. An object due
+// in unit u hangs in the level of the highest base-256 digit in which u differs from position_, in
+// the slot of that digit. Hence everything in a level comes before everything in the level above,
+// the next event is the first occupied slot of the lowest occupied level (a bitmap tells which),
+// and a jump of hours costs as little as one of a millisecond. When time reaches a slot of an upper
+// level its objects are filed again, one at a time, into lower ones.
+//
+// Promises: never early; late by less than one unit plus the time between two calls, as long as the
+// budget suffices; objects fire in the order of their units, and first armed first within one;
+// advance() meets at most `budget` objects, counting those it only moves, and goes on where it
+// stopped in the next call.
+//
+// Who: one worker, single threaded; nothing allocates after construction.
+// Cost: arm and disarm write the object's line, one or two neighbours' and one of the wheel's;
+// advance() with nothing due reads one line. 10 KiB for the slots.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cassert>
+#include <concepts>
+#include <cstdint>
+
+#include "base/types.h"
+
+namespace postern {
+
+/// Embedded in each object. All zero while the object is not armed.
+struct WheelLink {
+    std::uint32_t next = 0;
+    std::uint32_t prev = 0;
+};
+static_assert(sizeof(WheelLink) == 8);
+
+template <class S>
+concept WheelSlots = requires(S& s, const S& cs, std::uint32_t i) {
+    { s.link(i) }
+    noexcept->std::same_as<WheelLink&>;
+    { cs.deadline(i) }
+    noexcept->std::same_as<Tick>;
+};
+
+/// kShift: log2 of the granularity in ms.
+template <WheelSlots Slots, unsigned kShift = 6>
+class TimingWheel {
+  public:
+    static constexpr std::uint32_t kGranularityMs = 1u << kShift;
+    static constexpr std::uint32_t kMaxIndex = (1u << 31) - 1;
+
+    TimingWheel(Slots slots, Tick now) noexcept
+        : slots_(slots), clock_ms_(kEpochMs + now.ms), position_(clock_ms_ >> kShift) {
+        for (std::uint32_t i = 0; i < heads_.size(); ++i)
+            heads_[i] = {kHead | i, kHead | i};
+    }
+    // The objects' links name the wheel's own heads: it cannot be copied, and must not be moved.
+    TimingWheel(const TimingWheel&) = delete;
+    TimingWheel& operator=(const TimingWheel&) = delete;
+
+    bool armed(std::uint32_t index) noexcept { return slots_.link(index).next != 0; }
+    std::uint32_t size() const noexcept { return size_; }
+
+    /// Files the object under its current deadline, whether it was armed before or not. A deadline
+    /// in the past fires within one unit.
+    void arm(std::uint32_t index) noexcept {
+        assert(index != 0 && index <= kMaxIndex);
+        if (armed(index))
+            unlink(index);
+        else
+            ++size_;
+        place(index, due_unit(index));
+    }
+
+    /// Harmless when the object is not armed.
+    void disarm(std::uint32_t index) noexcept {
+        if (!armed(index)) return;
+        unlink(index);
+        --size_;
+    }
+
+    /// Moves time to `now` (a step back counts as no step) and calls fn(index) for what is due. An
+    /// object is no longer armed when fn sees it; fn may arm, disarm and free it and any other.
+    /// Returns how much of the budget was used: less than `budget` means that nothing due is left.
+    template <class Fn>
+    std::uint32_t advance(Tick now, std::uint32_t budget, Fn&& fn) noexcept {
+        const std::int32_t step_ms = now - Tick{static_cast<std::uint32_t>(clock_ms_)};
+        if (step_ms > 0) clock_ms_ += static_cast<std::uint32_t>(step_ms);
+        const std::uint64_t target = clock_ms_ >> kShift;
+
+        std::uint32_t used = 0;
+        for (;;) {
+            // Objects of an upper level's slot that time has reached: lower now.
+            while (!empty(kMoving)) {
+                if (used == budget) return used;
+                ++used;
+                const std::uint32_t i = pop(kMoving);
+                const std::uint64_t unit = due_unit(i);
+                unit <= position_ ? append(kDue, i) : place(i, unit);
+            }
+            while (!empty(kDue)) {
+                if (used == budget) return used;
+                ++used;
+                const std::uint32_t i = pop(kDue);
+                const std::uint64_t unit = due_unit(i);
+                if (unit > position_) {
+                    place(i, unit);  // its deadline has moved since it was armed
+                    continue;
+                }
+                --size_;
+                fn(i);
+            }
+            if (position_ == target || !reach_next_slot(target)) return used;
+        }
+    }
+
+  private:
+    static constexpr unsigned kDigitBits = 8;
+    static constexpr std::uint32_t kSlotsPerLevel = 1u << kDigitBits;
+    // 2^32 ms ahead at most, but position_ counts on for years: the fifth digit keeps "the highest
+    // digit that differs" true across every carry, and costs 2 KiB that stay cold.
+    static constexpr unsigned kLevels = 5;
+    static constexpr std::uint32_t kMoving = kLevels * kSlotsPerLevel;  ///< list: to be filed again
+    static constexpr std::uint32_t kDue = kMoving + 1;                  ///< list: to be fired
+    static constexpr std::uint32_t kHead = 1u << 31;  ///< marks a link to a head, not to an object
+    static constexpr std::uint64_t kEpochMs = 1ull << 32;  ///< so that a past deadline is positive
+
+    /// The unit at whose start the object is due, rounded up: never early.
+    std::uint64_t due_unit(std::uint32_t index) const noexcept {
+        const std::int32_t ahead_ms =
+            slots_.deadline(index) - Tick{static_cast<std::uint32_t>(clock_ms_)};
+        return (clock_ms_ + static_cast<std::uint64_t>(std::int64_t{ahead_ms}) + kGranularityMs -
+                1) >>
+               kShift;
+    }
+
+    WheelLink& at(std::uint32_t ref) noexcept {
+        return (ref & kHead) != 0 ? heads_[ref & ~kHead] : slots_.link(ref);
+    }
+    bool empty(std::uint32_t list) const noexcept { return heads_[list].next == (kHead | list); }
+
+    void append(std::uint32_t list, std::uint32_t index) noexcept {
+        WheelLink& head = heads_[list];
+        slots_.link(index) = {kHead | list, head.prev};
+        at(head.prev).next = index;
+        head.prev = index;
+    }
+
+    std::uint32_t pop(std::uint32_t list) noexcept {
+        const std::uint32_t index = heads_[list].next;
+        const std::uint32_t next = slots_.link(index).next;
+        if ((next & kHead) == 0) __builtin_prefetch(&slots_.link(next), 1);
+        unlink(index);
+        return index;
+    }
+
+    void unlink(std::uint32_t index) noexcept {
+        WheelLink& link = slots_.link(index);
+        at(link.prev).next = link.next;
+        at(link.next).prev = link.prev;
+        // Its neighbours on both sides are one head: that list is empty now.
+        if (link.prev == link.next) clear_bit(link.prev & ~kHead);
+        link = {};
+    }
+
+    void clear_bit(std::uint32_t list) noexcept {
+        if (list < kMoving) occupied_[list / 64] &= ~(1ull << list % 64);
+    }
+
+    void place(std::uint32_t index, std::uint64_t unit) noexcept {
+        if (unit <= position_) unit = position_ + 1;
+        const unsigned highest_bit =
+            63u - static_cast<unsigned>(std::countl_zero(unit ^ position_));
+        const unsigned level = highest_bit / kDigitBits;
+        const auto digit =
+            static_cast<std::uint32_t>(unit >> level * kDigitBits & (kSlotsPerLevel - 1));
+        const std::uint32_t list = level * kSlotsPerLevel + digit;
+        append(list, index);
+        occupied_[list / 64] |= 1ull << list % 64;
+    }
+
+    /// Moves position_ to the next occupied slot and empties that slot into kDue or kMoving; or to
+    /// `target`, and false, when there is none up to there.
+    bool reach_next_slot(std::uint64_t target) noexcept {
+        // The order of the words is the order of time: levels from low to high, and within a level
+        // all that is occupied lies after position_'s own digit.
+        for (std::uint32_t word = 0; word < occupied_.size(); ++word) {
+            if (occupied_[word] == 0) continue;
+            const std::uint32_t list =
+                word * 64 + static_cast<std::uint32_t>(std::countr_zero(occupied_[word]));
+            const unsigned level = list / kSlotsPerLevel;
+            const unsigned low = level * kDigitBits;
+            const std::uint64_t above = position_ >> (low + kDigitBits) << (low + kDigitBits);
+            const std::uint64_t unit = above | std::uint64_t{list % kSlotsPerLevel} << low;
+            if (unit > target) break;
+            position_ = unit;
+            splice(list, level == 0 ? kDue : kMoving);
+            return true;
+        }
+        // Nothing lies between, so each object's highest differing digit stays what it was.
+        position_ = target;
+        return false;
+    }
+
+    /// Moves all of list `from` to list `to`, which is empty.
+    void splice(std::uint32_t from, std::uint32_t to) noexcept {
+        heads_[to] = heads_[from];
+        at(heads_[to].next).prev = kHead | to;
+        at(heads_[to].prev).next = kHead | to;
+        heads_[from] = {kHead | from, kHead | from};
+        clear_bit(from);
+    }
+
+    [[no_unique_address]] Slots slots_;
+    std::uint64_t clock_ms_;  ///< the latest `now`, extended to 64 bits
+    std::uint64_t position_;  ///< units up to this one have been emptied into the two lists
+    std::uint32_t size_ = 0;
+    std::array<std::uint64_t, kLevels * kSlotsPerLevel / 64> occupied_{};
+    std::array<WheelLink, kDue + 1> heads_;
+};
+
+}  // namespace postern

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <random>
+#include <set>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "table/free_list.h"
+#include "table/timing_wheel.h"
+
+namespace postern {
+namespace {
+
+struct Object {
+    WheelLink link;
+    Tick deadline;
+    std::uint32_t next_free = 0;
+};
+
+struct ObjectSlots {
+    Object* objects;
+    WheelLink& link(std::uint32_t i) noexcept { return objects[i].link; }
+    Tick deadline(std::uint32_t i) const noexcept { return objects[i].deadline; }
+    std::uint32_t& next_free(std::uint32_t i) noexcept { return objects[i].next_free; }
+};
+
+using Wheel = TimingWheel<ObjectSlots>;
+constexpr std::uint32_t kUnit = Wheel::kGranularityMs;
+constexpr std::uint32_t kPlenty = 1u << 30;
+
+struct Fixture {
+    std::vector<Object> objects;
+    Wheel wheel;
+    std::vector<std::uint32_t> fired;
+
+    explicit Fixture(std::uint32_t n, Tick start = Tick{1000})
+        : objects(n + 1), wheel(ObjectSlots{objects.data()}, start) {}
+    void arm(std::uint32_t i, Tick deadline) {
+        objects[i].deadline = deadline;
+        wheel.arm(i);
+    }
+    std::vector<std::uint32_t> advance(Tick now, std::uint32_t budget = kPlenty) {
+        fired.clear();
+        wheel.advance(now, budget, [&](std::uint32_t i) { fired.push_back(i); });
+        return fired;
+    }
+};
+
+using Indices = std::vector<std::uint32_t>;
+
+TEST(TimingWheel, FiresNeverEarlyAndWithinOneUnit) {
+    for (std::uint32_t timeout_ms : {1u, 63u, 64u, 65u, 16'383u, 16'384u, 16'385u, 4'194'303u,
+                                     4'194'304u, 1'073'741'824u, kMaxTimeoutS * 1000}) {
+        for (Tick start : {Tick{0}, Tick{1}, Tick{12'345'678}, Tick{0xffff'ffff}}) {
+            Fixture f(1, start);
+            const Tick deadline = start + timeout_ms;
+            f.arm(1, deadline);
+            EXPECT_EQ(f.advance(Tick{deadline.ms - 1}), Indices{}) << timeout_ms;
+            EXPECT_TRUE(f.wheel.armed(1));
+            EXPECT_EQ(f.advance(deadline + (kUnit - 1)), Indices{1}) << timeout_ms;
+            EXPECT_FALSE(f.wheel.armed(1));
+            EXPECT_EQ(f.wheel.size(), 0u);
+        }
+    }
+}
+
+TEST(TimingWheel, PastDeadlineFiresWithinOneUnit) {
+    Fixture f(1, Tick{5000});
+    f.arm(1, Tick{5000u - 3'600'000u});  // before Tick 0: wrapped
+    EXPECT_EQ(f.advance(Tick{5000 + kUnit}), Indices{1});
+}
+
+TEST(TimingWheel, TimeThatStepsBackIsNoStep) {
+    Fixture f(1, Tick{100'000});
+    f.arm(1, Tick{100'500});
+    EXPECT_EQ(f.advance(Tick{50'000}), Indices{});
+    EXPECT_EQ(f.advance(Tick{100'400}), Indices{});
+    EXPECT_EQ(f.advance(Tick{100'600}), Indices{1});
+}
+
+TEST(TimingWheel, FiresInOrderOfUnitsAndFirstArmedFirst) {
+    Fixture f(6);
+    f.arm(1, Tick{1000 + 7'200'000});
+    f.arm(2, Tick{1000 + 100});
+    f.arm(3, Tick{1000 + 20'000});
+    f.arm(4, Tick{1000 + 20'000});
+    f.arm(5, Tick{1000 + 19'000});
+    f.arm(6, Tick{1000 + 20'000});
+    EXPECT_EQ(f.advance(Tick{1000 + 100'000'000}), (Indices{2, 5, 3, 4, 6, 1}));
+}
+
+TEST(TimingWheel, DisarmAnywhereInAListKeepsTheOthers) {
+    for (std::uint32_t victim = 1; victim <= 4; ++victim) {
+        Fixture f(4);
+        for (std::uint32_t i = 1; i <= 4; ++i)
+            f.arm(i, Tick{60'000});
+        f.wheel.disarm(victim);
+        f.wheel.disarm(victim);  // harmless
+        EXPECT_EQ(f.wheel.size(), 3u);
+        Indices expected{1, 2, 3, 4};
+        expected.erase(expected.begin() + (victim - 1));
+        EXPECT_EQ(f.advance(Tick{70'000}), expected);
+    }
+}
+
+TEST(TimingWheel, DeadlineMovedLaterIsFoundWithoutRearming) {
+    Fixture f(2);
+    f.arm(1, Tick{2000});
+    f.arm(2, Tick{30'000});
+    f.objects[1].deadline = Tick{40'000};
+    f.objects[2].deadline = Tick{9'000'000};
+    EXPECT_EQ(f.advance(Tick{39'999}), Indices{});
+    EXPECT_EQ(f.advance(Tick{40'000 + kUnit}), Indices{1});
+    EXPECT_EQ(f.advance(Tick{8'999'999}), Indices{});
+    EXPECT_EQ(f.advance(Tick{9'000'000 + kUnit}), Indices{2});
+}
+
+TEST(TimingWheel, RearmEarlierFiresEarlierAndOnce) {
+    Fixture f(1);
+    f.arm(1, Tick{500'000});
+    f.arm(1, Tick{2000});
+    EXPECT_EQ(f.wheel.size(), 1u);
+    EXPECT_EQ(f.advance(Tick{2000 + kUnit}), Indices{1});
+    EXPECT_EQ(f.advance(Tick{600'000}), Indices{});
+}
+
+TEST(TimingWheel, CallbackMayArmAndDisarmAnything) {
+    Fixture f(5);
+    for (std::uint32_t i = 1; i <= 4; ++i)
+        f.arm(i, Tick{5000});
+    Indices fired;
+    auto fn = [&](std::uint32_t i) {
+        fired.push_back(i);
+        if (i == 1) {
+            f.wheel.disarm(2);       // the next of the same list
+            f.arm(1, Tick{4000});    // itself, in the past: in a later call
+            f.arm(5, Tick{20'000});  // another one
+        }
+        if (i == 3) f.arm(4, Tick{30'000});  // the next, but later
+    };
+    f.wheel.advance(Tick{5100}, kPlenty, fn);
+    EXPECT_EQ(fired, (Indices{1, 3}));
+    EXPECT_EQ(f.advance(Tick{5100 + 2 * kUnit}), Indices{1});
+    EXPECT_EQ(f.advance(Tick{25'000}), Indices{5});
+    EXPECT_EQ(f.advance(Tick{31'000}), Indices{4});
+    EXPECT_EQ(f.wheel.size(), 0u);
+}
+
+TEST(TimingWheel, PastDeadlineArmedInTheCallbackCannotLoopForever) {
+    Fixture f(1);
+    f.arm(1, Tick{2000});
+    std::uint32_t calls = 0;
+    f.wheel.advance(Tick{2100}, kPlenty, [&](std::uint32_t) {
+        ++calls;
+        f.arm(1, Tick{2000});
+    });
+    EXPECT_LE(calls, 2u);  // at most once a unit that passed
+}
+
+TEST(TimingWheel, BudgetBoundsEveryCallAndNothingIsLost) {
+    constexpr std::uint32_t kObjects = 100'000;
+    constexpr std::uint32_t kBudget = 256;
+    Fixture f(kObjects);
+    for (std::uint32_t i = 1; i <= kObjects; ++i)
+        f.arm(i, Tick{7'200'000 + i % 1000});  // two levels up, one second
+    std::vector<bool> seen(kObjects + 1);
+    std::uint32_t total = 0;
+    std::uint32_t calls = 0;
+    const Tick now{7'300'000};
+    for (;;) {
+        std::uint32_t in_call = 0;
+        const std::uint32_t used = f.wheel.advance(now, kBudget, [&](std::uint32_t i) {
+            EXPECT_FALSE(seen[i]);
+            seen[i] = true;
+            ++in_call;
+        });
+        ++calls;
+        total += in_call;
+        EXPECT_LE(in_call, kBudget);
+        EXPECT_LE(used, kBudget);
+        // What is armed while the wheel lags behind keeps its own time.
+        if (calls == 10) f.arm(1 + total, Tick{7'299'000});
+        if (used < kBudget) break;
+    }
+    EXPECT_EQ(total, kObjects);
+    EXPECT_EQ(f.wheel.size(), 0u);
+    // Each object is met once a level it passes, and fired once.
+    EXPECT_LE(calls, kObjects / kBudget * 4 + 2);
+}
+
+TEST(TimingWheel, ZeroBudgetOnlyMovesTime) {
+    Fixture f(1);
+    f.arm(1, Tick{2000});
+    EXPECT_EQ(f.advance(Tick{3000}, 0), Indices{});
+    EXPECT_EQ(f.advance(Tick{3000}, 1), Indices{1});
+}
+
+TEST(TimingWheel, BigJumpsVisitOccupiedSlotsOnly) {
+    // 16 years in jumps of 20 days: a walk over empty slots would need 10^10 steps.
+    Fixture f(1, Tick{0xffff'0000});
+    Tick now{0xffff'0000};
+    for (int jump = 0; jump < 300; ++jump) {
+        const Tick deadline = now + (kMaxTimeoutS * 1000 - 5);
+        f.arm(1, deadline);
+        EXPECT_EQ(f.advance(Tick{deadline.ms - 1}), Indices{});
+        now = now + kMaxTimeoutS * 1000;
+        EXPECT_EQ(f.advance(now + kUnit), Indices{1});
+        now = now + kUnit;
+    }
+}
+
+// Against a std::multimap of deadlines, over several wraps of Tick, with all operations mixed.
+TEST(TimingWheel, AgreesWithTheModel) {
+    for (std::uint32_t seed = 1; seed <= 8; ++seed) {
+        std::mt19937 rng(seed);
+        auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
+        constexpr std::uint32_t kObjects = 500;
+        const std::uint32_t start_ms = 0u - below(4'000'000);
+        Fixture f(kObjects, Tick{start_ms});
+        std::uint64_t now = start_ms;                       // 64 bits, never wraps
+        std::multimap<std::uint64_t, std::uint32_t> model;  // deadline -> object
+        std::vector<std::uint64_t> deadline(kObjects + 1);
+        std::vector<bool> armed(kObjects + 1);
+        auto model_remove = [&](std::uint32_t i) {
+            auto [from, to] = model.equal_range(deadline[i]);
+            for (auto it = from; it != to; ++it) {
+                if (it->second != i) continue;
+                model.erase(it);
+                return;
+            }
+        };
+        auto random_delay_ms = [&]() -> std::uint32_t {
+            const std::uint32_t bits = below(31);
+            return std::min(below(1u << bits | 1u) + below(100), kMaxTimeoutS * 1000);
+        };
+        auto model_arm = [&](std::uint32_t i, std::uint64_t when) {
+            if (armed[i]) model_remove(i);
+            deadline[i] = when;
+            armed[i] = true;
+            model.emplace(when, i);
+        };
+        for (int step = 0; step < 20'000; ++step) {
+            const std::uint32_t i = 1 + below(kObjects);
+            switch (below(6)) {
+                case 0:
+                case 1: {  // arm or re-arm
+                    const std::uint32_t delay_ms = random_delay_ms();
+                    model_arm(i, now + delay_ms);
+                    f.arm(i, Tick{static_cast<std::uint32_t>(now + delay_ms)});
+                    break;
+                }
+                case 2: {  // a packet: only the deadline moves, to later
+                    if (!armed[i] || now + 1'000'000 < deadline[i]) break;
+                    const std::uint64_t later = std::max(deadline[i], now) + below(1'000'000);
+                    model_arm(i, later);
+                    f.objects[i].deadline = Tick{static_cast<std::uint32_t>(later)};
+                    break;
+                }
+                case 3:
+                    if (armed[i]) model_remove(i);
+                    armed[i] = false;
+                    f.wheel.disarm(i);
+                    break;
+                default: {  // time
+                    now += below(8) != 0 ? below(300) : random_delay_ms();
+                    const Tick tick{static_cast<std::uint32_t>(now)};
+                    auto fn = [&](std::uint32_t j) {
+                        ASSERT_TRUE(armed[j]);
+                        ASSERT_LE(deadline[j], now) << "early";
+                        model_remove(j);
+                        armed[j] = false;
+                        if (below(4) == 0) {
+                            const std::uint32_t delay_ms = 1 + random_delay_ms();
+                            model_arm(j, now + delay_ms);
+                            f.arm(j, Tick{static_cast<std::uint32_t>(now + delay_ms)});
+                        } else if (below(8) == 0) {
+                            const std::uint32_t other = 1 + below(kObjects);
+                            if (armed[other]) model_remove(other);
+                            armed[other] = false;
+                            f.wheel.disarm(other);
+                        }
+                    };
+                    const std::uint32_t budget = 1 + below(50);
+                    while (f.wheel.advance(tick, budget, fn) == budget) {
+                        if (HasFatalFailure()) return;
+                    }
+                    ASSERT_EQ(f.wheel.size(), model.size());
+                    if (!model.empty()) {
+                        ASSERT_GT(model.begin()->first + kUnit, now) << "late";
+                    }
+                }
+            }
+            if (HasFatalFailure()) return;
+            ASSERT_EQ(f.wheel.armed(i), armed[i]);
+        }
+    }
+}
+
+TEST(FreeList, HandsOutEachIndexOnceAndReusesWarmOnes) {
+    std::vector<Object> objects(5);
+    FreeList<ObjectSlots> list(ObjectSlots{objects.data()}, 4);
+    std::set<std::uint32_t> seen;
+    for (int i = 0; i < 4; ++i)
+        seen.insert(list.alloc());
+    EXPECT_EQ(seen, (std::set<std::uint32_t>{1, 2, 3, 4}));
+    EXPECT_EQ(list.alloc(), 0u);
+    list.free(2);
+    list.free(4);
+    EXPECT_EQ(list.used(), 2u);
+    EXPECT_EQ(list.alloc(), 4u);
+    EXPECT_EQ(list.alloc(), 2u);
+    EXPECT_EQ(list.alloc(), 0u);
+}
+
+}  // namespace
+}  // namespace postern
