@@ -79,7 +79,7 @@ std::string describe(const Spec& s) {
     out += count(s.ports.size(), "port") + "\n";
     for (const auto& p : s.ports)
         out += "  " + p.name + " (" + zone_name(p.zone) + "): " + p.device + ", " +
-               count(p.queues, "queue") + "\n";
+               (p.queues == 0 ? "a queue a worker" : count(p.queues, "queue")) + "\n";
     out += count(s.bridges.size(), "bridge") + "\n";
     for (const auto& b : s.bridges)
         out += "  " + s.ports[b.ports[0]].name + " <-> " + s.ports[b.ports[1]].name + ", " +

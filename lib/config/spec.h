@@ -50,10 +50,12 @@ struct WorkersSpec {
 };
 
 struct PortSpec {
-    std::string name;          ///< unique
-    std::string device;        ///< virtual device with arguments, or PCI address; unique
-    ZoneId zone = 0;           ///< index into Spec::zones
-    std::uint8_t queues = 1;   ///< receive queues, 1..workers.count (the default)
+    std::string name;    ///< unique
+    std::string device;  ///< virtual device with arguments, or PCI address; unique
+    ZoneId zone = 0;     ///< index into Spec::zones
+    /// Receive queues, 1..workers.count; 0 (the default) = one a worker, or as many as the device
+    /// has.
+    std::uint8_t queues = 0;
     std::uint16_t mtu = 1500;  ///< bytes of IP packet, 1280..9600
     SpecMark where;
 

@@ -1,0 +1,931 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The shape of a configuration file: one function a section, in the order in which later sections
+// need the names of earlier ones. A function reads what it can and goes on after an error; what it
+// could not read keeps its default, and the Spec is thrown away at the end if anything was wrong.
+#include "config/load.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "config/reader.h"
+
+namespace postern {
+namespace config {
+namespace {
+
+constexpr std::size_t kMaxFileBytes = std::size_t{64} << 20;
+constexpr std::size_t kMaxSocketPath = 107;  // sockaddr_un
+constexpr std::size_t kMaxListItems = 4096;  // of one condition of one rule
+
+/// Names of one kind (zones, ports, …) in the file's order; the index is the id.
+class Names {
+  public:
+    explicit Names(std::string what) : what_(std::move(what)) {}
+
+    void add(const Value& at, const std::string& name) {
+        if (!index_.try_emplace(name, order_.size()).second)
+            at.error(quoted(name) + " is given twice");
+        order_.push_back(name);
+    }
+    /// Says nothing when there are no names at all: that has been complained of already.
+    std::optional<std::size_t> find(const Value& v) const {
+        if (const auto s = v.scalar()) {
+            if (const auto it = index_.find(*s); it != index_.end()) return it->second;
+        }
+        if (order_.empty() && quiet_when_empty) return std::nullopt;
+        const std::vector<std::string_view> views(order_.begin(), order_.end());
+        if (order_.empty()) {
+            v.error(v.found() + " is not " + what_ + ", for there is none");
+            return std::nullopt;
+        }
+        return v.choice(views, what_);
+    }
+
+    bool quiet_when_empty = false;
+
+  private:
+    std::string what_;
+    std::vector<std::string> order_;
+    std::unordered_map<std::string, std::size_t> index_;
+};
+
+/// "any", alone, for a condition that is no condition.
+bool is_any(const Value& v) {
+    const auto s = v.scalar();
+    return s && *s == "any";
+}
+
+class Loader {
+  public:
+    Loader(Report& report, const Schema& schema) : report_(report), schema_(schema) {}
+    Spec load(const YAML::Node& root);
+
+  private:
+    void eal(const Value& v);
+    void workers(const Value& v);
+    void zones(const Value& v);
+    void ports(const Value& v);
+    void bridges(const Value& v);
+    PassSpec pass(const Value& v);
+    void helpers(const Value& v);
+    void helper_params(const Value* v, const HelperSchema& kind, HelperSpec& helper);
+    void timeouts(const Value& v);
+    void limits(const Value& v);
+    void policy(const Value& v);
+    void rule(const Value& v);
+    void addresses(Map& map, std::string_view key, RuleSpec& rule, std::vector<Prefix>& out);
+    void port_ranges(Map& map, std::string_view key, const RuleSpec& rule,
+                     std::vector<PortRange>& out);
+    void icmp_types(Map& map, RuleSpec& rule);
+    void states(Map& map, RuleSpec& rule);
+    void check_families(const Value& v, RuleSpec& rule);
+    void pipeline(const Value& v);
+    void control(const Value& v);
+    void advise();
+
+    /// Reads a condition of a rule: nothing or `any` leaves `out` empty.
+    template <class T, class Fn>
+    void condition(Map& map, std::string_view key, std::vector<T>& out, Fn parse_one);
+
+    Report& report_;
+    const Schema& schema_;
+    Spec spec_;
+    Names zone_names_{"a zone of this file"};
+    Names port_names_{"a port of this file"};
+    Names helper_names_{"a helper of this file"};
+    std::unordered_set<std::string> rule_names_;
+};
+
+Spec Loader::load(const YAML::Node& root) {
+    const Value top(report_, root, "");
+    Map map(top);
+    const auto section = [&](std::string_view key, void (Loader::*read)(const Value&)) {
+        if (auto v = map.get(key)) (this->*read)(*v);
+    };
+    section("eal", &Loader::eal);
+    section("workers", &Loader::workers);
+    if (auto v = map.require("zones", "a list of names, such as [inside, outside]")) zones(*v);
+    if (auto v = map.require("ports", "a list of {name, device, zone}")) ports(*v);
+    section("bridges", &Loader::bridges);
+    section("helpers", &Loader::helpers);
+    section("timeouts", &Loader::timeouts);
+    section("limits", &Loader::limits);
+    if (auto v = map.require("policy", "{default, rules}")) policy(*v);
+    spec_.pipeline = schema_.default_pipeline;
+    section("pipeline", &Loader::pipeline);
+    section("control", &Loader::control);
+    map.finish();
+    if (report_.clean()) advise();
+    return std::move(spec_);
+}
+
+// --- eal ---------------------------------------------------------------------------------------
+
+struct OwnOption {
+    std::string_view option;  // long, or a single letter
+    std::string_view instead;
+};
+constexpr OwnOption kOwnOptions[] = {
+    {"lcores", "workers.count and workers.cpus"},
+    {"l", "workers.count and workers.cpus"},
+    {"c", "workers.count and workers.cpus"},
+    {"s", "workers.count and workers.cpus"},
+    {"S", "workers.count and workers.cpus"},
+    {"main-lcore", "workers.main_cpu"},
+    {"m", "eal.memory_mb"},
+    {"socket-mem", "eal.memory_mb"},
+    {"no-huge", "eal.hugepages"},
+    {"in-memory", "eal.hugepages"},
+    {"huge-unlink", "eal.hugepages"},
+    {"vdev", "ports"},
+    {"a", "ports"},
+    {"allow", "ports"},
+    {"b", "ports"},
+    {"block", "ports"},
+    {"no-pci", "ports"},
+    {"proc-type", "nothing: Postern is always its own primary process"},
+    {"file-prefix", "nothing: Postern chooses one that is its own"},
+    {"no-telemetry", "nothing: Postern has its own control socket"},
+    {"telemetry", "nothing: Postern has its own control socket"},
+    {"help", "nothing"},
+    {"h", "nothing"},
+    {"version", "nothing"},
+    {"v", "nothing"},
+};
+
+const OwnOption* own_option(std::string_view arg) {
+    if (arg == "--") return nullptr;
+    if (arg.starts_with("--")) {
+        // getopt_long takes any abbreviation, so "--vd=x" is "--vdev=x".
+        const auto name = arg.substr(2, arg.find('=') - 2);
+        for (const auto& o : kOwnOptions)
+            if (o.option.size() > 1 && o.option.starts_with(name)) return &o;
+    } else if (arg.starts_with('-')) {
+        for (const auto& o : kOwnOptions)
+            if (o.option.size() == 1 && arg.size() > 1 && arg[1] == o.option[0]) return &o;
+    }
+    return nullptr;
+}
+
+void Loader::eal(const Value& v) {
+    Map map(v);
+    if (auto h = map.get("hugepages")) {
+        // YAML readers differ on whether a bare yes is text or a truth value; both spellings do.
+        constexpr std::string_view kWords[] = {"auto", "yes", "no", "true", "false"};
+        constexpr Hugepages kValues[] = {Hugepages::automatic, Hugepages::yes, Hugepages::no,
+                                         Hugepages::yes, Hugepages::no};
+        if (auto i = h->choice(kWords, "a use of hugepages")) spec_.eal.hugepages = kValues[*i];
+    }
+    map.read("memory_mb", spec_.eal.memory_mb, {64, 1 << 20});
+    if (auto list = map.get("args")) {
+        for (const auto& item : list->list()) {
+            const auto arg = item.text(4096);
+            if (!arg) continue;
+            if (*arg == "--")
+                item.error("\"--\" ends the EAL's arguments and may not be given");
+            else if (const auto* own = own_option(*arg))
+                item.error(quoted(*arg) + " is set by Postern (use " + std::string(own->instead) +
+                           ")");
+            else
+                spec_.eal.args.push_back(*arg);
+        }
+    }
+    map.finish();
+}
+
+// --- workers -----------------------------------------------------------------------------------
+
+void Loader::workers(const Value& v) {
+    WorkersSpec& w = spec_.workers;
+    constexpr Range kCpu{0, 1023};
+    Map map(v);
+    map.read("count", w.count, {1, kMaxWorkers});
+    if (auto cpus = map.get("cpus"))
+        for (const auto& item : cpus->one_or_more())
+            if (auto n = item.number(kCpu)) w.cpus.push_back(static_cast<std::uint16_t>(*n));
+    if (auto cpu = map.get("main_cpu"))
+        if (auto n = cpu->number(kCpu)) w.main_cpu = static_cast<std::uint16_t>(*n);
+    map.read("burst", w.burst, {1, kMaxBurst});
+    if (auto idle = map.get("idle")) {
+        Map m(*idle);
+        m.read("spins", w.idle.spins, {0, 1'000'000'000});
+        m.read("sleep_us", w.idle.sleep_us, {0, 10'000});
+        m.finish();
+    }
+    map.finish();
+}
+
+// --- zones, ports, bridges ---------------------------------------------------------------------
+
+void Loader::zones(const Value& v) {
+    zone_names_.quiet_when_empty = true;
+    const auto items = v.list();
+    if (items.empty() && (v.is_null() || v.is_list())) v.error("expected at least one zone");
+    for (const auto& item : items)
+        if (auto name = item.name()) {
+            if (*name == "any") {
+                item.error("\"any\" cannot be a zone's name; in rules it means every zone");
+                continue;
+            }
+            zone_names_.add(item, *name);
+            spec_.zones.push_back(*name);
+        }
+    if (items.size() > kMaxZones)
+        v.error(std::to_string(items.size()) + " zones (expected at most " +
+                std::to_string(kMaxZones) + ")");
+}
+
+/// What makes two `device:` texts the same device: a PCI address in full, or a virtual device's
+/// name.
+std::string device_identity(const PortSpec& port) {
+    if (!port.is_pci()) return port.device.substr(0, port.device.find(','));
+    std::string id = port.device.size() == 12 ? port.device : "0000:" + port.device;
+    for (auto& c : id)
+        if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
+    return id;
+}
+
+void Loader::ports(const Value& v) {
+    const auto items = v.list();
+    if (items.empty() && (v.is_null() || v.is_list())) v.error("expected at least one port");
+    if (items.size() > kMaxPorts)
+        v.error(std::to_string(items.size()) + " ports (expected at most " +
+                std::to_string(kMaxPorts) + ")");
+    port_names_.quiet_when_empty = true;
+    std::set<std::string> devices;
+    for (const auto& item : items) {
+        PortSpec port;
+        port.where = item.mark();
+        Map map(item);
+        if (auto name = map.require("name", "a name of your choice, such as in0"))
+            if (auto s = name->name()) {
+                port.name = *s;
+                port_names_.add(*name, *s);
+            }
+        if (auto device = map.require("device", "a PCI address or a virtual device"))
+            if (auto s = device->text(1024)) {
+                port.device = *s;
+                if (s->find_first_of(" \t") != std::string::npos)
+                    device->error("a device has no spaces, found " + quoted(*s));
+                else if (!devices.insert(device_identity(port)).second)
+                    device->error("device " + quoted(device_identity(port)) + " is given twice");
+            }
+        if (auto zone = map.require("zone", "the name of its zone"))
+            if (auto id = zone_names_.find(*zone)) port.zone = static_cast<ZoneId>(*id);
+        if (auto queues = map.get("queues")) {
+            // A queue that no worker polls would swallow its share of the packets.
+            queues->read(port.queues, {1, spec_.workers.count});
+        }
+        map.read("mtu", port.mtu, {1280, 9600});
+        map.finish();
+        if (spec_.ports.size() < kMaxPorts) spec_.ports.push_back(std::move(port));
+    }
+}
+
+void Loader::bridges(const Value& v) {
+    std::set<std::size_t> bridged;
+    for (const auto& item : v.list()) {
+        BridgeSpec bridge;
+        bridge.pass.ethertypes = {0x0806};
+        bridge.pass.neighbour_discovery = true;
+        Map map(item);
+        if (auto ports = map.require("ports", "its two ports")) {
+            const auto ends = ports->list();
+            if (ends.size() != 2) {
+                ports->error("expected exactly two ports, found " + std::to_string(ends.size()));
+            } else {
+                for (std::size_t i = 0; i < 2; ++i) {
+                    const auto id = port_names_.find(ends[i]);
+                    if (!id) continue;
+                    if (!bridged.insert(*id).second)
+                        ends[i].error("port " + ends[i].found() + " is already in a bridge");
+                    bridge.ports[i] = static_cast<PortIndex>(*id);
+                }
+            }
+        }
+        if (auto p = map.get("pass")) bridge.pass = pass(*p);
+        map.finish();
+        spec_.bridges.push_back(std::move(bridge));
+    }
+}
+
+PassSpec Loader::pass(const Value& v) {
+    struct Word {
+        std::string_view name;
+        std::uint16_t ethertype;  // 0: not an ethertype
+    };
+    static constexpr Word kWords[] = {{"all", 0},
+                                      {"nd", 0},
+                                      {"llc", 0},
+                                      {"arp", 0x0806},
+                                      {"rarp", 0x8035},
+                                      {"lldp", 0x88cc},
+                                      {"lacp", 0x8809},
+                                      {"eapol", 0x888e},
+                                      {"ptp", 0x88f7},
+                                      {"mpls", 0x8847},
+                                      {"pppoe-discovery", 0x8863},
+                                      {"pppoe", 0x8864}};
+    std::vector<std::string_view> names;
+    for (const auto& w : kWords)
+        names.push_back(w.name);
+
+    PassSpec pass;
+    // Here an empty list is plain: nothing passes.
+    const auto items = v.scalar() ? v.one_or_more() : v.list();
+    for (const auto& item : items) {
+        const auto s = item.scalar();
+        if (s && !s->empty() && s->front() >= '0' && s->front() <= '9') {
+            const auto n = item.number({0x0600, 0xffff});
+            if (!n) continue;
+            if (*n == 0x0800 || *n == 0x86dd)
+                item.error("IP cannot be passed unseen; write rules in policy");
+            else if (*n == 0x8100 || *n == 0x88a8)
+                item.error("VLAN tags are looked through; name what is inside them");
+            else
+                pass.ethertypes.push_back(static_cast<std::uint16_t>(*n));
+            continue;
+        }
+        const auto i = item.choice(names, "an ethertype, by name or as a number such as 0x88cc");
+        if (!i) continue;
+        const Word& w = kWords[*i];
+        if (w.ethertype != 0)
+            pass.ethertypes.push_back(w.ethertype);
+        else if (w.name == "all")
+            pass.all_non_ip = true;
+        else if (w.name == "nd")
+            pass.neighbour_discovery = true;
+        else
+            pass.llc = true;
+    }
+    std::sort(pass.ethertypes.begin(), pass.ethertypes.end());
+    pass.ethertypes.erase(std::unique(pass.ethertypes.begin(), pass.ethertypes.end()),
+                          pass.ethertypes.end());
+    return pass;
+}
+
+// --- helpers -----------------------------------------------------------------------------------
+
+void Loader::helpers(const Value& v) {
+    std::vector<std::string_view> kinds;
+    for (const auto& h : schema_.helpers)
+        kinds.push_back(h.name);
+    const auto items = v.list();
+    if (items.size() > kMaxHelpers - 1)
+        v.error(std::to_string(items.size()) + " helpers (expected at most " +
+                std::to_string(kMaxHelpers - 1) + ")");
+    for (const auto& item : items) {
+        HelperSpec helper;
+        helper.where = item.mark();
+        Map map(item);
+        const auto name = map.require("name", "a name of your choice, such as ftp");
+        const auto kind_value = map.get("helper");
+        std::optional<std::size_t> kind;
+        if (name)
+            if (auto s = name->name()) {
+                helper.name = *s;
+                helper_names_.add(*name, *s);
+                if (!kind_value) kind = name->choice(kinds, "a helper; give its kind by `helper:`");
+            }
+        if (kind_value) kind = kind_value->choice(kinds, "a helper");
+        const auto ports = map.get("ports");
+        const auto params = map.get("params");
+        if (kind) {
+            const HelperSchema& schema = schema_.helpers[*kind];
+            helper.kind = schema.name;
+            helper.protocol = schema.protocol;
+            helper.ports = schema.ports;
+            helper_params(params ? &*params : nullptr, schema, helper);
+        }
+        if (ports) {
+            helper.ports.clear();
+            for (const auto& p : ports->one_or_more())
+                if (auto n = p.number({1, 65535})) {
+                    const auto port = static_cast<std::uint16_t>(*n);
+                    if (std::count(helper.ports.begin(), helper.ports.end(), port))
+                        p.error("port " + std::to_string(port) + " is given twice");
+                    else
+                        helper.ports.push_back(port);
+                }
+        }
+        map.finish();
+        spec_.helpers.push_back(std::move(helper));
+    }
+}
+
+void Loader::helper_params(const Value* v, const HelperSchema& kind, HelperSpec& helper) {
+    std::optional<Map> map;
+    if (v) map.emplace(*v);
+    for (const auto& p : kind.params) {
+        ParamValue value = p.fallback;
+        if (auto given = map ? map->get(p.name) : std::nullopt) {
+            if (std::holds_alternative<bool>(value)) {
+                if (auto b = given->flag()) value = *b;
+            } else if (std::holds_alternative<std::uint64_t>(value)) {
+                if (auto n = given->number({p.min, p.max})) value = *n;
+            } else if (auto s = given->text()) {
+                value = *s;
+            }
+        }
+        helper.params.push_back({p.name, std::move(value)});
+    }
+    if (map) map->finish();
+}
+
+// --- timeouts, limits --------------------------------------------------------------------------
+
+void Loader::timeouts(const Value& v) {
+    constexpr Range kTimeout{1, kMaxTimeoutS, Unit::seconds};
+    TimeoutsSpec& t = spec_.timeouts;
+    struct Entry {
+        std::string_view key;
+        std::uint32_t* out;
+    };
+    Map map(v);
+    const auto group = [&](std::string_view key, std::initializer_list<Entry> entries) {
+        const auto section = map.get(key);
+        if (!section) return;
+        Map m(*section);
+        for (const auto& e : entries)
+            m.read(e.key, *e.out, kTimeout);
+        m.finish();
+    };
+    group("tcp", {{"syn_sent", &t.tcp.syn_sent_s},
+                  {"syn_recv", &t.tcp.syn_recv_s},
+                  {"established", &t.tcp.established_s},
+                  {"fin_wait", &t.tcp.fin_wait_s},
+                  {"close_wait", &t.tcp.close_wait_s},
+                  {"last_ack", &t.tcp.last_ack_s},
+                  {"time_wait", &t.tcp.time_wait_s},
+                  {"close", &t.tcp.close_s},
+                  {"syn_sent2", &t.tcp.syn_sent2_s},
+                  {"unacknowledged", &t.tcp.unacknowledged_s},
+                  {"retransmitted", &t.tcp.retransmitted_s}});
+    group("udp", {{"unreplied", &t.udp.unreplied_s}, {"stream", &t.udp.stream_s}});
+    group("icmp", {{"request", &t.icmp_request_s}});
+    group("icmpv6", {{"request", &t.icmpv6_request_s}});
+    group("generic", {{"timeout", &t.generic_s}});
+    map.finish();
+}
+
+void Loader::limits(const Value& v) {
+    LimitsSpec& l = spec_.limits;
+    Map map(v);
+    map.read("connections", l.connections, {64, 256u << 20, Unit::size});
+    map.read("expectations", l.expectations, {16, 16u << 20, Unit::size});
+    // A connection that is helped is a connection, so there cannot be more of the former.
+    l.helped_connections = std::min(l.helped_connections, l.connections);
+    map.read("helped_connections", l.helped_connections,
+             {16, std::min<std::uint64_t>(16u << 20, l.connections), Unit::size});
+    map.read("stream_buffer", l.stream_buffer_bytes, {512, 65536, Unit::size});
+    map.finish();
+}
+
+// --- policy ------------------------------------------------------------------------------------
+
+void Loader::policy(const Value& v) {
+    Map map(v);
+    if (auto fallback = map.get("default")) {
+        constexpr std::string_view kWords[] = {"drop", "reject"};
+        constexpr RuleAction kValues[] = {RuleAction::drop, RuleAction::reject};
+        if (auto i = fallback->choice(kWords, "a default for policy"))
+            spec_.policy.fallback = kValues[*i];
+    }
+    if (auto rules = map.get("rules")) {
+        const auto items = rules->list();
+        if (items.size() > kMaxRules)
+            rules->error(std::to_string(items.size()) + " rules (expected at most " +
+                         std::to_string(kMaxRules) + ")");
+        spec_.policy.rules.reserve(items.size());
+        for (const auto& item : items)
+            rule(item);
+    }
+    map.finish();
+}
+
+template <class T, class Fn>
+void Loader::condition(Map& map, std::string_view key, std::vector<T>& out, Fn parse_one) {
+    const auto v = map.get(key);
+    if (!v || is_any(*v)) return;
+    const auto items = v->one_or_more();
+    if (items.size() > kMaxListItems) {
+        v->error(std::to_string(items.size()) + " items (expected at most " +
+                 std::to_string(kMaxListItems) + "; split the rule)");
+        return;
+    }
+    for (const auto& item : items) {
+        if (is_any(item)) {
+            item.error("\"any\" stands alone, not in a list");
+            continue;
+        }
+        if (std::optional<T> one = parse_one(item)) {
+            if (std::find(out.begin(), out.end(), *one) != out.end())
+                item.error(item.found() + " is given twice");
+            else
+                out.push_back(*one);
+        }
+    }
+}
+
+/// `text` with all bits beyond its length cleared, when that is all that is wrong with it.
+std::optional<Prefix> trimmed_prefix(const std::string& text) {
+    const auto slash = text.find('/');
+    const auto address = IpAddr::parse(text.substr(0, slash));
+    if (!address || slash == std::string::npos) return std::nullopt;
+    Prefix p{*address, 0};
+    const unsigned bits = address_bytes(address->family) * 8;
+    for (unsigned length = 0; length <= bits; ++length) {
+        if (text.substr(slash + 1) != std::to_string(length)) continue;
+        p.length = static_cast<std::uint8_t>(length);
+        for (unsigned bit = length; bit < bits; ++bit)
+            p.address.bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80u >> (bit % 8)));
+        return p;
+    }
+    return std::nullopt;
+}
+
+void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, std::vector<Prefix>& out) {
+    condition(map, key, out, [&](const Value& item) -> std::optional<Prefix> {
+        const auto s = item.scalar();
+        const auto prefix = s ? Prefix::parse(*s) : std::nullopt;
+        if (!prefix) {
+            if (const auto trimmed = s ? trimmed_prefix(*s) : std::nullopt)
+                item.error(quoted(*s) + " has bits set beyond its length (did you mean " +
+                           trimmed->to_string() + "?)");
+            else
+                item.error(
+                    "expected an address or prefix such as 192.0.2.0/24 or 2001:db8::/32, found " +
+                    item.found());
+            return std::nullopt;
+        }
+        if (rule.family != Family::none && prefix->address.family != rule.family) {
+            item.error(*s + " is " + to_string(prefix->address.family) +
+                       ", but the rule's family is " + to_string(rule.family));
+            return std::nullopt;
+        }
+        return prefix;
+    });
+}
+
+bool has_ports(std::uint8_t protocol) {
+    return protocol == proto::tcp || protocol == proto::udp || protocol == proto::udplite ||
+           protocol == proto::sctp || protocol == proto::dccp;
+}
+
+void Loader::port_ranges(Map& map, std::string_view key, const RuleSpec& rule,
+                         std::vector<PortRange>& out) {
+    condition(map, key, out, [](const Value& item) -> std::optional<PortRange> {
+        constexpr Range kPort{0, 65535};
+        const auto s = item.scalar();
+        const auto dash = s ? s->find('-') : std::string::npos;
+        if (dash == std::string::npos) {
+            const auto n = item.number(kPort);
+            if (!n) return std::nullopt;
+            return PortRange{static_cast<std::uint16_t>(*n), static_cast<std::uint16_t>(*n)};
+        }
+        const auto bound = [](const std::string& text) -> std::optional<std::uint16_t> {
+            if (text.empty() || text.size() > 5 ||
+                text.find_first_not_of("0123456789") != std::string::npos)
+                return std::nullopt;
+            const unsigned long n = std::stoul(text);
+            return n <= 65535 ? std::optional(static_cast<std::uint16_t>(n)) : std::nullopt;
+        };
+        const auto first = bound(s->substr(0, dash)), last = bound(s->substr(dash + 1));
+        if (!first || !last) {
+            item.error("expected a port or a range such as 8000-8080, 0 to 65535, found " +
+                       item.found());
+            return std::nullopt;
+        }
+        if (*first > *last) {
+            item.error("the range " + *s + " is empty (did you mean " + std::to_string(*last) +
+                       "-" + std::to_string(*first) + "?)");
+            return std::nullopt;
+        }
+        return PortRange{*first, *last};
+    });
+    if (out.empty()) return;
+    if (rule.protocols.empty() ||
+        !std::all_of(rule.protocols.begin(), rule.protocols.end(), has_ports))
+        map.get(key)->error(
+            "ports need `proto:` with protocols that have ports (tcp, udp, sctp, dccp, udplite)");
+}
+
+void Loader::icmp_types(Map& map, RuleSpec& rule) {
+    struct Type {
+        std::string_view name;
+        std::uint8_t number;
+    };
+    static constexpr Type kIcmp[] = {
+        {"echo-reply", 0},      {"destination-unreachable", 3}, {"redirect", 5},
+        {"echo-request", 8},    {"router-advertisement", 9},    {"router-solicitation", 10},
+        {"time-exceeded", 11},  {"parameter-problem", 12},      {"timestamp-request", 13},
+        {"timestamp-reply", 14}};
+    static constexpr Type kIcmpv6[] = {{"destination-unreachable", 1},
+                                       {"packet-too-big", 2},
+                                       {"time-exceeded", 3},
+                                       {"parameter-problem", 4},
+                                       {"echo-request", 128},
+                                       {"echo-reply", 129},
+                                       {"router-solicitation", 133},
+                                       {"router-advertisement", 134},
+                                       {"neighbour-solicitation", 135},
+                                       {"neighbour-advertisement", 136},
+                                       {"redirect", 137}};
+    const bool v6 = rule.protocols == std::vector{proto::icmpv6};
+    const std::span<const Type> types =
+        v6 ? std::span<const Type>(kIcmpv6) : std::span<const Type>(kIcmp);
+    std::vector<std::string_view> names;
+    for (const auto& t : types)
+        names.push_back(t.name);
+
+    const auto given = map.get("icmp_type");
+    if (!given) return;
+    if (!v6 && rule.protocols != std::vector{proto::icmp}) {
+        given->error("needs `proto: icmp` or `proto: icmpv6`, alone, since their types differ");
+        return;
+    }
+    condition(map, "icmp_type", rule.icmp_types,
+              [&](const Value& item) -> std::optional<std::uint8_t> {
+                  const auto s = item.scalar();
+                  if (s && !s->empty() && s->front() >= '0' && s->front() <= '9') {
+                      const auto n = item.number({0, 255});
+                      return n ? std::optional(static_cast<std::uint8_t>(*n)) : std::nullopt;
+                  }
+                  const auto i = item.choice(names, v6 ? "an ICMPv6 type, by name or number"
+                                                       : "an ICMP type, by name or number");
+                  return i ? std::optional(types[*i].number) : std::nullopt;
+              });
+}
+
+void Loader::states(Map& map, RuleSpec& rule) {
+    const auto ct = map.get("ct");
+    if (ct && !is_any(*ct)) {
+        rule.match_new = rule.match_related = rule.match_established = false;
+        for (const auto& item : ct->one_or_more()) {
+            constexpr std::string_view kWords[] = {"new", "established", "related"};
+            const auto s = item.scalar();
+            if (s && (*s == "invalid" || *s == "untracked")) {
+                item.error(*s + " packets never reach policy: they are dropped, and counted");
+                continue;
+            }
+            const auto i = item.choice(kWords, "a connection state");
+            if (!i) continue;
+            bool* const flags[] = {&rule.match_new, &rule.match_established, &rule.match_related};
+            if (*flags[*i]) item.error(item.found() + " is given twice");
+            *flags[*i] = true;
+            if (*i == 1 && rule.action != RuleAction::accept)
+                item.error(
+                    "packets of connections once accepted always pass; a rule cannot drop them");
+        }
+    }
+
+    const auto related = map.get("related");
+    if (!related) return;
+    if (!ct)
+        rule.match_new = false;  // who names the helpers of related ones does not mean new ones
+    else if (!rule.match_related)
+        related->error("needs `ct: [related]`");
+    condition(map, "related", rule.related, [&](const Value& item) -> std::optional<HelperId> {
+        const auto i = helper_names_.find(item);
+        return i ? std::optional(static_cast<HelperId>(*i + 1)) : std::nullopt;
+    });
+}
+
+void Loader::check_families(const Value& v, RuleSpec& rule) {
+    const auto has = [](const std::vector<Prefix>& list, Family f) {
+        return list.empty() || std::any_of(list.begin(), list.end(),
+                                           [&](const Prefix& p) { return p.address.family == f; });
+    };
+    const auto possible = [&](Family f) {
+        return (rule.family == Family::none || rule.family == f) && has(rule.src, f) &&
+               has(rule.dst, f);
+    };
+    if (!possible(Family::ipv4) && !possible(Family::ipv6))
+        v.error("`src` and `dst` are of different families, so nothing can match");
+    const auto only = [&](std::uint8_t protocol) {
+        return rule.protocols == std::vector{protocol};
+    };
+    if ((only(proto::icmp) && !possible(Family::ipv4)) ||
+        (only(proto::icmpv6) && !possible(Family::ipv6)))
+        v.error(protocol_name(rule.protocols[0]) + " is not carried by " +
+                (only(proto::icmp) ? "ipv6" : "ipv4") + ", so nothing can match");
+}
+
+void Loader::rule(const Value& v) {
+    RuleSpec rule;
+    rule.where = v.mark();
+    Map map(v);
+
+    rule.name = "rule" + std::to_string(spec_.policy.rules.size());
+    const auto name = map.get("name");
+    if (name)
+        if (auto s = name->name()) rule.name = *s;
+    if (!rule_names_.insert(rule.name).second)
+        (name ? *name : v).error("rule name " + quoted(rule.name) + " is given twice");
+
+    if (auto action = map.require("action", "accept, drop or reject")) {
+        constexpr std::string_view kWords[] = {"accept", "drop", "reject"};
+        constexpr RuleAction kValues[] = {RuleAction::accept, RuleAction::drop, RuleAction::reject};
+        if (auto i = action->choice(kWords, "an action")) rule.action = kValues[*i];
+    }
+    const auto zone = [&](const Value& item) -> std::optional<ZoneId> {
+        const auto i = zone_names_.find(item);
+        return i ? std::optional(static_cast<ZoneId>(*i)) : std::nullopt;
+    };
+    condition(map, "from", rule.from, zone);
+    condition(map, "to", rule.to, zone);
+    if (auto family = map.get("family"); family && !is_any(*family)) {
+        constexpr std::string_view kWords[] = {"ipv4", "ipv6"};
+        if (auto i = family->choice(kWords, "an address family"))
+            rule.family = *i == 0 ? Family::ipv4 : Family::ipv6;
+    }
+    addresses(map, "src", rule, rule.src);
+    addresses(map, "dst", rule, rule.dst);
+    condition(map, "proto", rule.protocols, [](const Value& item) -> std::optional<std::uint8_t> {
+        const auto s = item.scalar();
+        const auto protocol = s ? parse_protocol(*s) : std::nullopt;
+        if (!protocol) {
+            constexpr std::string_view kNames[] = {"tcp",  "udp",  "icmp",    "icmpv6",
+                                                   "sctp", "dccp", "udplite", "gre"};
+            item.choice(kNames, "a protocol, by name or number 0 to 255");
+        }
+        return protocol;
+    });
+    port_ranges(map, "sport", rule, rule.sport);
+    port_ranges(map, "dport", rule, rule.dport);
+    icmp_types(map, rule);
+    states(map, rule);
+    check_families(v, rule);
+    if (auto helper = map.get("helper")) {
+        if (auto i = helper_names_.find(*helper)) {
+            rule.helper = static_cast<HelperId>(*i + 1);
+            const std::uint8_t speaks = spec_.helpers[*i].protocol;
+            if (rule.action != RuleAction::accept)
+                helper->error("a helper needs `action: accept`");
+            else if (!rule.match_new && !rule.match_related)
+                helper->error("a helper needs `ct: [new]` or `ct: [related]`");
+            else if (speaks != 0 && rule.protocols != std::vector{speaks})
+                helper->error("this helper speaks " + protocol_name(speaks) +
+                              " and needs `proto: " + protocol_name(speaks) + "`");
+        }
+    }
+    map.finish();
+    spec_.policy.rules.push_back(std::move(rule));
+}
+
+// --- pipeline, control -------------------------------------------------------------------------
+
+void Loader::pipeline(const Value& v) {
+    const std::vector<std::string_view> known(schema_.stages.begin(), schema_.stages.end());
+    spec_.pipeline.clear();
+    std::set<std::size_t> seen;
+    for (const auto& item : v.one_or_more())
+        if (auto i = item.choice(known, "a stage")) {
+            if (!seen.insert(*i).second) item.error(item.found() + " is given twice");
+            spec_.pipeline.push_back(schema_.stages[*i]);
+        }
+}
+
+void Loader::control(const Value& v) {
+    Map map(v);
+    if (auto socket = map.get("socket"))
+        if (auto s = socket->text(kMaxSocketPath)) spec_.control.socket = *s;
+    map.finish();
+}
+
+// --- advice ------------------------------------------------------------------------------------
+
+/// Legal, but probably not what was meant. Only looked for in a file without errors.
+void Loader::advise() {
+    const auto& rules = spec_.policy.rules;
+    const auto rule_path = [&](std::size_t i) { return "policy.rules[" + std::to_string(i) + "]"; };
+
+    std::vector<bool> bridged(spec_.ports.size());
+    std::vector<bool> populated(spec_.zones.size());
+    for (const auto& b : spec_.bridges)
+        bridged[b.ports[0]] = bridged[b.ports[1]] = true;
+    for (std::size_t i = 0; i < spec_.ports.size(); ++i) {
+        const auto& p = spec_.ports[i];
+        populated[p.zone] = true;
+        if (!bridged[i])
+            report_.warning(
+                p.where, "ports[" + std::to_string(i) + "]",
+                "port " + quoted(p.name) + " is in no bridge, so what comes in by it is dropped");
+    }
+
+    std::vector<bool> assigned(spec_.helpers.size());
+    std::vector<bool> let_in(spec_.helpers.size());
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+        const auto& r = rules[i];
+        for (const auto* list : {&r.from, &r.to})
+            if (!list->empty() &&
+                std::none_of(list->begin(), list->end(), [&](ZoneId z) { return populated[z]; }))
+                report_.warning(r.where, rule_path(i),
+                                "no port is in zone " + quoted(spec_.zones[list->front()]) +
+                                    ", so nothing can match");
+        if (r.action != RuleAction::accept) continue;
+        if (r.helper != kNoHelper) assigned[r.helper - 1u] = true;
+        if (r.match_related)
+            for (std::size_t h = 0; h < let_in.size(); ++h)
+                if (r.related.empty() || std::count(r.related.begin(), r.related.end(), h + 1) != 0)
+                    let_in[h] = true;
+        if (r.helper != kNoHelper || !r.match_new || r.dport.empty()) continue;
+        for (const auto& h : spec_.helpers) {
+            if (std::count(r.protocols.begin(), r.protocols.end(), h.protocol) == 0) continue;
+            const auto port = std::find_if(h.ports.begin(), h.ports.end(), [&](std::uint16_t p) {
+                return std::any_of(r.dport.begin(), r.dport.end(), [&](const PortRange& range) {
+                    return range.first <= p && p <= range.last;
+                });
+            });
+            if (port != h.ports.end())
+                report_.warning(r.where, rule_path(i),
+                                "accepts port " + std::to_string(*port) + " without helper " +
+                                    quoted(h.name) + " (add `helper: " + h.name + "`?)");
+        }
+    }
+    for (std::size_t h = 0; h < spec_.helpers.size(); ++h) {
+        const auto& helper = spec_.helpers[h];
+        const std::string path = "helpers[" + std::to_string(h) + "]";
+        if (!assigned[h])
+            report_.warning(helper.where, path,
+                            "no rule has `helper: " + helper.name + "`, so it watches nothing");
+        else if (!let_in[h])
+            report_.warning(helper.where, path,
+                            "no rule accepts what it expects (`ct: [related]`), so it is in vain");
+    }
+}
+
+}  // namespace
+}  // namespace config
+
+// --- entry points ------------------------------------------------------------------------------
+
+std::string Diagnostic::to_string() const {
+    std::string out = file;
+    if (line != 0) out += ":" + std::to_string(line) + ":" + std::to_string(column);
+    return out + ": " + message;
+}
+
+LoadResult load_spec_text(std::string_view text, const std::string& name, const Schema& schema) {
+    LoadResult result;
+    const auto fail = [&](unsigned line, unsigned column, std::string message) {
+        result.spec.reset();
+        result.errors.push_back({name, line, column, std::move(message)});
+        return std::move(result);
+    };
+    try {
+        const auto documents = YAML::LoadAll(std::string(text));
+        if (documents.empty() || (documents.size() == 1 && documents[0].IsNull()))
+            return fail(0, 0, "the file is empty (expected at least zones, ports and policy)");
+        config::Report report(name);
+        if (documents.size() > 1)
+            return fail(static_cast<unsigned>(documents[1].Mark().line + 1), 1,
+                        "a second document begins (expected one document a file)");
+        Spec spec = config::Loader(report, schema).load(documents[0]);
+        if (report.clean()) result.spec = std::move(spec);
+        report.move_to(result);
+        return result;
+    } catch (const YAML::Exception& e) {
+        return e.mark.is_null()
+                   ? fail(0, 0, "not valid YAML: " + e.msg)
+                   : fail(static_cast<unsigned>(e.mark.line) + 1,
+                          static_cast<unsigned>(e.mark.column) + 1, "not valid YAML: " + e.msg);
+    } catch (const std::exception& e) {
+        return fail(0, 0, std::string("cannot be read: ") + e.what());
+    }
+}
+
+LoadResult load_spec(const std::string& path, const Schema& schema) {
+    LoadResult result;
+    const auto fail = [&](const std::string& message) {
+        result.errors.push_back({path, 0, 0, message});
+        return std::move(result);
+    };
+    try {
+        const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
+                                                                   &std::fclose);
+        if (!file) return fail(std::string("cannot be opened: ") + std::strerror(errno));
+        std::string text;
+        std::array<char, 65536> block;
+        while (const std::size_t n = std::fread(block.data(), 1, block.size(), file.get())) {
+            text.append(block.data(), n);
+            if (text.size() > config::kMaxFileBytes)
+                return fail("too large (expected at most 64 MiB)");
+        }
+        if (std::ferror(file.get()))
+            return fail(std::string("cannot be read: ") + std::strerror(errno));
+        return load_spec_text(text, path, schema);
+    } catch (const std::exception& e) {
+        return fail(std::string("cannot be read: ") + e.what());
+    }
+}
+
+}  // namespace postern

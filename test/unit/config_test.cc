@@ -1,0 +1,605 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "config/load.h"
+
+namespace postern {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+Schema schema() {
+    return {
+        .helpers = {{.name = "ftp",
+                     .protocol = proto::tcp,
+                     .ports = {21},
+                     .params = {{.name = "loose", .fallback = false},
+                                {.name = "depth", .fallback = std::uint64_t{4}, .min = 1, .max = 8},
+                                {.name = "banner", .fallback = std::string("hello")}}},
+                    {.name = "tftp", .protocol = proto::udp, .ports = {69}, .params = {}}},
+        .stages = {"parse", "steer", "conntrack", "expect", "policy", "commit", "helper", "forward",
+                   "sample"},
+        .default_pipeline = {"parse", "steer", "conntrack", "expect", "policy", "commit", "helper",
+                             "forward"}};
+}
+
+/// A complete file around one or more sections. Line 1 of `extra` is line 8 of the file; `rules`
+/// are flow mappings, one a line, the first on line 6.
+std::string with_rules(const std::string& rules) {
+    return "zones: [inside, outside]\n"
+           "ports: [{name: in0, device: net_null0, zone: inside},\n"
+           "        {name: out0, device: net_null1, zone: outside}]\n"
+           "bridges: [{ports: [in0, out0]}]\n"
+           "policy: {default: drop, rules: [\n" +
+           rules + "]}\n";
+}
+/// … or around further sections, which begin on line 8.
+std::string with(const std::string& extra) {
+    return "zones: [inside, outside]\n"
+           "ports:\n"
+           "  - {name: in0, device: net_null0, zone: inside}\n"
+           "  - {name: out0, device: net_null1, zone: outside}\n"
+           "bridges: [{ports: [in0, out0]}]\n"
+           "policy: {default: drop}\n"
+           "\n" +
+           extra;
+}
+LoadResult load(const std::string& text) {
+    return load_spec_text(text, "x.yaml", schema());
+}
+std::vector<std::string> texts(const std::vector<Diagnostic>& list) {
+    std::vector<std::string> out;
+    for (const auto& d : list)
+        out.push_back(d.to_string());
+    return out;
+}
+/// Loads, and expects no errors.
+Spec good(const std::string& text) {
+    auto r = load(text);
+    EXPECT_THAT(texts(r.errors), IsEmpty());
+    return r.ok() ? *r.spec : Spec{};
+}
+std::vector<std::string> errors(const std::string& text) {
+    auto r = load(text);
+    EXPECT_EQ(r.ok(), r.errors.empty());
+    return texts(r.errors);
+}
+std::vector<std::string> warnings(const std::string& text) {
+    auto r = load(text);
+    EXPECT_THAT(texts(r.errors), IsEmpty());
+    return texts(r.warnings);
+}
+
+TEST(Conf, EveryFileLoadsWithoutComplaint) {
+    unsigned files = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(POSTERN_CONF_DIR)) {
+        if (entry.path().extension() != ".yaml") continue;
+        ++files;
+        const auto r = load_spec(entry.path(), schema());
+        EXPECT_THAT(texts(r.errors), IsEmpty()) << entry.path();
+        EXPECT_THAT(texts(r.warnings), IsEmpty()) << entry.path();
+    }
+    EXPECT_GE(files, 4u);
+}
+
+TEST(Conf, DemoSaysWhatTheDemoNeeds) {
+    const auto r = load_spec(POSTERN_CONF_DIR "/demo.yaml", schema());
+    ASSERT_TRUE(r.ok());
+    const Spec& s = *r.spec;
+    EXPECT_EQ(s.workers.count, 2);
+    EXPECT_EQ(s.ports[0].device, "net_af_packet0,iface=pst-in");
+    EXPECT_EQ(s.ports[1].device, "net_af_packet1,iface=pst-out");
+    ASSERT_EQ(s.policy.rules.size(), 2u);
+    EXPECT_EQ(s.policy.rules[0].helper, 1);
+    EXPECT_FALSE(s.policy.rules[0].match_related);
+    EXPECT_THAT(s.policy.rules[1].related, ElementsAre(1));
+    EXPECT_FALSE(s.policy.rules[1].match_new);
+    EXPECT_EQ(s.limits.connections, 65536u);
+}
+
+TEST(Config, DefaultsHold) {
+    const Spec s = good(with(""));
+    EXPECT_EQ(s.workers.count, 1);
+    EXPECT_EQ(s.workers.burst, 32);
+    EXPECT_EQ(s.timeouts.tcp.established_s, 432000u);
+    EXPECT_EQ(s.limits.connections, 262144u);
+    EXPECT_EQ(s.ports[0].queues, 0);
+    EXPECT_EQ(s.ports[0].mtu, 1500);
+    EXPECT_EQ(s.ports[1].zone, 1);
+    EXPECT_EQ(s.policy.fallback, RuleAction::drop);
+    EXPECT_EQ(s.pipeline, schema().default_pipeline);
+    EXPECT_EQ(s.control.socket, "/run/postern/control.sock");
+    EXPECT_THAT(s.bridges[0].pass.ethertypes, ElementsAre(0x0806));
+    EXPECT_TRUE(s.bridges[0].pass.neighbour_discovery);
+}
+
+TEST(Config, EverySectionIsRead) {
+    const Spec s =
+        good(with("eal: {hugepages: no, memory_mb: 1024, args: [\"--log-level=debug\"]}\n"
+                  "workers: {count: 3, cpus: [0, 2], main_cpu: 1, burst: 64,\n"
+                  "          idle: {spins: 7, sleep_us: 0}}\n"
+                  "timeouts:\n"
+                  "  tcp: {syn_sent: 90, established: 2h, syn_sent2: 1m}\n"
+                  "  udp: {stream: 5m}\n"
+                  "  icmp: {request: 10s}\n"
+                  "  icmpv6: {request: 11s}\n"
+                  "  generic: {timeout: 1d}\n"
+                  "limits: {connections: 1M, expectations: 2K, stream_buffer: 8K}\n"
+                  "pipeline: [parse, sample, forward]\n"
+                  "control: {socket: /tmp/x.sock}\n"));
+    EXPECT_EQ(s.eal.hugepages, Hugepages::no);
+    EXPECT_EQ(s.eal.memory_mb, 1024u);
+    EXPECT_THAT(s.eal.args, ElementsAre("--log-level=debug"));
+    EXPECT_EQ(s.workers.count, 3);
+    EXPECT_THAT(s.workers.cpus, ElementsAre(0, 2));
+    EXPECT_EQ(s.workers.main_cpu, 1);
+    EXPECT_EQ(s.workers.burst, 64);
+    EXPECT_EQ(s.workers.idle.spins, 7u);
+    EXPECT_EQ(s.workers.idle.sleep_us, 0u);
+    EXPECT_EQ(s.timeouts.tcp.syn_sent_s, 90u);
+    EXPECT_EQ(s.timeouts.tcp.established_s, 7200u);
+    EXPECT_EQ(s.timeouts.tcp.syn_sent2_s, 60u);
+    EXPECT_EQ(s.timeouts.udp.stream_s, 300u);
+    EXPECT_EQ(s.timeouts.icmp_request_s, 10u);
+    EXPECT_EQ(s.timeouts.icmpv6_request_s, 11u);
+    EXPECT_EQ(s.timeouts.generic_s, 86400u);
+    EXPECT_EQ(s.limits.connections, 1u << 20);
+    EXPECT_EQ(s.limits.expectations, 2048u);
+    EXPECT_EQ(s.limits.stream_buffer_bytes, 8192u);
+    EXPECT_THAT(s.pipeline, ElementsAre("parse", "sample", "forward"));
+    EXPECT_EQ(s.control.socket, "/tmp/x.sock");
+}
+
+TEST(Config, HelpersTakeDefaultsFromTheirKind) {
+    const Spec s =
+        good(with("helpers:\n"
+                  "  - name: ftp\n"
+                  "  - {name: odd, helper: ftp, ports: [2121], params: {loose: yes, depth: 8}}\n"
+                  "  - {name: tftp, ports: 70}\n"));
+    ASSERT_EQ(s.helpers.size(), 3u);
+    EXPECT_EQ(s.helpers[0].kind, "ftp");
+    EXPECT_EQ(s.helpers[0].protocol, proto::tcp);
+    EXPECT_THAT(s.helpers[0].ports, ElementsAre(21));
+    ASSERT_EQ(s.helpers[0].params.size(), 3u);
+    EXPECT_EQ(s.helpers[0].params[0].name, "loose");
+    EXPECT_EQ(s.helpers[0].params[0].value, ParamValue(false));
+    EXPECT_EQ(s.helpers[1].kind, "ftp");
+    EXPECT_THAT(s.helpers[1].ports, ElementsAre(2121));
+    EXPECT_EQ(s.helpers[1].params[0].value, ParamValue(true));
+    EXPECT_EQ(s.helpers[1].params[1].value, ParamValue(std::uint64_t{8}));
+    EXPECT_EQ(s.helpers[1].params[2].value, ParamValue(std::string("hello")));
+    EXPECT_THAT(s.helpers[2].ports, ElementsAre(70));
+    EXPECT_EQ(s.helper(2).name, "odd");
+}
+
+TEST(Config, RuleConditions) {
+    const Spec s = good(with_rules(
+        "  {name: web, from: [inside], to: outside, src: [192.0.2.0/24, 2001:db8::1], dst: any,\n"
+        "   proto: tcp, sport: any, dport: [80, 8000-8080], action: accept},\n"
+        "  {proto: [tcp, 50], action: reject},\n"
+        "  {proto: icmp, icmp_type: [echo-request, 13], action: accept},\n"
+        "  {family: ipv6, proto: icmpv6, icmp_type: echo-request, action: accept}"));
+    ASSERT_EQ(s.policy.rules.size(), 4u);
+    const RuleSpec& web = s.policy.rules[0];
+    EXPECT_EQ(web.name, "web");
+    EXPECT_THAT(web.from, ElementsAre(0));
+    EXPECT_THAT(web.to, ElementsAre(1));
+    ASSERT_EQ(web.src.size(), 2u);
+    EXPECT_EQ(web.src[1].to_string(), "2001:db8::1/128");
+    EXPECT_THAT(web.dst, IsEmpty());
+    EXPECT_THAT(web.protocols, ElementsAre(proto::tcp));
+    EXPECT_THAT(web.sport, IsEmpty());
+    EXPECT_THAT(web.dport, ElementsAre(PortRange{80, 80}, PortRange{8000, 8080}));
+    EXPECT_EQ(web.where.line, 6u);
+    EXPECT_EQ(s.policy.rules[1].name, "rule1");
+    EXPECT_THAT(s.policy.rules[1].protocols, ElementsAre(proto::tcp, 50));
+    EXPECT_EQ(s.policy.rules[1].action, RuleAction::reject);
+    EXPECT_THAT(s.policy.rules[2].icmp_types, ElementsAre(8, 13));
+    EXPECT_EQ(s.policy.rules[3].family, Family::ipv6);
+    EXPECT_THAT(s.policy.rules[3].icmp_types, ElementsAre(128));
+}
+
+TEST(Config, RuleStates) {
+    const std::string helper = "helpers: [{name: ftp}]\n";
+    const Spec s =
+        good(helper + with_rules("  {action: accept},\n"
+                                 "  {ct: [new], action: drop},\n"
+                                 "  {ct: [established, related], action: accept},\n"
+                                 "  {ct: established, action: accept},\n"
+                                 "  {related: ftp, action: accept},\n"
+                                 "  {ct: [new, related], related: [ftp], action: accept},\n"
+                                 "  {ct: any, action: drop}"));
+    const auto state = [&](std::size_t i) {
+        const auto& r = s.policy.rules[i];
+        return std::string(r.match_new ? "n" : "") + (r.match_related ? "r" : "") +
+               (r.match_established ? "e" : "") + (r.related.empty() ? "" : "+");
+    };
+    EXPECT_EQ(state(0), "nr") << "without ct: whatever reaches policy";
+    EXPECT_EQ(state(1), "n");
+    EXPECT_EQ(state(2), "re");
+    EXPECT_EQ(state(3), "e");
+    EXPECT_EQ(state(4), "r+") << "related: alone does not match new ones";
+    EXPECT_EQ(state(5), "nr+");
+    EXPECT_EQ(state(6), "nr");
+}
+
+TEST(Config, Pass) {
+    const auto pass = [](const std::string& text) {
+        return good(
+                   "zones: [a]\npolicy: {}\nports: [{name: p, device: net_null0, zone: a},"
+                   "{name: q, device: net_null1, zone: a}]\nbridges: [{ports: [p, q], pass: " +
+                   text + "}]\n")
+            .bridges.at(0)
+            .pass;
+    };
+    EXPECT_TRUE(pass("all").all_non_ip);
+    EXPECT_FALSE(pass("all").neighbour_discovery);
+    EXPECT_THAT(pass("[lldp, arp, 0x88CC, llc]").ethertypes, ElementsAre(0x0806, 0x88cc));
+    EXPECT_TRUE(pass("[llc]").llc);
+    EXPECT_TRUE(pass("nd").neighbour_discovery);
+    EXPECT_THAT(pass("[]").ethertypes, IsEmpty());
+}
+
+TEST(Config, PciAddresses) {
+    const auto pci = [](const char* device) {
+        PortSpec p;
+        p.device = device;
+        return p.is_pci();
+    };
+    EXPECT_TRUE(pci("0000:03:00.0"));
+    EXPECT_TRUE(pci("af:00.1"));
+    EXPECT_FALSE(pci("net_null0"));
+    EXPECT_FALSE(pci("0000:03:00.0,x=1"));
+    EXPECT_FALSE(pci("0000-03:00.0"));
+    EXPECT_FALSE(pci(""));
+}
+
+// One row a mistake: the file, and the one message that it must bring.
+struct Mistake {
+    const char* name;
+    std::string text;
+    std::string message;
+};
+void PrintTo(const Mistake& m, std::ostream* out) {
+    *out << m.name;
+}
+class Mistakes : public ::testing::TestWithParam<Mistake> {};
+
+TEST_P(Mistakes, BringOneMessage) {
+    EXPECT_THAT(errors(GetParam().text), ElementsAre(GetParam().message));
+}
+
+const std::string kFtp = "helpers: [{name: ftp}]\n";
+Mistake in_rule(const char* name, const std::string& rule, const std::string& message) {
+    return {name, with_rules("  {" + rule + "}"), "x.yaml:6:" + message};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Structure, Mistakes,
+    ::testing::Values(
+        Mistake{"empty", "",
+                "x.yaml: the file is empty (expected at least zones, ports and policy)"},
+        Mistake{"only_comments", "# nothing\n",
+                "x.yaml: the file is empty (expected at least zones, ports and policy)"},
+        Mistake{"a_list", "- 1\n", "x.yaml:1:1: expected a mapping (key: value), found a list"},
+        Mistake{"two_documents", with("") + "---\nzones: [a]\n",
+                "x.yaml:9:1: a second document begins (expected one document a file)"},
+        Mistake{"unknown_key", with("limit: {connections: 1K}\n"),
+                "x.yaml:8:1: unknown key \"limit\" (did you mean \"limits\"?)"},
+        Mistake{"unknown_inner_key", with("limits: {conections: 1K}\n"),
+                "x.yaml:8:10: limits: unknown key \"conections\" (did you mean \"connections\"?)"},
+        Mistake{"far_key", with("control: {q: 1}\n"),
+                "x.yaml:8:11: control: unknown key \"q\" (expected one of: socket)"},
+        Mistake{"key_twice", with("workers:\n  count: 1\n  count: 2\n"),
+                "x.yaml:10:3: workers.count: this key is given twice"},
+        Mistake{"section_is_scalar", with("workers: 3\n"),
+                "x.yaml:8:10: workers: expected a mapping (key: value), found \"3\""},
+        Mistake{"list_is_map", with("eal: {args: {a: b}}\n"),
+                "x.yaml:8:13: eal.args: expected a list, found a mapping"},
+        Mistake{"no_zones",
+                "ports: [{name: a, device: net_null0, zone: z}]\npolicy: {}\nzones: []\n",
+                "x.yaml:3:8: zones: expected at least one zone"}),
+    [](const auto& i) { return std::string(i.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(
+    Values, Mistakes,
+    ::testing::Values(
+        Mistake{"not_a_number", with("workers: {count: two}\n"),
+                "x.yaml:8:18: workers.count: expected a whole number, 1 to 32, found \"two\""},
+        Mistake{"quoted_number", with("workers: {count: \"2\"}\n"),
+                "x.yaml:8:18: workers.count: expected a whole number, 1 to 32, found \"2\""},
+        Mistake{"octal", with("workers: {count: 010}\n"),
+                "x.yaml:8:18: workers.count: expected a whole number, 1 to 32, found \"010\""},
+        Mistake{"zero", with("workers: {count: 0}\n"),
+                "x.yaml:8:18: workers.count: 0 is out of range (expected 1 to 32)"},
+        Mistake{"negative", with("workers: {burst: -1}\n"),
+                "x.yaml:8:18: workers.burst: expected a whole number, 1 to 64, found \"-1\""},
+        Mistake{"too_large", with("workers: {burst: 65}\n"),
+                "x.yaml:8:18: workers.burst: 65 is out of range (expected 1 to 64)"},
+        Mistake{"overflow", with("workers: {burst: 99999999999999999999}\n"),
+                "x.yaml:8:18: workers.burst: expected a whole number, 1 to 64, found "
+                "\"99999999999999999999\""},
+        Mistake{
+            "time", with("timeouts: {udp: {stream: 2 minutes}}\n"),
+            "x.yaml:8:26: timeouts.udp.stream: expected a time such as 30s, 5m, 2h or 5d, 1s to "
+            "20d, found \"2 minutes\""},
+        Mistake{"long_time", with("timeouts: {udp: {stream: 21d}}\n"),
+                "x.yaml:8:26: timeouts.udp.stream: 21d is out of range (expected 1s to 20d)"},
+        Mistake{"size_overflow", with("limits: {connections: 17179869184G}\n"),
+                "x.yaml:8:23: limits.connections: expected a number such as 4096, 4K or 1M, 64 to "
+                "256M, found \"17179869184G\""},
+        Mistake{"more_helped_than_all", with("limits: {connections: 1K, helped_connections: 2K}\n"),
+                "x.yaml:8:47: limits.helped_connections: 2K is out of range (expected 16 to 1K)"},
+        Mistake{"nothing", with("control: {socket: }\n"),
+                "x.yaml:8:19: control.socket: expected text, found nothing"},
+        Mistake{"long_socket", with("control: {socket: /" + std::string(107, 'x') + "}\n"),
+                "x.yaml:8:19: control.socket: expected text of 1 to 107 characters, found 108"},
+        Mistake{"hugepages", with("eal: {hugepages: maybe}\n"),
+                "x.yaml:8:18: eal.hugepages: \"maybe\" is not a use of hugepages (expected one of: "
+                "auto, yes, no, true, false)"},
+        Mistake{"eal_lcores", with("eal: {args: [-l, 0-3]}\n"),
+                "x.yaml:8:14: eal.args[0]: \"-l\" is set by Postern (use workers.count and "
+                "workers.cpus)"},
+        Mistake{"eal_abbreviated", with("eal: {args: [\"--vd=net_null0\"]}\n"),
+                "x.yaml:8:14: eal.args[0]: \"--vd=net_null0\" is set by Postern (use ports)"},
+        Mistake{"eal_memory", with("eal: {args: [-m512]}\n"),
+                "x.yaml:8:14: eal.args[0]: \"-m512\" is set by Postern (use eal.memory_mb)"},
+        Mistake{"unknown_stage", with("pipeline: [parse, polcy]\n"),
+                "x.yaml:8:19: pipeline[1]: \"polcy\" is not a stage (did you mean \"policy\"?)"},
+        Mistake{"stage_twice", with("pipeline: [parse, parse]\n"),
+                "x.yaml:8:19: pipeline[1]: \"parse\" is given twice"},
+        Mistake{"no_stage", with("pipeline: []\n"),
+                "x.yaml:8:11: pipeline: an empty list; leave the key out, or write what is meant"}),
+    [](const auto& i) { return std::string(i.param.name); });
+
+std::string ports(const std::string& list, const std::string& rest = "") {
+    return "zones: [a]\npolicy: {}\nports:\n" + list + rest;
+}
+INSTANTIATE_TEST_SUITE_P(
+    Ports, Mistakes,
+    ::testing::Values(
+        Mistake{
+            "dangling_zone", ports("- {name: p, device: net_null0, zone: b}\n"),
+            "x.yaml:4:38: ports[0].zone: \"b\" is not a zone of this file (did you mean \"a\"?)"},
+        Mistake{"no_device", ports("- {name: p, zone: a}\n"),
+                "x.yaml:4:3: ports[0]: \"device\" is missing (expected a PCI address or a virtual "
+                "device)"},
+        Mistake{"name_twice",
+                ports("- {name: p, device: net_null0, zone: a}\n"
+                      "- {name: p, device: net_null1, zone: a}\n"),
+                "x.yaml:5:10: ports[1].name: \"p\" is given twice"},
+        Mistake{"device_twice",
+                ports("- {name: p, device: \"net_null0,size=1\", zone: a}\n"
+                      "- {name: q, device: net_null0, zone: a}\n"),
+                "x.yaml:5:21: ports[1].device: device \"net_null0\" is given twice"},
+        Mistake{"pci_twice",
+                ports("- {name: p, device: \"0000:AF:00.0\", zone: a}\n"
+                      "- {name: q, device: \"af:00.0\", zone: a}\n"),
+                "x.yaml:5:21: ports[1].device: device \"0000:af:00.0\" is given twice"},
+        Mistake{"bad_name", ports("- {name: \"p q\", device: net_null0, zone: a}\n"),
+                "x.yaml:4:10: ports[0].name: expected a name (1 to 31 letters, digits, '_', '-', "
+                "'.', the first a letter or digit), found \"p q\""},
+        Mistake{"queues", ports("- {name: p, device: net_null0, zone: a, queues: 2}\n"),
+                "x.yaml:4:49: ports[0].queues: 2 is out of range (expected 1 to 1)"},
+        Mistake{"bridge_of_one",
+                ports("- {name: p, device: net_null0, zone: a}\n", "bridges: [{ports: [p]}]\n"),
+                "x.yaml:5:19: bridges[0].ports: expected exactly two ports, found 1"},
+        Mistake{"bridge_with_itself",
+                ports("- {name: p, device: net_null0, zone: a}\n", "bridges: [{ports: [p, p]}]\n"),
+                "x.yaml:5:23: bridges[0].ports[1]: port \"p\" is already in a bridge"},
+        Mistake{"bridge_dangling",
+                ports("- {name: port1, device: net_null0, zone: a}\n",
+                      "bridges: [{ports: [port1, port2]}]\n"),
+                "x.yaml:5:27: bridges[0].ports[1]: \"port2\" is not a port of this file (did you "
+                "mean \"port1\"?)"},
+        Mistake{"pass_ip",
+                ports("- {name: p, device: net_null0, zone: a}\n"
+                      "- {name: q, device: net_null1, zone: a}\n",
+                      "bridges: [{ports: [p, q], pass: [arp, 0x800]}]\n"),
+                "x.yaml:6:39: bridges[0].pass[1]: IP cannot be passed unseen; write rules in "
+                "policy"}),
+    [](const auto& i) { return std::string(i.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(
+    Helpers, Mistakes,
+    ::testing::Values(
+        Mistake{"unknown_kind", with("helpers: [{name: x, helper: ftpp}]\n"),
+                "x.yaml:8:29: helpers[0].helper: \"ftpp\" is not a helper (did you mean \"ftp\"?)"},
+        Mistake{
+            "kind_by_name", with("helpers: [{name: files}]\n"),
+            "x.yaml:8:18: helpers[0].name: \"files\" is not a helper; give its kind by `helper:` "
+            "(expected one of: ftp, tftp)"},
+        Mistake{"name_twice", with("helpers: [{name: ftp}, {name: ftp}]\n"),
+                "x.yaml:8:31: helpers[1].name: \"ftp\" is given twice"},
+        Mistake{"unknown_param", with("helpers: [{name: ftp, params: {lose: true}}]\n"),
+                "x.yaml:8:32: helpers[0].params: unknown key \"lose\" (did you mean \"loose\"?)"},
+        Mistake{"param_type", with("helpers: [{name: ftp, params: {loose: 1}}]\n"),
+                "x.yaml:8:39: helpers[0].params.loose: expected true or false, found \"1\""},
+        Mistake{"param_range", with("helpers: [{name: ftp, params: {depth: 9}}]\n"),
+                "x.yaml:8:39: helpers[0].params.depth: 9 is out of range (expected 1 to 8)"},
+        Mistake{"port_range", with("helpers: [{name: ftp, ports: [0]}]\n"),
+                "x.yaml:8:31: helpers[0].ports[0]: 0 is out of range (expected 1 to 65535)"},
+        Mistake{"port_twice", with("helpers: [{name: ftp, ports: [21, 21]}]\n"),
+                "x.yaml:8:35: helpers[0].ports[1]: port 21 is given twice"}),
+    [](const auto& i) { return std::string(i.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(
+    Rules, Mistakes,
+    ::testing::Values(
+        in_rule("no_action", "from: inside",
+                "3: policy.rules[0]: \"action\" is missing (expected accept, drop or reject)"),
+        in_rule(
+            "bad_action", "action: acept",
+            "12: policy.rules[0].action: \"acept\" is not an action (did you mean \"accept\"?)"),
+        in_rule("dangling_zone", "from: insid, action: drop",
+                "10: policy.rules[0].from: \"insid\" is not a zone of this file (did you mean "
+                "\"inside\"?)"),
+        in_rule(
+            "empty_list", "from: [], action: drop",
+            "10: policy.rules[0].from: an empty list; leave the key out, or write what is meant"),
+        in_rule("any_in_list", "from: [inside, any], action: drop",
+                "19: policy.rules[0].from[1]: \"any\" stands alone, not in a list"),
+        in_rule("item_twice", "from: [inside, inside], action: drop",
+                "19: policy.rules[0].from[1]: \"inside\" is given twice"),
+        in_rule("host_bits", "src: 192.0.2.5/24, action: drop",
+                "9: policy.rules[0].src: \"192.0.2.5/24\" has bits set beyond its length (did you "
+                "mean 192.0.2.0/24?)"),
+        in_rule("not_an_address", "src: www.example.org, action: drop",
+                "9: policy.rules[0].src: expected an address or prefix such as 192.0.2.0/24 or "
+                "2001:db8::/32, found \"www.example.org\""),
+        in_rule("family_of_address", "family: ipv6, dst: 192.0.2.1, action: drop",
+                "23: policy.rules[0].dst: 192.0.2.1 is ipv4, but the rule's family is ipv6"),
+        in_rule("two_families", "src: 192.0.2.1, dst: \"2001:db8::1\", action: drop",
+                "3: policy.rules[0]: `src` and `dst` are of different families, so nothing can "
+                "match"),
+        in_rule("protocol", "proto: tpc, action: drop",
+                "11: policy.rules[0].proto: \"tpc\" is not a protocol, by name or number 0 to 255 "
+                "(expected one of: tcp, udp, icmp, icmpv6, sctp, dccp, udplite, gre)"),
+        in_rule(
+            "port_without_protocol", "dport: 80, action: drop",
+            "11: policy.rules[0].dport: ports need `proto:` with protocols that have ports (tcp, "
+            "udp, sctp, dccp, udplite)"),
+        in_rule(
+            "port_of_gre", "proto: [tcp, gre], sport: 80, action: drop",
+            "30: policy.rules[0].sport: ports need `proto:` with protocols that have ports (tcp, "
+            "udp, sctp, dccp, udplite)"),
+        in_rule("backward_range", "proto: tcp, dport: 90-80, action: drop",
+                "23: policy.rules[0].dport: the range 90-80 is empty (did you mean 80-90?)"),
+        in_rule("wide_range", "proto: tcp, dport: 1-65536, action: drop",
+                "23: policy.rules[0].dport: expected a port or a range such as 8000-8080, 0 to "
+                "65535, found \"1-65536\""),
+        in_rule(
+            "icmp_type_of_tcp", "proto: tcp, icmp_type: 8, action: drop",
+            "27: policy.rules[0].icmp_type: needs `proto: icmp` or `proto: icmpv6`, alone, since "
+            "their types differ"),
+        in_rule("icmp_over_ipv6", "proto: icmp, family: ipv6, action: drop",
+                "3: policy.rules[0]: icmp is not carried by ipv6, so nothing can match"),
+        in_rule(
+            "invalid", "ct: [invalid], action: drop",
+            "9: policy.rules[0].ct[0]: invalid packets never reach policy: they are dropped, and "
+            "counted"),
+        in_rule(
+            "drop_established", "ct: [new, established], action: drop",
+            "14: policy.rules[0].ct[1]: packets of connections once accepted always pass; a rule "
+            "cannot drop them"),
+        in_rule("related_helper", "ct: related, related: ftp, action: accept",
+                "26: policy.rules[0].related: \"ftp\" is not a helper of this file, for there is "
+                "none"),
+        Mistake{"related_not_matched",
+                kFtp + with_rules("  {ct: new, related: ftp, action: accept}"),
+                "x.yaml:7:22: policy.rules[0].related: needs `ct: [related]`"},
+        Mistake{
+            "helper_name", kFtp + with_rules("  {proto: tcp, action: accept, helper: ftpp}"),
+            "x.yaml:7:40: policy.rules[0].helper: \"ftpp\" is not a helper of this file (did you "
+            "mean \"ftp\"?)"},
+        Mistake{"helper_on_drop", kFtp + with_rules("  {proto: tcp, action: drop, helper: ftp}"),
+                "x.yaml:7:38: policy.rules[0].helper: a helper needs `action: accept`"},
+        Mistake{
+            "helper_protocol", kFtp + with_rules("  {action: accept, helper: ftp}"),
+            "x.yaml:7:28: policy.rules[0].helper: this helper speaks tcp and needs `proto: tcp`"},
+        Mistake{"helper_of_established",
+                kFtp + with_rules("  {proto: tcp, ct: established, action: accept, helper: ftp}"),
+                "x.yaml:7:57: policy.rules[0].helper: a helper needs `ct: [new]` or `ct: "
+                "[related]`"},
+        Mistake{"rule_name_twice", with_rules("  {name: a, action: drop}, {name: a, action: drop}"),
+                "x.yaml:6:35: policy.rules[1].name: rule name \"a\" is given twice"},
+        Mistake{"accept_by_default",
+                "zones: [a]\nports: [{name: p, device: net_null0, zone: a}]\n"
+                "policy: {default: accept}\n",
+                "x.yaml:3:19: policy.default: \"accept\" is not a default for policy (expected one "
+                "of: drop, reject)"}),
+    [](const auto& i) { return std::string(i.param.name); });
+
+TEST(Config, AllErrorsOfAFileComeAtOnceInItsOrder) {
+    EXPECT_THAT(
+        errors("zones: [a, a]\n"
+               "workers: {count: 0, brust: 3}\n"
+               "ports:\n"
+               "  - {name: p, device: net_null0, zone: z}\n"
+               "policy:\n"
+               "  rules:\n"
+               "    - {from: x, action: drop, dport: 1}\n"
+               "    - {action: allow}\n"),
+        ElementsAre(StartsWith("x.yaml:1:12: zones[1]"), StartsWith("x.yaml:2:18: workers.count"),
+                    StartsWith("x.yaml:2:21: workers: unknown key \"brust\""),
+                    StartsWith("x.yaml:4:40: ports[0].zone"),
+                    StartsWith("x.yaml:7:14: policy.rules[0].from"),
+                    StartsWith("x.yaml:7:38: policy.rules[0].dport"),
+                    StartsWith("x.yaml:8:16: policy.rules[1].action")));
+}
+
+TEST(Config, SyntaxErrorsHaveAPlace) {
+    EXPECT_THAT(errors("zones: [a\nports: {\n"), ElementsAre(StartsWith("x.yaml:")));
+    EXPECT_THAT(errors("zones:\n\t- a\n"), ElementsAre(HasSubstr(": not valid YAML: ")));
+    EXPECT_THAT(errors("a: *nobody\n"), ElementsAre(StartsWith("x.yaml:1:4: not valid YAML: ")));
+    EXPECT_THAT(errors(std::string(100000, '[')), ElementsAre(HasSubstr("not valid YAML")));
+}
+
+TEST(Config, AnchorsAreFineAndLoopsHarmless) {
+    const Spec s =
+        good(with("helpers:\n"
+                  "  - {name: ftp, ports: &p [21, 2121]}\n"
+                  "  - {name: ftp2, helper: ftp, ports: *p}\n"));
+    EXPECT_THAT(s.helpers.at(1).ports, ElementsAre(21, 2121));
+    EXPECT_FALSE(errors(with("pipeline: &a [*a]\n")).empty());
+}
+
+TEST(Config, MissingFileAndDirectory) {
+    const auto missing = load_spec("/nowhere/at/all.yaml", schema());
+    EXPECT_THAT(texts(missing.errors),
+                ElementsAre("/nowhere/at/all.yaml: cannot be opened: No such file or directory"));
+    EXPECT_THAT(texts(load_spec("/", schema()).errors),
+                ElementsAre("/: cannot be read: Is a directory"));
+}
+
+TEST(Config, Warnings) {
+    EXPECT_THAT(
+        warnings("zones: [a, b]\npolicy: {rules: [{from: b, action: drop}]}\n"
+                 "ports: [{name: p, device: net_null0, zone: a}]\n"),
+        ElementsAre("x.yaml:2:18: policy.rules[0]: no port is in zone \"b\", so nothing can match",
+                    "x.yaml:3:9: ports[0]: port \"p\" is in no bridge, so what comes in by it "
+                    "is dropped"));
+    EXPECT_THAT(
+        warnings(kFtp + with_rules("  {action: drop}")),
+        ElementsAre("x.yaml:1:11: helpers[0]: no rule has `helper: ftp`, so it watches nothing"));
+    EXPECT_THAT(
+        warnings(kFtp +
+                 with_rules("  {ct: new, proto: tcp, dport: 21, action: accept, helper: ftp}")),
+        ElementsAre("x.yaml:1:11: helpers[0]: no rule accepts what it expects (`ct: "
+                    "[related]`), so it is in vain"));
+    EXPECT_THAT(
+        warnings(kFtp + with_rules("  {proto: tcp, dport: 20-22, action: accept},\n"
+                                   "  {proto: tcp, dport: 21, action: accept, helper: ftp}")),
+        ElementsAre("x.yaml:7:3: policy.rules[0]: accepts port 21 without helper \"ftp\" (add "
+                    "`helper: ftp`?)"));
+}
+
+TEST(Config, DescribeIsShortAndNamesEverything) {
+    const auto r = load_spec(POSTERN_CONF_DIR "/bridge.yaml", schema());
+    ASSERT_TRUE(r.ok());
+    EXPECT_EQ(describe(*r.spec),
+              "2 workers, burst 32, always polling\n"
+              "2 zones: lan, wan\n"
+              "2 ports\n"
+              "  lan0 (lan): 0000:03:00.0, a queue a worker\n"
+              "  wan0 (wan): 0000:03:00.1, a queue a worker\n"
+              "1 bridge\n"
+              "  lan0 <-> wan0, llc, nd, 0x0806 pass\n"
+              "1 helper\n"
+              "  ftp: tcp 21, 2121\n"
+              "13 rules: 10 accept, 1 drop, 2 reject; otherwise drop\n"
+              "at most 1048576 connections, 65536 expectations, 16384 helped connections\n"
+              "timeouts: TCP established 2h, UDP unreplied 30s, UDP stream 2m\n"
+              "control socket /run/postern/control.sock\n");
+}
+
+}  // namespace
+}  // namespace postern
