@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The rules of the source that a program can check. Says `ok NAME`, `not ok NAME` with the places,
+# or `skip NAME REASON` for each; exit code 1 if one is broken.
+set -uo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+broken=0
+verdict() {  # NAME PLACES: a rule holds if there are no places where it does not
+    if [[ -z $2 ]]; then
+        echo "ok source/$1"
+    else
+        broken=1
+        echo "not ok source/$1"
+        sed 's/^/#   /' <<< "$2" | head -n 20
+    fi
+}
+
+# Everything that git knows or would add; a tree without git (a release archive) is searched.
+if git rev-parse --git-dir > /dev/null 2>&1; then
+    mapfile -t files < <(git ls-files --cached --others --exclude-standard)
+else
+    mapfile -t files < <(find . -path './build*' -prune -o -type f -printf '%P\n')
+fi
+those() {  # REGEX: the files whose path matches
+    local file
+    for file in "${files[@]}"; do
+        [[ $file =~ $1 && -f $file ]] && printf '%s\n' "$file"
+    done
+    return 0
+}
+mapfile -t cxx < <(those '\.(cc|h)$')
+mapfile -t headers < <(those '\.h$')
+mapfile -t helpers < <(those '^helpers/.*\.(cc|h)$')
+mapfile -t scripts < <(those '(\.sh|^\.ci/run)$')
+mapfile -t python < <(those '\.py$')
+mapfile -t licensed < <(those '(\.(cc|h|py|sh)|meson\.build|meson_options\.txt|^\.ci/run)$')
+
+verdict spdx-line "$(for file in "${licensed[@]}"; do
+    head -n 2 "$file" | grep -q 'SPDX-License-Identifier: BSD-3-Clause' || echo "$file"
+done)"
+
+if command -v clang-format-14 > /dev/null; then
+    verdict clang-format "$(clang-format-14 --dry-run "${cxx[@]}" 2>&1 | grep warning:)"
+else
+    echo "skip source/clang-format clang-format-14 is not installed"
+fi
+
+verdict pragma-once "$(grep -L '^#pragma once' "${headers[@]}")"
+
+# A header of ours is included as "folder/file.h", relative to lib/: it must be one of ours.
+verdict includes "$(grep -noE '^#include "[^"]+"' "${cxx[@]}" | while IFS=: read -r file line what; do
+    path=${what#*\"} path=${path%\"}
+    for root in lib . "$(dirname "$file")"; do
+        [[ -f $root/$path ]] && continue 2
+    done
+    echo "$file:$line: no such file: $path"
+done)"
+
+if [[ ${#helpers[@]} -gt 0 ]]; then
+    # Payload is read only through the bounds-checked cursor.
+    verdict helpers-read-through-cursor "$(grep -nE \
+        '\b(sscanf|strto[a-z]+|ato[ifl]|strchr|strstr|strlen|memcpy|memchr|memmem|sprintf)[[:space:]]*\(' \
+        "${helpers[@]}")"
+    # A helper is pure: no DPDK, no tables, no other helper.
+    verdict helpers-are-pure "$(grep -nE \
+        '^#include [<"](rte_|conntrack/|expect/|policy/|pipeline/|config/|control/|port/)' \
+        "${helpers[@]}")"
+else
+    echo "skip source/helpers-read-through-cursor there are no helpers"
+fi
+
+verdict shell-syntax "$(for file in "${scripts[@]}"; do bash -n "$file" 2>&1; done)"
+verdict python-syntax "$(python3 - "${python[@]}" 2>&1 << 'END'
+import ast, sys
+for path in sys.argv[1:]:
+    try:
+        ast.parse(open(path, encoding='utf-8').read(), path)
+    except SyntaxError as error:
+        print(f'{path}:{error.lineno}: {error.msg}')
+END
+)"
+verdict white-space "$(grep -nE '[[:blank:]]+$|'$'\t' "${cxx[@]}" "${scripts[@]}" "${python[@]}")"
+exit $broken

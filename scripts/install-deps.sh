@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Installs what is missing to build and run Postern on Debian 12. Does nothing, in a few
+# milliseconds, when everything is there.
+#
+#   scripts/install-deps.sh         what scripts/demo.sh needs: the build and the demo's peers
+#   scripts/install-deps.sh test    and what scripts/test.sh needs in addition
+set -euo pipefail
+
+packages=(
+    # build
+    g++ meson ninja-build pkg-config python3
+    libdpdk-dev libhyperscan-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
+    libspdlog-dev libfmt-dev libpcap-dev
+    # demo: namespaces, a real server, real clients
+    iproute2 ethtool procps vsftpd curl lftp
+)
+test_packages=(
+    libgtest-dev libgmock-dev libbenchmark-dev
+    # the second compiler, with its fuzzer and sanitizer run-times
+    clang-14 libclang-rt-14-dev clang-format-14 ccache
+    # end to end: captures of failed cases, ping, and what to compare with: testpmd, the kernel
+    tcpdump iputils-ping dpdk-dev nftables
+)
+case "${1:-demo}" in
+    demo) ;;
+    test) packages+=("${test_packages[@]}") ;;
+    *) echo "usage: ${0##*/} [demo|test]" >&2; exit 2 ;;
+esac
+
+missing_of() {
+    local -A have=()
+    local name status
+    while read -r name status; do
+        [[ $status == installed ]] && have[$name]=1
+    done < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
+    for name in "$@"; do
+        [[ -v "have[$name]" ]] || echo "$name"
+    done
+}
+
+give_up() {
+    echo "install-deps: $1" >&2
+    echo "install-deps: these packages are missing: ${missing[*]}" >&2
+    echo "install-deps: install them by hand (on Debian 12: apt-get install --no-install-recommends" \
+         "${missing[*]}) and run this again" >&2
+    exit 1
+}
+
+if ! command -v dpkg-query >/dev/null; then
+    missing=("${packages[@]}")
+    give_up "this is not a Debian system, so it cannot be seen what is installed"
+fi
+mapfile -t missing < <(missing_of "${packages[@]}")
+[[ ${#missing[@]} -eq 0 ]] && exit 0
+command -v apt-get >/dev/null || give_up "there is no apt-get here"
+[[ $(id -u) -eq 0 ]] || give_up "installing packages needs root"
+
+# Debian starts a server as soon as its package is there. The tests run vsftpd with a configuration
+# of their own inside a namespace; the host must not begin to offer FTP because of that.
+policy=/usr/sbin/policy-rc.d
+made_policy=no
+log=$(mktemp)
+finish() {
+    rm -f "$log"
+    [[ $made_policy == no ]] || rm -f "$policy"
+}
+trap finish EXIT
+if [[ ! -e $policy ]]; then
+    made_policy=yes
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+fi
+
+echo "install-deps: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+install() {
+    apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends "${missing[@]}"
+}
+# The package lists of a fresh machine are empty or old: refresh them, but a machine whose mirror
+# cannot be reached may still have all packages in its cache.
+if ! { apt-get update -qq && install; } > "$log" 2>&1 && ! install >> "$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    give_up "apt-get could not install them (its last lines are above)"
+fi
+if printf '%s\n' "${missing[@]}" | grep -qx vsftpd && command -v systemctl >/dev/null; then
+    systemctl disable --quiet vsftpd.service 2>/dev/null || true
+fi
+mapfile -t missing < <(missing_of "${packages[@]}")
+[[ ${#missing[@]} -eq 0 ]] || give_up "apt-get reported success, but not all of them are there"

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How the daemon starts, ends and survives: messages, exit codes, and what is left behind."""
+
+import os
+import re
+import signal
+import socket
+
+import lab as laboratory
+from cases import Case, expect
+from middle import POSTERN, POSTERNCTL, ROOT, Postern, Setting, configuration
+from peers import FtpServer, Transfer
+
+CONFIG_ERROR, RUNTIME_FAILURE = 2, 1
+START_S, STOP_S = 30, 15
+CRASHED = re.compile(r'terminate called|Segmentation|Assertion|AddressSanitizer|panic', re.I)
+
+
+def variant(lab, change, name='postern'):
+    """The usual configuration after `change(config)`."""
+    config = configuration(Setting(), lab.path(f'{name}.sock'))
+    change(config)
+    return config
+
+
+def refuses(change, code, *words):
+    """The daemon does not start with this configuration: exit code, words of its message."""
+    def check(bench):
+        lab = bench.lab
+        before = left_behind(lab)
+        daemon = Postern(config=variant(lab, change)).launch(lab)
+        ended = daemon.process.wait(START_S)
+        said = daemon.process.stdout + daemon.process.stderr
+        expect(ended == code, f'exit code {ended}, not {code}:\n{said}')
+        expect('ready' not in daemon.process.stdout, 'it said ready')
+        expect(not CRASHED.search(said), f'it crashed:\n{said}')
+        for word in words:
+            expect(re.search(word, said), f'its message does not say {word!r}:\n{said}')
+        nothing_new(lab, before)
+    return check
+
+
+def left_behind(lab):
+    """What a daemon could leave on the machine."""
+    found = set()
+    for folder in ('/var/run/dpdk', '/dev/hugepages', '/dev/shm', '/run/postern', '/tmp'):
+        try:
+            found.update(os.path.join(folder, name) for name in os.listdir(folder))
+        except FileNotFoundError:
+            pass
+    found.update(path for path in (lab.path(name) for name in os.listdir(lab.path()))
+                 if path.endswith('.sock'))
+    return found
+
+
+def nothing_new(lab, before):
+    mine = re.compile(r'postern|rte|dpdk', re.I)
+    new = sorted(path for path in left_behind(lab) - before if mine.search(path))
+    expect(not new, f'left behind: {", ".join(new)}')
+    pids = run_pids(lab)
+    expect(not pids, f'processes left in the middle: {pids}')
+
+
+def run_pids(lab):
+    """Processes of the daemon's program that run on the middle host."""
+    found = []
+    for pid in laboratory.run('ip', 'netns', 'pids', lab.names['middle']).stdout.split():
+        try:
+            if os.path.samefile(f'/proc/{pid}/exe', POSTERN):
+                found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+def ends_clean(number):
+    """A signal in the middle of a transfer: drain, summary, exit code 0, nothing left behind."""
+    def check(bench):
+        lab = bench.lab
+        before = left_behind(lab)
+        daemon = Postern(Setting()).start(lab)
+        server = FtpServer(lab, slow=True)
+        running = Transfer('curl', 'epsv', 4).start(lab, server.port, 60)
+        bench.eventually(lambda: [row for row in daemon.connections(proto='tcp')
+                                  if row.get('master')], 'no data connection is seen')
+        expect(running.process.running(), 'the transfer had ended before the signal')
+        daemon.process.signal(number)
+        code = daemon.process.wait(STOP_S)
+        said = daemon.process.stdout + daemon.process.stderr
+        expect(code == 0, f'exit code {code}:\n{said}')
+        summary = said.split('ready', 1)[-1]
+        expect(re.search(r'connections', summary) and re.search(r'packets', summary),
+               f'no summary:\n{said}')
+        nothing_new(lab, before)
+    return check
+
+
+def second_daemon(bench):
+    """Two daemons with one socket path: the second is told so, the first does not notice."""
+    lab = bench.lab
+    first = Postern(Setting()).start(lab)
+
+    def same_socket(config):
+        config['control']['socket'] = first.socket_path
+    # Ports of its own, so that the socket is all they have in common.
+    lab.ip('middle', 'link', 'add', 'spare-a', 'type', 'veth', 'peer', 'name', 'spare-b')
+
+    def spare_ports(config):
+        same_socket(config)
+        for port, device in zip(config['ports'], ('spare-a', 'spare-b')):
+            port['device'] = f'net_af_packet0,iface={device}' if device == 'spare-a' else \
+                f'net_af_packet1,iface={device}'
+            lab.ip('middle', 'link', 'set', device, 'up')
+    second = Postern(config=variant(lab, spare_ports), name='second').launch(lab)
+    code = second.process.wait(START_S)
+    said = second.process.stdout + second.process.stderr
+    expect(code == RUNTIME_FAILURE, f'exit code {code}:\n{said}')
+    expect(first.socket_path in said, f'the message does not name the socket:\n{said}')
+    expect(not CRASHED.search(said), f'it crashed:\n{said}')
+    expect(first.process.running(), 'the first daemon has ended')
+    first.ctl('conntrack', 'count')
+    server = FtpServer(lab)
+    problem = Transfer('curl', 'epsv', 4).start(lab, server.port, 20).problem(server)
+    expect(problem is None, problem)
+
+
+def killed_and_started_again(bench):
+    """kill -9 leaves a socket file; the next daemon replaces it and works."""
+    lab = bench.lab
+    first = Postern(Setting()).start(lab)
+    first.process.signal(signal.SIGKILL)
+    first.process.wait(STOP_S)
+    second = Postern(Setting()).start(lab)
+    second.ctl('conntrack', 'count')
+    server = FtpServer(lab)
+    problem = Transfer('curl', 'epsv', 4).start(lab, server.port, 20).problem(server)
+    expect(problem is None, problem)
+
+
+def fill_table(bench, flows):
+    """Opens UDP flows from inside until the daemon's table has that many."""
+    lab = bench.lab
+    with lab.inside_of('inside'):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sender:
+        def more(sent=[0]):
+            for _ in range(200):
+                if sent[0] < flows * 2:
+                    sender.sendto(b'x', (laboratory.OUTSIDE4, 1024 + sent[0] % 60000))
+                    sent[0] += 1
+            return count(bench.middle) >= flows
+        bench.eventually(more, f'the table did not fill to {flows}', 60)
+
+
+def count(middle):
+    """Connections in the table."""
+    row = middle.ctl('conntrack', 'count')
+    return sum(value for entry in row for key, value in entry.items()
+               if key in ('connections', 'count'))
+
+
+def client_dies_in_mid_list(number):
+    """posternctl is killed, or stopped, while a long list is on its way to it."""
+    def check(bench):
+        middle, server = bench.middle, bench.server()
+        fill_table(bench, 20000)
+        # Its output is a pipe that nobody empties: it is stuck in mid-list when it gets there.
+        reader, writer = os.pipe()
+        client = laboratory.subprocess.Popen(middle.ctl_argv('conntrack', 'list'), stdout=writer)
+        os.close(writer)
+        try:
+            expect(os.read(reader, 1) == b'{', 'the list does not begin with a row')
+            client.send_signal(number)
+            middle.ctl('conntrack', 'count')
+            problem = Transfer('curl', 'epsv', 4).start(bench.lab, server.port, 20).problem(server)
+            expect(problem is None, problem)
+            rows = len(middle.ctl('conntrack', 'list'))
+            expect(rows >= 20000, f'a second client gets {rows} rows')
+        finally:
+            client.kill()
+            client.wait()
+            os.close(reader)
+    return check
+
+
+def table_full(bench):
+    """More flows than the table holds: counted, and the daemon carries on."""
+    lab = bench.lab
+
+    def small(config):
+        config['limits']['connections'] = 256
+        config['policy']['rules'].append({'name': 'inside-out', 'from': 'inside', 'to': 'outside',
+                                          'ct': ['new'], 'action': 'accept'})
+    bench.middle = Postern(config=variant(lab, small)).start(lab)
+    with lab.inside_of('inside'):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sender:
+        def full(port=[1024]):
+            for _ in range(200):
+                sender.sendto(b'x', (laboratory.OUTSIDE4, port[0]))
+                port[0] = 1024 + (port[0] - 1023) % 60000
+            return bench.middle.drops().get('ct_table_full', 0) > 0
+        bench.eventually(full, 'no drop is counted as ct_table_full', 30)
+    expect(0 < count(bench.middle) <= 256, f'{count(bench.middle)} connections of 256')
+    expect(bench.middle.terminate() == 0, 'it did not end with exit code 0')
+
+
+def check_command(bench):
+    """`postern check` on every file that comes with Postern, and on a broken one."""
+    folder = os.path.join(ROOT, 'conf')
+    files = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith('.yaml')]
+    expect(files, 'no files in conf/')
+    for path in files:
+        done = laboratory.run(POSTERN, 'check', path, check=False)
+        expect(done.returncode == 0, f'{path}: exit code {done.returncode}: {done.stderr}')
+    broken = bench.lab.write('broken.yaml', 'zones: [inside]\nports:\n  - {name: in0, speed: 3}\n')
+    for command in ('check', 'run'):
+        done = laboratory.run(POSTERN, command, broken, check=False)
+        expect(done.returncode == CONFIG_ERROR, f'{command}: exit code {done.returncode}')
+        expect(re.search(r'broken\.yaml:3:\d+: .*speed', done.stdout + done.stderr),
+               f'{command}: no file:line:column: {done.stdout}{done.stderr}')
+
+
+def client_without_daemon(bench):
+    done = laboratory.run(POSTERNCTL, '-s', bench.lab.path('nobody.sock'), 'stats', check=False)
+    expect(done.returncode == 1, f'exit code {done.returncode}')
+    expect('nobody.sock' in done.stderr, f'the message does not name the socket: {done.stderr}')
+    done = laboratory.run(POSTERNCTL, 'no-such-command', check=False)
+    expect(done.returncode == 2, f'an unknown command: exit code {done.returncode}')
+
+
+def no_such_device(config):
+    config['ports'][1]['device'] = 'net_af_packet1,iface=pst-nowhere'
+
+
+def no_such_port(config):
+    config['bridges'][0]['ports'] = ['in0', 'out7']
+
+
+def no_memory(config):
+    config['limits']['connections'] = 50_000_000
+
+
+def no_memory_for_eal(config):
+    config['eal']['memory_mb'] = 1024 * 1024
+
+
+def unknown_key(config):
+    config['limits']['conections'] = 5
+
+
+def wrong_type(config):
+    config['workers']['count'] = 'many'
+
+
+def cases():
+    daemon = frozenset({'control-socket'})
+    inside = Setting(policy='inside', helper=True)
+    own = [
+        ('no-such-device', refuses(no_such_device, RUNTIME_FAILURE, 'out0', 'pst-nowhere')),
+        ('no-such-port', refuses(no_such_port, CONFIG_ERROR, r'postern\.yaml:\d+:\d+:', 'out7')),
+        ('no-memory-for-tables', refuses(no_memory, RUNTIME_FAILURE, r'memory')),
+        ('no-memory-for-eal', refuses(no_memory_for_eal, RUNTIME_FAILURE, r'memory')),
+        ('unknown-key', refuses(unknown_key, CONFIG_ERROR, r'postern\.yaml:\d+:\d+:',
+                                'conections', 'connections')),
+        ('wrong-type', refuses(wrong_type, CONFIG_ERROR, r'postern\.yaml:\d+:\d+:', 'count')),
+        ('sigterm-under-traffic', ends_clean(signal.SIGTERM)),
+        ('sigint-under-traffic', ends_clean(signal.SIGINT)),
+        ('second-daemon-on-one-socket', second_daemon),
+        ('killed-and-started-again', killed_and_started_again),
+        ('table-full', table_full),
+        ('check-command', check_command),
+        ('posternctl-without-daemon', client_without_daemon),
+    ]
+    found = [Case(f'operation/{name}', None, check, needs=daemon) for name, check in own]
+    found += [
+        Case('operation/posternctl-killed-in-mid-list', inside,
+             client_dies_in_mid_list(signal.SIGKILL), needs=daemon),
+        Case('operation/posternctl-stopped-in-mid-list', inside,
+             client_dies_in_mid_list(signal.SIGSTOP), needs=daemon),
+    ]
+    return found
