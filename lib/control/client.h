@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// ControlClient: the asking side of the control socket, for posternctl and tests. Blocking.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "control/command.h"
+#include "control/unix_socket.h"
+
+namespace postern {
+
+struct Reply {
+    enum class Kind {
+        row,    ///< `row` is set, more follows
+        end,    ///< the answer is complete
+        error,  ///< the daemon refuses: `message`, `code`
+        lost    ///< the daemon is gone, silent or talks nonsense: `message`
+    };
+    Kind kind = Kind::lost;
+    Json row;
+    std::string message;
+    std::string code;
+};
+
+class ControlClient {
+  public:
+    /// timeout_s: how long next() waits for a byte.
+    static Result<ControlClient> connect(const std::string& path, unsigned timeout_s = 10);
+
+    /// Sends one request. A daemon that hangs up meanwhile is not an error yet: next() tells, with
+    /// the daemon's own reason if it gave one.
+    void ask(std::string_view command, const Json& args = Json::object());
+
+    Reply next();
+
+  private:
+    explicit ControlClient(UniqueFd fd, unsigned timeout_s)
+        : fd_(std::move(fd)), timeout_s_(timeout_s) {}
+
+    UniqueFd fd_;
+    unsigned timeout_s_;
+    std::string in_;
+    std::size_t taken_ = 0;
+};
+
+}  // namespace postern

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// ControlServer: answers posternctl and scripts on a UNIX socket.
+//
+// What: a client sends one JSON object a line, {"v":1,"command":"conntrack list","args":{...}}; the
+// server answers with any number of {"row":{...}} lines, then one {"end":{"ok":true,"rows":N}} or
+// {"error":{"message":...,"code":...}}. Requests of one client are answered one after the other.
+//
+// Who calls it: the daemon's main thread, and only that, by poll() in its loop; no worker ever
+// waits for it. Nothing in here blocks but the epoll_wait in poll().
+//
+// Life-cycle: open() claims the path (before ports are touched, so that a second daemon does no
+// harm); clients may connect from then on and are answered once poll() runs. The destructor drops
+// the clients and their row sources and removes the socket file.
+//
+// Bad clients: rows are pulled only while a client's output buffer has room, so one that does not
+// read costs that buffer and no time. Input is read only while no answer is under way, and never
+// more than one line's limit. In one poll() a client gets a bounded number of rows and requests.
+// Beyond max_clients the one that has been stuck longest makes place; if none is, the newcomer is
+// told to come back.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "control/command.h"
+#include "control/unix_socket.h"
+
+namespace postern {
+
+struct ControlOptions {
+    std::string path = kDefaultControlSocket;
+    std::size_t max_clients = 64;
+    std::size_t max_line_bytes = 64 * 1024;
+    std::size_t output_buffer_bytes = 256 * 1024;  ///< a client; one row may stand out over it
+    std::uint32_t stuck_after_ms = 10'000;  ///< no byte moved for this long: may be displaced
+};
+
+class ControlServer {
+  public:
+    static Result<std::unique_ptr<ControlServer>> open(ControlOptions options);
+    ~ControlServer();
+
+    /// Last one wins when a name is registered twice.
+    void register_command(Command command);
+
+    /// Also calls `on_readable` from poll() when `fd` can be read (a signalfd, an eventfd). The
+    /// caller keeps owning the descriptor, and keeps it open as long as the server lives.
+    Result<void> watch(int fd, std::function<void()> on_readable);
+
+    /// Serves what is there; waits at most timeout_ms (-1: without end) when nothing is. Returns
+    /// false when nothing was there.
+    bool poll(int timeout_ms);
+
+    std::size_t clients() const noexcept { return clients_.size(); }
+    const std::string& path() const noexcept { return listener_.path(); }
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    using Id = std::uint64_t;  ///< of a client or a watch; never reused, so that a stale event of
+                               ///< the same epoll_wait finds nobody
+
+    struct Client {
+        UniqueFd fd;
+        std::string in;   ///< received, not yet taken as a request
+        std::string out;  ///< to be sent from out_sent on
+        std::size_t out_sent = 0;
+        std::unique_ptr<RowSource> source;  ///< the answer under way
+        std::uint64_t rows = 0;             ///< of that answer
+        bool pending = false;               ///< its source has nothing yet
+        bool input_over = false;            ///< the client has shut its sending side
+        bool hang_up = false;               ///< close as soon as `out` is sent
+        std::uint32_t events = 0;           ///< registered with epoll
+        Clock::time_point moved;            ///< when a byte last went either way
+    };
+
+    ControlServer(ControlOptions options, ListeningSocket listener, UniqueFd epoll, UniqueFd spare);
+
+    void accept_clients();
+    bool displace_stuck();
+    /// The steps of serving one client; false: it is gone, or has to go.
+    bool serve(Client& c, std::uint32_t events);
+    bool receive(Client& c);
+    bool flush(Client& c);
+    bool update_interest(Id id, Client& c);
+
+    void take_requests(Client& c);
+    void handle_request(Client& c, std::string_view line);
+    void pull_rows(Client& c);
+    static void answer_error(Client& c, std::string_view code, std::string_view message);
+    static void answer_end(Client& c);
+    bool has_room(const Client& c) const noexcept {
+        return c.out.size() - c.out_sent < options_.output_buffer_bytes;
+    }
+
+    ControlOptions options_;
+    ListeningSocket listener_;
+    UniqueFd epoll_;
+    UniqueFd spare_;  ///< given up for a moment to refuse clients when descriptors run out
+    Id next_id_ = 1;  ///< 0 is the listener
+    std::map<std::string, Command, std::less<>> commands_;
+    std::map<Id, std::function<void()>> watches_;
+    std::map<Id, Client> clients_;
+};
+
+}  // namespace postern
