@@ -143,6 +143,7 @@ constexpr OwnOption kOwnOptions[] = {
     {"m", "eal.memory_mb"},
     {"socket-mem", "eal.memory_mb"},
     {"no-huge", "eal.hugepages"},
+    {"no-shconf", "eal.hugepages"},
     {"in-memory", "eal.hugepages"},
     {"huge-unlink", "eal.hugepages"},
     {"vdev", "ports"},

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How rules become tries.
+//
+// Key: the protocol (rte_acl wants one byte first), then groups of four bytes: zones, origin and a
+// filler; source; destination; ports. `origin` folds connection state and helper into one byte:
+// 0 = new, 1 + h = expected by helper h (1: related, but by no helper). So "new", "related" and
+// "related by ftp" are each one range, and new packets of all kinds share a path of the trie.
+//
+// A rule with lists is multiplied out into one entry for each combination, all with the rule's
+// priority and the same result, so it does not matter which of them matches. Sets of small numbers
+// (zones, helpers, protocols) and port lists are first merged into as few ranges as they make: a
+// list of adjacent zones is one entry.
+//
+// The result word of an entry is the verdict itself: no second look-up.
+#include "policy/policy.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rte_acl.h>
+#include <rte_errno.h>
+
+namespace postern {
+namespace {
+
+constexpr std::uint8_t kOriginNew = 0;
+constexpr std::uint8_t origin_related(HelperId helper) noexcept {
+    return static_cast<std::uint8_t>(1 + helper);
+}
+static_assert(kMaxZones <= 256 && kMaxHelpers < 255, "zones and origins are one byte of the key");
+static_assert(kMaxPolicyRules < kNoRule);
+
+/// As rte_acl reads it: multi-byte fields in network order, groups of four bytes after the first.
+template <std::size_t AddressBytes>
+struct KeyLayout {
+    static constexpr std::size_t kAddressBytes = AddressBytes;
+    static constexpr Family kFamily = AddressBytes == 4 ? Family::ipv4 : Family::ipv6;
+
+    std::uint8_t protocol;
+    std::uint8_t unused[3];  // alignment; never read
+    std::uint8_t from;
+    std::uint8_t to;
+    std::uint8_t origin;
+    std::uint8_t filler;  // read, and matched by anything
+    std::uint8_t src[AddressBytes];
+    std::uint8_t dst[AddressBytes];
+    std::uint16_t sport;
+    std::uint16_t dport;
+};
+using Key4 = KeyLayout<4>;
+using Key6 = KeyLayout<16>;
+static_assert(sizeof(Key4) == 20 && sizeof(Key6) == 44);
+
+template <class Key>
+constexpr unsigned kWords = Key::kAddressBytes / 4;  // of an address
+/// Field numbers: protocol, from, to, origin, filler, src words, dst words, sport, dport.
+template <class Key>
+constexpr unsigned kFields = 5 + 2 * kWords<Key> + 2;
+
+template <class Key>
+void pack(Key& key, const PolicyQuery& q) noexcept {
+    key.protocol = q.tuple.protocol;
+    key.from = static_cast<std::uint8_t>(q.from);
+    key.to = static_cast<std::uint8_t>(q.to);
+    key.origin = q.state == CtState::related ? origin_related(q.related_by) : kOriginNew;
+    key.filler = 0;
+    std::memcpy(key.src, q.tuple.src.bytes.data(), Key::kAddressBytes);
+    std::memcpy(key.dst, q.tuple.dst.bytes.data(), Key::kAddressBytes);
+    key.sport = q.tuple.sport.raw();
+    key.dport = q.tuple.dport.raw();
+}
+
+// Result word: bit 31 set (0 means "no match" to rte_acl), action, helper, rule.
+std::uint32_t encode(RuleId rule, const PolicyRule& r) noexcept {
+    return 1u << 31 | static_cast<std::uint32_t>(r.action) << 24 | std::uint32_t{r.helper} << 16 |
+           rule;
+}
+PolicyVerdict decode(std::uint32_t word, PolicyAction fallback) noexcept {
+    if (word == 0) return {kNoRule, fallback, kNoHelper};
+    return {static_cast<RuleId>(word & 0xffff), static_cast<PolicyAction>(word >> 24 & 0x3),
+            static_cast<HelperId>(word >> 16 & 0xff)};
+}
+
+/// The fewest ranges that cover the same values.
+std::vector<PolicyRange> merged(std::vector<PolicyRange> ranges) {
+    std::sort(ranges.begin(), ranges.end(),
+              [](const PolicyRange& a, const PolicyRange& b) { return a.first < b.first; });
+    std::vector<PolicyRange> out;
+    for (const auto& r : ranges) {
+        if (!out.empty() && r.first <= unsigned{out.back().last} + 1)
+            out.back().last = std::max(out.back().last, r.last);
+        else
+            out.push_back(r);
+    }
+    return out;
+}
+template <class T>
+std::vector<PolicyRange> ranges_of(const std::vector<T>& values, std::uint16_t max) {
+    std::vector<PolicyRange> out;
+    for (const auto v : values)
+        out.push_back({v, v});
+    if (values.empty()) out.push_back({0, max});
+    return merged(std::move(out));
+}
+std::vector<PolicyRange> ports_of(const std::vector<PolicyRange>& ranges) {
+    return ranges.empty() ? std::vector<PolicyRange>{{0, 0xffff}} : merged(ranges);
+}
+std::vector<PolicyRange> origins_of(const PolicyRule& r) {
+    std::vector<PolicyRange> out;
+    if (r.match_new) out.push_back({kOriginNew, kOriginNew});
+    if (r.match_related && r.related.empty()) out.push_back({origin_related(kNoHelper), 0xff});
+    if (r.match_related)
+        for (const auto h : r.related)
+            out.push_back({origin_related(h), origin_related(h)});
+    return merged(std::move(out));
+}
+std::vector<Prefix> prefixes_of(const std::vector<Prefix>& list, Family family) {
+    std::vector<Prefix> out;
+    for (const auto& p : list)
+        if (p.address.family == family) out.push_back(p);
+    if (list.empty()) out.push_back(Prefix{{{}, family}, 0});
+    return out;
+}
+
+template <class Key>
+RTE_ACL_RULE_DEF(AclRule, kFields<Key>);
+
+/// One rule's conditions for one family, each a list to be multiplied with the others.
+struct Factors {
+    std::vector<PolicyRange> protocols, from, to, origins, sport, dport;
+    std::vector<Prefix> src, dst;
+
+    Factors(const PolicyRule& r, Family family)
+        : protocols(ranges_of(r.protocols, 0xff)),
+          from(ranges_of(r.from, 0xff)),
+          to(ranges_of(r.to, 0xff)),
+          origins(origins_of(r)),
+          sport(ports_of(r.sport)),
+          dport(ports_of(r.dport)),
+          src(prefixes_of(r.src, family)),
+          dst(prefixes_of(r.dst, family)) {
+        if (r.family != Family::none && r.family != family) src.clear();
+        if (r.icmp_types.empty()) return;
+        dport = ranges_of(r.icmp_types, 0xff);
+        for (auto& range : dport)
+            range = {static_cast<std::uint16_t>(range.first << 8),
+                     static_cast<std::uint16_t>(range.last << 8 | 0xff)};
+    }
+    /// Entries it makes; stops counting beyond the limit.
+    std::size_t product() const {
+        std::size_t n = 1;
+        for (const std::size_t size : {protocols.size(), from.size(), to.size(), origins.size(),
+                                       sport.size(), dport.size(), src.size(), dst.size()})
+            n = std::min(n * size, kMaxPolicyMatches + 1);
+        return n;
+    }
+};
+
+void set_range8(rte_acl_field& f, PolicyRange r) {
+    f.value.u8 = static_cast<std::uint8_t>(r.first);
+    f.mask_range.u8 = static_cast<std::uint8_t>(r.last);
+}
+void set_range16(rte_acl_field& f, PolicyRange r) {
+    f.value.u16 = r.first;
+    f.mask_range.u16 = r.last;
+}
+/// A prefix over consecutive 32-bit fields; rte_acl takes values in host order.
+void set_prefix(rte_acl_field* f, unsigned words, const Prefix& p) {
+    for (unsigned i = 0; i < words; ++i) {
+        std::uint32_t word = 0;
+        for (unsigned byte = 0; byte < 4; ++byte)
+            word = word << 8 | p.address.bytes[4 * i + byte];
+        f[i].value.u32 = word;
+        f[i].mask_range.u32 = std::min(32u, p.length > 32 * i ? unsigned{p.length} - 32 * i : 0u);
+    }
+}
+
+/// Calls fn(AclRule) for every combination.
+template <class Key, class Fn>
+void multiply(const Factors& x, AclRule<Key>& acl, Fn fn) {
+    constexpr unsigned kSrc = 5, kDst = 5 + kWords<Key>, kSport = 5 + 2 * kWords<Key>;
+    for (const auto& protocol : x.protocols) {
+        set_range8(acl.field[0], protocol);
+        for (const auto& from : x.from) {
+            set_range8(acl.field[1], from);
+            for (const auto& to : x.to) {
+                set_range8(acl.field[2], to);
+                for (const auto& origin : x.origins) {
+                    set_range8(acl.field[3], origin);
+                    for (const auto& src : x.src) {
+                        set_prefix(&acl.field[kSrc], kWords<Key>, src);
+                        for (const auto& dst : x.dst) {
+                            set_prefix(&acl.field[kDst], kWords<Key>, dst);
+                            for (const auto& sport : x.sport) {
+                                set_range16(acl.field[kSport], sport);
+                                for (const auto& dport : x.dport) {
+                                    set_range16(acl.field[kSport + 1], dport);
+                                    fn(acl);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+template <class Key>
+rte_acl_config acl_config() {
+    rte_acl_config config{};
+    config.num_categories = 1;
+    config.num_fields = kFields<Key>;
+    unsigned n = 0;
+    const auto field = [&](std::uint8_t type, std::size_t size, std::size_t offset) {
+        auto& d = config.defs[n];
+        d.type = type;
+        d.size = static_cast<std::uint8_t>(size);
+        d.field_index = static_cast<std::uint8_t>(n);
+        // The first byte is a group of its own; every aligned word after it is one more.
+        d.input_index = static_cast<std::uint8_t>(offset / 4);
+        d.offset = static_cast<std::uint32_t>(offset);
+        ++n;
+    };
+    field(RTE_ACL_FIELD_TYPE_RANGE, 1, offsetof(Key, protocol));
+    field(RTE_ACL_FIELD_TYPE_RANGE, 1, offsetof(Key, from));
+    field(RTE_ACL_FIELD_TYPE_RANGE, 1, offsetof(Key, to));
+    field(RTE_ACL_FIELD_TYPE_RANGE, 1, offsetof(Key, origin));
+    field(RTE_ACL_FIELD_TYPE_BITMASK, 1, offsetof(Key, filler));
+    for (std::size_t i = 0; i < kWords<Key>; ++i)
+        field(RTE_ACL_FIELD_TYPE_MASK, 4, offsetof(Key, src) + 4 * i);
+    for (std::size_t i = 0; i < kWords<Key>; ++i)
+        field(RTE_ACL_FIELD_TYPE_MASK, 4, offsetof(Key, dst) + 4 * i);
+    field(RTE_ACL_FIELD_TYPE_RANGE, 2, offsetof(Key, sport));
+    field(RTE_ACL_FIELD_TYPE_RANGE, 2, offsetof(Key, dport));
+    return config;
+}
+
+}  // namespace
+
+void Policy::AclDeleter::operator()(rte_acl_ctx* ctx) const noexcept {
+    rte_acl_free(ctx);
+}
+
+template <class Key>
+Result<Policy::Acl> Policy::build_acl(const PolicyRules& rules, int socket_id, const void* unique,
+                                      std::size_t& matches) {
+    const std::string family = to_string(Key::kFamily);
+    matches = 0;
+    for (std::size_t i = 0; i < rules.rules.size(); ++i) {
+        matches += Factors(rules.rules[i], Key::kFamily).product();
+        if (matches > kMaxPolicyMatches)
+            return Error{"the lists of the policy's rules multiply to more than " +
+                         std::to_string(kMaxPolicyMatches) + " " + family +
+                         " combinations, reached at rule " + std::to_string(i)};
+    }
+    if (matches == 0) return Acl{};
+
+    // A context of the same name would be shared, so the name is the owner's address.
+    char name[RTE_ACL_NAMESIZE];
+    std::snprintf(name, sizeof name, "postern-%s-%p", family.c_str(), unique);
+    const rte_acl_param param{name, socket_id, RTE_ACL_RULE_SZ(kFields<Key>),
+                              static_cast<std::uint32_t>(matches)};
+    Acl acl(rte_acl_create(&param));
+    if (!acl) return Error{"cannot set up the " + family + " policy: " + rte_strerror(rte_errno)};
+
+    for (std::size_t i = 0; i < rules.rules.size(); ++i) {
+        const PolicyRule& rule = rules.rules[i];
+        AclRule<Key> entry{};
+        entry.data.category_mask = 1;
+        entry.data.priority = RTE_ACL_MAX_PRIORITY - static_cast<std::int32_t>(i);
+        entry.data.userdata = encode(static_cast<RuleId>(i), rule);
+        int rc = 0;
+        multiply<Key>(Factors(rule, Key::kFamily), entry, [&](const AclRule<Key>& e) {
+            if (rc == 0)
+                rc = rte_acl_add_rules(acl.get(), reinterpret_cast<const rte_acl_rule*>(&e), 1);
+        });
+        if (rc != 0)
+            return Error{"cannot add rule " + std::to_string(i) + " to the " + family +
+                         " policy: " + rte_strerror(-rc)};
+    }
+    const rte_acl_config config = acl_config<Key>();
+    if (const int rc = rte_acl_build(acl.get(), &config); rc != 0)
+        return Error{"cannot build the " + family + " policy of " + std::to_string(matches) +
+                     " entries: " + rte_strerror(-rc)};
+    return acl;
+}
+
+Result<std::unique_ptr<Policy>> Policy::build(const PolicyRules& rules, int socket_id) {
+    if (rules.rules.size() > kMaxPolicyRules)
+        return Error{std::to_string(rules.rules.size()) + " policy rules (at most " +
+                     std::to_string(kMaxPolicyRules) + ")"};
+    std::unique_ptr<Policy> policy(new Policy);
+    policy->fallback_ = rules.fallback;
+    auto acl4 = build_acl<Key4>(rules, socket_id, policy.get(), policy->matches4_);
+    if (!acl4) return acl4.error();
+    auto acl6 = build_acl<Key6>(rules, socket_id, policy.get(), policy->matches6_);
+    if (!acl6) return acl6.error();
+    policy->acl4_ = std::move(acl4.value());
+    policy->acl6_ = std::move(acl6.value());
+    return policy;
+}
+
+namespace {
+
+/// The queries of one family of a burst, and which they were.
+template <class Key>
+struct Lane {
+    std::array<Key, kMaxBurst> keys;
+    std::array<const std::uint8_t*, kMaxBurst> pointers;
+    std::array<std::uint8_t, kMaxBurst> index;
+    unsigned n = 0;
+
+    void add(const PolicyQuery& q, unsigned i) noexcept {
+        pack(keys[n], q);
+        pointers[n] = reinterpret_cast<const std::uint8_t*>(&keys[n]);
+        index[n] = static_cast<std::uint8_t>(i);
+        ++n;
+    }
+    void classify(const rte_acl_ctx* acl, PolicyAction fallback, PolicyVerdict* verdicts) noexcept {
+        if (n == 0 || acl == nullptr) return;
+        std::array<std::uint32_t, kMaxBurst> results;
+        // Fails on invalid arguments only, of which there are none.
+        rte_acl_classify(acl, pointers.data(), results.data(), n, 1);
+        for (unsigned i = 0; i < n; ++i)
+            verdicts[index[i]] = decode(results[i], fallback);
+    }
+};
+
+}  // namespace
+
+void Policy::classify(const PolicyQuery* queries, unsigned n,
+                      PolicyVerdict* verdicts) const noexcept {
+    Lane<Key4> lane4;
+    Lane<Key6> lane6;
+    for (unsigned i = 0; i < n; ++i) {
+        verdicts[i] = {kNoRule, fallback_, kNoHelper};
+        if (queries[i].tuple.src.family == Family::ipv4)
+            lane4.add(queries[i], i);
+        else if (queries[i].tuple.src.family == Family::ipv6)
+            lane6.add(queries[i], i);
+    }
+    lane4.classify(acl4_.get(), fallback_, verdicts);
+    lane6.classify(acl6_.get(), fallback_, verdicts);
+}
+
+}  // namespace postern

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Policy: may this connection begin? The rules of the configuration, compiled into one rte_acl trie
+// for IPv4 and one for IPv6.
+//
+// Called by: build() by control; classify() by workers, for the packets of a burst that found no
+// connection, and for nothing else: an accepted connection never comes back here.
+// Life-cycle: built whole, never changed. A new configuration is a new Policy; its owner swaps the
+// pointer and destroys the old one after a grace period.
+// Synchronisation: none needed. classify() reads only, so all workers share one Policy.
+// Cost: a trie walk of one dependent load for every 4 bytes of key (24 bytes for IPv4, 44 for
+// IPv6), several packets interleaved by rte_acl, plus packing the key. Independent of the number of
+// rules until the tries outgrow the cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "net/addr.h"
+#include "policy/rule.h"
+
+struct rte_acl_ctx;
+
+namespace postern {
+
+/// One connection that asks to begin.
+struct PolicyQuery {
+    Tuple tuple;  ///< of its first packet; with ICMP, dport must be icmp_port() of it
+    ZoneId from = 0;
+    ZoneId to = 0;
+    CtState state = CtState::fresh;  ///< fresh or related
+    /// With `related`: whose expectation it met; kNoHelper for ICMP errors and the like.
+    HelperId related_by = kNoHelper;
+};
+
+/// Where an ICMP or ICMPv6 packet's type and code go in a query's dport.
+constexpr Be16 icmp_port(std::uint8_t type, std::uint8_t code) noexcept {
+    return Be16::from_host(static_cast<std::uint16_t>(type << 8 | code));
+}
+
+struct PolicyVerdict {
+    RuleId rule = kNoRule;  ///< kNoRule: none matched, and the default decided
+    PolicyAction action = PolicyAction::drop;
+    HelperId helper = kNoHelper;  ///< to watch the connection, if accepted
+
+    friend constexpr bool operator==(const PolicyVerdict&, const PolicyVerdict&) = default;
+};
+
+class Policy {
+  public:
+    /// Needs an initialised EAL, whose heap holds the tries. Fails on too many rules (more than
+    /// kMaxPolicyRules, or lists that multiply to more than kMaxPolicyMatches) and on lack of
+    /// memory.
+    static Result<std::unique_ptr<Policy>> build(const PolicyRules& rules, int socket_id = -1);
+
+    /// Verdicts for up to kMaxBurst queries; the two arrays must not overlap.
+    void classify(const PolicyQuery* queries, unsigned n, PolicyVerdict* verdicts) const noexcept;
+
+    /// Entries in the trie of a family: what the rules' lists have multiplied to.
+    std::size_t matches(Family family) const noexcept {
+        return family == Family::ipv6 ? matches6_ : matches4_;
+    }
+
+    Policy(const Policy&) = delete;
+    Policy& operator=(const Policy&) = delete;
+
+  private:
+    struct AclDeleter {
+        void operator()(rte_acl_ctx* ctx) const noexcept;
+    };
+    using Acl = std::unique_ptr<rte_acl_ctx, AclDeleter>;
+
+    Policy() = default;
+    template <class Key>
+    static Result<Acl> build_acl(const PolicyRules& rules, int socket_id, const void* unique,
+                                 std::size_t& matches);
+
+    Acl acl4_;  ///< null when no rule can match that family
+    Acl acl6_;
+    PolicyAction fallback_ = PolicyAction::drop;
+    std::size_t matches4_ = 0;
+    std::size_t matches6_ = 0;
+};
+
+inline constexpr std::size_t kMaxPolicyRules = 65000;
+inline constexpr std::size_t kMaxPolicyMatches = 262144;  ///< a family
+
+}  // namespace postern

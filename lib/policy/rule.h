@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A rule of the policy as the matcher takes it: names resolved, nothing of YAML. Built on the
+// control thread from the configuration; workers never see it, only what Policy makes of it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/types.h"
+#include "net/addr.h"
+
+namespace postern {
+
+enum class PolicyAction : std::uint8_t {
+    drop,
+    reject,  ///< drop, and tell the sender
+    accept
+};
+
+/// First and last value, both included.
+struct PolicyRange {
+    std::uint16_t first = 0;
+    std::uint16_t last = 0;
+};
+
+/// All conditions must hold; of a list one item must; an empty list means "any". A rule's RuleId is
+/// its index in PolicyRules, and the lowest id that matches decides.
+struct PolicyRule {
+    std::vector<ZoneId> from;
+    std::vector<ZoneId> to;
+    Family family = Family::none;  ///< none = both
+    std::vector<Prefix> src;       ///< prefixes of a family that `family` excludes are ignored
+    std::vector<Prefix> dst;
+    std::vector<std::uint8_t> protocols;
+    std::vector<PolicyRange> sport;  ///< host byte order
+    std::vector<PolicyRange> dport;
+    std::vector<std::uint8_t> icmp_types;  ///< only with dport empty; see icmp_port()
+    bool match_new = true;
+    bool match_related = true;
+    std::vector<HelperId> related;  ///< which helpers' expectations match_related means
+    PolicyAction action = PolicyAction::drop;
+    HelperId helper = kNoHelper;  ///< handed out with the verdict
+};
+
+struct PolicyRules {
+    std::vector<PolicyRule> rules;
+    PolicyAction fallback = PolicyAction::drop;  ///< when no rule matches
+};
+
+}  // namespace postern

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "policy/policy.h"
+
+#include <algorithm>
+#include <array>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <rte_acl.h>
+#include <rte_eal.h>
+
+namespace postern {
+
+void PrintTo(const PolicyVerdict& v, std::ostream* out) {
+    *out << "{rule " << v.rule << ", action " << int{static_cast<std::uint8_t>(v.action)}
+         << ", helper " << int{v.helper} << "}";
+}
+
+namespace {
+
+class Eal : public ::testing::Environment {
+  public:
+    void SetUp() override {
+        std::vector<const char*> args = {
+            "policy_test",       "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry",
+            "--log-level=error", "-m",        "512",      "--lcores=0"};
+        ASSERT_GE(rte_eal_init(static_cast<int>(args.size()), const_cast<char**>(args.data())), 0);
+    }
+    void TearDown() override { rte_eal_cleanup(); }
+};
+const auto* const kEal = ::testing::AddGlobalTestEnvironment(new Eal);
+
+// --- the rules' meaning, word by word ----------------------------------------------------------
+
+template <class T>
+bool any_or_in(const std::vector<T>& list, T value) {
+    return list.empty() || std::find(list.begin(), list.end(), value) != list.end();
+}
+bool any_or_within(const std::vector<PolicyRange>& list, std::uint16_t value) {
+    return list.empty() || std::any_of(list.begin(), list.end(), [&](const PolicyRange& r) {
+               return r.first <= value && value <= r.last;
+           });
+}
+bool any_or_prefix(const std::vector<Prefix>& list, const IpAddr& a) {
+    return list.empty() ||
+           std::any_of(list.begin(), list.end(), [&](const Prefix& p) { return p.contains(a); });
+}
+bool matches(const PolicyRule& r, const PolicyQuery& q) {
+    const bool state = q.state == CtState::related
+                           ? r.match_related && any_or_in(r.related, q.related_by)
+                           : r.match_new;
+    return state && any_or_in(r.from, q.from) && any_or_in(r.to, q.to) &&
+           (r.family == Family::none || r.family == q.tuple.src.family) &&
+           any_or_prefix(r.src, q.tuple.src) && any_or_prefix(r.dst, q.tuple.dst) &&
+           any_or_in(r.protocols, q.tuple.protocol) &&
+           any_or_within(r.sport, q.tuple.sport.host()) &&
+           any_or_within(r.dport, q.tuple.dport.host()) &&
+           any_or_in(r.icmp_types, static_cast<std::uint8_t>(q.tuple.dport.host() >> 8));
+}
+PolicyVerdict reference(const PolicyRules& rules, const PolicyQuery& q) {
+    for (std::size_t i = 0; i < rules.rules.size(); ++i)
+        if (matches(rules.rules[i], q))
+            return {static_cast<RuleId>(i), rules.rules[i].action, rules.rules[i].helper};
+    return {kNoRule, rules.fallback, kNoHelper};
+}
+
+std::unique_ptr<Policy> build(const PolicyRules& rules) {
+    auto r = Policy::build(rules);
+    EXPECT_TRUE(r.ok()) << (r.ok() ? "" : r.error().message);
+    return r.ok() ? std::move(r.value()) : nullptr;
+}
+PolicyVerdict classify(const Policy& policy, const PolicyQuery& q) {
+    PolicyVerdict v;
+    policy.classify(&q, 1, &v);
+    return v;
+}
+PolicyQuery tcp(const char* src, const char* dst, std::uint16_t dport) {
+    return {.tuple = {*IpAddr::parse(src), *IpAddr::parse(dst), Be16::from_host(40000),
+                      Be16::from_host(dport), proto::tcp}};
+}
+// --- single meanings ---------------------------------------------------------------------------
+
+TEST(Policy, NoRulesMeansTheDefault) {
+    const auto drop = build({});
+    EXPECT_EQ(classify(*drop, tcp("192.0.2.1", "192.0.2.2", 80)),
+              (PolicyVerdict{kNoRule, PolicyAction::drop, kNoHelper}));
+    const auto reject = build({.rules = {}, .fallback = PolicyAction::reject});
+    EXPECT_EQ(classify(*reject, tcp("2001:db8::1", "2001:db8::2", 80)),
+              (PolicyVerdict{kNoRule, PolicyAction::reject, kNoHelper}));
+}
+
+TEST(Policy, FirstRuleThatMatchesDecides) {
+    const auto p =
+        build({.rules = {{.dport = {{80, 80}}, .action = PolicyAction::reject},
+                         {.dport = {{1, 1000}}, .action = PolicyAction::accept, .helper = 7},
+                         {.action = PolicyAction::drop}}});
+    for (const char* dst : {"198.51.100.1", "2001:db8::1"}) {
+        const char* src = dst[3] == '.' ? "192.0.2.1" : "2001:db8::2";
+        EXPECT_EQ(classify(*p, tcp(src, dst, 80)), (PolicyVerdict{0, PolicyAction::reject, 0}));
+        EXPECT_EQ(classify(*p, tcp(src, dst, 81)), (PolicyVerdict{1, PolicyAction::accept, 7}));
+        EXPECT_EQ(classify(*p, tcp(src, dst, 1001)), (PolicyVerdict{2, PolicyAction::drop, 0}));
+    }
+}
+
+TEST(Policy, StateAndHelper) {
+    const auto p =
+        build({.rules = {{.match_related = false, .action = PolicyAction::reject},
+                         {.match_new = false, .related = {3, 5}, .action = PolicyAction::accept},
+                         {.protocols = {proto::tcp}, .match_new = false}}});
+    auto q = tcp("192.0.2.1", "192.0.2.2", 5000);
+    EXPECT_EQ(classify(*p, q).rule, 0);
+    q.state = CtState::related;
+    EXPECT_EQ(classify(*p, q).rule, 2) << "related by no helper";
+    q.related_by = 3;
+    EXPECT_EQ(classify(*p, q).rule, 1);
+    q.related_by = 4;
+    EXPECT_EQ(classify(*p, q).rule, 2);
+    q.related_by = kMaxHelpers - 1;
+    q.tuple.protocol = proto::udp;
+    EXPECT_EQ(classify(*p, q).rule, kNoRule);
+}
+
+TEST(Policy, ARuleThatCanMatchNothingMatchesNothing) {
+    const auto p =
+        build({.rules = {{.match_new = false, .match_related = false},
+                         {.family = Family::ipv6, .src = {*Prefix::parse("192.0.2.0/24")}}}});
+    EXPECT_EQ(p->matches(Family::ipv4), 0u);
+    EXPECT_EQ(p->matches(Family::ipv6), 0u);
+    EXPECT_EQ(classify(*p, tcp("192.0.2.1", "192.0.2.2", 80)).rule, kNoRule);
+}
+
+TEST(Policy, IcmpTypes) {
+    const auto p = build({.rules = {{.protocols = {proto::icmp}, .icmp_types = {8, 13}}}});
+    auto q = tcp("192.0.2.1", "192.0.2.2", 0);
+    q.tuple.protocol = proto::icmp;
+    q.tuple.dport = icmp_port(8, 0);
+    EXPECT_EQ(classify(*p, q).rule, 0);
+    q.tuple.dport = icmp_port(13, 255);
+    EXPECT_EQ(classify(*p, q).rule, 0);
+    q.tuple.dport = icmp_port(9, 0);
+    EXPECT_EQ(classify(*p, q).rule, kNoRule);
+}
+
+TEST(Policy, ListsOfNeighboursAreOneEntry) {
+    PolicyRule r{.from = {2, 0, 1}, .dport = {{80, 90}, {91, 100}, {85, 86}, {200, 200}}};
+    const auto p = build({.rules = {r}});
+    EXPECT_EQ(p->matches(Family::ipv4), 2u);
+}
+
+TEST(Policy, TooMuchIsRefusedWithAReason) {
+    PolicyRule wide;
+    for (std::uint16_t i = 0; i < 1000; ++i) {
+        wide.sport.push_back(
+            {static_cast<std::uint16_t>(2 * i), static_cast<std::uint16_t>(2 * i)});
+        wide.dport.push_back(
+            {static_cast<std::uint16_t>(2 * i), static_cast<std::uint16_t>(2 * i)});
+    }
+    const auto r = Policy::build({.rules = {PolicyRule{}, wide}});
+    ASSERT_FALSE(r.ok());
+    EXPECT_EQ(r.error().message,
+              "the lists of the policy's rules multiply to more than 262144 ipv4 combinations, "
+              "reached at rule 1");
+    EXPECT_FALSE(Policy::build({.rules = std::vector<PolicyRule>(kMaxPolicyRules + 1)}).ok());
+}
+
+TEST(Policy, TwoPoliciesLiveSideBySide) {
+    // As during a reload; contexts of one name would be one and the same.
+    const auto a = build({.rules = {{.action = PolicyAction::accept}}});
+    const auto b = build({.rules = {{.action = PolicyAction::reject}}});
+    EXPECT_EQ(classify(*a, tcp("192.0.2.1", "192.0.2.2", 80)).action, PolicyAction::accept);
+    EXPECT_EQ(classify(*b, tcp("192.0.2.1", "192.0.2.2", 80)).action, PolicyAction::reject);
+}
+
+// --- against the reference ---------------------------------------------------------------------
+
+/// Draws from few values, with the edges among them, so that rules and packets meet often.
+class Dice {
+  public:
+    explicit Dice(unsigned seed) : rng_(seed) {}
+
+    unsigned below(unsigned n) { return static_cast<unsigned>(rng_() % n); }
+    bool one_in(unsigned n) { return below(n) == 0; }
+
+    ZoneId zone() { return static_cast<ZoneId>(pick({0, 1, 2, 3, kMaxZones - 1})); }
+    HelperId helper() { return static_cast<HelperId>(pick({0, 1, 2, 3, kMaxHelpers - 1})); }
+    std::uint8_t protocol() {
+        return static_cast<std::uint8_t>(pick({proto::tcp, proto::udp, proto::icmp, 0, 255}));
+    }
+    std::uint16_t port() {
+        return static_cast<std::uint16_t>(pick(
+            {0, 1, 21, 79, 80, 81, 255, 256, 1023, 1024, 0x0800, 0x08ff, 0xff00, 65534, 65535}));
+    }
+    IpAddr address(Family f) {
+        IpAddr a;
+        a.family = f;
+        // Bytes of few kinds at both ends; the middle of an IPv6 address is mostly alike.
+        for (unsigned i = 0; i < address_bytes(f); ++i)
+            a.bytes[i] = static_cast<std::uint8_t>(
+                f == Family::ipv6 && i > 2 && i < 14 && !one_in(8) ? 0 : pick({0, 1, 0x80, 0xff}));
+        return a;
+    }
+    Prefix prefix(Family f) {
+        const unsigned bits = address_bytes(f) * 8;
+        Prefix p{address(f), static_cast<std::uint8_t>(one_in(8) ? below(bits + 1)
+                                                                 : pick({0, 1, 8, 9, 12, 16, 24}))};
+        if (one_in(4)) p.length = static_cast<std::uint8_t>(bits - below(3));
+        for (unsigned bit = p.length; bit < bits; ++bit)
+            p.address.bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80u >> (bit % 8)));
+        return p;
+    }
+    PolicyRange range() {
+        const auto a = port(), b = port();
+        return {std::min(a, b), std::max(a, b)};
+    }
+    template <class T, class Fn>
+    std::vector<T> some(unsigned any_odds, Fn one) {
+        std::vector<T> out;
+        if (below(4) < any_odds) return out;
+        for (unsigned n = 1 + below(3); n > 0; --n)
+            out.push_back(one());
+        return out;
+    }
+
+    PolicyRule rule() {
+        PolicyRule r;
+        r.from = some<ZoneId>(2, [&] { return zone(); });
+        r.to = some<ZoneId>(2, [&] { return zone(); });
+        r.family = one_in(4) ? (one_in(2) ? Family::ipv4 : Family::ipv6) : Family::none;
+        const auto any_family = [&] { return prefix(one_in(2) ? Family::ipv4 : Family::ipv6); };
+        r.src = some<Prefix>(2, any_family);
+        r.dst = some<Prefix>(2, any_family);
+        r.protocols = some<std::uint8_t>(2, [&] { return protocol(); });
+        r.sport = some<PolicyRange>(3, [&] { return range(); });
+        r.dport = some<PolicyRange>(2, [&] { return range(); });
+        if (r.dport.empty() && one_in(4))
+            r.icmp_types = some<std::uint8_t>(0, [&] {
+                return static_cast<std::uint8_t>(pick({0, 8, 255}));
+            });
+        r.match_new = !one_in(4);
+        r.match_related = !one_in(3);
+        r.related = some<HelperId>(2, [&] { return helper(); });
+        r.action = static_cast<PolicyAction>(below(3));
+        r.helper = one_in(3) ? helper() : kNoHelper;
+        return r;
+    }
+    PolicyQuery query() {
+        const Family f = one_in(2) ? Family::ipv4 : Family::ipv6;
+        PolicyQuery q{.tuple = {address(f), address(f), Be16::from_host(port()),
+                                Be16::from_host(port()), protocol()},
+                      .from = zone(),
+                      .to = zone()};
+        if (one_in(2)) {
+            q.state = CtState::related;
+            q.related_by = helper();
+        }
+        return q;
+    }
+
+  private:
+    unsigned pick(std::initializer_list<unsigned> values) {
+        return values.begin()[below(static_cast<unsigned>(values.size()))];
+    }
+    std::mt19937 rng_;
+};
+
+TEST(Policy, AgreesWithALinearScan) {
+    constexpr unsigned kSets = 48, kQueries = 20480;
+    std::size_t by_rule = 0, by_default = 0;
+    for (unsigned seed = 0; seed < kSets; ++seed) {
+        Dice dice(seed);
+        PolicyRules rules;
+        for (unsigned n = 1 + dice.below(seed % 4 == 0 ? 150 : 20); n > 0; --n)
+            rules.rules.push_back(dice.rule());
+        if (seed % 2) rules.fallback = PolicyAction::reject;
+        const auto policy = build(rules);
+        ASSERT_NE(policy, nullptr);
+        std::array<PolicyQuery, kMaxBurst> q;
+        std::array<PolicyVerdict, kMaxBurst> v;
+        for (unsigned done = 0; done < kQueries;) {
+            const unsigned n = 1 + dice.below(kMaxBurst);  // every burst size, mixed families
+            for (unsigned i = 0; i < n; ++i)
+                q[i] = dice.query();
+            policy->classify(q.data(), n, v.data());
+            for (unsigned i = 0; i < n; ++i) {
+                const auto expected = reference(rules, q[i]);
+                ASSERT_EQ(v[i], expected)
+                    << "seed " << seed << ": " << q[i].tuple.to_string() << " zones " << q[i].from
+                    << ">" << q[i].to << " " << to_string(q[i].state) << " by "
+                    << int(q[i].related_by);
+                ++(expected.rule == kNoRule ? by_default : by_rule);
+            }
+            done += n;
+        }
+    }
+    // A comparison in which nothing, or everything, matches would compare nothing.
+    EXPECT_GT(by_rule, kSets * kQueries / 5);
+    EXPECT_GT(by_default, kSets * kQueries / 20);
+}
+
+TEST(Policy, FiftyThousandRules) {
+    // An address list as operators have it: one host or network a rule, some with ports.
+    Dice dice(1);
+    PolicyRules rules;
+    for (unsigned i = 0; i < 50000; ++i) {
+        const auto a = static_cast<std::uint8_t>(i >> 8), b = static_cast<std::uint8_t>(i);
+        PolicyRule r{.from = {0}, .action = i % 3 ? PolicyAction::accept : PolicyAction::drop};
+        r.src = {Prefix{IpAddr::v4(10, a, b, static_cast<std::uint8_t>(dice.below(256))), 32}};
+        r.protocols = {proto::tcp};
+        if (i % 2) r.dport = {{static_cast<std::uint16_t>(i), 65535}};
+        rules.rules.push_back(r);
+    }
+    const auto policy = build(rules);
+    ASSERT_NE(policy, nullptr);
+    EXPECT_EQ(policy->matches(Family::ipv4), 50000u);
+    for (unsigned i = 0; i < 50000; i += 7) {
+        auto q = tcp("192.0.2.1", "192.0.2.2", 65535);
+        q.tuple.src = rules.rules[i].src[0].address;
+        ASSERT_EQ(classify(*policy, q).rule, i);
+        q.from = 1;
+        ASSERT_EQ(classify(*policy, q).rule, kNoRule);
+    }
+}
+
+}  // namespace
+}  // namespace postern
