@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// HelperDesc: all that the rest of the firewall knows of a helper, as constant data.
+//
+// What: each folder helpers/NAME defines one `constinit const HelperDesc helper_NAME`; the
+// generated registry (registry.h) lists them. From it come the YAML schema, the metrics, the
+// scanner's patterns and the two functions that run on workers.
+// Life-cycle: static, immutable, no constructors run. Synchronisation: none needed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "base/types.h"
+#include "helper/counters.h"
+#include "net/cursor.h"
+
+namespace postern {
+
+struct View;
+class Emit;
+
+inline constexpr unsigned kMaxClasses = 4;
+inline constexpr unsigned kMaxParams = 8;
+inline constexpr unsigned kMaxPatterns = 64;
+inline constexpr unsigned kPrivateBytes = 32;
+
+/// A kind of expectation a helper makes, with the limits that a connection has for it.
+struct ExpectClass {
+    std::string_view name;
+    std::string_view help;
+    std::uint16_t max_expected;  ///< pending at once, a connection
+    std::uint32_t timeout_s;
+};
+
+enum class ParamType : std::uint8_t {
+    boolean,  ///< "true" or "false"
+    uint,     ///< a decimal number up to `max`
+    text
+};
+
+struct ParamDesc {
+    std::string_view name;
+    ParamType type;
+    std::string_view default_text;  ///< in the same notation as in the configuration
+    std::string_view help;
+    std::uint64_t max = UINT64_MAX;  ///< uint only
+};
+
+/// The two parameters that the guards understand. A helper that lists them obeys them; it does
+/// nothing else for it.
+inline constexpr ParamDesc kLooseParam{
+    "loose", ParamType::boolean, "false",
+    "accept announced addresses that are not the announcing peer's own"};
+inline constexpr ParamDesc kDenyPortsParam{
+    "deny_ports", ParamType::text, "",
+    "ports and ranges never opened, as in \"3306,6000-6063\"; those below 1024 never are"};
+
+/// An interesting message, found by Hyperscan before the parser is woken. Patterns are looked for
+/// in both directions; one said by the wrong side is refused and counted by the framework.
+struct PatternDesc {
+    std::uint8_t id;         ///< the helper's own number, never 0
+    const char* expression;  ///< PCRE syntax; `^` is the start of any line
+    std::optional<Direction> said_by;
+    bool caseless = false;
+};
+inline constexpr std::uint8_t kNoPattern = 0;
+
+/// How a stream falls into messages.
+enum class Framing : std::uint8_t {
+    line,      ///< up to and including LF
+    measured,  ///< `measure` tells
+    datagram   ///< UDP: the payload is the message
+};
+
+/// Length in bytes of the message at the start of `bytes`; 0: more bytes are needed to tell;
+/// negative: no message of this protocol starts so (both streams go blind).
+using MeasureFn = std::int32_t (*)(Direction direction, Bytes bytes) noexcept;
+/// Reads one message. Never blocks, allocates or keeps a pointer into the view.
+using MessageFn = void (*)(View& view, Emit& emit) noexcept;
+/// The connection ends; `state` is its private state.
+using DestroyFn = void (*)(std::span<std::uint8_t, kPrivateBytes> state) noexcept;
+
+struct HelperDesc {
+    std::string_view name;
+    std::string_view help;
+    std::uint8_t protocol;  ///< proto::tcp or proto::udp
+    Framing framing;
+    /// Nothing opens until the helper says Emit::proven(); until it says otherwise it reads every
+    /// message of both directions.
+    bool needs_proof = false;
+    /// Announced addresses are other hosts' by nature (SIP, H.323): the address guard is off.
+    bool foreign_media = false;
+    std::span<const std::uint16_t> default_ports;
+    std::span<const ExpectClass> classes;
+    std::span<const ParamDesc> params;
+    std::span<const CounterDesc> counters;
+    std::span<const PatternDesc> patterns;  ///< none: every message wakes the parser
+    MeasureFn measure = nullptr;
+    MessageFn on_message = nullptr;
+    DestroyFn on_destroy = nullptr;
+};
+
+}  // namespace postern

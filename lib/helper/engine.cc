@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "helper/engine.h"
+
+#include <algorithm>
+#include <cassert>
+#include <string>
+#include <utility>
+
+#include <string.h>
+
+namespace postern {
+namespace {
+
+constexpr unsigned kNoMatch = kMaxPatterns;  ///< in place of a pattern's place
+
+/// One past the last LF at or after `from`; 0 when there is none.
+std::size_t after_last_lf(Bytes b, std::size_t from) noexcept {
+    const void* lf = memrchr(b.data() + from, '\n', b.size() - from);
+    return lf == nullptr
+               ? 0
+               : static_cast<std::size_t>(static_cast<const std::uint8_t*>(lf) - b.data()) + 1;
+}
+
+/// One past the first LF at or after `from`, or the end.
+std::size_t after_first_lf(Bytes b, std::size_t from) noexcept {
+    const void* lf = memchr(b.data() + from, '\n', b.size() - from);
+    return lf == nullptr
+               ? b.size()
+               : static_cast<std::size_t>(static_cast<const std::uint8_t*>(lf) - b.data()) + 1;
+}
+
+HelperCounter counter_of(BlindCause cause) noexcept {
+    switch (cause) {
+        case BlindCause::gap: return HelperCounter::blind_gap;
+        case BlindCause::overflow: return HelperCounter::blind_overflow;
+        case BlindCause::midstream: return HelperCounter::blind_midstream;
+        case BlindCause::no_buffer: return HelperCounter::blind_no_buffer;
+        case BlindCause::none: break;
+    }
+    return HelperCounter::kCount;
+}
+
+}  // namespace
+
+void Emit::keep(const ExpectRequest& request) noexcept {
+    if (count_ == kCapacity) {
+        unsigned victim = 0;
+        for (unsigned i = 0; i < count_; ++i) {
+            if (requests_[i].class_index == request.class_index) {
+                victim = i;
+                break;
+            }
+        }
+        std::copy(requests_.begin() + victim + 1, requests_.begin() + count_,
+                  requests_.begin() + victim);
+        --count_;
+        refuse(HelperCounter::superseded);
+    }
+    requests_[count_++] = request;
+}
+
+HelperEngine::HelperEngine(const HelperSet& set, EngineLimits limits, Scratch scratch)
+    : set_(set),
+      scratch_(std::move(scratch)),
+      assembler_(limits.max_buffers, limits.buffer_bytes),
+      conns_(std::make_unique<HelperConn[]>(std::size_t{limits.max_conns} + 1)),
+      counters_(kMaxHelpers) {
+    free_.reserve(limits.max_conns);
+    for (std::uint32_t i = limits.max_conns; i != 0; --i)
+        free_.push_back(i);
+}
+
+Result<std::unique_ptr<HelperEngine>> HelperEngine::create(const HelperSet& set,
+                                                           EngineLimits limits) {
+    if (limits.buffer_bytes < 64 || limits.buffer_bytes > Assembler::kMaxBufferBytes)
+        return Error{"a stream buffer must have 64 to " +
+                     std::to_string(Assembler::kMaxBufferBytes) + " bytes"};
+    auto scratch = set.scratch().clone();
+    if (!scratch) return scratch.error();
+    return std::unique_ptr<HelperEngine>(new HelperEngine(set, limits, std::move(scratch).value()));
+}
+
+HelperConn* HelperEngine::attach(HelperId helper, const Tuple& original,
+                                 std::uint32_t owner) noexcept {
+    const HelperInstance* instance = set_.find(helper);
+    if (instance == nullptr) return nullptr;
+    if (free_.empty()) {
+        counters_[helper][HelperCounter::attach_failed].add();
+        return nullptr;
+    }
+    HelperConn& conn = conns_[free_.back()];
+    free_.pop_back();
+    conn = HelperConn{};
+    conn.helper = helper;
+    conn.owner = owner;
+    conn.original = original;
+    conn.proven = !instance->desc->needs_proof;
+    for (Stream& s : conn.stream)
+        s.read_all = instance->desc->needs_proof;
+    counters_[helper][HelperCounter::attached].add();
+    return &conn;
+}
+
+void HelperEngine::detach(HelperConn* conn) noexcept {
+    assembler_.settle();
+    last_ = nullptr;
+    const HelperDesc& desc = *set_[conn->helper].desc;
+    if (desc.on_destroy != nullptr) desc.on_destroy(conn->state);
+    for (Stream& s : conn->stream)
+        assembler_.stop(s, StreamState::ended);
+    assembler_.settle();
+    conn->helper = kNoHelper;
+    free_.push_back(index_of(conn));
+}
+
+void HelperEngine::begin(HelperConn* conn, Direction direction, Emit& emit) noexcept {
+    emit.count_ = 0;
+    emit.counters_ = &counters_[conn->helper];
+    Stream& s = conn->stream[index(direction)];
+    assembler_.settle(s);
+    last_ = conn;
+    last_direction_ = direction;
+    saved_ = *conn;
+    if (s.buffer != 0) saved_ranges_ = assembler_.ranges(s.buffer);
+}
+
+bool HelperEngine::undo(HelperConn* conn) noexcept {
+    if (last_ != conn || assembler_.moved()) return false;
+    last_ = nullptr;
+    const Stream& now = conn->stream[index(last_direction_)];
+    const std::uint32_t before = saved_.stream[index(last_direction_)].buffer;
+    if (now.buffer != 0 && now.buffer != before) assembler_.give(now.buffer);
+    assembler_.take_back(saved_.stream[0].buffer, saved_.stream[1].buffer);
+    *conn = saved_;
+    if (before != 0) assembler_.ranges(before) = saved_ranges_;
+    counters_[conn->helper][HelperCounter::undone].add();
+    return true;
+}
+
+void HelperEngine::on_segment(HelperConn* conn, Direction direction, std::uint32_t seq,
+                              std::uint8_t flags, Bytes payload, Emit& emit) noexcept {
+    emit.count_ = 0;
+    Stream& s = conn->stream[index(direction)];
+    if (s.state == StreamState::ended || s.state == StreamState::blind) {
+        // Nothing to read; an RST still ends the other side.
+        if ((flags & stream_flag::rst) == 0) {
+            last_ = nullptr;
+            return;
+        }
+    }
+    begin(conn, direction, emit);
+    if ((flags & stream_flag::rst) != 0) {
+        for (Stream& each : conn->stream)
+            if (each.state != StreamState::blind) assembler_.stop(each, StreamState::ended);
+        return;
+    }
+    Reading r{*conn, set_[conn->helper], counters_[conn->helper], emit, direction};
+    const BlindCause cause =
+        assembler_.push(s, seq, flags, payload,
+                        [&](Bytes run, std::size_t fresh) noexcept { return read(r, run, fresh); });
+    if (cause != BlindCause::none) r.counters[counter_of(cause)].add();
+}
+
+void HelperEngine::on_datagram(HelperConn* conn, Direction direction, Bytes payload,
+                               Emit& emit) noexcept {
+    begin(conn, direction, emit);
+    if (conn->blind(direction) || payload.empty()) return;
+    Reading r{*conn, set_[conn->helper], counters_[conn->helper], emit, direction};
+    offer(r, payload);
+}
+
+std::size_t HelperEngine::read(Reading& r, Bytes run, std::size_t fresh) noexcept {
+    if (r.instance.desc->framing == Framing::measured) return read_measured(r, run);
+
+    const std::size_t end = after_last_lf(run, fresh);
+    if (end == 0) return 0;
+    const Bytes lines = run.first(end);
+    const Stream& s = r.conn.stream[index(r.direction)];
+    // A longer run may hold a line that is too long, whether it matches or not.
+    if (s.read_all || r.instance.desc->patterns.empty() || end > assembler_.buffer_bytes())
+        return read_lines(r, lines);
+
+    r.counters[HelperCounter::scanned_bytes].add(end);
+    set_.scanner(proto::tcp).scan(scratch_, lines, r.instance.owner, matches_);
+    if (matches_.count == 0) return end;
+    if (matches_.overflow) return read_lines(r, lines);
+    std::size_t done = 0;  // end of the last line that woke the parser
+    for (unsigned i = 0; i < matches_.count; ++i) {
+        const std::size_t in_line = matches_.at[i].end - 1;
+        if (matches_.at[i].end <= done) continue;
+        const std::size_t begin = after_last_lf(lines.first(in_line), 0);
+        done = after_first_lf(lines, in_line);
+        wake(r, lines.subspan(begin, done - begin), matches_.at[i].pattern);
+        if (s.state != StreamState::open) return end;
+        // Line by line for the rest of this run, so that turning it on and off again and again
+        // costs one more scan a byte, not one more a turn.
+        if (s.read_all) return done + read_lines(r, lines.subspan(done));
+    }
+    return end;
+}
+
+std::size_t HelperEngine::read_lines(Reading& r, Bytes run) noexcept {
+    const Stream& s = r.conn.stream[index(r.direction)];
+    std::size_t at = 0;
+    while (at < run.size()) {
+        const std::size_t end = after_first_lf(run, at);
+        if (end - at > assembler_.buffer_bytes()) {
+            assembler_.stop(r.conn.stream[index(r.direction)], StreamState::blind);
+            r.counters[HelperCounter::blind_overflow].add();
+            return run.size();
+        }
+        offer(r, run.subspan(at, end - at));
+        if (s.state != StreamState::open) return run.size();
+        at = end;
+    }
+    return at;
+}
+
+std::size_t HelperEngine::read_measured(Reading& r, Bytes run) noexcept {
+    Stream& s = r.conn.stream[index(r.direction)];
+    std::size_t at = 0;
+    while (at < run.size()) {
+        const std::int32_t length = r.instance.desc->measure(r.direction, run.subspan(at));
+        if (length < 0) {
+            blind_both(r, HelperCounter::blind_not_protocol);
+            return run.size();
+        }
+        const auto n = static_cast<std::size_t>(length);
+        if (n > assembler_.buffer_bytes()) {
+            assembler_.stop(s, StreamState::blind);
+            r.counters[HelperCounter::blind_overflow].add();
+            return run.size();
+        }
+        if (n == 0 || n > run.size() - at) break;
+        offer(r, run.subspan(at, n));
+        if (s.state != StreamState::open) return run.size();
+        at += n;
+    }
+    return at;
+}
+
+void HelperEngine::offer(Reading& r, Bytes message) noexcept {
+    const HelperDesc& desc = *r.instance.desc;
+    unsigned pattern = kNoMatch;
+    if (!desc.patterns.empty()) {
+        r.counters[HelperCounter::scanned_bytes].add(message.size());
+        set_.scanner(desc.protocol).scan(scratch_, message, r.instance.owner, matches_);
+        for (unsigned i = 0; i < matches_.count; ++i)
+            if (matches_.at[i].pattern < pattern) pattern = matches_.at[i].pattern;
+        if (pattern == kNoMatch && !r.conn.stream[index(r.direction)].read_all) return;
+    }
+    wake(r, message, pattern);
+}
+
+void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
+    const HelperDesc& desc = *r.instance.desc;
+    Stream& s = r.conn.stream[index(r.direction)];
+    std::uint8_t id = kNoPattern;
+    if (pattern != kNoMatch) {
+        const PatternDesc& p = desc.patterns[pattern];
+        if (!p.said_by || *p.said_by == r.direction)
+            id = p.id;
+        else if (!s.read_all) {
+            r.counters[HelperCounter::wrong_direction].add();
+            return;
+        }
+    }
+    r.counters[HelperCounter::messages].add();
+    View view{r.conn.original, message, r.instance.params, r.conn.state,
+              r.direction,     id,      r.conn.helper};
+    Emit& e = r.emit;
+    e.blind_ = HelperCounter::kCount;
+    e.proven_ = e.read_all_set_ = false;
+    e.asked_ = 0;
+    desc.on_message(view, e);
+    if (e.proven_) r.conn.proven = true;
+    if (e.read_all_set_) s.read_all = e.read_all_;
+    if (e.asked_ != 0) guard(r, view);
+    if (e.blind_ != HelperCounter::kCount) blind_both(r, e.blind_);
+}
+
+void HelperEngine::guard(Reading& r, const View& view) noexcept {
+    const auto& classes = r.instance.desc->classes;
+    std::array<unsigned, kMaxClasses> kept{};
+    const unsigned first = r.emit.count_;  // keep() writes below what is still to be looked at
+    for (unsigned i = first; i < first + r.emit.asked_; ++i) {
+        ExpectRequest request = r.emit.requests_[i];
+        assert(request.class_index < classes.size());
+        const ExpectClass& c = classes[request.class_index];
+        HelperCounter refused = r.conn.proven ? check_guards(r.instance.guards, view, request)
+                                              : HelperCounter::not_proven;
+        if (refused == HelperCounter::kCount && ++kept[request.class_index] > c.max_expected)
+            refused = HelperCounter::class_limit;
+        if (refused != HelperCounter::kCount) {
+            r.counters[refused].add();
+            continue;
+        }
+        if (request.timeout_s == 0) request.timeout_s = c.timeout_s;
+        r.counters[HelperCounter::expectations].add();
+        r.emit.keep(request);
+    }
+}
+
+void HelperEngine::blind_both(Reading& r, HelperCounter cause) noexcept {
+    r.counters[cause].add();
+    for (Stream& s : r.conn.stream)
+        assembler_.stop(s, StreamState::blind);
+}
+
+}  // namespace postern

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// HelperEngine: runs the helpers for the connections of one worker.
+//
+// What: between the pipeline's helper stage and the helpers. For each packet of a helped connection
+// it puts the payload in order (stream.h), cuts it into messages, scans them (scanner.h), wakes the
+// parser for those that matter, and lets through what the guards allow (guards.h). The caller files
+// what is left in Emit.
+//
+// Who calls: the worker that owns the connections. counters() is for control too.
+//
+// Life-cycle of a HelperConn: attach() at the connection's first packet (before on_syn), detach()
+// when the connection ends. All memory is taken at create(); attach() fails when the slots are all
+// taken, and the connection passes without its helper.
+//
+// Dropping the announcing packet: when the expectation cannot be filed, undo() makes the engine
+// forget the packet, so that the caller may drop it and its retransmission is read again.
+//
+// Synchronisation: none but the counters, which have one writer.
+//
+// Cost: a segment in order without a match touches the first cache line of its HelperConn and pays
+// one search for LF and one hs_scan. Segments of ended or blind streams cost one comparison.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "helper/counters.h"
+#include "helper/descriptor.h"
+#include "helper/emit.h"
+#include "helper/helper_set.h"
+#include "helper/scanner.h"
+#include "helper/stream.h"
+#include "helper/view.h"
+#include "net/addr.h"
+#include "net/cursor.h"
+
+namespace postern {
+
+/// The helper's part of one connection.
+struct alignas(64) HelperConn {
+    std::array<Stream, 2> stream;  ///< by Direction
+    std::uint32_t owner = 0;       ///< the caller's: its connection
+    HelperId helper = kNoHelper;   ///< kNoHelper: the slot is free
+    bool proven = false;           ///< may open
+    alignas(8) std::array<std::uint8_t, kPrivateBytes> state{};
+    Tuple original;
+
+    bool blind(Direction d) const noexcept { return stream[index(d)].state == StreamState::blind; }
+};
+static_assert(sizeof(HelperConn) == 128 && offsetof(HelperConn, owner) < 64);
+
+struct EngineLimits {
+    std::uint32_t max_conns = 4096;     ///< helped connections of this worker
+    std::uint32_t max_buffers = 1024;   ///< streams with something waiting
+    std::uint32_t buffer_bytes = 4096;  ///< a stream; also the longest message. 64..32768
+};
+
+struct CounterValue {
+    std::string_view name;
+    std::string_view help;
+    std::uint64_t value;
+};
+
+class HelperEngine {
+  public:
+    /// `set` must outlive the engine. Control, before the worker starts.
+    static Result<std::unique_ptr<HelperEngine>> create(const HelperSet& set, EngineLimits limits);
+    HelperEngine(const HelperEngine&) = delete;
+    HelperEngine& operator=(const HelperEngine&) = delete;
+
+    /// Null when no slot is left (counted) or no helper has this id.
+    HelperConn* attach(HelperId helper, const Tuple& original, std::uint32_t owner) noexcept;
+    void detach(HelperConn* conn) noexcept;
+
+    /// A slot's name for the caller's connection: 0 is none.
+    std::uint32_t index_of(const HelperConn* conn) const noexcept {
+        return conn == nullptr ? 0 : static_cast<std::uint32_t>(conn - conns_.get());
+    }
+    HelperConn* at(std::uint32_t index) noexcept {
+        return index == 0 ? nullptr : conns_.get() + index;
+    }
+
+    /// The SYN, or SYN+ACK, of this direction. on_segment() does it too when `flags` have SYN.
+    void on_syn(HelperConn* conn, Direction direction, std::uint32_t seq) noexcept {
+        assembler_.start(conn->stream[index(direction)], seq);
+    }
+    /// A segment that conntrack found valid; `flags` as on the wire. Empties `emit` first.
+    void on_segment(HelperConn* conn, Direction direction, std::uint32_t seq, std::uint8_t flags,
+                    Bytes payload, Emit& emit) noexcept;
+    void on_datagram(HelperConn* conn, Direction direction, Bytes payload, Emit& emit) noexcept;
+
+    /// Forgets the packet of the last on_segment() or on_datagram(), which the caller then drops;
+    /// to be called before anything else. False when it cannot be: the packet should pass, its
+    /// expectations are lost. Counters are not turned back.
+    bool undo(HelperConn* conn) noexcept;
+
+    const HelperSet& set() const noexcept { return set_; }
+    /// Of one instance: control may read at any time.
+    const HelperCounters& counters(HelperId helper) const noexcept { return counters_[helper]; }
+    /// f(CounterValue) for each counter of an instance. Control, at any time.
+    template <class F>
+    void for_each_counter(HelperId helper, F&& f) const;
+
+    std::uint32_t conns_free() const noexcept { return static_cast<std::uint32_t>(free_.size()); }
+    std::uint32_t buffers_free() const noexcept { return assembler_.buffers_free(); }
+
+  private:
+    /// One packet being read.
+    struct Reading {
+        HelperConn& conn;
+        const HelperInstance& instance;
+        HelperCounters& counters;
+        Emit& emit;
+        Direction direction;
+    };
+
+    HelperEngine(const HelperSet& set, EngineLimits limits, Scratch scratch);
+    void begin(HelperConn* conn, Direction direction, Emit& emit) noexcept;
+    std::size_t read(Reading& r, Bytes run, std::size_t fresh) noexcept;
+    std::size_t read_lines(Reading& r, Bytes run) noexcept;
+    std::size_t read_measured(Reading& r, Bytes run) noexcept;
+    /// Scans one message; wakes the parser if it matters.
+    void offer(Reading& r, Bytes message) noexcept;
+    void wake(Reading& r, Bytes message, unsigned pattern) noexcept;
+    void guard(Reading& r, const View& view) noexcept;
+    void blind_both(Reading& r, HelperCounter cause) noexcept;
+
+    const HelperSet& set_;
+    Scratch scratch_;
+    Assembler assembler_;
+    std::unique_ptr<HelperConn[]> conns_;
+    std::vector<std::uint32_t> free_;  ///< a stack; reserved for all, so it never allocates
+    std::vector<HelperCounters> counters_;
+    Matches matches_;
+
+    /// For undo(): the connection as it was before the last packet.
+    HelperConn* last_ = nullptr;
+    Direction last_direction_ = Direction::original;
+    HelperConn saved_;
+    Assembler::Ranges saved_ranges_;
+};
+
+template <class F>
+void HelperEngine::for_each_counter(HelperId helper, F&& f) const {
+    const HelperInstance* instance = set_.find(helper);
+    if (instance == nullptr) return;
+    const HelperCounters& row = counters_[helper];
+    for (unsigned i = 0; i < kHelperCounters; ++i)
+        f(CounterValue{kHelperCounterTable[i].name, kHelperCounterTable[i].help, row.at[i].get()});
+    const auto& own = instance->desc->counters;
+    for (unsigned i = 0; i < own.size(); ++i)
+        f(CounterValue{own[i].name, own[i].help, row.at[kHelperCounters + i].get()});
+}
+
+}  // namespace postern

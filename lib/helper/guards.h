@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Guards: what no helper may open, checked once for all of them, on every request, by the engine.
+// A helper cannot go round them. Cost: a few comparisons a request.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "base/result.h"
+#include "helper/counters.h"
+#include "helper/emit.h"
+#include "helper/view.h"
+
+namespace postern {
+
+struct PortRange {
+    std::uint16_t first = 0;
+    std::uint16_t last = 0;  ///< inclusive
+};
+
+/// Of one helper instance; immutable once made.
+struct GuardPolicy {
+    static constexpr unsigned kMaxRanges = 16;
+    bool loose = false;  ///< announced addresses may be foreign
+    std::uint8_t deny_count = 0;
+    std::array<PortRange, kMaxRanges> deny{};
+};
+
+/// Reads "3306,6000-6063" into `policy.deny`. Control only.
+Result<void> parse_deny_ports(std::string_view text, GuardPolicy& policy);
+
+/// The counter of the guard that forbids the request; HelperCounter::kCount when none does.
+HelperCounter check_guards(const GuardPolicy& policy, const View& view,
+                           const ExpectRequest& request) noexcept;
+
+}  // namespace postern

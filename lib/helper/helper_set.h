@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// HelperSet: the helper instances of one configuration with everything derived from them.
+//
+// What: parameters read, guards made, patterns compiled. Life-cycle: built by control when a
+// configuration is loaded, immutable then; must outlive every HelperEngine made from it.
+// Synchronisation: none needed, workers only read it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "helper/descriptor.h"
+#include "helper/guards.h"
+#include "helper/scanner.h"
+#include "helper/view.h"
+
+namespace postern {
+
+/// One helper as configured.
+struct HelperConfig {
+    HelperId id = kNoHelper;  ///< 1..kMaxHelpers-1, distinct
+    std::string name;         ///< of the instance; empty: the descriptor's
+    const HelperDesc* desc = nullptr;
+    /// Name and value in the notation of ParamDesc::default_text; the rest have their defaults.
+    std::vector<std::pair<std::string, std::string>> params;
+};
+
+struct HelperInstance {
+    std::string name;
+    const HelperDesc* desc = nullptr;  ///< null: no helper has this id
+    std::vector<std::string> texts;    ///< of `params`, in the same order
+    std::vector<ParamValue> params;    ///< in the order of HelperDesc::params
+    GuardPolicy guards;
+    std::uint8_t owner = 0;  ///< of its patterns in the transport's scanner
+};
+
+/// Whether `text` is a value of this parameter; its number when it is not text.
+Result<std::uint64_t> parse_param(const ParamDesc& desc, std::string_view text);
+
+class HelperSet {
+  public:
+    static Result<std::unique_ptr<const HelperSet>> create(std::span<const HelperConfig> configs);
+
+    /// The instance, or null.
+    const HelperInstance* find(HelperId id) const noexcept {
+        return id < kMaxHelpers && instances_[id].desc != nullptr ? &instances_[id] : nullptr;
+    }
+    const HelperInstance& operator[](HelperId id) const noexcept { return instances_[id]; }
+    const Scanner& scanner(std::uint8_t protocol) const noexcept {
+        return scanners_[protocol == proto::udp];
+    }
+    const Scratch& scratch() const noexcept { return scratch_; }
+
+  private:
+    HelperSet() = default;
+
+    std::array<HelperInstance, kMaxHelpers> instances_;
+    std::array<Scanner, 2> scanners_;  ///< TCP, UDP
+    Scratch scratch_;                  ///< prepared for both; workers clone it
+};
+
+}  // namespace postern

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "helper/scanner.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <hs/hs.h>
+
+namespace postern {
+namespace {
+
+// A Hyperscan id carries the owner and the place of the pattern in its descriptor.
+constexpr unsigned make_id(std::size_t owner, std::size_t pattern) noexcept {
+    return static_cast<unsigned>(owner << 8 | pattern);
+}
+
+struct Context {
+    unsigned owner;
+    Matches* out;
+};
+
+int on_match(unsigned id, unsigned long long, unsigned long long to, unsigned,
+             void* opaque) noexcept {
+    auto* context = static_cast<Context*>(opaque);
+    if (id >> 8 != context->owner) return 0;
+    Matches& m = *context->out;
+    if (m.count == Matches::kMax) {
+        m.overflow = true;
+        return 1;
+    }
+    m.at[m.count++] = {static_cast<std::uint32_t>(to), static_cast<std::uint8_t>(id & 0xff)};
+    return 0;
+}
+
+}  // namespace
+
+Scratch::Scratch(Scratch&& other) noexcept : scratch_(std::exchange(other.scratch_, nullptr)) {}
+
+Scratch& Scratch::operator=(Scratch&& other) noexcept {
+    std::swap(scratch_, other.scratch_);
+    return *this;
+}
+
+Scratch::~Scratch() {
+    hs_free_scratch(scratch_);
+}
+
+Result<Scratch> Scratch::clone() const {
+    Scratch copy;
+    if (scratch_ != nullptr && hs_clone_scratch(scratch_, &copy.scratch_) != HS_SUCCESS)
+        return Error{"no memory for a worker's pattern scanner"};
+    return copy;
+}
+
+Scanner::Scanner(Scanner&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
+
+Scanner& Scanner::operator=(Scanner&& other) noexcept {
+    std::swap(database_, other.database_);
+    return *this;
+}
+
+Scanner::~Scanner() {
+    hs_free_database(database_);
+}
+
+Result<Scanner> Scanner::compile(std::span<const HelperDesc* const> owners, Scratch& scratch) {
+    std::vector<const char*> expressions;
+    std::vector<unsigned> flags, ids;
+    for (std::size_t owner = 0; owner < owners.size(); ++owner) {
+        const auto& patterns = owners[owner]->patterns;
+        for (std::size_t i = 0; i < patterns.size(); ++i) {
+            expressions.push_back(patterns[i].expression);
+            flags.push_back(HS_FLAG_MULTILINE | HS_FLAG_DOTALL |
+                            (patterns[i].caseless ? unsigned{HS_FLAG_CASELESS} : 0u));
+            ids.push_back(make_id(owner, i));
+        }
+    }
+    Scanner scanner;
+    if (expressions.empty()) return scanner;
+    if (hs_valid_platform() != HS_SUCCESS)
+        return Error{"this processor lacks SSSE3, which the pattern scanner needs"};
+    hs_compile_error_t* why = nullptr;
+    if (hs_compile_multi(expressions.data(), flags.data(), ids.data(),
+                         static_cast<unsigned>(expressions.size()), HS_MODE_BLOCK, nullptr,
+                         &scanner.database_, &why) != HS_SUCCESS) {
+        std::string text = "pattern";
+        if (why->expression >= 0) {
+            const auto at = static_cast<std::size_t>(why->expression);
+            text += " \"" + std::string(expressions[at]) + "\" of helper " +
+                    std::string(owners[ids[at] >> 8]->name);
+        }
+        text += ": " + std::string(why->message);
+        hs_free_compile_error(why);
+        return Error{text};
+    }
+    if (hs_alloc_scratch(scanner.database_, &scratch.scratch_) != HS_SUCCESS)
+        return Error{"no memory for the pattern scanner"};
+    return scanner;
+}
+
+void Scanner::scan(const Scratch& scratch, Bytes bytes, std::uint8_t owner,
+                   Matches& out) const noexcept {
+    out.count = 0;
+    out.overflow = false;
+    if (database_ == nullptr || bytes.empty()) return;
+    Context context{owner, &out};
+    hs_scan(database_, reinterpret_cast<const char*>(bytes.data()),
+            static_cast<unsigned>(bytes.size()), 0, scratch.scratch_, on_match, &context);
+    // Hyperscan promises no order between different expressions.
+    if (out.count > 1) {
+        std::sort(out.at.begin(), out.at.begin() + out.count, [](const auto& a, const auto& b) {
+            return a.end != b.end ? a.end < b.end : a.pattern < b.pattern;
+        });
+    }
+}
+
+}  // namespace postern

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// In-order streams: one direction of a TCP control connection as its receiver reads it.
+//
+// What: Stream is the 20-byte state of one direction, kept in its connection; Assembler owns the
+// buffers of one worker and puts segments in order. The normal segment (exactly next, ending at a
+// message boundary) goes to the reader straight from the packet. Only the tail of an incomplete
+// message and segments that came early are copied, into a buffer taken from a fixed pool and given
+// back as soon as nothing waits.
+//
+// Rules: reading starts at the first byte after the SYN, or never. The first copy of a byte wins,
+// as it was sent on to the receiver; later copies are not compared. What cannot be put in order (a
+// gap that stays open until the buffer or its list of ranges is full, a message longer than the
+// buffer, no buffer left, no SYN) makes the stream blind for good: it is never picked up again by
+// guess.
+//
+// Who calls: HelperEngine, on its worker only. Nothing is shared. Life-cycle: a Stream holds at
+// most one buffer; release() gives it back.
+//
+// Undo: a push destroys no byte that was already waiting, unless moved() says so, and buffers given
+// back stay untouched until settle(). So a copy of the Stream and of its ranges taken before a push
+// brings it back.
+//
+// Cost: no buffer: a few comparisons. Otherwise one copy of the payload.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "net/cursor.h"
+
+namespace postern {
+
+/// TCP header flags that matter to a stream, as on the wire.
+namespace stream_flag {
+inline constexpr std::uint8_t fin = 0x01, syn = 0x02, rst = 0x04;
+}
+
+enum class StreamState : std::uint8_t {
+    unseen = 0,  ///< no SYN yet
+    open,
+    ended,  ///< FIN or RST
+    blind
+};
+
+enum class BlindCause : std::uint8_t {
+    none = 0,
+    gap,
+    overflow,
+    midstream,
+    no_buffer
+};
+
+struct Stream {
+    std::uint32_t next_seq = 0;  ///< of the first byte not yet in order
+    std::uint32_t fin_seq = 0;   ///< where the stream ends, once fin_seen
+    std::uint32_t buffer = 0;    ///< of the Assembler; 0 = none
+    std::uint16_t start = 0;     ///< in the buffer: first byte of the incomplete message
+    std::uint16_t fill = 0;      ///< bytes of it, so buffer[start + fill] has next_seq
+    StreamState state = StreamState::unseen;
+    bool fin_seen = false;
+    bool has_data = false;  ///< some payload was seen
+    bool read_all = false;  ///< the engine's: every message wakes the parser
+};
+static_assert(sizeof(Stream) == 20);
+
+class Assembler {
+  public:
+    static constexpr unsigned kMaxRanges = 8;
+    static constexpr std::uint32_t kMaxBufferBytes = 32768;
+
+    /// Bytes that came early: places in the buffer, sorted, neither overlapping nor touching.
+    struct Range {
+        std::uint16_t begin = 0;
+        std::uint16_t end = 0;
+    };
+    struct Ranges {
+        std::array<Range, kMaxRanges + 1> at{};  // one more for the bytes that are about to join
+        std::uint16_t count = 0;
+    };
+
+    /// Fixed memory: `buffers` of `buffer_bytes` (at most kMaxBufferBytes) each.
+    Assembler(std::uint32_t buffers, std::uint32_t buffer_bytes);
+    Assembler(const Assembler&) = delete;
+    Assembler& operator=(const Assembler&) = delete;
+
+    /// The SYN that opens this direction. A new one before any payload starts again.
+    void start(Stream& s, std::uint32_t isn) noexcept;
+
+    /// One segment. `read(run, fresh)` gets bytes in order from a message boundary on, of which
+    /// those before `fresh` were shown before; it returns how many it is done with (whole messages)
+    /// and may set s.state to stop. `read` is called for each new run, possibly never or several
+    /// times.
+    template <class Reader>
+    BlindCause push(Stream& s, std::uint32_t seq, std::uint8_t flags, Bytes payload,
+                    Reader&& read) noexcept;
+
+    /// Gives up or ends a stream; its buffer is kept until settle().
+    void stop(Stream& s, StreamState state) noexcept {
+        s.state = state;
+        release(s);
+    }
+
+    /// Reuses what the last push gave back, and makes room in front of the waiting bytes of `s`.
+    void settle(Stream& s) noexcept {
+        settle();
+        if (s.start != 0) compact(s);
+        moved_ = false;
+    }
+    void settle() noexcept {
+        while (released_count_ != 0)
+            free_.push_back(released_[--released_count_]);
+    }
+    /// Since the last settle(), waiting bytes were moved: a copied Stream does not bring them back.
+    bool moved() const noexcept { return moved_; }
+    /// Reverses what was given back since the last settle(), but only for these two buffers: their
+    /// owners have been restored.
+    void take_back(std::uint32_t a, std::uint32_t b) noexcept {
+        for (unsigned i = 0; i < released_count_; ++i)
+            if (released_[i] != a && released_[i] != b) give(released_[i]);
+        released_count_ = 0;
+    }
+    /// Give a buffer back at once.
+    void give(std::uint32_t buffer) noexcept { free_.push_back(buffer); }
+
+    Ranges& ranges(std::uint32_t buffer) noexcept { return ranges_[buffer]; }
+    std::uint32_t buffer_bytes() const noexcept { return buffer_bytes_; }
+    std::uint32_t buffers_free() const noexcept {
+        return static_cast<std::uint32_t>(free_.size()) + released_count_;
+    }
+
+  private:
+    std::uint8_t* data(std::uint32_t buffer) noexcept {
+        return bytes_.get() + std::size_t{buffer} * buffer_bytes_;
+    }
+    bool take(Stream& s) noexcept;
+    void release(Stream& s) noexcept {
+        if (s.buffer == 0) return;
+        released_[released_count_++] = s.buffer;
+        s.buffer = 0;
+        s.start = s.fill = 0;
+    }
+    void compact(Stream& s) noexcept;
+    bool store(Stream& s, std::size_t at, Bytes bytes, unsigned max_ranges) noexcept;
+    void absorb(Stream& s) noexcept;
+    BlindCause give_up(Stream& s, BlindCause cause) noexcept {
+        stop(s, StreamState::blind);
+        return cause;
+    }
+    template <class Reader>
+    BlindCause push_buffered(Stream& s, std::size_t ahead, Bytes payload, Reader&& read) noexcept;
+
+    std::uint32_t buffer_bytes_;
+    std::unique_ptr<std::uint8_t[]> bytes_;
+    std::vector<Ranges> ranges_;
+    std::vector<std::uint32_t> free_;  ///< a stack; reserved for all, so it never allocates
+    /// At most one of each direction of the connection that the last call was about.
+    std::array<std::uint32_t, 2> released_{};
+    unsigned released_count_ = 0;
+    bool moved_ = false;
+};
+
+template <class Reader>
+BlindCause Assembler::push(Stream& s, std::uint32_t seq, std::uint8_t flags, Bytes payload,
+                           Reader&& read) noexcept {
+    if (s.state == StreamState::unseen) {
+        if ((flags & stream_flag::syn) != 0)
+            start(s, seq);
+        else if (payload.empty())
+            return BlindCause::none;
+        else
+            return give_up(s, BlindCause::midstream);
+    }
+    if (s.state != StreamState::open) return BlindCause::none;
+    if ((flags & stream_flag::syn) != 0) ++seq;
+
+    const std::uint32_t end_seq = seq + static_cast<std::uint32_t>(payload.size());
+    if ((flags & stream_flag::fin) != 0 && !s.fin_seen &&
+        static_cast<std::int32_t>(end_seq - s.next_seq) >= 0) {
+        s.fin_seen = true;
+        s.fin_seq = end_seq;
+    }
+    if (s.fin_seen) {  // nothing is read from beyond the FIN
+        const auto room = static_cast<std::int32_t>(s.fin_seq - seq);
+        if (room <= 0)
+            payload = {};
+        else if (payload.size() > static_cast<std::size_t>(room))
+            payload = payload.first(static_cast<std::size_t>(room));
+    }
+    auto ahead = static_cast<std::int32_t>(seq - s.next_seq);
+    if (ahead < 0) {  // all or part of it was here before
+        const auto old = static_cast<std::size_t>(-static_cast<std::int64_t>(ahead));
+        payload = old < payload.size() ? payload.subspan(old) : Bytes{};
+        ahead = 0;
+    }
+    BlindCause cause = BlindCause::none;
+    if (!payload.empty()) {
+        s.has_data = true;
+        if (ahead == 0 && s.buffer == 0) {
+            s.next_seq += static_cast<std::uint32_t>(payload.size());
+            const std::size_t done = read(payload, std::size_t{0});
+            if (s.state == StreamState::open && done < payload.size()) {
+                const Bytes rest = payload.subspan(done);
+                if (rest.size() > buffer_bytes_) return give_up(s, BlindCause::overflow);
+                if (!take(s)) return give_up(s, BlindCause::no_buffer);
+                std::memcpy(data(s.buffer), rest.data(), rest.size());
+                s.fill = static_cast<std::uint16_t>(rest.size());
+            }
+        } else {
+            cause = push_buffered(s, static_cast<std::size_t>(ahead), payload, read);
+        }
+    }
+    if (s.fin_seen && s.next_seq == s.fin_seq && s.state == StreamState::open)
+        stop(s, StreamState::ended);
+    return cause;
+}
+
+template <class Reader>
+BlindCause Assembler::push_buffered(Stream& s, std::size_t ahead, Bytes payload,
+                                    Reader&& read) noexcept {
+    if (s.buffer == 0 && !take(s)) return give_up(s, BlindCause::no_buffer);
+    for (;;) {
+        if (s.start != 0 && s.start + s.fill + ahead + payload.size() > buffer_bytes_) compact(s);
+        const std::size_t at = s.start + s.fill + ahead;
+        const std::size_t room = at < buffer_bytes_ ? buffer_bytes_ - at : 0;
+        if (ahead != 0) {
+            if (payload.size() > room || !store(s, at, payload, kMaxRanges))
+                return give_up(s, BlindCause::gap);
+            return BlindCause::none;
+        }
+        if (room == 0) return give_up(s, BlindCause::overflow);
+        const std::size_t n = std::min(payload.size(), room);
+        store(s, at, payload.first(n), kMaxRanges + 1);  // cannot fail: the list has room for one
+        const std::size_t fresh = s.fill;
+        absorb(s);
+        const std::size_t done = read(Bytes{data(s.buffer) + s.start, s.fill}, fresh);
+        if (s.state != StreamState::open) return BlindCause::none;
+        s.start = static_cast<std::uint16_t>(s.start + done);
+        s.fill = static_cast<std::uint16_t>(s.fill - done);
+        // Bytes that had come early may have joined: they count before later copies of them.
+        const std::size_t joined = s.fill + done - fresh;
+        if (joined >= payload.size()) break;
+        payload = payload.subspan(joined);
+    }
+    if (s.fill == 0 && ranges_[s.buffer].count == 0) release(s);
+    return BlindCause::none;
+}
+
+}  // namespace postern

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// View: what a helper sees of one message. Valid only during the call.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+#include "base/types.h"
+#include "helper/descriptor.h"
+#include "net/addr.h"
+#include "net/cursor.h"
+
+namespace postern {
+
+/// A parameter's value in this instance, in the order of HelperDesc::params.
+struct ParamValue {
+    std::uint64_t number = 0;  ///< boolean (0, 1) and uint
+    std::string_view text;     ///< text; owned by the HelperSet
+};
+
+struct View {
+    const Tuple& original;  ///< of the helped connection
+    Bytes message;          ///< one whole message, in order, framing included
+    std::span<const ParamValue> params;
+    std::span<std::uint8_t, kPrivateBytes> state;  ///< private to the helper, zero at attach
+    Direction direction;                           ///< who said it: original = the client
+    /// Id of the pattern that woke the parser; kNoPattern when all messages are read.
+    std::uint8_t pattern = kNoPattern;
+    HelperId helper = kNoHelper;  ///< this instance
+
+    bool from_client() const noexcept { return direction == Direction::original; }
+    const IpAddr& speaker() const noexcept { return from_client() ? original.src : original.dst; }
+    const IpAddr& listener() const noexcept { return from_client() ? original.dst : original.src; }
+
+    /// The private state as the helper's own struct; save() writes it back.
+    template <class State>
+    State load() const noexcept {
+        static_assert(std::is_trivially_copyable_v<State> && sizeof(State) <= kPrivateBytes);
+        State s;
+        std::memcpy(&s, state.data(), sizeof s);
+        return s;
+    }
+    template <class State>
+    void save(const State& s) noexcept {
+        static_assert(std::is_trivially_copyable_v<State> && sizeof(State) <= kPrivateBytes);
+        std::memcpy(state.data(), &s, sizeof s);
+    }
+};
+
+}  // namespace postern
