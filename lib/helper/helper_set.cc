@@ -48,7 +48,7 @@ Result<HelperInstance> make_instance(const HelperConfig& config) {
         const ParamDesc& p = desc.params[i];
         const auto number = parse_param(p, instance.texts[i]);
         if (!number) return wrong(p.name, number.error().message);
-        instance.params.push_back(ParamValue{number.value(), {}});
+        instance.params.push_back(ParamSetting{number.value(), {}});
         if (p.name == kLooseParam.name && number.value() != 0) instance.guards.loose = true;
         if (p.name == kDenyPortsParam.name) {
             const auto read = parse_deny_ports(instance.texts[i], instance.guards);

@@ -37,7 +37,7 @@ struct HelperInstance {
     std::string name;
     const HelperDesc* desc = nullptr;  ///< null: no helper has this id
     std::vector<std::string> texts;    ///< of `params`, in the same order
-    std::vector<ParamValue> params;    ///< in the order of HelperDesc::params
+    std::vector<ParamSetting> params;  ///< in the order of HelperDesc::params
     GuardPolicy guards;
     std::uint8_t owner = 0;  ///< of its patterns in the transport's scanner
 };

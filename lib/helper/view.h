@@ -16,7 +16,7 @@
 namespace postern {
 
 /// A parameter's value in this instance, in the order of HelperDesc::params.
-struct ParamValue {
+struct ParamSetting {
     std::uint64_t number = 0;  ///< boolean (0, 1) and uint
     std::string_view text;     ///< text; owned by the HelperSet
 };
@@ -24,7 +24,7 @@ struct ParamValue {
 struct View {
     const Tuple& original;  ///< of the helped connection
     Bytes message;          ///< one whole message, in order, framing included
-    std::span<const ParamValue> params;
+    std::span<const ParamSetting> params;
     std::span<std::uint8_t, kPrivateBytes> state;  ///< private to the helper, zero at attach
     Direction direction;                           ///< who said it: original = the client
     /// Id of the pattern that woke the parser; kNoPattern when all messages are read.
