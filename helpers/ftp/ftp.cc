@@ -222,8 +222,8 @@ std::optional<Be16> find_epsv_port(Bytes text) noexcept {
 
 /// The peer of who announced it will connect, from any port.
 void ask(const View& view, Emit& emit, const HostPort& announced) noexcept {
-    ExpectRequest request;
-    request.src = ExpectRequest::exact(view.listener());
+    PinHole request;
+    request.src = PinHole::exact(view.listener());
     request.dst = announced.host;
     request.dport = announced.port;
     request.protocol = proto::tcp;

@@ -16,7 +16,7 @@
 namespace postern {
 
 /// A pin-hole asked for. The destination is always exact; zone and master are the caller's.
-struct ExpectRequest {
+struct PinHole {
     static constexpr std::uint8_t kPermanent = 1;  ///< stays after it matched
     static constexpr std::uint8_t kInactive = 2;   ///< present, but matches nothing yet
 
@@ -45,7 +45,7 @@ class Emit {
     static constexpr unsigned kPerMessage = 16;  ///< and of one message
 
     // For helpers.
-    void expect(const ExpectRequest& request) noexcept {
+    void expect(const PinHole& request) noexcept {
         if (asked_ == kPerMessage)
             refuse(HelperCounter::class_limit);
         else
@@ -67,7 +67,7 @@ class Emit {
     void blind(HelperCounter cause) noexcept { blind_ = cause; }
 
     // For the caller of the engine.
-    std::span<const ExpectRequest> requests() const noexcept { return {requests_.data(), count_}; }
+    std::span<const PinHole> requests() const noexcept { return {requests_.data(), count_}; }
     bool empty() const noexcept { return count_ == 0; }
 
   private:
@@ -75,10 +75,10 @@ class Emit {
 
     /// Keeps a request that passed the guards. When full, the oldest of the same class goes, as it
     /// would in the expectation table.
-    void keep(const ExpectRequest& request) noexcept;
+    void keep(const PinHole& request) noexcept;
 
     /// First those kept, then those asked for in the message that is being read.
-    std::array<ExpectRequest, kCapacity + kPerMessage> requests_{};
+    std::array<PinHole, kCapacity + kPerMessage> requests_{};
     unsigned count_ = 0;
     unsigned asked_ = 0;
     HelperCounters* counters_ = nullptr;

@@ -42,7 +42,7 @@ HelperCounter counter_of(BlindCause cause) noexcept {
 
 }  // namespace
 
-void Emit::keep(const ExpectRequest& request) noexcept {
+void Emit::keep(const PinHole& request) noexcept {
     if (count_ == kCapacity) {
         unsigned victim = 0;
         for (unsigned i = 0; i < count_; ++i) {
@@ -284,7 +284,7 @@ void HelperEngine::guard(Reading& r, const View& view) noexcept {
     std::array<unsigned, kMaxClasses> kept{};
     const unsigned first = r.emit.count_;  // keep() writes below what is still to be looked at
     for (unsigned i = first; i < first + r.emit.asked_; ++i) {
-        ExpectRequest request = r.emit.requests_[i];
+        PinHole request = r.emit.requests_[i];
         assert(request.class_index < classes.size());
         const ExpectClass& c = classes[request.class_index];
         HelperCounter refused = r.conn.proven ? check_guards(r.instance.guards, view, request)

@@ -32,13 +32,13 @@ Result<void> parse_deny_ports(std::string_view text, GuardPolicy& policy) {
             return Error{"expected a port or a range of ports, not \"" + std::string(item) + "\""};
         if (policy.deny_count == GuardPolicy::kMaxRanges)
             return Error{"more than " + std::to_string(GuardPolicy::kMaxRanges) + " port ranges"};
-        policy.deny[policy.deny_count++] = PortRange{*first, *last};
+        policy.deny[policy.deny_count++] = GuardPolicy::Range{*first, *last};
     }
     return {};
 }
 
 HelperCounter check_guards(const GuardPolicy& policy, const View& view,
-                           const ExpectRequest& request) noexcept {
+                           const PinHole& request) noexcept {
     if (request.dst.family != view.original.src.family ||
         (!request.any_src() && request.src.address.family != request.dst.family))
         return HelperCounter::wrong_family;

@@ -14,17 +14,16 @@
 
 namespace postern {
 
-struct PortRange {
-    std::uint16_t first = 0;
-    std::uint16_t last = 0;  ///< inclusive
-};
-
 /// Of one helper instance; immutable once made.
 struct GuardPolicy {
     static constexpr unsigned kMaxRanges = 16;
     bool loose = false;  ///< announced addresses may be foreign
     std::uint8_t deny_count = 0;
-    std::array<PortRange, kMaxRanges> deny{};
+    struct Range {
+        std::uint16_t first = 0;
+        std::uint16_t last = 0;  ///< inclusive
+    };
+    std::array<Range, kMaxRanges> deny{};
 };
 
 /// Reads "3306,6000-6063" into `policy.deny`. Control only.
@@ -32,6 +31,6 @@ Result<void> parse_deny_ports(std::string_view text, GuardPolicy& policy);
 
 /// The counter of the guard that forbids the request; HelperCounter::kCount when none does.
 HelperCounter check_guards(const GuardPolicy& policy, const View& view,
-                           const ExpectRequest& request) noexcept;
+                           const PinHole& request) noexcept;
 
 }  // namespace postern

@@ -265,8 +265,8 @@ TEST_F(StreamTest, RandomSegmentsFollowTheModel) {
 
 /// Says what it was given: the class to expect, by the first letters of the message.
 void toy_message(View& view, Emit& emit) noexcept {
-    ExpectRequest r;
-    r.src = ExpectRequest::exact(view.listener());
+    PinHole r;
+    r.src = PinHole::exact(view.listener());
     r.dst = view.speaker();
     r.dport = Be16::from_host(2000);
     r.protocol = proto::udp;
@@ -409,7 +409,7 @@ struct EngineTest : ::testing::Test {
         engine->on_syn(conn, Direction::original, 99);
         engine->on_syn(conn, Direction::reply, 199);
     }
-    std::vector<ExpectRequest> say(std::string_view payload, Direction d = Direction::original) {
+    std::vector<PinHole> say(std::string_view payload, Direction d = Direction::original) {
         engine->on_segment(conn, d, next[index(d)], 0, bytes(payload), emit);
         next[index(d)] += static_cast<std::uint32_t>(payload.size());
         return {emit.requests().begin(), emit.requests().end()};
@@ -432,7 +432,7 @@ TEST_F(EngineTest, OnlyAMatchWakesTheParser) {
     ASSERT_EQ(asked.size(), 1u);
     EXPECT_EQ(asked[0].timeout_s, 30u);
     EXPECT_EQ(asked[0].dst, conn->original.src);
-    EXPECT_EQ(asked[0].src, ExpectRequest::exact(conn->original.dst));
+    EXPECT_EQ(asked[0].src, PinHole::exact(conn->original.dst));
     EXPECT_EQ(count(kToyId, "messages"), 1u);
     EXPECT_EQ(count(kToyId, "woken"), 1u);
     EXPECT_EQ(say("line\r\n").size(), 0u);
