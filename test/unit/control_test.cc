@@ -103,6 +103,7 @@ class ControlTest : public ::testing::Test {
         number_command("late", 3, 2);
         number_command("many", 20'000, 0);
         number_command("endless", kEndless, 0);
+        number_command("trickle", kEndless, 1);
         number_command("silent", kEndless, kEndless - 1);
         server_->register_command({"failing", "", {}, [](const Json&) {
                                        return std::unique_ptr<RowSource>(new Failing);
@@ -330,6 +331,16 @@ TEST_F(ControlTest, ClientThatNeverReadsStopsItsSourceAndNobodyElse) {
         ASSERT_EQ(Json::parse(text.substr(at, end - at))["row"]["n"], n);
         at = end + 1;
     }
+}
+
+TEST_F(ControlTest, ClientThatNeverReadsStopsATricklingSourceToo) {
+    start();
+    UniqueFd slow = dial();
+    put(slow, request("trickle"));
+    for (int i = 0; i < 100'000; ++i)
+        server_->poll(0);
+    EXPECT_GT(watch_.pulled, 100u);
+    EXPECT_LT(watch_.pulled, 20'000u);
 }
 
 TEST_F(ControlTest, ClientThatDiesInMidListFreesItsSource) {
