@@ -9,7 +9,7 @@ import socket
 import lab as laboratory
 from cases import Case, expect
 from middle import POSTERN, POSTERNCTL, ROOT, Postern, Setting, configuration
-from peers import FtpServer, Transfer
+from peers import SLOWLY, FtpServer, Transfer
 
 CONFIG_ERROR, RUNTIME_FAILURE = 2, 1
 START_S, STOP_S = 30, 15
@@ -79,8 +79,8 @@ def ends_clean(number):
         lab = bench.lab
         before = left_behind(lab)
         daemon = Postern(Setting()).start(lab)
-        server = FtpServer(lab, slow=True)
-        running = Transfer('curl', 'epsv', 4).start(lab, server.port, 60)
+        server = FtpServer(lab)
+        running = Transfer('lftp', 'epsv', 4).start(lab, server.port, 60, SLOWLY)
         bench.eventually(lambda: [row for row in daemon.connections(proto='tcp')
                                   if row.get('master')], 'no data connection is seen')
         expect(running.process.running(), 'the transfer had ended before the signal')

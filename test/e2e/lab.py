@@ -32,6 +32,7 @@ HOSTS = ('inside', 'middle', 'outside')
 _libc = ctypes.CDLL('libc.so.6', use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWNET = 0x40000000
+_FOLDER_PREFIX = 'postern-e2e-'
 
 
 class LabError(Exception):
@@ -55,21 +56,44 @@ def why_impossible():
     made = run('ip', 'netns', 'add', name, check=False)
     if made.returncode != 0:
         return f'network namespaces cannot be made here: {made.stderr.strip()}'
-    veth = run('ip', '-n', name, 'link', 'add', 'probe0', 'type', 'veth', 'peer',
-               'name', 'probe1', check=False)
-    run('ip', 'netns', 'del', name, check=False)
+    try:
+        veth = run('ip', '-n', name, 'link', 'add', 'probe0', 'type', 'veth', 'peer',
+                   'name', 'probe1', check=False)
+    finally:
+        run('ip', 'netns', 'del', name, check=False)
     if veth.returncode != 0:
         return f'veth pairs cannot be made here: {veth.stderr.strip()}'
     return None
 
 
+def _end_all_in(namespace):
+    """Kills what still runs in a namespace of ours: servers' children that left their session."""
+    for _ in range(100):
+        pids = run('ip', 'netns', 'pids', namespace, check=False).stdout.split()
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        select.select([], [], [], 0.01)
+
+
+def _remove_namespace(name):
+    _end_all_in(name)
+    run('ip', 'netns', 'del', name, check=False)
+
+
 def _remove_leftovers():
-    """Removes the namespaces of runs that were killed before they could clean up."""
+    """Removes what runs that were killed before they could clean up have left behind."""
     for line in run('ip', 'netns', 'list').stdout.splitlines():
         name = line.split()[0]
         found = re.fullmatch(r'pst-(?:inside|middle|outside|probe)-(\d+)(?:-\d+)?', name)
         if found and not os.path.exists(f'/proc/{found[1]}'):
-            run('ip', 'netns', 'del', name, check=False)
+            _remove_namespace(name)
+    for name in os.listdir(tempfile.gettempdir()):
+        found = re.fullmatch(_FOLDER_PREFIX + r'(\d+)-\w+', name)
+        if found and not os.path.exists(f'/proc/{found[1]}'):
+            shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)
 
 
 class Process:
@@ -158,7 +182,7 @@ class Lab:
         self.folder = None
         _remove_leftovers()
         try:
-            self.folder = tempfile.mkdtemp(prefix='postern-e2e-')
+            self.folder = tempfile.mkdtemp(prefix=f'{_FOLDER_PREFIX}{os.getpid()}-')
             os.chmod(self.folder, 0o755)  # servers drop their privileges and still read here
             self._make_hosts()
         except BaseException:
@@ -182,8 +206,10 @@ class Lab:
                 'net.ipv6.conf.default.disable_ipv6=1')
         for host, port, v4, v6 in (('inside', 'pst-in', INSIDE4, INSIDE6),
                                    ('outside', 'pst-out', OUTSIDE4, OUTSIDE6)):
+            # Small receive buffers: a client that reads slowly makes for a slow transfer.
             self.do(host, 'sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0',
-                    'net.ipv6.conf.default.router_solicitations=0')
+                    'net.ipv6.conf.default.router_solicitations=0',
+                    'net.ipv4.tcp_rmem=4096 32768 65536')
             run('ip', '-n', self.names[host], 'link', 'add', 'eth0', 'type', 'veth',
                 'peer', 'name', port, 'netns', self.names['middle'])
             offloads_off(self, host, 'eth0')
@@ -236,7 +262,17 @@ class Lab:
     # ---- the end -----------------------------------------------------------------------------
 
     def close(self, logs_to=None):
-        """Ends and removes everything; first copies the logs to the folder `logs_to`, if given."""
+        """Ends and removes everything; first copies the logs to the folder `logs_to`, if given.
+
+        It is not interrupted: a second Ctrl-C would leave half of it behind."""
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        try:
+            self._close(logs_to)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _close(self, logs_to):
         for process in reversed(self.processes):
             process.stop()
         self.processes.clear()
@@ -246,7 +282,7 @@ class Lab:
         if self.keep:
             return
         for name in self.names.values():
-            run('ip', 'netns', 'del', name, check=False)
+            _remove_namespace(name)
         self.names.clear()
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -15,16 +15,13 @@ import lab as laboratory
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 FILE_BYTES = 300_000
-SLOW_BYTES_PER_S = 100_000
+SLOWLY = FILE_BYTES // 4  # bytes a second: a transfer that can be watched for some seconds
 
 
 class FtpServer:
-    """vsftpd on the outside host: anonymous, both families on one socket, one file to fetch.
+    """vsftpd on the outside host: anonymous, both families on one socket, one file to fetch."""
 
-    `slow` limits the server's rate, so that a transfer can be watched while it runs.
-    """
-
-    def __init__(self, lab, port=21, slow=False):
+    def __init__(self, lab, port=21):
         self.lab, self.port = lab, port
         self.digest = self._make_tree()
         name = f'vsftpd-{port}'
@@ -33,7 +30,7 @@ class FtpServer:
             'anonymous_enable': 'YES', 'local_enable': 'NO', 'anon_root': lab.path('srv'),
             'ftp_username': 'ftp', 'nopriv_user': 'nobody', 'no_anon_password': 'YES',
             'write_enable': 'YES', 'anon_upload_enable': 'YES', 'anon_umask': '022',
-            'chown_uploads': 'NO', 'anon_max_rate': SLOW_BYTES_PER_S if slow else 0,
+            'chown_uploads': 'NO',
             'pasv_enable': 'YES', 'port_enable': 'YES', 'connect_from_port_20': 'YES',
             'ftp_data_port': port - 1,
             'accept_timeout': 5, 'connect_timeout': 5, 'idle_session_timeout': 60,
@@ -92,8 +89,9 @@ class Transfer:
     def active(self):
         return self.mode in ('port', 'eprt')
 
-    def start(self, lab, port, patience_s):
-        """Starts the client on the inside host; it gives up after `patience_s`."""
+    def start(self, lab, port, patience_s, bytes_per_s=0):
+        """Starts the client on the inside host; it gives up after `patience_s`. lftp can be told
+        to take its time: `bytes_per_s`."""
         host = laboratory.OUTSIDE4 if self.family == 4 else f'[{laboratory.OUTSIDE6}]'
         name = f'client-{self.name().replace("/", "-")}'
         target = lab.path(f'{name}.got')
@@ -110,12 +108,13 @@ class Transfer:
                 argv += ['-o', target, f'{url}/file.bin']
         else:
             passive = 'off' if self.active else 'on'
-            argv = ['lftp', '-c', f'''
+            argv = ['lftp', '-c', ' '.join(f'''
                 debug 9; set net:max-retries 1; set net:timeout {patience_s};
                 set net:persist-retries 0; set ftp:passive-mode {passive}; set ftp:prefer-epsv
                 {"yes" if self.mode == "epsv" else "no"}; set ftp:ssl-allow no;
+                set net:limit-rate {bytes_per_s}; set net:limit-max {bytes_per_s // 10};
                 set xfer:clobber yes; set cmd:fail-exit yes; set xfer:disk-full-fatal yes;
-                open -p {port} {host}; get /file.bin -o {target}'''.replace('\n', ' ')]
+                open -p {port} {host}; get /file.bin -o {target}'''.split())]
         # lftp must not read or write the user's own settings and history.
         env = {**os.environ, 'HOME': lab.path(), 'LFTP_HOME': lab.path('lftp'), 'LC_ALL': 'C'}
         return Running(self, lab.start(name, 'inside', *argv, env=env), target, name, patience_s)

@@ -198,7 +198,8 @@ def main():
         print('\n'.join(case.name for case in chosen))
         return 0
     # A TERM unwinds like Ctrl-C does, so that the laboratory is removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
     report = Report()
     kind = middle.KINDS[options.middle]
@@ -218,4 +219,7 @@ def main():
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
