@@ -277,9 +277,9 @@ int ask(const std::string& socket, const View& view, bool json) {
     Reply reply;
     while ((reply = client->next()).kind == Reply::Kind::row) {
         if (json)
-            out.line(reply.row.dump(-1, ' ', false, Json::error_handler_t::replace));
+            out.line(reply.text);
         else
-            table.add(reply.row);
+            table.add(Json::parse(reply.text));
         if (out.error() != 0) break;
     }
     if (!json) table.finish();
@@ -289,7 +289,7 @@ int ask(const std::string& socket, const View& view, bool json) {
         return complain("cannot write: " + std::generic_category().message(out.error()), kFailed);
     if (reply.kind == Reply::Kind::end) return kOk;
     const bool our_fault = reply.code == "unknown_command" || reply.code == "bad_args";
-    return complain(reply.message, our_fault ? kUsage : kFailed);
+    return complain(reply.text, our_fault ? kUsage : kFailed);
 }
 
 void print_commands(std::FILE* to) {

@@ -14,14 +14,13 @@ namespace postern {
 
 struct Reply {
     enum class Kind {
-        row,    ///< `row` is set, more follows
+        row,    ///< `text` is the row, a JSON object as the daemon wrote it; more follows
         end,    ///< the answer is complete
-        error,  ///< the daemon refuses: `message`, `code`
-        lost    ///< the daemon is gone, silent or talks nonsense: `message`
+        error,  ///< the daemon refuses: `text` says why, `code`
+        lost    ///< the daemon is gone, silent or talks nonsense: `text` says
     };
     Kind kind = Kind::lost;
-    Json row;
-    std::string message;
+    std::string text;
     std::string code;
 };
 

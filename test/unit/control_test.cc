@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include <fcntl.h>
@@ -478,6 +479,38 @@ TEST_F(ControlTest, HelpListsCommandsAndArguments) {
             EXPECT_EQ(line["row"]["args"][1]["type"], "integer");
         }
     EXPECT_TRUE(found);
+}
+
+// ---- the client ----
+
+TEST_F(ControlTest, ClientTellsRefusalFromLoss) {
+    const auto listener = ListeningSocket::claim(dir_ / "sock");
+    ASSERT_TRUE(listener);
+    using Kind = Reply::Kind;
+    const std::tuple<const char*, Kind, const char*> kEndings[] = {
+        {"{\"end\":{\"ok\":true,\"rows\":1}}\n", Kind::end, ""},
+        {"{\"error\":{\"message\":\"no\",\"code\":\"busy\"}}\n", Kind::error, "no"},
+        {"{\"error\":{}}\n", Kind::error, "(no reason given)"},
+        {"", Kind::lost, "the daemon closed the connection before the answer was complete"},
+        {"{\"row\":{", Kind::lost,
+         "the daemon closed the connection before the answer was complete"},
+        {"HTTP/1.1 400\n", Kind::lost, "the daemon's answer makes no sense (another version?)"},
+    };
+    for (const auto& [ending, kind, text] : kEndings) {
+        auto client = ControlClient::connect(listener.value().path());
+        ASSERT_TRUE(client);
+        {
+            const UniqueFd daemon(::accept(listener.value().fd(), nullptr, nullptr));
+            put(daemon, std::string("{\"row\":{\"a\":{}}}\n") + ending);
+        }
+        client->ask("x");  // the daemon is gone already: no signal, no error yet
+        Reply reply = client->next();
+        EXPECT_EQ(reply.kind, Kind::row);
+        EXPECT_EQ(reply.text, "{\"a\":{}}");
+        reply = client->next();
+        EXPECT_EQ(reply.kind, kind) << ending;
+        EXPECT_EQ(reply.text, text) << ending;
+    }
 }
 
 // ---- the socket file ----
