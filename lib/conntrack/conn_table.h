@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// ConnTable: the connections of one worker.
+//
+// What: an rte_hash from canonical FlowKey to a slot number, and a slab of Conn of which all memory
+// is taken and touched at creation. Slots are reused last-in first-out, so the warm ones come first.
+// A timing wheel knows when each would end if it stays silent; packets only stamp last_seen.
+//
+// Who: its worker, and nobody else: the hash has no concurrency flags. Others send a message.
+//
+// Cost: a look-up reads one bucket line and one key line of the hash (both prefetched for the whole
+// burst), then the Conn. Creating writes the Conn's three lines and adds a key.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/counter.h"
+#include "base/result.h"
+#include "conntrack/conn.h"
+#include "net/packet.h"
+#include "table/timing_wheel.h"
+
+struct rte_hash;
+
+namespace postern {
+
+class ConnTable {
+  public:
+    struct Config {
+        WorkerId worker = 0;
+        std::uint32_t max_connections = 0;
+        std::uint32_t expected_reserve = 0;  ///< of these, kept for expected children
+        const HashSecret* secret = nullptr;
+        Tick start;
+    };
+    /// Fails with a text that names the memory needed.
+    static Result<std::unique_ptr<ConnTable>> create(const Config& config);
+    ~ConnTable();
+    ConnTable(const ConnTable&) = delete;
+    ConnTable& operator=(const ConnTable&) = delete;
+
+    /// Finds the connections of the packets in `mask`: sets info.conn and info.dir of those found
+    /// and returns their bits.
+    std::uint64_t lookup(PacketInfo* infos, const std::uint8_t* const* data,
+                         std::uint64_t mask) noexcept;
+    /// The same for one packet; true when found.
+    bool lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept;
+
+    /// A slot for the packet's connection, with key, tuple, flags and generation set, or 0 when the
+    /// table is full. `expected`: may use the reserve. The caller fills in the rest, then calls
+    /// arm(). The packet must not have a connection yet.
+    std::uint32_t create_conn(const PacketInfo& info, const std::uint8_t* data, Tick now,
+                              bool expected) noexcept;
+    /// Forgets a connection: key, timer, slot. Its ids are stale from here on.
+    void remove(std::uint32_t slot) noexcept;
+
+    Conn& at(std::uint32_t slot) noexcept { return slab_[slot]; }
+    const Conn& at(std::uint32_t slot) const noexcept { return slab_[slot]; }
+    ConnId id_of(std::uint32_t slot) const noexcept {
+        return {slot, slab_[slot].generation, worker_};
+    }
+    /// The connection an id names, or nullptr when it is gone (or lives on another worker).
+    Conn* find(ConnId id) noexcept {
+        if (id.worker != worker_ || id.index == 0 || id.index > max_) return nullptr;
+        Conn& c = slab_[id.index];
+        return c.generation == id.generation && c.family != Family::none ? &c : nullptr;
+    }
+
+    /// Tells the timer of a deadline that may have moved closer.
+    void arm(std::uint32_t slot) noexcept { wheel_.arm(slot); }
+    /// Calls fn(slot) for connections whose time is over, at most `budget` a call; fn must end them
+    /// by remove().
+    template <class Fn>
+    std::uint32_t expire(Tick now, std::uint32_t budget, Fn&& fn) noexcept {
+        return wheel_.advance(now, budget, fn);
+    }
+
+    std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(count_.get()); }
+    std::uint32_t capacity() const noexcept { return max_; }
+    WorkerId worker() const noexcept { return worker_; }
+    /// Live connections; control reads it.
+    const Counter& count() const noexcept { return count_; }
+    /// Bytes of memory taken at creation.
+    std::size_t memory_bytes() const noexcept { return memory_bytes_; }
+
+    void prefetch(std::uint32_t slot) const noexcept {
+        const auto* line = reinterpret_cast<const char*>(&slab_[slot]);
+        __builtin_prefetch(line, 1);
+        __builtin_prefetch(line + 64, 1);
+    }
+
+  private:
+    struct WheelSlots {
+        Conn* slab;
+        WheelLink& link(std::uint32_t i) noexcept { return slab[i].wheel; }
+        Tick deadline(std::uint32_t i) const noexcept { return slab[i].deadline(); }
+    };
+
+    ConnTable(const Config& config, Conn* slab, rte_hash* hash) noexcept;
+    bool matches(const Conn& conn, const PacketInfo& info, const std::uint8_t* data) const noexcept;
+
+    WorkerId worker_;
+    std::uint32_t max_;
+    std::uint32_t reserve_;
+    std::uint32_t free_head_ = 0;  ///< linked through Conn::wheel.next
+    const HashSecret* secret_;
+    rte_hash* hash_;
+    Conn* slab_;
+    TimingWheel<WheelSlots> wheel_;
+    Counter count_;
+    std::size_t memory_bytes_ = 0;
+};
+
+}  // namespace postern

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "conntrack/tcp.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "net/packet.h"
+
+namespace postern {
+namespace {
+
+// Serial number arithmetic (RFC 1982, RFC 9293 section 3.4).
+constexpr bool before(std::uint32_t a, std::uint32_t b) noexcept {
+    return static_cast<std::int32_t>(a - b) < 0;
+}
+constexpr bool after(std::uint32_t a, std::uint32_t b) noexcept { return before(b, a); }
+
+/// The segment by its flags; the first of RST, SYN, FIN, ACK that is set names it.
+enum TcpKind : std::uint8_t { kSyn, kSynAck, kFin, kAck, kRst, kNone, kKinds };
+constexpr TcpKind kind_of(std::uint8_t flags) noexcept {
+    if (flags & tcp_flag::rst) return kRst;
+    if (flags & tcp_flag::syn) return flags & tcp_flag::ack ? kSynAck : kSyn;
+    if (flags & tcp_flag::fin) return kFin;
+    return flags & tcp_flag::ack ? kAck : kNone;
+}
+
+// Besides a state, an entry of the table may say:
+constexpr auto kInvalid = TcpState::kCount;              // the segment cannot be
+constexpr auto kIgnore = static_cast<TcpState>(11);      // let it through; the state stays
+
+using Row = std::array<TcpState, kTcpStates>;
+using Table = std::array<std::array<Row, kKinds>, 2>;
+
+// next[direction][kind][state]. Columns:
+// none, syn_sent, syn_recv, established, fin_wait, close_wait, last_ack, time_wait, close, syn_sent2
+constexpr Table kNext = [] {
+    constexpr auto SS = TcpState::syn_sent, SR = TcpState::syn_recv, ES = TcpState::established,
+                   FW = TcpState::fin_wait, CW = TcpState::close_wait, LA = TcpState::last_ack,
+                   TW = TcpState::time_wait, CL = TcpState::close, S2 = TcpState::syn_sent2,
+                   XX = kInvalid, IG = kIgnore;
+    return Table{{
+        {{
+            // From the side that opened.
+            /* SYN     */ {SS, SS, IG, IG, IG, IG, IG, SS, SS, S2},  // a repeat, or a reopening
+            /* SYN+ACK */ {XX, XX, SR, XX, XX, XX, XX, XX, XX, SR},  // only in a simultaneous open
+            /* FIN     */ {XX, XX, FW, FW, LA, LA, LA, TW, CL, XX},
+            /* ACK     */ {ES, XX, ES, ES, CW, CW, TW, TW, CL, XX},  // from none: mid-stream
+            /* RST     */ {XX, CL, CL, CL, CL, CL, CL, CL, CL, CL},
+            /* none    */ {XX, XX, XX, XX, XX, XX, XX, XX, XX, XX},
+        }},
+        {{
+            // From the side that answered.
+            /* SYN     */ {XX, S2, XX, XX, XX, XX, XX, SS, XX, S2},
+            /* SYN+ACK */ {XX, SR, IG, IG, IG, IG, IG, IG, IG, SR},
+            /* FIN     */ {XX, XX, FW, FW, LA, LA, LA, TW, CL, XX},
+            /* ACK     */ {XX, IG, SR, ES, CW, CW, TW, TW, CL, IG},
+            /* RST     */ {XX, CL, CL, CL, CL, CL, CL, CL, CL, CL},
+            /* none    */ {XX, XX, XX, XX, XX, XX, XX, XX, XX, XX},
+        }},
+    }};
+}();
+
+// TcpLast::flags, besides those of tcp_side.
+constexpr std::uint8_t kExpectChallengeAck = 0x40, kSimultaneousOpen = 0x80;
+
+// How far behind an acknowledgement may be: at least this much, or the sender'"'"'s largest window.
+constexpr std::uint32_t kMinAckWindow = 66000;
+
+std::uint32_t end_of(const TcpSegment& s) noexcept {
+    return s.seq + s.payload_len + ((s.flags & tcp_flag::syn) != 0 ? 1 : 0) +
+           ((s.flags & tcp_flag::fin) != 0 ? 1 : 0);
+}
+
+/// Calls fn(kind, value, length of value) for each well-formed option (RFC 9293 section 3.2).
+template <class Fn>
+void for_each_option(const TcpSegment& s, Fn fn) noexcept {
+    const std::uint8_t* p = s.options;
+    unsigned left = s.options_len;
+    while (left > 0 && p[0] != 0) {
+        if (p[0] == 1) {
+            ++p, --left;
+            continue;
+        }
+        if (left < 2 || p[1] < 2 || p[1] > left) return;
+        fn(p[0], p + 2, p[1] - 2u);
+        left -= p[1];
+        p += p[1];
+    }
+}
+
+/// What a side offers with its SYN.
+void read_offers(const TcpSegment& s, TcpSide& side) noexcept {
+    side.scale = 0;
+    side.flags = 0;
+    for_each_option(s, [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
+        if (kind == 3 && len == 1) {  // RFC 7323 section 2.2: at most 14
+            side.scale = std::min<std::uint8_t>(value[0], 14);
+            side.flags |= tcp_side::window_scale;
+        } else if (kind == 4 && len == 0) {  // RFC 2018 section 2
+            side.flags |= tcp_side::sack;
+        }
+    });
+}
+
+/// The highest edge that the segment acknowledges, selectively or not (RFC 2018 section 3).
+std::uint32_t highest_sack(const TcpSegment& s) noexcept {
+    std::uint32_t high = s.ack;
+    if (s.options_len < 10) return high;
+    for_each_option(s, [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
+        if (kind != 5 || len % 8 != 0) return;
+        for (unsigned at = 0; at < len; at += 8) {
+            std::uint32_t edge;
+            std::memcpy(&edge, value + at + 4, 4);
+            edge = __builtin_bswap32(edge);
+            if (after(edge, high)) high = edge;
+        }
+    });
+    return high;
+}
+
+/// A side'"'"'s first SYN, or a fresh one that replaces it.
+void start_side(TcpSide& sender, TcpSide& receiver, const TcpSegment& s, std::uint32_t end,
+                Direction dir) noexcept {
+    sender.end = sender.max_end = end;
+    sender.max_win = s.win != 0 ? s.win : 1u;
+    read_offers(s, sender);
+    // RFC 7323 section 2.2: scaling holds only when both sides offer it.
+    if (dir == Direction::reply &&
+        !(sender.flags & receiver.flags & tcp_side::window_scale))
+        sender.scale = receiver.scale = 0;
+}
+
+enum class Window : std::uint8_t { in, duplicate, out };
+
+/// The four bounds of van Rooij'"'"'s paper, and what is learnt from a segment within them.
+Window check_window(TcpTrack& t, TcpLast& last, TcpState state, Direction dir, TcpKind kind,
+                    const TcpSegment& s, const TcpOptions& options) noexcept {
+    TcpSide& sender = t.side[index(dir)];
+    TcpSide& receiver = t.side[index(!dir)];
+    const bool syn = s.flags & tcp_flag::syn, has_ack = s.flags & tcp_flag::ack;
+    std::uint32_t seq = s.seq, end = end_of(s), ack = s.ack;
+    std::uint32_t sack = receiver.flags & tcp_side::sack ? highest_sack(s) : ack;
+    std::uint32_t win = s.win;
+
+    if (sender.max_win == 0) {
+        if (syn) {
+            start_side(sender, receiver, s, end, dir);
+            if (!has_ack) return Window::in;  // simultaneous open: nothing to compare with yet
+        } else {
+            // In mid-stream: take what the segment says as the truth.
+            sender.end = end;
+            const std::uint32_t scaled = win << sender.scale;
+            sender.max_win = scaled != 0 ? scaled : 1;
+            sender.max_end = end + sender.max_win;
+            if (receiver.max_win == 0)
+                receiver.end = receiver.max_end = sack;
+            else if (sack == receiver.end + 1)
+                ++receiver.end;  // the answer to a keep-alive we did not see
+        }
+    } else if (syn && after(end, sender.end) &&
+               (state == TcpState::syn_sent || state == TcpState::syn_recv)) {
+        // RFC 9293 section 3.4.1: a restarted side uses a larger initial sequence number.
+        start_side(sender, receiver, s, end, dir);
+        if (dir == Direction::reply && !has_ack) return Window::in;
+    }
+
+    // Without an acknowledgement, or with the zero one of some stacks'"'"' resets: assume a good one.
+    if (!has_ack || (kind == kRst && ack == 0)) ack = sack = receiver.end;
+    // A reset that answers a SYN has no sequence number of its own.
+    if (kind == kRst && seq == 0 && state == TcpState::syn_sent) seq = end = sender.end;
+
+    const bool liberal = options.liberal || (sender.flags & tcp_side::liberal);
+    const std::uint32_t ack_window = std::max(sender.max_win, kMinAckWindow);
+    const bool ends_in_window =
+        receiver.max_win == 0 || after(end, sender.end - receiver.max_win - 1);
+    const bool ack_not_old = after(sack, receiver.end - ack_window - 1);
+
+    if (!before(seq, sender.max_end + 1)) {  // I: starts beyond what the receiver allows
+        // A sender that overshoots a little: should the packet pass after all, its acknowledgement
+        // must not look impossible.
+        if (receiver.max_win != 0 && ends_in_window && ack_not_old &&
+            end - sender.max_end + 1 <= receiver.max_win && before(sack, receiver.end + 1)) {
+            sender.end = end;
+            sender.flags |= tcp_side::data_unacked;
+        }
+        return liberal ? Window::in : Window::out;
+    }
+    // III: acknowledges what nobody sent.
+    if (!before(sack, receiver.end + 1)) return liberal ? Window::in : Window::out;
+    // II: lies wholly before the window: an old duplicate.
+    if (!ends_in_window) return liberal ? Window::in : Window::duplicate;
+    // IV: an acknowledgement from long ago.
+    if (!ack_not_old) return liberal ? Window::in : Window::duplicate;
+
+    if (!syn) win <<= sender.scale;
+    sender.max_win = std::max(sender.max_win, win + (sack - ack));
+    if (after(end, sender.end)) {
+        sender.end = end;
+        sender.flags |= tcp_side::data_unacked;
+    }
+    if (has_ack && (!(sender.flags & tcp_side::max_ack_set) || after(ack, sender.max_ack))) {
+        sender.max_ack = ack;
+        sender.flags |= tcp_side::max_ack_set;
+    }
+    if (receiver.max_win != 0 && after(end, sender.max_end)) receiver.max_win += end - sender.max_end;
+    if (after(sack + win, receiver.max_end - 1)) {
+        receiver.max_end = sack + win;
+        if (win == 0) ++receiver.max_end;  // a probe of one byte is allowed
+    }
+    if (ack == receiver.end) receiver.flags &= static_cast<std::uint8_t>(~tcp_side::data_unacked);
+
+    if (kind == kAck) {
+        if (last.dir == index(dir) && last.seq == seq && last.ack == ack && last.end == end &&
+            last.win == s.win) {
+            if (last.retransmits != 0xff) ++last.retransmits;
+        } else {
+            last.dir = static_cast<std::uint8_t>(index(dir));
+            last.seq = seq;
+            last.ack = ack;
+            last.end = end;
+            last.win = s.win;
+            last.retransmits = 0;
+        }
+    }
+    return Window::in;
+}
+
+constexpr bool is_established(TcpState s) noexcept {
+    return s == TcpState::established || s == TcpState::fin_wait || s == TcpState::close_wait ||
+           s == TcpState::last_ack;
+}
+
+}  // namespace
+
+TcpSegment read_segment(const std::uint8_t* header, unsigned header_len,
+                        std::uint32_t payload_len) noexcept {
+    std::uint32_t seq, ack;
+    std::uint16_t win;
+    std::memcpy(&seq, header + 4, 4);
+    std::memcpy(&ack, header + 8, 4);
+    std::memcpy(&win, header + 14, 2);
+    return {__builtin_bswap32(seq),
+            __builtin_bswap32(ack),
+            __builtin_bswap16(win),
+            header[13],
+            static_cast<std::uint8_t>(header_len - 20),
+            payload_len,
+            header + 20};
+}
+
+TcpResult tcp_start(TcpTrack& t, TcpLast& last, const TcpSegment& s,
+                    const TcpOptions& options) noexcept {
+    TcpResult r;
+    r.state = kNext[0][kind_of(s.flags)][static_cast<unsigned>(TcpState::none)];
+    t = TcpTrack{};
+    last = TcpLast{};
+    last.kind = kNone;
+    if (r.state == kInvalid) {
+        r.action = TcpAction::invalid;
+        return r;
+    }
+    TcpSide& sender = t.side[0];
+    sender.end = end_of(s);
+    sender.max_win = s.win != 0 ? s.win : 1u;
+    if (r.state == TcpState::syn_sent) {
+        sender.max_end = sender.end;
+        read_offers(s, sender);
+        return r;
+    }
+    if (!options.loose) {
+        r.action = TcpAction::invalid;
+        return r;
+    }
+    // Mid-stream: scale and SACK are unknown, so windows cannot be held against anybody.
+    sender.max_end = sender.end + sender.max_win;
+    t.side[0].flags = t.side[1].flags = tcp_side::sack | tcp_side::liberal;
+    return r;
+}
+
+TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, bool seen_reply,
+                    bool assured, const TcpSegment& s, const TcpOptions& options) noexcept {
+    const TcpKind kind = kind_of(s.flags);
+    const auto d = static_cast<std::uint8_t>(index(dir));
+    TcpState next = kNext[d][kind][static_cast<unsigned>(old)];
+    TcpResult r;
+    r.state = old;
+    bool window_known = true;
+
+    if (next == kInvalid) {
+        r.action = TcpAction::invalid;
+        return r;
+    }
+    // A SYN after the end: a new connection on the old ports, if the old one was closed in order or
+    // reset; else it may be a stray one, to be let through and remembered.
+    bool ignore = next == kIgnore;
+    if (next == TcpState::syn_sent && old >= TcpState::time_wait) {
+        const bool closed =
+            ((t.side[0].flags | t.side[1].flags) & tcp_side::close_init) ||
+            (last.dir == d && last.kind == kRst);
+        if (closed) {
+            r.action = TcpAction::reopen;
+            return r;
+        }
+        ignore = true;
+    }
+    if (ignore && kind == kSynAck && last.kind == kSyn && last.dir != d && s.ack == last.end) {
+        // It answers a SYN that we let through: the two of them know better than we do.
+        old = TcpState::syn_sent;
+        next = TcpState::syn_recv;
+        TcpSide& opener = t.side[last.dir];
+        opener.end = opener.max_end = last.end;
+        opener.max_win = last.win != 0 ? last.win : 1u;
+        opener.scale = last.scale;
+        last.flags &= static_cast<std::uint8_t>(~kExpectChallengeAck);
+        opener.flags = last.flags & (tcp_side::window_scale | tcp_side::sack);
+        t.side[d] = TcpSide{};
+    } else if (ignore) {
+        last.kind = kind;
+        last.dir = d;
+        last.seq = s.seq;
+        last.end = end_of(s);
+        last.win = s.win;
+        if (kind == kSyn && dir == Direction::original) {
+            TcpSide offers;
+            read_offers(s, offers);
+            last.scale = offers.scale;
+            last.flags = offers.flags;
+            // RFC 5961 section 4: the answer may be an ACK that must not be taken for the last one.
+            if (old == TcpState::last_ack) last.flags |= kExpectChallengeAck;
+        }
+        if (old == TcpState::syn_sent && kind == kAck && dir == Direction::reply) last.ack = s.ack;
+        r.action = TcpAction::pass;
+        return r;
+    }
+
+    switch (next) {
+        case TcpState::time_wait:
+            if (old == TcpState::last_ack && kind == kAck && last.dir != d && last.kind == kSyn &&
+                (last.flags & kExpectChallengeAck)) {
+                last.flags &= static_cast<std::uint8_t>(~kExpectChallengeAck);
+                r.action = TcpAction::pass;
+                return r;
+            }
+            break;
+        case TcpState::syn_sent2: last.flags |= kSimultaneousOpen; break;
+        case TcpState::syn_recv:
+            if (dir == Direction::reply && kind == kAck && (last.flags & kSimultaneousOpen))
+                next = TcpState::established;
+            break;
+        case TcpState::close: {
+            if (kind != kRst) break;
+            const TcpSide& peer = t.side[index(!dir)];
+            // A reset ends a connection only with exactly the next sequence number its receiver
+            // waits for (RFC 5961 section 3.2); near misses provoke a challenge ACK, so they pass
+            // and change nothing.
+            if (peer.flags & tcp_side::max_ack_set && !(s.seq == 0 && !is_established(old))) {
+                if (before(s.seq, peer.max_ack) && !options.ignore_bad_rst) {
+                    r.action = TcpAction::invalid;
+                    return r;
+                }
+                const bool exact = !is_established(old) || s.seq == peer.max_ack ||
+                                   (last.kind == kAck && last.dir == d && s.seq == last.end);
+                if (!exact) next = old;
+            }
+            if (((seen_reply && last.kind == kSyn) || (!seen_reply && last.kind == kAck)) &&
+                s.ack == last.end)
+                window_known = false;  // it answers a segment that we let through unseen
+            else if (old == TcpState::syn_sent && last.kind == kAck &&
+                     last.dir == index(Direction::reply) && last.ack == s.seq)
+                window_known = false;  // it answers a challenge ACK
+            break;
+        }
+        default: break;
+    }
+
+    if (window_known) {
+        switch (check_window(t, last, old, dir, kind, s, options)) {
+            case Window::in: break;
+            case Window::duplicate: r.action = TcpAction::pass; return r;
+            case Window::out: r.action = TcpAction::invalid; return r;
+        }
+    }
+    last.kind = kind;
+    last.dir = d;
+    r.state = next;
+    if (old != next && next == TcpState::fin_wait) t.side[d].flags |= tcp_side::close_init;
+
+    if (last.retransmits >= options.max_retransmits)
+        r.timeout = TcpTimeout::retransmitted;
+    else if (kind == kRst)
+        r.timeout = TcpTimeout::close;
+    else if ((t.side[0].flags | t.side[1].flags) & tcp_side::data_unacked)
+        r.timeout = TcpTimeout::unacknowledged;
+    else if (last.win == 0)
+        r.timeout = TcpTimeout::retransmitted;
+    if (!seen_reply) {
+        if (kind == kRst && dir == Direction::reply)
+            r.action = TcpAction::end;
+        else if (kind == kRst)
+            r.action = TcpAction::end;
+        else if (next == TcpState::established)
+            r.timeout = TcpTimeout::unacknowledged;
+    } else if (!assured && next == TcpState::established &&
+               (old == TcpState::syn_recv || old == TcpState::established)) {
+        r.assured = true;
+    }
+    return r;
+}
+
+}  // namespace postern

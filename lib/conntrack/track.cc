@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "conntrack/track.h"
+
+namespace postern {
+namespace {
+
+constexpr std::uint32_t kStreamAfterMs = 2000;
+
+TcpSegment segment_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
+    return read_segment(data + info.l4_off, static_cast<unsigned>(info.pay_off - info.l4_off),
+                        info.pay_len);
+}
+
+/// Protocols without a state machine of their own: unreplied, then replied.
+std::uint32_t plain_timeout_ms(const Conn& conn, bool replied, const Timeouts& t) noexcept {
+    switch (conn.protocol) {
+        case proto::udp:
+        case proto::udplite: return t.udp_ms[replied ? 1 : 0];
+        case proto::icmp: return t.icmp_ms;
+        case proto::icmpv6: return t.icmpv6_ms;
+        default: return t.generic_ms;
+    }
+}
+
+}  // namespace
+
+bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
+                    const TrackConfig& config) noexcept {
+    conn.last_seen_ms = now.ms;
+    switch (info.kind) {
+        case L4Kind::icmp_reply:
+        case L4Kind::icmp_error:
+        case L4Kind::icmp_nd: return false;
+        case L4Kind::tcp: {
+            const TcpResult r =
+                tcp_start(conn.tcp, conn.tcp_last, segment_of(info, data), config.tcp);
+            if (r.action == TcpAction::invalid) return false;
+            conn.state = static_cast<std::uint8_t>(r.state);
+            // Picked up in mid-stream: not worth five days until the other side is seen.
+            conn.timeout_ms = config.timeouts.tcp(
+                r.state, r.state == TcpState::established ? TcpTimeout::unacknowledged
+                                                          : TcpTimeout::by_state);
+            return true;
+        }
+        case L4Kind::other:
+            // An ICMP message that neither asks, answers nor complains starts nothing.
+            if (info.protocol == proto::icmp || info.protocol == proto::icmpv6) return false;
+            [[fallthrough]];
+        default:
+            conn.state = 0;
+            conn.stream_from_ms = now.ms + kStreamAfterMs;
+            conn.timeout_ms = plain_timeout_ms(conn, false, config.timeouts);
+            return true;
+    }
+}
+
+TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
+                  const TrackConfig& config) noexcept {
+    if (info.kind == L4Kind::icmp_error) {  // speaks about the connection, is not part of it
+        info.ct = CtState::related;
+        return TrackResult::accept;
+    }
+    const bool replied = conn.has(conn_flag::seen_reply);
+    TrackResult result = TrackResult::accept;
+    if (info.kind == L4Kind::tcp) {
+        const TcpResult r =
+            tcp_track(conn.tcp, conn.tcp_last, conn.tcp_state(), dir, replied,
+                      conn.has(conn_flag::assured), segment_of(info, data), config.tcp);
+        switch (r.action) {
+            case TcpAction::invalid:
+                info.ct = CtState::invalid;
+                info.why = DropReason::ct_invalid;
+                return TrackResult::invalid;
+            case TcpAction::reopen: return TrackResult::reopen;
+            case TcpAction::pass: break;
+            case TcpAction::end: result = TrackResult::end; [[fallthrough]];
+            case TcpAction::accept:
+                conn.state = static_cast<std::uint8_t>(r.state);
+                conn.timeout_ms = config.timeouts.tcp(r.state, r.timeout);
+                conn.last_seen_ms = now.ms;
+                if (r.assured) conn.flags |= conn_flag::assured;
+                break;
+        }
+        info.ct = state_of(conn, dir);
+        if (dir == Direction::reply) conn.flags |= conn_flag::seen_reply;
+        return result;
+    }
+    info.ct = state_of(conn, dir);
+    conn.last_seen_ms = now.ms;
+    if (dir == Direction::reply && !replied) {
+        conn.flags |= conn_flag::seen_reply;
+        conn.state = 1;
+    }
+    // Still talking two seconds after the first packet, both ways: a stream. A question and its
+    // answer (DNS) never become one, and are forgotten soon.
+    if (conn.has(conn_flag::seen_reply) && info.kind == L4Kind::ports &&
+        reached(Tick{conn.stream_from_ms}, now))
+        conn.flags |= conn_flag::assured;
+    conn.timeout_ms = plain_timeout_ms(conn, conn.has(conn_flag::assured), config.timeouts);
+    return TrackResult::accept;
+}
+
+}  // namespace postern

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What one packet does to one connection, whatever its protocol. Called by the conntrack and commit
+// stages; touches the Conn's first two lines and the packet's transport header, nothing else.
+#pragma once
+
+#include "base/drop_reason.h"
+#include "conntrack/conn.h"
+#include "conntrack/timeouts.h"
+#include "net/packet.h"
+
+namespace postern {
+
+struct TrackConfig {
+    Timeouts timeouts = Timeouts::linux_profile();
+    TcpOptions tcp;
+};
+
+enum class TrackResult : std::uint8_t {
+    accept,
+    invalid,  ///< drop it; the connection is as it was
+    reopen,   ///< end this connection, then treat the packet as one without
+    end       ///< accept it, then end the connection
+};
+
+/// Whether the packet may start a connection; initialises the tracker's part of `conn` if so. The
+/// caller has set protocol and flags before.
+bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
+                    const TrackConfig& config) noexcept;
+
+/// A later packet, going `dir`. Sets info.ct. On accept: last_seen, timeout and flags are brought up
+/// to date; whether the deadline moved closer is told by the return of needs_rearm().
+TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
+                  const TrackConfig& config) noexcept;
+
+/// ct state of an accepted packet, by the connection before the packet is counted.
+inline CtState state_of(const Conn& conn, Direction dir) noexcept {
+    if (dir == Direction::reply || conn.has(conn_flag::seen_reply)) return CtState::established;
+    return conn.has(conn_flag::expected) ? CtState::related : CtState::fresh;
+}
+
+inline void account(Conn& conn, Direction dir, std::uint32_t frame_bytes) noexcept {
+    ++conn.packets[index(dir)];
+    conn.bytes[index(dir)] += frame_bytes;
+}
+
+}  // namespace postern

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// parse_packet(): from a frame's bytes to everything later stages need to know of its headers.
+//
+// Called by the parse stage, once a packet; nobody parses again. Reads each header through explicit
+// length checks, writes one PacketInfo (one cache line). No allocation, no DPDK type.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "base/drop_reason.h"
+#include "base/types.h"
+#include "net/addr.h"
+#include "net/keyed_hash.h"
+
+namespace postern {
+
+/// Canonical key of a connection: the same for both directions. IPv4 is exact:
+/// {low address, high address, low port, high port, protocol, 4, zone}, where the end with the
+/// smaller (address, port) comes first. IPv6 is a 96-bit keyed digest of the same fields, protocol,
+/// 6, zone; who finds a connection by it compares the full tuple once more.
+struct FlowKey {
+    std::uint32_t words[3];
+    std::uint8_t protocol;
+    std::uint8_t family;
+    std::uint16_t zone;
+
+    friend bool operator==(const FlowKey&, const FlowKey&) = default;
+};
+static_assert(sizeof(FlowKey) == 16 && std::has_unique_object_representations_v<FlowKey>);
+
+enum class L4Kind : std::uint8_t {
+    other,         ///< tracked by addresses only
+    ports,         ///< UDP, UDP-Lite, SCTP, DCCP: ports, no state of its own
+    tcp,
+    icmp_request,  ///< echo, timestamp, …: may start a connection
+    icmp_reply,
+    icmp_error,    ///< carries the head of the packet it complains about; keyed by that one
+    icmp_nd,       ///< IPv6 neighbour discovery and multicast listeners: not tracked
+};
+
+namespace tcp_flag {
+inline constexpr std::uint8_t fin = 0x01, syn = 0x02, rst = 0x04, psh = 0x08, ack = 0x10, urg = 0x20;
+}
+
+/// What is known of one packet. Filled by parse_packet(); the fields of the last block belong to the
+/// later stages.
+struct alignas(64) PacketInfo {
+    FlowKey key;
+    std::uint32_t hash;  ///< keyed hash of `key`, for the tables
+    std::uint32_t rss;   ///< symmetric Toeplitz hash, for the home worker
+    std::uint16_t l4_off;
+    std::uint16_t l4_len;  ///< bytes from l4_off to the end of the IP datagram
+    std::uint16_t pay_off;
+    std::uint16_t pay_len;
+    std::uint16_t vlan;       ///< outermost tag's TCI, 0 when untagged
+    std::uint16_t ethertype;  ///< innermost, host order
+    std::uint8_t l3_off;
+    std::uint8_t protocol;
+    Family family;
+    L4Kind kind;
+    std::uint8_t tcp_flags;
+    bool swapped;    ///< the sender is the key's high end
+    bool fragment;   ///< a fragment (any but a whole datagram)
+    PortIndex in_port;
+
+    PortIndex out_port;
+    DropReason why;
+    CtState ct;
+    Direction dir;
+    std::uint32_t conn;  ///< slot of its connection, 0 when none
+    RuleId rule;         ///< rule that decided, kNoRule when none did
+    std::uint16_t pad;
+};
+static_assert(sizeof(PacketInfo) == 64);
+
+struct ParseContext {
+    const HashSecret* secret;
+    std::uint16_t ct_zone;  ///< conntrack zone of the port
+};
+
+/// Parses the frame of `frame_len` bytes of which the first `len` are contiguous at `data`.
+/// Sets every field but in_port. On a malformed packet `why` names the reason; when the packet is
+/// not IP, family is `none` and `why` is `none`.
+void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
+                  const ParseContext& context, PacketInfo& info) noexcept;
+
+/// The tuple of a parsed IP packet in its own direction (for ICMP errors: of the packet inside it,
+/// reversed, so that it too reads in the direction the error travels).
+Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept;
+
+/// The key of a tuple, as parse_packet() builds it; `swapped` tells whether src is the high end.
+/// `request` matters for ICMP only: whether the tuple's source is the one who asks.
+FlowKey make_key(const Tuple& tuple, std::uint16_t ct_zone, const HashSecret& secret, bool& swapped,
+                 std::uint8_t icmp_class = 0, bool request = true) noexcept;
+
+inline std::uint32_t hash_of(const FlowKey& key, const HashSecret& secret) noexcept {
+    return static_cast<std::uint32_t>(keyed_hash<16>(&key, secret));
+}
+
+}  // namespace postern

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Header parsing: Ethernet, up to two VLAN tags, IPv4 (RFC 791), IPv6 (RFC 8200) with extension
+// headers, TCP, UDP, ICMP and the rest. Field offsets are those of the RFCs; every read is preceded
+// by a check against the bytes at hand.
+#include <array>
+
+#include "net/packet.h"
+#include "net/rss.h"
+
+namespace postern {
+namespace {
+
+constexpr std::uint16_t kEthIpv4 = 0x0800, kEthIpv6 = 0x86dd, kEthVlan = 0x8100, kEthQinq = 0x88a8;
+constexpr unsigned kMaxExtensionHeaders = 8;
+
+std::uint16_t be16(const std::uint8_t* p) noexcept {
+    std::uint16_t v;
+    std::memcpy(&v, p, 2);
+    return __builtin_bswap16(v);
+}
+std::uint32_t raw32(const std::uint8_t* p) noexcept {
+    std::uint32_t v;
+    std::memcpy(&v, p, 4);
+    return v;
+}
+std::uint16_t raw16(const std::uint8_t* p) noexcept {
+    std::uint16_t v;
+    std::memcpy(&v, p, 2);
+    return v;
+}
+
+/// Where the network and transport layers of a packet are. Also used for the packet inside an ICMP
+/// error, of which only the head may be there.
+struct Layers {
+    const std::uint8_t* src = nullptr;
+    const std::uint8_t* dst = nullptr;
+    Family family = Family::none;
+    std::uint8_t protocol = 0;
+    bool fragment = false;        ///< any fragment
+    bool later_fragment = false;  ///< not the first: no transport header
+    std::uint32_t l4_off = 0;     ///< from the start of the IP header
+    std::uint32_t total = 0;      ///< the datagram's length by its header
+};
+
+/// `len` bytes at `ip` are contiguous; `whole` (>= len) belong to the frame. `inner`: the packet may
+/// be cut short.
+DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t whole, Family family,
+                    bool inner, Layers& out) noexcept {
+    out.family = family;
+    if (family == Family::ipv4) {
+        if (len < 20) return DropReason::truncated_l3;
+        const unsigned header = (ip[0] & 0x0fu) * 4;
+        const unsigned total = be16(ip + 2);
+        if (ip[0] >> 4 != 4 || header < 20 || total < header) return DropReason::bad_ip_header;
+        if (header > len || (!inner && total > whole)) return DropReason::truncated_l3;
+        const unsigned frag = be16(ip + 6);
+        out.src = ip + 12;
+        out.dst = ip + 16;
+        out.protocol = ip[9];
+        out.fragment = (frag & 0x3fff) != 0;
+        out.later_fragment = (frag & 0x1fff) != 0;
+        out.l4_off = header;
+        out.total = total;
+        return DropReason::none;
+    }
+    if (len < 40) return DropReason::truncated_l3;
+    if (ip[0] >> 4 != 6) return DropReason::bad_ip_header;
+    out.total = 40u + be16(ip + 4);
+    if (!inner && out.total > whole) return DropReason::truncated_l3;
+    out.src = ip + 8;
+    out.dst = ip + 24;
+    const std::uint32_t end = out.total < len ? out.total : len;
+    std::uint32_t at = 40;
+    std::uint8_t next = ip[6];
+    for (unsigned n = 0;; ++n) {
+        unsigned size;
+        switch (next) {
+            case 0: case 43: case 60: case 135: case 139: case 140:  // RFC 8200, 6275, 7401, 5533
+                if (end < at + 8) return DropReason::bad_ext_header;
+                size = (ip[at + 1] + 1u) * 8;
+                break;
+            case 51:  // AH, RFC 4302 section 2.2: length in words, minus two
+                if (end < at + 8) return DropReason::bad_ext_header;
+                size = (ip[at + 1] + 2u) * 4;
+                break;
+            case 44: {  // fragment header, RFC 8200 section 4.5
+                if (end < at + 8) return DropReason::bad_ext_header;
+                const unsigned frag = be16(ip + at + 2);
+                out.fragment = (frag & 0xfff9) != 0;  // an atomic fragment (RFC 6946) is none
+                out.later_fragment = (frag & 0xfff8) != 0;
+                size = 8;
+                break;
+            }
+            default:
+                out.protocol = next;
+                out.l4_off = at;
+                return DropReason::none;
+        }
+        if (n == kMaxExtensionHeaders || at + size > end) return DropReason::bad_ext_header;
+        const bool stop = next == 44 && out.later_fragment;
+        next = ip[at];
+        at += size;
+        if (stop) {  // what follows is payload: the chain is in the first fragment
+            out.protocol = next;
+            out.l4_off = at;
+            return DropReason::none;
+        }
+    }
+}
+
+/// ICMP types that ask and answer (RFC 792, RFC 4443): class and role. Class 0: none of these.
+struct IcmpRole {
+    std::uint8_t icmp_class;
+    L4Kind kind;
+};
+IcmpRole icmp_role(Family family, std::uint8_t type) noexcept {
+    if (family == Family::ipv4) {
+        switch (type) {
+            case 8: return {1, L4Kind::icmp_request};
+            case 0: return {1, L4Kind::icmp_reply};
+            case 13: return {2, L4Kind::icmp_request};
+            case 14: return {2, L4Kind::icmp_reply};
+            case 15: return {3, L4Kind::icmp_request};
+            case 16: return {3, L4Kind::icmp_reply};
+            case 17: return {4, L4Kind::icmp_request};
+            case 18: return {4, L4Kind::icmp_reply};
+            case 3: case 4: case 5: case 11: case 12: return {0, L4Kind::icmp_error};
+            default: return {0, L4Kind::other};
+        }
+    }
+    switch (type) {
+        case 128: return {1, L4Kind::icmp_request};
+        case 129: return {1, L4Kind::icmp_reply};
+        case 139: return {2, L4Kind::icmp_request};  // node information, RFC 4620
+        case 140: return {2, L4Kind::icmp_reply};
+        // Neighbour discovery (RFC 4861) and multicast listeners (RFC 2710, 3810) are link-local
+        // housekeeping, not connections.
+        case 130: case 131: case 132: case 133: case 134: case 135: case 136: case 137: case 143:
+            return {0, L4Kind::icmp_nd};
+        default: return {0, type < 128 ? L4Kind::icmp_error : L4Kind::other};
+    }
+}
+
+bool has_ports(std::uint8_t protocol) noexcept {
+    return protocol == proto::udp || protocol == proto::tcp || protocol == proto::sctp ||
+           protocol == proto::dccp || protocol == proto::udplite;
+}
+
+/// TCP flag combinations that stacks send, PSH, ECE and CWR apart (RFC 9293 section 3.10.7).
+constexpr std::array<bool, 64> kTcpFlagsValid = [] {
+    std::array<bool, 64> ok{};
+    using namespace tcp_flag;
+    constexpr unsigned kSyn = syn, kRst = rst, kFin = fin, kAck = ack, kUrg = urg;
+    for (unsigned f : {kSyn, kSyn | kUrg, kSyn | kAck, kRst, kRst | kAck, kFin | kAck,
+                       kFin | kAck | kUrg, kAck, kAck | kUrg})
+        ok[f] = ok[f | psh] = true;
+    return ok;
+}();
+
+/// Whether the source is the key's high end. Any total order of the ends will do; IPv4 compares raw
+/// words, which is cheapest.
+bool source_is_high(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t sport,
+                    std::uint16_t dport, Family family) noexcept {
+    if (family == Family::ipv4)
+        return (std::uint64_t{raw32(src)} << 16 | sport) > (std::uint64_t{raw32(dst)} << 16 | dport);
+    const int order = std::memcmp(src, dst, 16);
+    return order > 0 || (order == 0 && sport > dport);
+}
+
+FlowKey build_key(const std::uint8_t* low, const std::uint8_t* high, std::uint16_t low_port,
+                  std::uint16_t high_port, Family family, std::uint8_t protocol, std::uint16_t zone,
+                  const HashSecret& secret) noexcept {
+    FlowKey key;
+    key.protocol = protocol;
+    key.family = static_cast<std::uint8_t>(family);
+    key.zone = zone;
+    if (family == Family::ipv4) {
+        key.words[0] = raw32(low);
+        key.words[1] = raw32(high);
+        key.words[2] = low_port | std::uint32_t{high_port} << 16;
+        return key;
+    }
+    std::uint8_t whole[40];
+    std::memcpy(whole, low, 16);
+    std::memcpy(whole + 16, high, 16);
+    std::memcpy(whole + 32, &low_port, 2);
+    std::memcpy(whole + 34, &high_port, 2);
+    std::memset(whole + 36, 0, 4);
+    const std::uint64_t h0 = keyed_hash<40, 0>(whole, secret);
+    const std::uint64_t h1 = keyed_hash<40, 1>(whole, secret);
+    std::memcpy(&key.words[0], &h0, 8);
+    key.words[2] = static_cast<std::uint32_t>(h1);
+    return key;
+}
+
+/// The canonical key of one direction's ends. Ports are raw (network order).
+FlowKey key_from(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t sport,
+                 std::uint16_t dport, Family family, std::uint8_t protocol, std::uint16_t zone,
+                 const HashSecret& secret, bool& swapped) noexcept {
+    swapped = source_is_high(src, dst, sport, dport, family);
+    return swapped ? build_key(dst, src, dport, sport, family, protocol, zone, secret)
+                   : build_key(src, dst, sport, dport, family, protocol, zone, secret);
+}
+
+/// An ICMP query's key has, for ports, the identifier and {class, whether the high end asks}: two
+/// hosts that ping each other with one identifier have two connections, as they should.
+FlowKey icmp_key(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t id, IcmpRole role,
+                 Family family, std::uint8_t protocol, std::uint16_t zone, const HashSecret& secret,
+                 bool& swapped) noexcept {
+    swapped = source_is_high(src, dst, 0, 0, family);
+    const bool high_asks = swapped == (role.kind == L4Kind::icmp_request);
+    const auto tag = static_cast<std::uint16_t>(role.icmp_class << 1 | (high_asks ? 1 : 0));
+    return swapped ? build_key(dst, src, id, tag, family, protocol, zone, secret)
+                   : build_key(src, dst, id, tag, family, protocol, zone, secret);
+}
+
+/// Keys the packet by its transport header at `l4`, of which `have` bytes can be read.
+/// False when the header is not all there.
+bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t have,
+                      const ParseContext& context, L4Kind& kind, FlowKey& key, bool& swapped,
+                      bool reversed) noexcept {
+    const std::uint8_t* src = reversed ? ip.dst : ip.src;
+    const std::uint8_t* dst = reversed ? ip.src : ip.dst;
+    if (has_ports(ip.protocol)) {
+        if (have < 4) return false;
+        const std::uint16_t sp = raw16(l4), dp = raw16(l4 + 2);
+        key = key_from(src, dst, reversed ? dp : sp, reversed ? sp : dp, ip.family, ip.protocol,
+                       context.ct_zone, *context.secret, swapped);
+        kind = ip.protocol == proto::tcp ? L4Kind::tcp : L4Kind::ports;
+        return true;
+    }
+    if (ip.protocol == (ip.family == Family::ipv4 ? proto::icmp : proto::icmpv6)) {
+        if (have < 8) return false;
+        IcmpRole role = icmp_role(ip.family, l4[0]);
+        kind = role.kind;
+        if (role.icmp_class != 0) {
+            if (reversed)
+                role.kind = role.kind == L4Kind::icmp_request ? L4Kind::icmp_reply
+                                                              : L4Kind::icmp_request;
+            key = icmp_key(src, dst, raw16(l4 + 4), role, ip.family, ip.protocol, context.ct_zone,
+                           *context.secret, swapped);
+            return true;
+        }
+    } else {
+        kind = L4Kind::other;
+    }
+    key = key_from(src, dst, 0, 0, ip.family, ip.protocol, context.ct_zone, *context.secret, swapped);
+    return true;
+}
+
+std::uint32_t rss_of(const Layers& ip, const std::uint8_t* ports) noexcept {
+    const unsigned n = address_bytes(ip.family);
+    std::uint16_t folded = fold16(ip.src, n) ^ fold16(ip.dst, n);
+    if (ports != nullptr) folded ^= fold16(ports, 4);
+    return symmetric_toeplitz(folded);
+}
+
+}  // namespace
+
+void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
+                  const ParseContext& context, PacketInfo& info) noexcept {
+    const PortIndex in_port = info.in_port;
+    info = PacketInfo{};
+    info.in_port = in_port;
+    info.rule = kNoRule;
+    info.ct = CtState::invalid;
+    info.kind = L4Kind::other;
+
+    std::uint32_t at = 14;
+    if (len < at) {
+        info.why = DropReason::truncated_l2;
+        return;
+    }
+    std::uint16_t type = be16(data + 12);
+    for (int tags = 0; (type == kEthVlan || type == kEthQinq) && tags < 2; ++tags) {
+        if (len < at + 4) {
+            info.why = DropReason::truncated_l2;
+            return;
+        }
+        if (tags == 0) info.vlan = be16(data + at);
+        type = be16(data + at + 2);
+        at += 4;
+    }
+    info.ethertype = type;
+    info.l3_off = static_cast<std::uint8_t>(at);
+    const Family family = type == kEthIpv4   ? Family::ipv4
+                          : type == kEthIpv6 ? Family::ipv6
+                                             : Family::none;
+    if (family == Family::none) return;
+
+    Layers ip;
+    info.family = family;
+    info.why = parse_ip(data + at, len - at, frame_len - at, family, false, ip);
+    if (info.why != DropReason::none) return;
+    info.protocol = ip.protocol;
+    info.fragment = ip.fragment;
+    info.l4_off = static_cast<std::uint16_t>(at + ip.l4_off);
+    info.l4_len = static_cast<std::uint16_t>(ip.total - ip.l4_off);
+    info.pay_off = info.l4_off;
+    info.pay_len = info.l4_len;
+
+    const std::uint8_t* l4 = data + info.l4_off;
+    // The contiguous part may be shorter than the datagram (chained buffers, cut captures).
+    const std::uint32_t contiguous = len > info.l4_off ? len - info.l4_off : 0;
+    const std::uint32_t have = info.l4_len < contiguous ? info.l4_len : contiguous;
+
+    if (ip.fragment) {
+        info.rss = rss_of(ip, nullptr);
+        info.key = key_from(ip.src, ip.dst, 0, 0, family, ip.protocol, context.ct_zone,
+                            *context.secret, info.swapped);
+        info.hash = hash_of(info.key, *context.secret);
+        return;
+    }
+
+    switch (ip.protocol) {
+        case proto::tcp: {
+            if (have < 20) {
+                info.why = DropReason::truncated_l4;
+                return;
+            }
+            const unsigned header = (l4[12] >> 4) * 4u;
+            if (header < 20 || header > info.l4_len) {
+                info.why = DropReason::bad_l4_length;
+                return;
+            }
+            info.tcp_flags = l4[13];
+            info.pay_off = static_cast<std::uint16_t>(info.l4_off + header);
+            info.pay_len = static_cast<std::uint16_t>(info.l4_len - header);
+            if (!kTcpFlagsValid[l4[13] & 0x3f]) info.why = DropReason::bad_tcp_flags;
+            break;
+        }
+        case proto::udp: {
+            if (have < 8) {
+                info.why = DropReason::truncated_l4;
+                return;
+            }
+            const unsigned udp_len = be16(l4 + 4);
+            if (udp_len < 8 || udp_len > info.l4_len) {
+                info.why = DropReason::bad_l4_length;
+                return;
+            }
+            info.pay_off = static_cast<std::uint16_t>(info.l4_off + 8);
+            info.pay_len = static_cast<std::uint16_t>(udp_len - 8);
+            break;
+        }
+        default: break;
+    }
+
+    if (!key_by_transport(ip, l4, have, context, info.kind, info.key, info.swapped, false)) {
+        info.why = DropReason::truncated_l4;
+        return;
+    }
+    info.rss = rss_of(ip, has_ports(ip.protocol) ? l4 : nullptr);
+
+    if (info.kind == L4Kind::icmp_error) {
+        // RFC 792, RFC 4443 section 3: eight bytes, then the head of the packet that caused it.
+        Layers in;
+        L4Kind in_kind;
+        const std::uint8_t* inner = l4 + 8;
+        const std::uint32_t inner_have = have - 8;
+        const DropReason why = parse_ip(inner, inner_have, inner_have, family, true, in);
+        if (why != DropReason::none || in.later_fragment) {
+            info.why = why != DropReason::none ? why : DropReason::fragment;
+            return;
+        }
+        const std::uint32_t head = inner_have > in.l4_off ? inner_have - in.l4_off : 0;
+        if (!key_by_transport(in, inner + in.l4_off, head, context, in_kind, info.key, info.swapped,
+                              true) ||
+            in_kind == L4Kind::icmp_error) {
+            info.why = DropReason::truncated_l4;
+            return;
+        }
+        info.pay_off = static_cast<std::uint16_t>(info.l4_off + 8);  // where tuple_of() looks
+        info.rss = rss_of(in, has_ports(in.protocol) ? inner + in.l4_off : nullptr);
+    } else if (info.kind == L4Kind::tcp || info.kind == L4Kind::ports) {
+        if (std::memcmp(ip.src, ip.dst, address_bytes(family)) == 0 && raw16(l4) == raw16(l4 + 2) &&
+            info.why == DropReason::none)
+            info.why = DropReason::land;
+    }
+    info.hash = hash_of(info.key, *context.secret);
+}
+
+Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
+    Tuple t;
+    const bool error = info.kind == L4Kind::icmp_error;
+    const std::uint8_t* ip = data + (error ? info.pay_off : info.l3_off);
+    const std::uint8_t* l4 = data + info.l4_off;
+    t.protocol = info.protocol;
+    const bool v4 = info.family == Family::ipv4;
+    t.src = v4 ? IpAddr::v4(ip + 12) : IpAddr::v6(ip + 8);
+    t.dst = v4 ? IpAddr::v4(ip + 16) : IpAddr::v6(ip + 24);
+    if (error) {
+        Layers in;
+        (void)parse_ip(ip, 0xffff, 0xffff, info.family, true, in);
+        t.protocol = in.protocol;
+        l4 = ip + in.l4_off;
+    }
+    if (info.fragment && !error) return t;
+    if (has_ports(t.protocol)) {
+        t.sport = Be16::from_raw(raw16(l4));
+        t.dport = Be16::from_raw(raw16(l4 + 2));
+    } else if ((t.protocol == proto::icmp || t.protocol == proto::icmpv6) &&
+               icmp_role(info.family, l4[0]).icmp_class != 0) {
+        t.sport = t.dport = Be16::from_raw(raw16(l4 + 4));
+    }
+    return error ? t.reversed() : t;
+}
+
+FlowKey make_key(const Tuple& t, std::uint16_t ct_zone, const HashSecret& secret, bool& swapped,
+                 std::uint8_t icmp_class, bool request) noexcept {
+    if (icmp_class != 0)
+        return icmp_key(t.src.bytes.data(), t.dst.bytes.data(), t.sport.raw(),
+                        {icmp_class, request ? L4Kind::icmp_request : L4Kind::icmp_reply},
+                        t.src.family, t.protocol, ct_zone, secret, swapped);
+    return key_from(t.src.bytes.data(), t.dst.bytes.data(), t.sport.raw(), t.dport.raw(),
+                    t.src.family, t.protocol, ct_zone, secret, swapped);
+}
+
+}  // namespace postern
