@@ -248,6 +248,11 @@ TcpSegment read_segment(const std::uint8_t* header, unsigned header_len,
             header + 20};
 }
 
+bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept {
+    const TcpState s = kNext[0][kind_of(flags)][static_cast<unsigned>(TcpState::none)];
+    return s == TcpState::syn_sent || (s != kInvalid && options.loose);
+}
+
 TcpResult tcp_start(TcpTrack& t, TcpLast& last, const TcpSegment& s,
                     const TcpOptions& options) noexcept {
     TcpResult r;
@@ -255,7 +260,7 @@ TcpResult tcp_start(TcpTrack& t, TcpLast& last, const TcpSegment& s,
     t = TcpTrack{};
     last = TcpLast{};
     last.kind = kNone;
-    if (r.state == kInvalid) {
+    if (!tcp_may_start(s.flags, options)) {
         r.action = TcpAction::invalid;
         return r;
     }
@@ -265,10 +270,6 @@ TcpResult tcp_start(TcpTrack& t, TcpLast& last, const TcpSegment& s,
     if (r.state == TcpState::syn_sent) {
         sender.max_end = sender.end;
         read_offers(s, sender);
-        return r;
-    }
-    if (!options.loose) {
-        r.action = TcpAction::invalid;
         return r;
     }
     // Mid-stream: scale and SACK are unknown, so windows cannot be held against anybody.
@@ -394,9 +395,7 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
     else if (last.win == 0)
         r.timeout = TcpTimeout::retransmitted;
     if (!seen_reply) {
-        if (kind == kRst && dir == Direction::reply)
-            r.action = TcpAction::end;
-        else if (kind == kRst)
+        if (kind == kRst)
             r.action = TcpAction::end;
         else if (next == TcpState::established)
             r.timeout = TcpTimeout::unacknowledged;

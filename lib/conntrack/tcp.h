@@ -114,6 +114,8 @@ struct TcpOptions {
     std::uint8_t max_retransmits = 3;
 };
 
+/// Whether a segment with these flags may be a connection's first: a SYN, or, when loose, an ACK.
+bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept;
 /// The first segment of a connection. `action` is accept or invalid.
 TcpResult tcp_start(TcpTrack& track, TcpLast& last, const TcpSegment& segment,
                     const TcpOptions& options) noexcept;

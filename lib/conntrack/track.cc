@@ -24,34 +24,36 @@ std::uint32_t plain_timeout_ms(const Conn& conn, bool replied, const Timeouts& t
 
 }  // namespace
 
-bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
-                    const TrackConfig& config) noexcept {
-    conn.last_seen_ms = now.ms;
+bool may_start(const PacketInfo& info, const TrackConfig& config) noexcept {
     switch (info.kind) {
         case L4Kind::icmp_reply:
         case L4Kind::icmp_error:
         case L4Kind::icmp_nd: return false;
-        case L4Kind::tcp: {
-            const TcpResult r =
-                tcp_start(conn.tcp, conn.tcp_last, segment_of(info, data), config.tcp);
-            if (r.action == TcpAction::invalid) return false;
-            conn.state = static_cast<std::uint8_t>(r.state);
-            // Picked up in mid-stream: not worth five days until the other side is seen.
-            conn.timeout_ms = config.timeouts.tcp(
-                r.state, r.state == TcpState::established ? TcpTimeout::unacknowledged
-                                                          : TcpTimeout::by_state);
-            return true;
-        }
-        case L4Kind::other:
-            // An ICMP message that neither asks, answers nor complains starts nothing.
-            if (info.protocol == proto::icmp || info.protocol == proto::icmpv6) return false;
-            [[fallthrough]];
-        default:
-            conn.state = 0;
-            conn.stream_from_ms = now.ms + kStreamAfterMs;
-            conn.timeout_ms = plain_timeout_ms(conn, false, config.timeouts);
-            return true;
+        case L4Kind::tcp: return tcp_may_start(info.tcp_flags, config.tcp);
+        // An ICMP message that neither asks, answers nor complains starts nothing.
+        case L4Kind::other: return info.protocol != proto::icmp && info.protocol != proto::icmpv6;
+        default: return true;
     }
+}
+
+bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
+                    const TrackConfig& config) noexcept {
+    conn.last_seen_ms = now.ms;
+    if (!may_start(info, config)) return false;
+    if (info.kind == L4Kind::tcp) {
+        const TcpResult r = tcp_start(conn.tcp, conn.tcp_last, segment_of(info, data), config.tcp);
+        if (r.action == TcpAction::invalid) return false;
+        conn.state = static_cast<std::uint8_t>(r.state);
+        // Picked up in mid-stream: not worth five days until the other side is seen.
+        conn.timeout_ms = config.timeouts.tcp(r.state, r.state == TcpState::established
+                                                           ? TcpTimeout::unacknowledged
+                                                           : TcpTimeout::by_state);
+        return true;
+    }
+    conn.state = 0;
+    conn.stream_from_ms = now.ms + kStreamAfterMs;
+    conn.timeout_ms = plain_timeout_ms(conn, false, config.timeouts);
+    return true;
 }
 
 TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,

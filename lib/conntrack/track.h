@@ -22,6 +22,9 @@ enum class TrackResult : std::uint8_t {
     end       ///< accept it, then end the connection
 };
 
+/// Whether the packet is such that a connection may begin with it.
+bool may_start(const PacketInfo& info, const TrackConfig& config) noexcept;
+
 /// Whether the packet may start a connection; initialises the tracker's part of `conn` if so. The
 /// caller has set protocol and flags before.
 bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "firewall.h"
+
+#include <rte_rcu_qsbr.h>
+#include <rte_ring.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+
+#include "helper/registry.h"
+#include "policy/policy.h"
+#include "stages/stages.h"
+
+namespace postern {
+namespace {
+
+/// A part of the table that new connections may not take: children that a helper expects get in.
+std::uint32_t reserve_of(std::uint32_t connections) { return connections / 64; }
+
+PolicyAction action_of(RuleAction a) {
+    switch (a) {
+        case RuleAction::accept: return PolicyAction::accept;
+        case RuleAction::reject: return PolicyAction::reject;
+        case RuleAction::drop: break;
+    }
+    return PolicyAction::drop;
+}
+
+std::vector<PolicyRange> ranges_of(const std::vector<PortRange>& in) {
+    std::vector<PolicyRange> out;
+    for (const auto& r : in) out.push_back({r.first, r.last});
+    return out;
+}
+
+PolicyRules rules_of(const PolicySpec& spec) {
+    PolicyRules out;
+    out.fallback = action_of(spec.fallback);
+    for (const RuleSpec& r : spec.rules) {
+        PolicyRule& p = out.rules.emplace_back();
+        p.from = r.from;
+        p.to = r.to;
+        p.family = r.family;
+        p.src = r.src;
+        p.dst = r.dst;
+        p.protocols = r.protocols;
+        p.sport = ranges_of(r.sport);
+        p.dport = ranges_of(r.dport);
+        p.icmp_types = r.icmp_types;
+        p.match_new = r.match_new;
+        p.match_related = r.match_related;
+        p.related = r.related;
+        p.action = action_of(r.action);
+        p.helper = r.helper;
+    }
+    return out;
+}
+
+Timeouts timeouts_of(const TimeoutsSpec& spec) {
+    Timeouts t = Timeouts::linux_profile();
+    auto set = [&](TcpState s, std::uint32_t seconds) {
+        t.tcp_ms[static_cast<unsigned>(s)] = seconds * 1000;
+    };
+    set(TcpState::syn_sent, spec.tcp.syn_sent_s);
+    set(TcpState::syn_recv, spec.tcp.syn_recv_s);
+    set(TcpState::established, spec.tcp.established_s);
+    set(TcpState::fin_wait, spec.tcp.fin_wait_s);
+    set(TcpState::close_wait, spec.tcp.close_wait_s);
+    set(TcpState::last_ack, spec.tcp.last_ack_s);
+    set(TcpState::time_wait, spec.tcp.time_wait_s);
+    set(TcpState::close, spec.tcp.close_s);
+    set(TcpState::syn_sent2, spec.tcp.syn_sent2_s);
+    t.tcp_unacknowledged_ms = spec.tcp.unacknowledged_s * 1000;
+    t.tcp_retransmitted_ms = spec.tcp.retransmitted_s * 1000;
+    t.udp_ms[0] = spec.udp.unreplied_s * 1000;
+    t.udp_ms[1] = spec.udp.stream_s * 1000;
+    t.icmp_ms = spec.icmp_request_s * 1000;
+    t.icmpv6_ms = spec.icmpv6_request_s * 1000;
+    t.generic_ms = spec.generic_s * 1000;
+    return t;
+}
+
+std::vector<PortPlan> ports_of(const Spec& spec) {
+    std::vector<PortPlan> out;
+    for (const PortSpec& p : spec.ports) {
+        PortPlan plan;
+        plan.name = p.name;
+        plan.zone = p.zone;
+        out.push_back(plan);
+    }
+    for (std::size_t b = 0; b < spec.bridges.size(); ++b) {
+        const BridgeSpec& bridge = spec.bridges[b];
+        for (int side = 0; side < 2; ++side) {
+            PortPlan& p = out[bridge.ports[side]];
+            p.has_peer = true;
+            p.peer = bridge.ports[1 - side];
+            p.ct_zone = static_cast<std::uint16_t>(b);
+            p.pass_all_non_ip = bridge.pass.all_non_ip;
+            p.pass_llc = bridge.pass.llc;
+            p.pass_nd = bridge.pass.neighbour_discovery;
+            p.pass_ethertypes = bridge.pass.ethertypes;
+        }
+    }
+    return out;
+}
+
+std::string param_text(const ParamValue& value) {
+    if (const auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
+    if (const auto* n = std::get_if<std::uint64_t>(&value)) return std::to_string(*n);
+    return std::get<std::string>(value);
+}
+
+Result<std::unique_ptr<const HelperSet>> helpers_of(const Spec& spec) {
+    std::vector<HelperConfig> configs;
+    for (std::size_t i = 0; i < spec.helpers.size(); ++i) {
+        const HelperSpec& h = spec.helpers[i];
+        HelperConfig& c = configs.emplace_back();
+        c.id = static_cast<HelperId>(i + 1);
+        c.name = h.name;
+        c.desc = find_helper(h.kind);
+        for (const auto& p : h.params) c.params.emplace_back(p.name, param_text(p.value));
+    }
+    return HelperSet::create(configs);
+}
+
+std::vector<HelperPlan> helper_plans_of(const Spec& spec) {
+    std::vector<HelperPlan> out;
+    for (const HelperSpec& h : spec.helpers) {
+        const HelperDesc* desc = find_helper(h.kind);
+        HelperPlan& p = out.emplace_back();
+        p.name = h.name;
+        p.protocol = desc->protocol;
+        for (const auto& c : desc->classes)
+            p.classes.push_back({std::string(c.name), static_cast<std::uint8_t>(c.max_expected),
+                                 c.timeout_s * 1000});
+    }
+    return out;
+}
+
+}  // namespace
+
+Schema build_schema() {
+    Schema schema;
+    for (const HelperDesc* desc : all_helpers()) {
+        HelperSchema& h = schema.helpers.emplace_back();
+        h.name = desc->name;
+        h.protocol = desc->protocol;
+        h.ports.assign(desc->default_ports.begin(), desc->default_ports.end());
+        for (const ParamDesc& p : desc->params) {
+            ParamSchema& out = h.params.emplace_back();
+            out.name = p.name;
+            switch (p.type) {
+                case ParamType::boolean: out.fallback = p.default_text == "true"; break;
+                case ParamType::uint:
+                    out.fallback = std::uint64_t{
+                        std::strtoull(std::string(p.default_text).c_str(), nullptr, 10)};
+                    out.max = p.max;
+                    break;
+                case ParamType::text: out.fallback = std::string(p.default_text); break;
+            }
+        }
+    }
+    for (const StageDesc* s : all_stages()) schema.stages.emplace_back(s->name);
+    schema.default_pipeline = schema.stages;
+    return schema;
+}
+
+void Firewall::FreeAligned::operator()(void* p) const noexcept { std::free(p); }
+
+Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
+                                                  const FirewallOptions& options) {
+    std::unique_ptr<Firewall> fw(new Firewall);
+    const unsigned n = options.workers;
+    const unsigned readers = n + 1;
+
+    const std::size_t rcu_bytes = rte_rcu_qsbr_get_memsize(readers);
+    fw->rcu_.reset(static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (rcu_bytes + 63) / 64 * 64)));
+    if (!fw->rcu_ || rte_rcu_qsbr_init(fw->rcu_.get(), readers) != 0)
+        return Error{"no memory for the RCU variable"};
+    for (unsigned i = 0; i < readers; ++i) rte_rcu_qsbr_thread_register(fw->rcu_.get(), i);
+
+    Plan& plan = fw->plan_;
+    plan.ports = ports_of(spec);
+    plan.zones = spec.zones;
+    for (const auto& r : spec.policy.rules) plan.rules.push_back(r.name);
+    plan.helpers = helper_plans_of(spec);
+    plan.track.timeouts = timeouts_of(spec.timeouts);
+    plan.secret = options.secret;
+    plan.set_workers(n);
+    for (const auto& name : spec.pipeline) plan.stages.push_back(find_stage(name));
+    if (auto r = check_order(plan.stages); !r) return Error{"pipeline: " + r.error().message};
+    auto policy = Policy::build(rules_of(spec.policy));
+    if (!policy) return policy.error();
+    plan.policy = std::move(policy.value());
+
+    auto set = helpers_of(spec);
+    if (!set) return set.error();
+    fw->helpers_ = std::move(set.value());
+
+    ExpectConfig ec;
+    ec.owners = readers;
+    // A worker may file all of them; what has ended waits a grace period for reuse.
+    ec.per_owner = spec.limits.expectations + spec.limits.expectations / 4 + 64;
+    ec.max_live = spec.limits.expectations;
+    ec.event_ring = options.expect_events;
+    ec.secret = options.secret;
+    ec.start = options.start;
+    ec.rcu = fw->rcu_.get();
+    auto table = ExpectTable::create(ec);
+    if (!table) return table.error();
+    fw->expectations_ = std::move(table.value());
+
+    static std::atomic<unsigned> serial{0};
+    Worker::Parts parts;
+    for (unsigned i = 0; n > 1 && i < n; ++i) {
+        const std::string name = "home_" + std::to_string(serial.fetch_add(1));
+        rte_ring* ring =
+            rte_ring_create(name.c_str(), options.handoff_ring, SOCKET_ID_ANY, RING_F_SC_DEQ);
+        if (ring == nullptr) return Error{"no memory for the rings between workers"};
+        fw->rings_.push_back(ring);
+        parts.handoff[i] = ring;
+    }
+    auto share = [n](std::uint32_t total) { return (total + n - 1) / n; };
+    for (unsigned i = 0; i < n; ++i) {
+        Worker::Parts p;
+        p.id = static_cast<WorkerId>(i);
+        p.plan = &plan;
+        p.handoff = parts.handoff;
+        ConnTable::Config cc;
+        cc.worker = p.id;
+        // Hashing spreads connections well, not perfectly.
+        cc.max_connections = n == 1 ? spec.limits.connections
+                                    : share(spec.limits.connections) + spec.limits.connections / 64;
+        cc.expected_reserve = reserve_of(cc.max_connections);
+        cc.secret = &plan.secret;
+        cc.start = options.start;
+        auto conns = ConnTable::create(cc);
+        if (!conns) return conns.error();
+        p.conns = std::move(conns.value());
+        p.expectations = fw->expectations_.get();
+        p.expect = &fw->expectations_->owner(static_cast<OwnerId>(i));
+        EngineLimits limits;
+        limits.max_conns = share(spec.limits.helped_connections);
+        limits.max_buffers = std::max(64u, limits.max_conns / 4);
+        limits.buffer_bytes = spec.limits.stream_buffer_bytes;
+        auto engine = HelperEngine::create(*fw->helpers_, limits);
+        if (!engine) return engine.error();
+        p.helpers = std::move(engine.value());
+        fw->workers_.push_back(std::make_unique<Worker>(std::move(p)));
+    }
+    return fw;
+}
+
+Firewall::~Firewall() {
+    workers_.clear();
+    for (rte_ring* r : rings_) {
+        void* m;
+        while (rte_ring_dequeue(r, &m) == 0) rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
+        rte_ring_free(r);
+    }
+}
+
+}  // namespace postern

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Batch: the packets that a worker has in its hands, and what is known of them.
+//
+// Worker-private scratch, reused every turn, never allocated. Packet i is bit i of every mask. A
+// stage reads the mask it runs on and moves bits; it never frees or sends a packet. At the end of
+// the turn each packet is in exactly one of accept, drop and away (Worker::finish() sees to it), so
+// no packet can leak or be freed twice.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+
+#include "base/types.h"
+#include "expect/table.h"
+#include "net/packet.h"
+#include "policy/policy.h"
+
+struct rte_mbuf;
+
+namespace postern {
+
+using Mask = std::uint64_t;
+static_assert(kMaxBurst == 64, "a mask has one bit a packet");
+
+constexpr Mask bit(unsigned i) noexcept { return Mask{1} << i; }
+constexpr Mask first_n(unsigned n) noexcept { return n >= 64 ? ~Mask{0} : bit(n) - 1; }
+
+/// Calls fn(i) for each set bit, lowest (oldest packet) first.
+template <class Fn>
+inline void for_each(Mask mask, Fn&& fn) noexcept {
+    for (; mask != 0; mask &= mask - 1) fn(static_cast<unsigned>(std::countr_zero(mask)));
+}
+
+enum class MaskId : std::uint8_t {
+    live,    ///< nobody has decided about it yet
+    ip,      ///< parsed, and subject to connection tracking
+    hit,     ///< belongs to a known connection
+    miss,    ///< belongs to none
+    helped,  ///< accepted, and its connection's helper wants to see it
+    accept,  ///< will be sent
+    answer,  ///< of these, what was made into an answer to its sender; out_port is set
+    drop,    ///< will be freed, for PacketInfo::why
+    away,    ///< is another worker's now
+    kCount
+};
+
+struct alignas(64) Batch {
+    unsigned n = 0;
+    Tick now;                  ///< read once a burst
+    std::uint64_t cookie = 0;  ///< replay: which packet this is; carried into events
+    std::array<Mask, static_cast<unsigned>(MaskId::kCount)> masks{};
+    std::array<rte_mbuf*, kMaxBurst> pkt{};
+    std::array<std::uint8_t*, kMaxBurst> data{};  ///< first byte of the frame
+    std::array<PacketInfo, kMaxBurst> info{};
+    // For packets in `miss` only:
+    std::array<ExpectProbe, kMaxBurst> probe{};
+    std::array<ExpectMatch, kMaxBurst> match{};  ///< id 0: nobody expected it
+    std::array<PolicyVerdict, kMaxBurst> verdict{};
+
+    Mask& operator[](MaskId id) noexcept { return masks[static_cast<unsigned>(id)]; }
+    Mask operator[](MaskId id) const noexcept { return masks[static_cast<unsigned>(id)]; }
+
+    void accept(unsigned i) noexcept {
+        (*this)[MaskId::live] &= ~bit(i);
+        (*this)[MaskId::accept] |= bit(i);
+    }
+    void drop(unsigned i, DropReason why) noexcept {
+        info[i].why = why;
+        (*this)[MaskId::live] &= ~bit(i);
+        (*this)[MaskId::accept] &= ~bit(i);
+        (*this)[MaskId::drop] |= bit(i);
+    }
+};
+
+}  // namespace postern

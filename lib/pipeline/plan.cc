@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "pipeline/plan.h"
+
+#include <algorithm>
+
+namespace postern {
+namespace {
+
+struct FactName {
+    std::uint32_t bit;
+    const char* text;
+};
+constexpr FactName kFacts[] = {
+    {fact::headers, "parsed headers"},
+    {fact::home, "packets on their home worker"},
+    {fact::connection, "a connection look-up"},
+    {fact::expectation, "an expectation look-up"},
+    {fact::verdict, "a policy verdict"},
+    {fact::committed, "committed connections"},
+    {fact::announced, "helpers that have read it"},
+    {fact::route, "an output port"},
+};
+
+}  // namespace
+
+bool PortPlan::passes(std::uint16_t ethertype) const noexcept {
+    if (pass_all_non_ip) return true;
+    if (ethertype < 0x0600) return pass_llc;
+    return std::binary_search(pass_ethertypes.begin(), pass_ethertypes.end(), ethertype);
+}
+
+Result<void> check_order(const std::vector<const StageDesc*>& stages) {
+    std::uint32_t known = 0;
+    for (const StageDesc* s : stages) {
+        for (const auto& f : kFacts)
+            if (s->needs & ~known & f.bit)
+                return Error{"stage \"" + std::string(s->name) + "\" needs " + f.text +
+                             ", which no stage before it provides"};
+        known |= s->provides;
+    }
+    if (!(known & fact::route))
+        return Error{"no stage decides where packets go; expected \"forward\" at the end"};
+    return {};
+}
+
+}  // namespace postern

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Plan: all that configuration decides about packets. Built by control, immutable; workers read one
+// pointer to it per turn.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "conntrack/track.h"
+#include "net/keyed_hash.h"
+#include "pipeline/stage.h"
+#include "policy/policy.h"
+
+namespace postern {
+
+/// What a port's packets are, and where they go.
+struct PortPlan {
+    std::string name;
+    ZoneId zone = 0;
+    bool has_peer = false;
+    PortIndex peer = 0;         ///< transparent mode: the other side of the bridge
+    std::uint16_t ct_zone = 0;  ///< conntrack zone: the same tuple may live in many
+    bool pass_all_non_ip = false;
+    bool pass_llc = false;  ///< 802.3 frames with a length instead of an ethertype
+    bool pass_nd = false;   ///< IPv6 neighbour discovery and multicast listeners
+    std::vector<std::uint16_t> pass_ethertypes;  ///< sorted
+
+    bool passes(std::uint16_t ethertype) const noexcept;
+};
+
+/// A helper instance as the path sees it.
+struct HelperPlan {
+    std::string name;
+    std::uint8_t protocol = 0;
+    struct Class {
+        std::string name;
+        std::uint8_t max_expected = 1;
+        std::uint32_t timeout_ms = 0;
+    };
+    std::vector<Class> classes;
+};
+
+struct Plan {
+    static constexpr unsigned kRetaSize = 128;
+
+    std::vector<PortPlan> ports;
+    std::vector<HelperPlan> helpers;  ///< by HelperId - 1
+    std::vector<std::string> rules;   ///< names, by RuleId
+    std::vector<std::string> zones;
+    std::unique_ptr<const Policy> policy;
+    TrackConfig track;
+    HashSecret secret;
+    std::vector<const StageDesc*> stages;
+    unsigned workers = 1;
+    /// Home worker by the low bits of the symmetric hash; NICs get the same table.
+    std::array<WorkerId, kRetaSize> reta{};
+
+    WorkerId home(std::uint32_t rss) const noexcept { return reta[rss % kRetaSize]; }
+    void set_workers(unsigned n) noexcept {
+        workers = n;
+        for (unsigned i = 0; i < kRetaSize; ++i) reta[i] = static_cast<WorkerId>(i % n);
+    }
+};
+
+/// Whether the stages' order works: everything that one needs is provided before it, and at the end
+/// packets know where to go. The error names the stage and what it misses.
+Result<void> check_order(const std::vector<const StageDesc*>& stages);
+
+}  // namespace postern

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Stage: one step of a packet's life, a function over a burst.
+//
+// A stage is constant data; pipelines/stages has one file each, pipelines/registry.cc lists them.
+// The order in the configuration is what runs; `needs` and `provides` only validate it.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "pipeline/batch.h"
+
+namespace postern {
+
+class Worker;
+
+/// What stages establish about a packet. A bit each.
+namespace fact {
+inline constexpr std::uint32_t headers = 0x01,  ///< PacketInfo is filled in
+    home = 0x02,                                ///< the packet is on its home worker
+    connection = 0x04,                          ///< hits are tracked, misses known
+    expectation = 0x08,                         ///< misses know whether they were expected
+    verdict = 0x10,                             ///< policy has spoken on misses
+    committed = 0x20,                           ///< accepted misses are connections
+    announced = 0x40,                           ///< helpers have read what passes
+    route = 0x80;                               ///< accepted packets know their output port
+}  // namespace fact
+
+struct StageDesc {
+    std::string_view name;
+    std::string_view help;
+    MaskId on;  ///< not called when this mask is empty
+    std::uint32_t needs;
+    std::uint32_t provides;
+    void (*run)(Worker& worker, Batch& batch) noexcept;
+};
+
+}  // namespace postern

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "pipeline/worker.h"
+
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+namespace postern {
+namespace {
+
+// Objects whose time is over that one turn may end. At 200 cycles each this is 5 microseconds.
+constexpr std::uint32_t kExpireBudget = 64;
+constexpr std::uint32_t kMaxDatagram = 65536;
+
+}  // namespace
+
+Worker::Worker(Parts parts)
+    : plan_(parts.plan),
+      id_(parts.id),
+      conns_(std::move(parts.conns)),
+      expect_(parts.expect),
+      expectations_(parts.expectations),
+      helpers_(std::move(parts.helpers)),
+      handoff_(parts.handoff),
+      masters_(new MasterExpectations[helpers_->conns_max() + 1]),
+      linear_(new std::uint8_t[kMaxDatagram]) {}
+
+void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie) noexcept {
+    Batch& b = batch_;
+    b.n = n;
+    b.now = now;
+    b.cookie = cookie;
+    b.masks = {};
+    b[MaskId::live] = first_n(n);
+    std::uint64_t bytes = 0;
+    for (unsigned i = 0; i < n; ++i) {
+        b.pkt[i] = pkts[i];
+        b.data[i] = rte_pktmbuf_mtod(pkts[i], std::uint8_t*);
+        b.info[i].in_port = static_cast<PortIndex>(pkts[i]->port);
+        bytes += rte_pktmbuf_pkt_len(pkts[i]);
+    }
+    counters_.rx_packets.add(n);
+    counters_.rx_bytes.add(bytes);
+    counters_.turns.add();
+}
+
+void Worker::run_stages() noexcept {
+    for (const StageDesc* stage : plan_->stages)
+        if (batch_[stage->on] != 0) stage->run(*this, batch_);
+}
+
+void Worker::finish() noexcept {
+    Batch& b = batch_;
+    for_each(b[MaskId::live], [&](unsigned i) { b.drop(i, DropReason::policy); });
+    std::uint64_t tx_bytes = 0;
+    for_each(b[MaskId::accept], [&](unsigned i) {
+        TxBuffer& out = tx_[b.info[i].out_port];
+        tx_bytes += rte_pktmbuf_pkt_len(b.pkt[i]);
+        out.pkt[out.n++] = b.pkt[i];
+    });
+    counters_.tx_packets.add(static_cast<unsigned>(std::popcount(b[MaskId::accept])));
+    counters_.tx_bytes.add(tx_bytes);
+    if (b[MaskId::drop] == 0) return;
+    unsigned n = 0;
+    rte_mbuf* dead[kMaxBurst];
+    for_each(b[MaskId::drop], [&](unsigned i) {
+        counters_.drops[static_cast<unsigned>(b.info[i].why)].add();
+        dead[n++] = b.pkt[i];
+    });
+    counters_.dropped.add(n);
+    rte_pktmbuf_free_bulk(dead, n);
+}
+
+void Worker::housekeeping(Tick now) noexcept {
+    batch_.now = now;
+    conns_->expire(now, kExpireBudget, [this](std::uint32_t slot) {
+        counters_.connections_expired.add();
+        end_connection(slot);
+    });
+    expect_->tick(expect_turn());
+}
+
+void Worker::answer_mail() noexcept {
+    Mailbox& m = *mailbox_;
+    if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
+    std::uint32_t looked_at = 0;
+    for (; m.cursor <= conns_->capacity() && m.n < Mailbox::kPageRows; ++m.cursor) {
+        if (++looked_at > Mailbox::kSlotsATurn) return;
+        const Conn& c = conns_->at(m.cursor);
+        if (c.family != Family::none) m.rows[m.n++] = {m.cursor, c};
+    }
+    m.end = m.cursor > conns_->capacity();
+    m.now_ms = batch_.now.ms;
+    m.state.store(Mailbox::answered, std::memory_order_release);
+}
+
+unsigned Worker::take_handoff(rte_mbuf** out) noexcept {
+    rte_ring* ring = handoff_[id_];
+    if (ring == nullptr) return 0;
+    const unsigned n =
+        rte_ring_sc_dequeue_burst(ring, reinterpret_cast<void**>(out), kMaxBurst, nullptr);
+    if (n != 0) counters_.taken_over.add(n);
+    return n;
+}
+
+bool Worker::hand_off(unsigned i, WorkerId home) noexcept {
+    if (rte_ring_mp_enqueue(handoff_[home], batch_.pkt[i]) != 0) return false;
+    counters_.handed_off.add();
+    return true;
+}
+
+void Worker::track_hit(unsigned i) noexcept {
+    Batch& b = batch_;
+    PacketInfo& info = b.info[i];
+    // An earlier packet of this burst may have ended the connection, and a third begun a new one.
+    if (conns_->at(info.conn).family == Family::none && !conns_->lookup_one(info, b.data[i])) {
+        info.conn = 0;
+        b[MaskId::hit] &= ~bit(i);
+        b[MaskId::miss] |= bit(i);
+        return;
+    }
+    const std::uint32_t slot = info.conn;
+    Conn& conn = conns_->at(slot);
+    const std::uint32_t timeout_before = conn.timeout_ms;
+    switch (track(conn, info, b.data[i], info.dir, b.now, plan_->track)) {
+        case TrackResult::invalid: b.drop(i, info.why); return;
+        case TrackResult::reopen:
+            end_connection(slot);
+            info.conn = 0;
+            b[MaskId::hit] &= ~bit(i);
+            b[MaskId::miss] |= bit(i);
+            return;
+        case TrackResult::end:
+            account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+            info.rule = conn.rule;
+            b.accept(i);
+            end_connection(slot);
+            return;
+        case TrackResult::accept: break;
+    }
+    if (info.kind != L4Kind::icmp_error) account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+    if (conn.timeout_ms < timeout_before) conns_->arm(slot);
+    info.rule = conn.rule;
+    b.accept(i);
+    if (conn.helper_slot != 0 && info.kind != L4Kind::icmp_error) b[MaskId::helped] |= bit(i);
+}
+
+void Worker::find_expectation(unsigned i) noexcept {
+    Batch& b = batch_;
+    PacketInfo& info = b.info[i];
+    b.match[i] = {};
+    if (expectations_->live() == 0) return;
+    const Tuple tuple = tuple_of(b.data[i], info);
+    b.probe[i] = expectations_->probe(info.key.zone, tuple);
+    ExpectInfo found;
+    if (!expectations_->find(b.probe[i], tuple, b.now, found)) return;
+    b.match[i].id = found.id;
+    b.match[i].helper = found.helper;
+    info.ct = CtState::related;
+}
+
+bool Worker::claim(unsigned i) noexcept {
+    const Tuple tuple = tuple_of(batch_.data[i], batch_.info[i]);
+    return expect_->claim(batch_.probe[i], tuple, expect_turn(), batch_.match[i]);
+}
+
+PolicyQuery Worker::policy_query(unsigned i) const noexcept {
+    const PacketInfo& info = batch_.info[i];
+    const PortPlan& port = plan_->ports[info.in_port];
+    PolicyQuery q;
+    q.tuple = tuple_of(batch_.data[i], info);
+    if (info.protocol == proto::icmp || info.protocol == proto::icmpv6) {
+        const std::uint8_t* icmp = batch_.data[i] + info.l4_off;
+        q.tuple.dport = icmp_port(icmp[0], icmp[1]);
+    }
+    q.from = port.zone;
+    q.to = port.has_peer ? plan_->ports[port.peer].zone : port.zone;
+    q.state = info.ct;
+    q.related_by = batch_.match[i].helper;
+    return q;
+}
+
+void Worker::attach_helper(std::uint32_t slot, HelperId helper) noexcept {
+    Conn& conn = conns_->at(slot);
+    HelperConn* hc = helpers_->attach(helper, conn.tuple(), slot);
+    if (hc == nullptr) {
+        counters_.helper_pool_empty.add();
+        return;
+    }
+    conn.helper = helper;
+    conn.helper_slot = helpers_->index_of(hc);
+    masters_[conn.helper_slot] = {};
+}
+
+Bytes Worker::payload_of(unsigned i) noexcept {
+    const PacketInfo& info = batch_.info[i];
+    rte_mbuf* m = batch_.pkt[i];
+    if (info.pay_off + info.pay_len <= rte_pktmbuf_data_len(m))
+        return {batch_.data[i] + info.pay_off, info.pay_len};
+    const void* p = rte_pktmbuf_read(m, info.pay_off, info.pay_len, linear_.get());
+    return p == nullptr ? Bytes{} : Bytes{static_cast<const std::uint8_t*>(p), info.pay_len};
+}
+
+InsertOutcome Worker::file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept {
+    const HelperPlan::Class& cls = plan_->helpers[conn.helper - 1u].classes[hole.class_index];
+    ExpectRequest r;
+    r.zone = conn.zone;
+    r.protocol = hole.protocol;
+    if (!hole.any_src()) {
+        r.src = hole.src.address;
+        r.src_prefix = hole.src.length;
+    }
+    if (!hole.any_sport) {
+        r.sport = hole.sport;
+        r.sport_mask = Be16::from_raw(0xffff);
+    }
+    r.dst = hole.dst;
+    r.dport = hole.dport;
+    r.master = conns_->id_of(slot);
+    r.master_tuple = conn.tuple();
+    r.helper = conn.helper;
+    r.child_helper = hole.child_helper;
+    r.mark = conn.mark;
+    r.rule = conn.rule;
+    r.class_index = hole.class_index;
+    r.class_max = cls.max_expected;
+    r.flags = hole.flags;
+    r.timeout_ms = hole.timeout_s != 0 ? hole.timeout_s * 1000 : cls.timeout_ms;
+    return expect_->insert(r, &masters_[conn.helper_slot], expect_turn()).outcome;
+}
+
+void Worker::run_helper(unsigned i) noexcept {
+    Batch& b = batch_;
+    const PacketInfo& info = b.info[i];
+    const Conn& conn = conns_->at(info.conn);
+    // A later packet of the burst may have ended the connection.
+    if (conn.family == Family::none || conn.helper_slot == 0) return;
+    HelperConn* hc = helpers_->at(conn.helper_slot);
+    if (info.kind == L4Kind::tcp) {
+        const TcpSegment s = read_segment(b.data[i] + info.l4_off,
+                                          static_cast<unsigned>(info.pay_off - info.l4_off),
+                                          info.pay_len);
+        helpers_->on_segment(hc, info.dir, s.seq, s.flags, payload_of(i), emit_);
+    } else {
+        helpers_->on_datagram(hc, info.dir, payload_of(i), emit_);
+    }
+    for (const PinHole& hole : emit_.requests()) {
+        if (ok(file(hole, conn, info.conn))) continue;
+        counters_.expectations_failed.add();
+        // Without its pin-hole the announcement is worth nothing: let the sender repeat it, when
+        // there may be room. (The receiver never sees it, so nothing is half done.)
+        if (helpers_->undo(hc)) {
+            b.drop(i, DropReason::helper);
+            return;
+        }
+    }
+}
+
+void Worker::end_connection(std::uint32_t slot) noexcept {
+    Conn& conn = conns_->at(slot);
+    if (conn.helper_slot != 0) {
+        expect_->remove_all(masters_[conn.helper_slot], ExpectEnd::master_end, expect_turn());
+        helpers_->detach(helpers_->at(conn.helper_slot));
+    }
+    conns_->remove(slot);
+    counters_.connections_ended.add();
+}
+
+}  // namespace postern

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Worker: all state of one lcore, and one turn of its life.
+//
+// A turn: take a burst (from a port's queue or from the hand-off ring), begin(), run_stages(),
+// finish(), send what is in tx(). Who owns the loop is somebody else's matter: lib/port runs it over
+// ethdevs, replay and tests run any number of workers on one thread and look at the batch between
+// run_stages() and finish().
+//
+// Life-cycle: created by control before the lcore starts, destroyed after it has ended.
+// Synchronisation: everything is this worker's own but: the expectation table (lib/expect), the
+// hand-off rings (rte_ring, many producers, this consumer), counters (read by control), and the
+// plan pointer (written by control, read once a turn).
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "base/counter.h"
+#include "base/drop_reason.h"
+#include "conntrack/conn_table.h"
+#include "expect/table.h"
+#include "helper/engine.h"
+#include "pipeline/batch.h"
+#include "pipeline/mailbox.h"
+#include "pipeline/plan.h"
+
+struct rte_mbuf;
+struct rte_ring;
+
+namespace postern {
+
+// X(name, help)
+#define POSTERN_WORKER_COUNTERS(X)                                                       \
+    X(rx_packets, "frames taken from ports")                                             \
+    X(rx_bytes, "bytes of those frames")                                                 \
+    X(tx_packets, "frames accepted and handed to ports")                                 \
+    X(tx_bytes, "bytes of those frames")                                                 \
+    X(dropped, "frames not forwarded, for all reasons; see `drops`")                     \
+    X(handed_off, "frames given to their home worker")                                   \
+    X(taken_over, "frames got from another worker")                                      \
+    X(rejected, "senders told by a TCP reset or an ICMP message")                        \
+    X(connections_created, "connections begun")                                          \
+    X(connections_expected, "of these, children of an expectation")                      \
+    X(connections_ended, "connections ended, for all reasons")                           \
+    X(connections_expired, "of these, by silence")                                       \
+    X(table_full, "packets dropped because the connection table was full")               \
+    X(claims_lost, "expectations that another worker claimed first")                     \
+    X(helper_pool_empty, "connections that passed without their helper: all in use")     \
+    X(expectations_failed, "expectations that could not be filed")                       \
+    X(turns, "bursts worked on")                                                         \
+    X(sleeps, "times the worker slept for want of packets")
+
+struct WorkerCounters {
+#define X(name, help) Counter name;
+    POSTERN_WORKER_COUNTERS(X)
+#undef X
+    std::array<Counter, kDropReasons> drops;
+};
+
+/// Accepted packets on their way to one port.
+struct TxBuffer {
+    unsigned n = 0;
+    std::array<rte_mbuf*, kMaxBurst> pkt{};
+};
+
+class Worker {
+  public:
+    struct Parts {
+        WorkerId id = 0;
+        const Plan* plan = nullptr;
+        std::unique_ptr<ConnTable> conns;
+        ExpectOwner* expect = nullptr;
+        ExpectTable* expectations = nullptr;
+        std::unique_ptr<HelperEngine> helpers;
+        /// By home worker; this worker's own is where others put its packets. May be empty when
+        /// there is one worker.
+        std::array<rte_ring*, kMaxWorkers> handoff{};
+    };
+    explicit Worker(Parts parts);
+
+    // --- one turn, in this order ---
+    /// Takes `n` packets. Each packet's mbuf->port is a PortIndex.
+    void begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie = 0) noexcept;
+    void run_stages() noexcept;
+    /// Moves accepted packets to tx(), frees dropped ones, counts.
+    void finish() noexcept;
+
+    /// Expires connections and expectations; bounded work. Once a turn, also when idle.
+    void housekeeping(Tick now) noexcept;
+    /// Up to kMaxBurst packets that other workers left here.
+    unsigned take_handoff(rte_mbuf** out) noexcept;
+
+    /// Answers control's question, if there is one; bounded work. Once a turn.
+    void answer_mail() noexcept;
+    /// Control's end of it.
+    Mailbox& mailbox() noexcept { return *mailbox_; }
+
+    // --- for stages ---
+    const Plan& plan() const noexcept { return *plan_; }
+    Batch& batch() noexcept { return batch_; }
+    ConnTable& conns() noexcept { return *conns_; }
+    ExpectOwner& expect() noexcept { return *expect_; }
+    ExpectTable& expectations() noexcept { return *expectations_; }
+    HelperEngine& helpers() noexcept { return *helpers_; }
+    WorkerCounters& counters() noexcept { return counters_; }
+    const WorkerCounters& counters() const noexcept { return counters_; }
+    WorkerId id() const noexcept { return id_; }
+    ExpectTurn expect_turn() const noexcept { return {batch_.now, batch_.cookie}; }
+    /// Pending expectations of a helped connection; the slot is Conn::helper_slot.
+    MasterExpectations& master_of(std::uint32_t helper_slot) noexcept {
+        return masters_[helper_slot];
+    }
+    /// Gives packet i to its home worker; false when that one's ring is full.
+    bool hand_off(unsigned i, WorkerId home) noexcept;
+    /// Tracks packet i, whose connection info.conn is: accepts or drops it, or, when its connection
+    /// is over, puts it among the misses.
+    void track_hit(unsigned i) noexcept;
+    /// Looks whether packet i was expected: sets its match and ct state. Claims nothing.
+    void find_expectation(unsigned i) noexcept;
+    /// Claims what find_expectation() saw, and fills in the match. False when it is gone.
+    bool claim(unsigned i) noexcept;
+    /// Packet i as policy is asked about it.
+    PolicyQuery policy_query(unsigned i) const noexcept;
+    /// Gives a connection its helper, if one can be had.
+    void attach_helper(std::uint32_t slot, HelperId helper) noexcept;
+    /// Shows packet i to its connection's helper and files what it expects; may drop the packet.
+    void run_helper(unsigned i) noexcept;
+    /// Ends a connection: its pending expectations, its helper's state, its slot.
+    void end_connection(std::uint32_t slot) noexcept;
+
+    std::array<TxBuffer, kMaxPorts>& tx() noexcept { return tx_; }
+
+  private:
+    Bytes payload_of(unsigned i) noexcept;
+    InsertOutcome file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept;
+
+    const Plan* plan_;
+    WorkerId id_;
+    std::unique_ptr<ConnTable> conns_;
+    ExpectOwner* expect_;
+    ExpectTable* expectations_;
+    std::unique_ptr<HelperEngine> helpers_;
+    std::array<rte_ring*, kMaxWorkers> handoff_;
+    std::unique_ptr<MasterExpectations[]> masters_;
+    std::array<TxBuffer, kMaxPorts> tx_{};
+    alignas(64) WorkerCounters counters_;
+    Batch batch_;
+    std::unique_ptr<Mailbox> mailbox_ = std::make_unique<Mailbox>();
+    Emit emit_;
+    /// Payload of a packet in several segments, put together for its helper.
+    std::unique_ptr<std::uint8_t[]> linear_;
+};
+
+}  // namespace postern

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "port/eal.h"
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <sched.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace postern {
+namespace {
+
+std::uint64_t free_hugepages() {
+    std::uint64_t n = 0;
+    std::error_code ec;
+    for (const auto& dir : std::filesystem::directory_iterator("/sys/kernel/mm/hugepages", ec)) {
+        std::ifstream in(dir.path() / "free_hugepages");
+        std::uint64_t pages = 0;
+        if (in >> pages) n += pages;
+    }
+    return n;
+}
+
+std::vector<unsigned> usable_cpus() {
+    cpu_set_t set;
+    std::vector<unsigned> cpus;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        for (unsigned i = 0; i < CPU_SETSIZE; ++i)
+            if (CPU_ISSET(i, &set)) cpus.push_back(i);
+    if (cpus.empty()) cpus.push_back(0);
+    return cpus;
+}
+
+}  // namespace
+
+Result<void> start_eal(const EalConfig& config) {
+    const auto all = usable_cpus();
+    std::string lcores;
+    if (config.main_cpu) {
+        lcores = "0@" + std::to_string(*config.main_cpu);
+    } else {
+        lcores = "0@(";
+        for (std::size_t i = 0; i < all.size(); ++i)
+            lcores += (i != 0 ? "," : "") + std::to_string(all[i]);
+        lcores += ")";
+    }
+    for (unsigned w = 0; w < config.workers; ++w) {
+        const unsigned cpu =
+            config.cpus.empty() ? all[w % all.size()] : config.cpus[w % config.cpus.size()];
+        lcores += "," + std::to_string(w + 1) + "@" + std::to_string(cpu);
+    }
+
+    // --in-memory: nothing of ours is left in the file system, whatever happens to us.
+    std::vector<std::string> args{"postern", "--in-memory", "--no-telemetry", "--lcores", lcores,
+                                  "--main-lcore", "0"};
+    if (!config.verbose) args.push_back("--log-level=error");
+    const bool huge = config.hugepages == EalConfig::Huge::yes ||
+                      (config.hugepages == EalConfig::Huge::automatic && free_hugepages() > 0);
+    if (!huge) args.push_back("--no-huge");
+    args.insert(args.end(), {"-m", std::to_string(config.memory_mb)});
+    if (config.pci.empty()) args.push_back("--no-pci");
+    for (const auto& device : config.pci) args.insert(args.end(), {"-a", device});
+    args.insert(args.end(), config.extra.begin(), config.extra.end());
+
+    std::vector<char*> argv;
+    for (auto& a : args) argv.push_back(a.data());
+    if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
+        std::string text = "DPDK did not start: " + std::string(rte_strerror(rte_errno)) + " (";
+        for (std::size_t i = 1; i < args.size(); ++i) text += (i > 1 ? " " : "") + args[i];
+        return Error{text + "); is eal.memory_mb within the machine's memory, and do the CPUs exist?"};
+    }
+    return {};
+}
+
+}  // namespace postern

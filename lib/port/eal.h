@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Starting DPDK's environment from plain values, with errors a person can act on.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace postern {
+
+struct EalConfig {
+    enum class Huge { automatic, yes, no } hugepages = Huge::automatic;
+    std::uint32_t memory_mb = 512;
+    unsigned workers = 0;                   ///< lcores besides the main one
+    std::vector<std::uint16_t> cpus;        ///< worker i runs on cpus[i % size]; empty = i % all
+    std::optional<std::uint16_t> main_cpu;  ///< empty = any
+    std::vector<std::string> pci;           ///< devices to take; none = no PCI bus at all
+    std::vector<std::string> extra;
+    bool verbose = false;
+};
+
+/// Once a process. Lcore 0 is the caller, lcores 1..workers are for workers.
+Result<void> start_eal(const EalConfig& config);
+
+}  // namespace postern

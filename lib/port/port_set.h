@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// PortSet: the ethdevs of the configuration, and how workers reach them.
+//
+// Worker w takes packets from queue w of each port that has one. It sends on its own transmit queue
+// where the device has enough; else on a ring to the worker that owns the queue, so that no queue
+// ever has two senders and none needs a lock.
+//
+// Life-cycle: opened by control after the EAL, started, handed to workers by reference; stopped and
+// closed by control after they have ended.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/counter.h"
+#include "base/result.h"
+#include "base/types.h"
+
+struct rte_mbuf;
+struct rte_mempool;
+struct rte_ring;
+
+namespace postern {
+
+struct PortConfig {
+    std::string name;
+    std::string device;  ///< virtual device with arguments, or PCI address
+    bool is_pci = false;
+    unsigned rx_queues = 1;
+    std::uint16_t mtu = 1500;
+};
+
+struct PortSetConfig {
+    std::vector<PortConfig> ports;
+    unsigned workers = 1;
+    unsigned burst = 32;
+    std::vector<std::uint16_t> reta;  ///< worker by the low bits of the symmetric hash
+};
+
+class PortSet {
+  public:
+    static Result<std::unique_ptr<PortSet>> open(const PortSetConfig& config);
+    ~PortSet();
+    PortSet(const PortSet&) = delete;
+    PortSet& operator=(const PortSet&) = delete;
+
+    unsigned size() const noexcept { return static_cast<unsigned>(ports_.size()); }
+
+    /// Up to `max` packets of port p for worker w; their mbuf->port is p.
+    unsigned receive(PortIndex p, WorkerId w, rte_mbuf** out, unsigned max) noexcept;
+    /// Sends all, or frees what the queue does not take; returns how many were freed.
+    unsigned send(PortIndex p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept;
+    /// Sends what workers without a queue of their own left for w. Once a turn. Returns how many
+    /// packets it found.
+    unsigned send_for_others(WorkerId w, unsigned& freed) noexcept;
+
+    struct Info {
+        std::string name;
+        std::string driver;
+        std::uint16_t ethdev = 0;
+        unsigned rx_queues = 0;
+        unsigned tx_queues = 0;
+        bool rss = false;
+    };
+    Info info(PortIndex p) const;
+
+  private:
+    struct Port {
+        std::string name;
+        std::uint16_t id = 0;
+        std::uint16_t rx_queues = 0;
+        std::uint16_t tx_queues = 0;
+        bool rss = false;
+        bool started = false;
+        bool created = false;  ///< a virtual device that we made
+        /// By owner of a transmit queue: from workers without one. Null when all have one.
+        std::vector<rte_ring*> tx_rings;
+    };
+
+    PortSet() = default;
+    Result<void> open_port(const PortConfig& config, const PortSetConfig& all);
+    unsigned transmit(const Port& port, std::uint16_t queue, rte_mbuf** pkts, unsigned n) noexcept;
+
+    std::vector<Port> ports_;
+    rte_mempool* pool_ = nullptr;
+    unsigned workers_ = 1;
+};
+
+}  // namespace postern

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Makes connections of the packets that policy lets in, one after the other in order of arrival, so
+// that the outcome is the same as if each had come in a burst of its own: a packet that missed may
+// belong to the connection which the one before it has just begun.
+#include <rte_mbuf.h>
+
+#include "pipeline/worker.h"
+#include "stages/reject.h"
+#include "stages/stages.h"
+
+namespace postern {
+namespace {
+
+/// Creates the connection of packet i. False when another worker claimed its expectation first: the
+/// packet is then new like any other.
+bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
+    PacketInfo& info = b.info[i];
+    const PolicyVerdict& verdict = b.verdict[i];
+    const ExpectMatch& match = b.match[i];
+    const bool expected = static_cast<bool>(match.id);
+    ConnTable& conns = worker.conns();
+    const Plan& plan = worker.plan();
+
+    const std::uint32_t slot = conns.create_conn(info, b.data[i], b.now, expected);
+    if (slot == 0) {
+        worker.counters().table_full.add();
+        b.drop(i, DropReason::ct_table_full);
+        return true;
+    }
+    Conn& conn = conns.at(slot);
+    if (!start_tracking(conn, info, b.data[i], b.now, plan.track)) {
+        conns.remove(slot);
+        info.ct = CtState::invalid;
+        b.drop(i, DropReason::ct_not_first);
+        return true;
+    }
+    HelperId helper = verdict.helper;
+    if (expected) {
+        if (!worker.claim(i)) {
+            conns.remove(slot);
+            worker.counters().claims_lost.add();
+            return false;
+        }
+        conn.master = match.master;
+        conn.expected_by = match.helper;
+        conn.mark = match.mark;
+        if (match.child_helper != kNoHelper) helper = match.child_helper;
+        worker.counters().connections_expected.add();
+    }
+    conn.rule = verdict.rule;
+    info.conn = slot;
+    info.dir = Direction::original;
+    info.rule = verdict.rule;
+    account(conn, Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
+    if (helper != kNoHelper && plan.helpers[helper - 1u].protocol == info.protocol) {
+        worker.attach_helper(slot, helper);
+        if (conn.helper_slot != 0) b[MaskId::helped] |= bit(i);
+    }
+    conns.arm(slot);
+    worker.counters().connections_created.add();
+    b.accept(i);
+    return true;
+}
+
+void run(Worker& worker, Batch& b) noexcept {
+    bool created = false;
+    for_each(b[MaskId::miss], [&](unsigned i) {
+        PacketInfo& info = b.info[i];
+        if (created && info.why != DropReason::ct_collision &&
+            worker.conns().lookup_one(info, b.data[i])) {
+            info.why = DropReason::none;
+            b[MaskId::miss] &= ~bit(i);
+            b[MaskId::hit] |= bit(i);
+            worker.track_hit(i);
+            // Over already (a reset, then a fresh SYN, in one burst): the sender will try again.
+            if (b[MaskId::miss] & bit(i)) b.drop(i, DropReason::ct_invalid);
+            return;
+        }
+        if (info.why != DropReason::none) {
+            b.drop(i, info.why);
+            return;
+        }
+        if (b.verdict[i].action == PolicyAction::accept && !begin_connection(worker, b, i)) {
+            b.match[i] = {};
+            info.ct = CtState::fresh;
+            const PolicyQuery query = worker.policy_query(i);
+            worker.plan().policy->classify(&query, 1, &b.verdict[i]);
+            if (b.verdict[i].action == PolicyAction::accept) begin_connection(worker, b, i);
+        }
+        created |= (b[MaskId::accept] & bit(i)) != 0;
+        if (b.verdict[i].action == PolicyAction::accept) return;
+        info.rule = b.verdict[i].rule;
+        if (b.verdict[i].action == PolicyAction::reject && reject(worker, b, i)) return;
+        b.drop(i, b.verdict[i].action == PolicyAction::reject ? DropReason::reject
+                                                              : DropReason::policy);
+    });
+}
+
+}  // namespace
+
+constinit const StageDesc kCommitStage{
+    .name = "commit",
+    .help = "begin the connections that policy lets in",
+    .on = MaskId::miss,
+    .needs = fact::connection | fact::verdict,
+    .provides = fact::committed,
+    .run = run,
+};
+
+}  // namespace postern

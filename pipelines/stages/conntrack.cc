@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Looks up the connections of the whole burst, then tracks those found, oldest packet first. What is
+// left are misses: packets that may begin a connection.
+#include "pipeline/worker.h"
+#include "stages/stages.h"
+
+namespace postern {
+namespace {
+
+void run(Worker& worker, Batch& b) noexcept {
+    const Mask ip = b[MaskId::ip];
+    b[MaskId::hit] = worker.conns().lookup(b.info.data(), b.data.data(), ip);
+    b[MaskId::miss] = ip & ~b[MaskId::hit];
+    for_each(b[MaskId::hit], [&](unsigned i) { worker.track_hit(i); });
+    const TrackConfig& config = worker.plan().track;
+    for_each(b[MaskId::miss], [&](unsigned i) {
+        PacketInfo& info = b.info[i];
+        if (info.why == DropReason::none && may_start(info, config)) {
+            info.ct = CtState::fresh;
+            return;
+        }
+        // It may still be the answer to an earlier packet of this burst: commit looks again.
+        info.ct = CtState::invalid;
+        if (info.why == DropReason::none) info.why = DropReason::ct_not_first;
+    });
+}
+
+}  // namespace
+
+constinit const StageDesc kConntrackStage{
+    .name = "conntrack",
+    .help = "find and track connections",
+    .on = MaskId::ip,
+    .needs = fact::headers | fact::home,
+    .provides = fact::connection,
+    .run = run,
+};
+
+}  // namespace postern

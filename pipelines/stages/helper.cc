@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Shows accepted packets of helped connections to their helper and files what it expects, before the
+// packet leaves: so every worker sees the expectation before the peer can act on the announcement.
+#include "pipeline/worker.h"
+#include "stages/stages.h"
+
+namespace postern {
+namespace {
+
+void run(Worker& worker, Batch& b) noexcept {
+    for_each(b[MaskId::helped], [&](unsigned i) { worker.run_helper(i); });
+}
+
+}  // namespace
+
+constinit const StageDesc kHelperStage{
+    .name = "helper",
+    .help = "read control connections and file what they announce",
+    .on = MaskId::helped,
+    .needs = fact::connection | fact::committed,
+    .provides = fact::announced,
+    .run = run,
+};
+
+}  // namespace postern

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Brings each packet to its home worker: the one that tracks its connection. With symmetric RSS in
+// the NIC nearly all are there already; the rest (ports without RSS, ICMP errors) go over a ring.
+// The receiving worker computes the same hash, finds itself, and goes on.
+#include "pipeline/worker.h"
+#include "stages/stages.h"
+
+namespace postern {
+namespace {
+
+void run(Worker& worker, Batch& b) noexcept {
+    const Plan& plan = worker.plan();
+    if (plan.workers == 1) return;
+    for_each(b[MaskId::ip], [&](unsigned i) {
+        const WorkerId home = plan.home(b.info[i].rss);
+        if (home == worker.id()) return;
+        b[MaskId::ip] &= ~bit(i);
+        if (!worker.hand_off(i, home)) {
+            b.drop(i, DropReason::handoff_full);
+            return;
+        }
+        b[MaskId::live] &= ~bit(i);
+        b[MaskId::away] |= bit(i);
+    });
+}
+
+}  // namespace
+
+constinit const StageDesc kSteerStage{
+    .name = "steer",
+    .help = "hand packets of other workers' connections to them",
+    .on = MaskId::ip,
+    .needs = fact::headers,
+    .provides = fact::home,
+    .run = run,
+};
+
+}  // namespace postern
