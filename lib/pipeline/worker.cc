@@ -21,7 +21,7 @@ Worker::Worker(Parts parts)
       expectations_(parts.expectations),
       helpers_(std::move(parts.helpers)),
       handoff_(parts.handoff),
-      masters_(new MasterExpectations[helpers_->conns_max() + 1]),
+      masters_(new MasterExpectations[helpers_->conns_free() + 1]),
       linear_(new std::uint8_t[kMaxDatagram]) {}
 
 void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie) noexcept {
