@@ -92,6 +92,11 @@ class Worker {
     /// Up to kMaxBurst packets that other workers left here.
     unsigned take_handoff(rte_mbuf** out) noexcept;
 
+    /// Accepted packets that a port did not take.
+    void count_unsent(unsigned n) noexcept {
+        counters_.drops[static_cast<unsigned>(DropReason::tx_full)].add(n);
+        counters_.dropped.add(n);
+    }
     /// Answers control's question, if there is one; bounded work. Once a turn.
     void answer_mail() noexcept;
     /// Control's end of it.

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "commands.h"
+
+#include <rte_ethdev.h>
+#include <rte_rcu_qsbr.h>
+
+#include <deque>
+#include <map>
+
+namespace postern {
+namespace {
+
+Json name_or_null(const Plan& plan, HelperId id) {
+    return id == kNoHelper ? Json(nullptr) : Json(plan.helpers[id - 1u].name);
+}
+Json rule_or_null(const Plan& plan, RuleId id) {
+    return id == kNoRule ? Json(nullptr) : Json(plan.rules[id]);
+}
+Json id_json(ConnId id) {
+    if (!id) return nullptr;
+    return Json{{"worker", id.worker}, {"index", id.index}, {"generation", id.generation}};
+}
+Json tuple_json(const Tuple& t) {
+    return Json{{"src", t.src.to_string()},
+                {"sport", t.sport.host()},
+                {"dst", t.dst.to_string()},
+                {"dport", t.dport.host()},
+                {"proto", protocol_name(t.protocol)}};
+}
+std::int64_t seconds_left(Tick deadline, Tick now) {
+    const std::int32_t ms = deadline - now;
+    return ms <= 0 ? 0 : (ms + 999) / 1000;
+}
+
+/// Pages through the workers' tables. A worker's mailbox serves one source at a time; a source that
+/// goes away in the middle of a question leaves it to the next one to wait for the answer.
+class ConnSource : public RowSource {
+  public:
+    using Owners = std::vector<const void*>;
+    ConnSource(Firewall& fw, std::shared_ptr<Owners> owners) : fw_(fw), owners_(std::move(owners)) {}
+    ~ConnSource() override {
+        for (auto& owner : *owners_)
+            if (owner == this) owner = nullptr;
+    }
+    ConnSource(const ConnSource&) = delete;
+    ConnSource& operator=(const ConnSource&) = delete;
+
+    Pull next(Json& row) override {
+        for (;;) {
+            if (worker_ == fw_.workers()) return Pull::done;
+            Mailbox& m = fw_.worker(worker_).mailbox();
+            const void*& owner = (*owners_)[worker_];
+            if (owner != this) {
+                if (owner != nullptr) return Pull::pending;
+                // Acquire and release: see Mailbox::state.
+                const auto state = m.state.load(std::memory_order_acquire);
+                if (state == Mailbox::asked) return Pull::pending;  // a question nobody waits for
+                owner = this;
+                ask(m, 1);
+                return Pull::pending;
+            }
+            if (m.state.load(std::memory_order_acquire) != Mailbox::answered) return Pull::pending;
+            if (at_ < m.n) {
+                const Mailbox::Row& r = m.rows[at_++];
+                row = connection_row(fw_.plan(), static_cast<WorkerId>(worker_), r.slot, r.conn,
+                                     Tick{m.now_ms});
+                return Pull::row;
+            }
+            if (!m.end) {
+                ask(m, m.cursor);
+                return Pull::pending;
+            }
+            m.state.store(Mailbox::idle, std::memory_order_release);
+            owner = nullptr;
+            ++worker_;
+        }
+    }
+
+  private:
+    void ask(Mailbox& m, std::uint32_t cursor) {
+        at_ = 0;
+        m.cursor = cursor;
+        m.n = 0;
+        m.end = false;
+        m.state.store(Mailbox::asked, std::memory_order_release);
+    }
+
+    Firewall& fw_;
+    std::shared_ptr<Owners> owners_;  ///< by worker: whose question is in the mailbox
+    unsigned worker_ = 0;
+    std::uint32_t at_ = 0;
+};
+
+/// Walks the expectation table, a few at a time; online as an RCU reader only while it looks.
+class ExpectSource : public RowSource {
+  public:
+    explicit ExpectSource(Firewall& fw) : fw_(fw) {}
+
+    Pull next(Json& row) override {
+        while (found_.empty() && more_) {
+            rte_rcu_qsbr_thread_online(fw_.rcu(), fw_.control_reader());
+            more_ = fw_.expectations().walk(cursor_, 256, [this](const ExpectInfo& info) {
+                found_.push_back(info);
+            });
+            rte_rcu_qsbr_thread_offline(fw_.rcu(), fw_.control_reader());
+        }
+        if (found_.empty()) return Pull::done;
+        row = expectation_row(fw_.plan(), found_.front());
+        found_.pop_front();
+        return Pull::row;
+    }
+
+  private:
+    Firewall& fw_;
+    std::uint32_t cursor_ = 0;
+    bool more_ = true;
+    std::deque<ExpectInfo> found_;
+};
+
+std::vector<Json> count_rows(Firewall& fw) {
+    std::vector<Json> rows;
+    std::uint64_t total = 0, capacity = 0;
+    for (unsigned w = 0; w < fw.workers(); ++w) {
+        const ConnTable& t = fw.worker(w).conns();
+        rows.push_back({{"worker", w}, {"connections", t.count().get()}, {"max", t.capacity()}});
+        total += t.count().get();
+        capacity += t.capacity();
+    }
+    rows.push_back({{"worker", "all"}, {"connections", total}, {"max", capacity}});
+    return rows;
+}
+
+std::vector<Json> helper_rows(Firewall& fw) {
+    std::vector<Json> rows;
+    for (std::size_t h = 0; h < fw.plan().helpers.size(); ++h) {
+        const auto id = static_cast<HelperId>(h + 1);
+        const HelperInstance* instance = fw.helpers().find(id);
+        Json counters = Json::object();
+        for (unsigned w = 0; w < fw.workers(); ++w) {
+            fw.worker(w).helpers().for_each_counter(id, [&](const CounterValue& c) {
+                const std::string name(c.name);
+                counters[name] = counters.value(name, std::uint64_t{0}) + c.value;
+            });
+        }
+        rows.push_back({{"helper", instance->name},
+                        {"kind", instance->desc->name},
+                        {"proto", protocol_name(instance->desc->protocol)},
+                        {"attached", counters["attached"]},
+                        {"messages", counters["messages"]},
+                        {"expectations", counters["expectations"]},
+                        {"counters", counters}});
+    }
+    return rows;
+}
+
+std::vector<Json> stats_rows(Firewall& fw, const PortSet& ports) {
+    std::vector<Json> rows;
+    auto add = [&](const Json& where, std::string_view name, std::uint64_t value,
+                   std::string_view help) {
+        rows.push_back({{"worker", where}, {"name", name}, {"value", value}, {"help", help}});
+    };
+    for (unsigned w = 0; w < fw.workers(); ++w) {
+        const WorkerCounters& c = fw.worker(w).counters();
+#define X(name, help) add(w, #name, c.name.get(), help);
+        POSTERN_WORKER_COUNTERS(X)
+#undef X
+        add(w, "connections", fw.worker(w).conns().count().get(), "connections now");
+        const ExpectOwner& e = fw.expectations().owner(static_cast<OwnerId>(w));
+        for (unsigned o = 0; o < kInsertOutcomes; ++o) {
+            const auto outcome = static_cast<InsertOutcome>(o);
+            add(w, "expectations_" + std::string(to_string(outcome)), e.inserted(outcome),
+                help_text(outcome));
+        }
+        for (unsigned o = 0; o < kExpectEnds; ++o) {
+            const auto end = static_cast<ExpectEnd>(o);
+            add(w, "expectations_ended_" + std::string(to_string(end)), e.ended(end),
+                help_text(end));
+        }
+    }
+    add("all", "expectations", fw.expectations().live(), "expectations pending now");
+    for (unsigned p = 0; p < ports.size(); ++p) {
+        const PortSet::Info info = ports.info(static_cast<PortIndex>(p));
+        rte_eth_stats s{};
+        if (rte_eth_stats_get(info.ethdev, &s) != 0) continue;
+        const Json where = "port " + info.name;
+        add(where, "rx_packets", s.ipackets, "frames received by the device");
+        add(where, "rx_bytes", s.ibytes, "bytes of those frames");
+        add(where, "rx_missed", s.imissed, "frames the device had no room for");
+        add(where, "rx_no_buffer", s.rx_nombuf, "frames for which no packet buffer was left");
+        add(where, "rx_errors", s.ierrors, "frames received with an error");
+        add(where, "tx_packets", s.opackets, "frames sent by the device");
+        add(where, "tx_bytes", s.obytes, "bytes of those frames");
+        add(where, "tx_errors", s.oerrors, "frames the device failed to send");
+    }
+    return rows;
+}
+
+std::vector<Json> drop_rows(Firewall& fw) {
+    std::vector<Json> rows;
+    for (unsigned r = 1; r < kDropReasons; ++r) {
+        std::uint64_t n = 0;
+        for (unsigned w = 0; w < fw.workers(); ++w) n += fw.worker(w).counters().drops[r].get();
+        rows.push_back({{"reason", drop_reason_table()[r].name},
+                        {"packets", n},
+                        {"help", drop_reason_table()[r].help}});
+    }
+    return rows;
+}
+
+}  // namespace
+
+Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const Conn& c,
+                    Tick now) {
+    const Tuple t = c.tuple();
+    const bool tcp = c.protocol == proto::tcp;
+    const bool replied = c.has(conn_flag::seen_reply);
+    return {{"proto", protocol_name(c.protocol)},
+            {"family", to_string(c.family)},
+            {"src", t.src.to_string()},
+            {"sport", t.sport.host()},
+            {"dst", t.dst.to_string()},
+            {"dport", t.dport.host()},
+            {"state", replied                       ? "established"
+                      : c.has(conn_flag::expected) ? "related"
+                                                   : "new"},
+            {"tcp_state", tcp ? Json(to_string(c.tcp_state())) : Json(nullptr)},
+            {"assured", c.has(conn_flag::assured)},
+            {"worker", worker},
+            {"index", slot},
+            {"generation", c.generation},
+            {"helper", name_or_null(plan, c.helper)},
+            {"expected_by", name_or_null(plan, c.expected_by)},
+            {"master", id_json(c.master)},
+            {"zone", c.zone},
+            {"rule", rule_or_null(plan, c.rule)},
+            {"mark", c.mark},
+            {"timeout_s", seconds_left(c.deadline(), now)},
+            {"age_s", seconds_left(now, Tick{c.start_ms})},
+            {"packets_original", c.packets[0]},
+            {"bytes_original", c.bytes[0]},
+            {"packets_reply", c.packets[1]},
+            {"bytes_reply", c.bytes[1]}};
+}
+
+Json expectation_row(const Plan& plan, const ExpectInfo& e) {
+    Json flags = Json::array();
+    if (e.flags & expect_flag::permanent) flags.push_back("permanent");
+    if (e.flags & expect_flag::inactive) flags.push_back("inactive");
+    if (e.flags & expect_flag::userspace) flags.push_back("userspace");
+    const unsigned full = address_bytes(e.dst.family) * 8;
+    Json row{{"helper", name_or_null(plan, e.helper)},
+             {"class", e.helper == kNoHelper
+                           ? Json(nullptr)
+                           : Json(plan.helpers[e.helper - 1u].classes[e.class_index].name)},
+             {"flags", flags},
+             {"timeout_s", e.timeout_ms / 1000},
+             {"family", to_string(e.dst.family)},
+             {"proto", protocol_name(e.protocol)},
+             {"src", e.src_prefix == 0 ? Json(nullptr) : Json(e.src.to_string())}};
+    if (e.src_prefix != 0 && e.src_prefix != full) row["src_prefix"] = e.src_prefix;
+    row["sport"] = e.sport_mask.raw() == 0 ? Json(nullptr) : Json(e.sport.host());
+    row["dst"] = e.dst.to_string();
+    row["dport"] = e.dport.host();
+    row["zone"] = e.zone;
+    row["master"] = e.master ? tuple_json(e.master_tuple) : Json(nullptr);
+    row["owner"] = e.owner;
+    return row;
+}
+
+void register_commands(ControlServer& server, Firewall& fw, const PortSet& ports) {
+    using Source = Result<std::unique_ptr<RowSource>>;
+    auto owners = std::make_shared<ConnSource::Owners>(fw.workers(), nullptr);
+    server.register_command({"conntrack list", "connections now", {}, [&fw, owners](const Json&) {
+                                 return Source(std::make_unique<ConnSource>(fw, owners));
+                             }});
+    server.register_command({"conntrack count", "how many connections there are", {},
+                             [&fw](const Json&) { return Source(rows_of(count_rows(fw))); }});
+    server.register_command({"expect list", "expectations now", {}, [&fw](const Json&) {
+                                 return Source(std::make_unique<ExpectSource>(fw));
+                             }});
+    server.register_command({"helper list", "helpers and their counters", {},
+                             [&fw](const Json&) { return Source(rows_of(helper_rows(fw))); }});
+    server.register_command({"stats", "counters of workers and ports", {}, [&](const Json&) {
+                                 return Source(rows_of(stats_rows(fw, ports)));
+                             }});
+    server.register_command({"drops", "packets dropped, by reason", {},
+                             [&fw](const Json&) { return Source(rows_of(drop_rows(fw))); }});
+}
+
+}  // namespace postern

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What posternctl can ask of the daemon.
+#pragma once
+
+#include "control/server.h"
+#include "firewall.h"
+#include "port/port_set.h"
+
+namespace postern {
+
+/// All commands; `firewall` and `ports` must outlive the server's last poll().
+void register_commands(ControlServer& server, Firewall& firewall, const PortSet& ports);
+
+/// One row of `conntrack list`; also used for tests.
+Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const Conn& conn,
+                    Tick now);
+/// The fields that lists and replay print of an expectation.
+Json expectation_row(const Plan& plan, const ExpectInfo& info);
+
+}  // namespace postern

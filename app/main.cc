@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// postern: the daemon's command line.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "config/load.h"
+#include "firewall.h"
+#include "replay.h"
+#include "run.h"
+
+namespace {
+
+constexpr int kBadConfiguration = 2;
+
+/// Loads a file; prints what is wrong with it. Nothing when it cannot be used.
+std::optional<postern::Spec> load(const std::string& path) {
+    auto result = postern::load_spec(path, postern::build_schema());
+    for (const auto& w : result.warnings)
+        std::fprintf(stderr, "%s (warning)\n", w.to_string().c_str());
+    for (const auto& e : result.errors) std::fprintf(stderr, "%s\n", e.to_string().c_str());
+    return std::move(result.spec);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"Postern: a stateful firewall for DPDK, with helpers and expectations"};
+    app.require_subcommand(1);
+    std::string file;
+    bool verbose = false;
+    postern::ReplayOptions replay;
+
+    auto* run = app.add_subcommand("run", "run the firewall until SIGINT or SIGTERM");
+    run->add_option("FILE", file, "configuration (YAML)")->required();
+    run->add_flag("-v,--verbose", verbose, "show DPDK's own messages too");
+    auto* check = app.add_subcommand("check", "say whether a configuration is right, and what it says");
+    check->add_option("FILE", file, "configuration (YAML)")->required();
+    auto* play = app.add_subcommand("replay", "show what the firewall would do with a capture");
+    play->add_option("-c,--config", file, "configuration (YAML)")->required();
+    play->add_option("IN", replay.input, "capture (pcap or pcapng)")->required();
+    play->add_option("--out", replay.output, "write accepted packets to this capture");
+    play->add_flag("--json", replay.json, "JSON lines instead of text");
+    play->add_option("--workers", replay.workers, "simulated workers")
+        ->check(CLI::Range(1u, postern::kMaxWorkers));
+    play->add_option("--inside", replay.inside_prefixes, "packets from these prefixes come from inside")
+        ->delimiter(',');
+    play->add_option("--inside-mac", replay.inside_mac,
+                     "frames with this source address come from inside");
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        const int code = app.exit(e);
+        return code == 0 ? 0 : kBadConfiguration;
+    }
+    const auto spec = load(file);
+    if (!spec) return kBadConfiguration;
+    if (check->parsed()) {
+        std::fputs(postern::describe(*spec).c_str(), stdout);
+        return 0;
+    }
+    if (play->parsed()) return postern::run_replay(*spec, replay);
+    return postern::run_daemon(*spec, verbose);
+}

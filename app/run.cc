@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run.h"
+
+#include <rte_eal.h>
+#include <rte_launch.h>
+#include <rte_rcu_qsbr.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+
+#include "base/unique_fd.h"
+#include "commands.h"
+#include "control/server.h"
+#include "firewall.h"
+#include "port/eal.h"
+#include "port/port_set.h"
+#include "worker_loop.h"
+
+namespace postern {
+namespace {
+
+constexpr int kRuntimeFailure = 1;
+constexpr int kPollMs = 200;
+
+EalConfig eal_config(const Spec& spec, bool verbose) {
+    EalConfig c;
+    c.hugepages = spec.eal.hugepages == Hugepages::yes  ? EalConfig::Huge::yes
+                  : spec.eal.hugepages == Hugepages::no ? EalConfig::Huge::no
+                                                        : EalConfig::Huge::automatic;
+    c.memory_mb = spec.eal.memory_mb;
+    c.workers = spec.workers.count;
+    c.cpus = spec.workers.cpus;
+    c.main_cpu = spec.workers.main_cpu;
+    for (const auto& p : spec.ports)
+        if (p.is_pci()) c.pci.push_back(p.device);
+    c.extra = spec.eal.args;
+    c.verbose = verbose;
+    return c;
+}
+
+PortSetConfig port_config(const Spec& spec, const Plan& plan) {
+    PortSetConfig c;
+    c.workers = spec.workers.count;
+    c.burst = spec.workers.burst;
+    c.reta.assign(plan.reta.begin(), plan.reta.end());
+    for (const auto& p : spec.ports) c.ports.push_back({p.name, p.device, p.is_pci(), p.queues, p.mtu});
+    return c;
+}
+
+struct WorkerJob {
+    Firewall* firewall;
+    PortSet* ports;
+    WorkerId id;
+    LoopConfig config;
+    const std::atomic<bool>* stop;
+};
+
+int worker_main(void* arg) {
+    const auto& job = *static_cast<WorkerJob*>(arg);
+    run_worker(*job.firewall, *job.ports, job.id, job.config, *job.stop);
+    return 0;
+}
+
+void print_summary(Firewall& fw) {
+    std::uint64_t rx = 0, tx = 0, dropped = 0, created = 0, expected = 0;
+    for (unsigned w = 0; w < fw.workers(); ++w) {
+        const WorkerCounters& c = fw.worker(w).counters();
+        rx += c.rx_packets.get();
+        tx += c.tx_packets.get();
+        dropped += c.dropped.get();
+        created += c.connections_created.get();
+        expected += c.connections_expected.get();
+    }
+    std::printf("summary: %lu packets in, %lu out, %lu dropped; %lu connections, of which %lu expected\n",
+                rx, tx, dropped, created, expected);
+    for (unsigned r = 1; r < kDropReasons; ++r) {
+        std::uint64_t n = 0;
+        for (unsigned w = 0; w < fw.workers(); ++w) n += fw.worker(w).counters().drops[r].get();
+        if (n != 0)
+            std::printf("  dropped %lu: %s\n", n, std::string(drop_reason_table()[r].name).c_str());
+    }
+    std::fflush(stdout);
+}
+
+int fail(const Error& error) {
+    spdlog::error("{}", error.message);
+    return kRuntimeFailure;
+}
+
+/// Everything between "DPDK runs" and "DPDK is told to stop".
+int serve(const Spec& spec, ControlServer& control, int signals) {
+    FirewallOptions options;
+    options.workers = spec.workers.count;
+    options.secret = HashSecret::random();
+    auto firewall = Firewall::build(spec, options);
+    if (!firewall) return fail(firewall.error());
+    Firewall& fw = **firewall;
+    auto ports = PortSet::open(port_config(spec, fw.plan()));
+    if (!ports) return fail(ports.error());
+    register_commands(control, fw, **ports);
+
+    std::atomic<bool> stop{false};
+    bool asked_to_stop = false;
+    if (auto r = control.watch(signals, [&] {
+            signalfd_siginfo info;
+            if (read(signals, &info, sizeof info) == sizeof info) asked_to_stop = true;
+        });
+        !r)
+        return fail(r.error());
+
+    std::vector<WorkerJob> jobs;
+    for (unsigned w = 0; w < fw.workers(); ++w)
+        jobs.push_back({&fw, ports->get(), static_cast<WorkerId>(w),
+                        {spec.workers.burst, spec.workers.idle.spins, spec.workers.idle.sleep_us},
+                        &stop});
+    for (auto& job : jobs) rte_eal_remote_launch(worker_main, &job, job.id + 1u);
+    for (unsigned p = 0; p < (*ports)->size(); ++p) {
+        const auto i = (*ports)->info(static_cast<PortIndex>(p));
+        spdlog::info("port {}: {}, {} receive and {} transmit queues, {}", i.name, i.driver,
+                     i.rx_queues, i.tx_queues,
+                     i.rss ? "symmetric RSS" : "hashing in software");
+    }
+    std::printf("postern: ready, %u workers, control socket %s\n", fw.workers(),
+                control.path().c_str());
+    std::fflush(stdout);
+
+    while (!asked_to_stop) control.poll(kPollMs);
+    spdlog::info("stopping");
+    stop.store(true, std::memory_order_relaxed);
+    rte_eal_mp_wait_lcore();
+    print_summary(fw);
+    return 0;
+}
+
+}  // namespace
+
+int run_daemon(const Spec& spec, bool verbose) {
+    // Blocked here, before any thread exists, so that only signalfd sees them.
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    UniqueFd signals(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+    if (!signals) return fail({"cannot create a signalfd"});
+
+    // First of all, so that a second daemon on the same path touches no port.
+    ControlOptions control_options;
+    control_options.path = spec.control.socket;
+    auto control = ControlServer::open(control_options);
+    if (!control) return fail(control.error());
+
+    if (auto r = start_eal(eal_config(spec, verbose)); !r) return fail(r.error());
+    const int code = serve(spec, **control, signals.get());
+    rte_eal_cleanup();
+    return code;
+}
+
+}  // namespace postern

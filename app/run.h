@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include "config/spec.h"
+
+namespace postern {
+
+/// The daemon: runs until SIGINT or SIGTERM. Returns the process's exit code.
+int run_daemon(const Spec& spec, bool verbose);
+
+}  // namespace postern

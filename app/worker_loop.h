@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The life of one lcore in the daemon.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "firewall.h"
+#include "port/port_set.h"
+
+namespace postern {
+
+struct LoopConfig {
+    unsigned burst = 32;
+    std::uint32_t idle_spins = 1000;  ///< empty turns before the first sleep
+    std::uint32_t sleep_us = 50;      ///< a sleep; 0 = never
+};
+
+/// Milliseconds since the process-wide start, from the TSC. Each worker has its own; they agree to
+/// within the TSC's skew.
+class TscClock {
+  public:
+    TscClock();
+    Tick now() noexcept;
+
+  private:
+    std::uint64_t cycles_per_ms_;
+    std::uint64_t last_;
+    std::uint32_t ms_ = 0;
+};
+
+/// Runs until `stop` is set (relaxed: nothing is handed over with it), then drains what is in the
+/// rings and returns. Called on the worker's lcore.
+void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfig& config,
+                const std::atomic<bool>& stop);
+
+}  // namespace postern
