@@ -9,8 +9,8 @@
 #include <atomic>
 #include <cstdlib>
 
+#include "build_policy.h"
 #include "helper/registry.h"
-#include "policy/policy.h"
 #include "stages/stages.h"
 
 namespace postern {
@@ -18,44 +18,6 @@ namespace {
 
 /// A part of the table that new connections may not take: children that a helper expects get in.
 std::uint32_t reserve_of(std::uint32_t connections) { return connections / 64; }
-
-PolicyAction action_of(RuleAction a) {
-    switch (a) {
-        case RuleAction::accept: return PolicyAction::accept;
-        case RuleAction::reject: return PolicyAction::reject;
-        case RuleAction::drop: break;
-    }
-    return PolicyAction::drop;
-}
-
-std::vector<PolicyRange> ranges_of(const std::vector<PortRange>& in) {
-    std::vector<PolicyRange> out;
-    for (const auto& r : in) out.push_back({r.first, r.last});
-    return out;
-}
-
-PolicyRules rules_of(const PolicySpec& spec) {
-    PolicyRules out;
-    out.fallback = action_of(spec.fallback);
-    for (const RuleSpec& r : spec.rules) {
-        PolicyRule& p = out.rules.emplace_back();
-        p.from = r.from;
-        p.to = r.to;
-        p.family = r.family;
-        p.src = r.src;
-        p.dst = r.dst;
-        p.protocols = r.protocols;
-        p.sport = ranges_of(r.sport);
-        p.dport = ranges_of(r.dport);
-        p.icmp_types = r.icmp_types;
-        p.match_new = r.match_new;
-        p.match_related = r.match_related;
-        p.related = r.related;
-        p.action = action_of(r.action);
-        p.helper = r.helper;
-    }
-    return out;
-}
 
 Timeouts timeouts_of(const TimeoutsSpec& spec) {
     Timeouts t = Timeouts::linux_profile();
@@ -190,7 +152,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     plan.set_workers(n);
     for (const auto& name : spec.pipeline) plan.stages.push_back(find_stage(name));
     if (auto r = check_order(plan.stages); !r) return Error{"pipeline: " + r.error().message};
-    auto policy = Policy::build(rules_of(spec.policy));
+    auto policy = build_policy(spec);
     if (!policy) return policy.error();
     plan.policy = std::move(policy.value());
 

@@ -70,13 +70,15 @@ void Worker::finish() noexcept {
     rte_pktmbuf_free_bulk(dead, n);
 }
 
-void Worker::housekeeping(Tick now) noexcept {
+bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
     batch_.now = now;
-    conns_->expire(now, kExpireBudget, [this](std::uint32_t slot) {
+    batch_.cookie = cookie;
+    const std::uint32_t conns = conns_->expire(now, kExpireBudget, [this](std::uint32_t slot) {
         counters_.connections_expired.add();
         end_connection(slot);
     });
-    expect_->tick(expect_turn());
+    const std::uint32_t expectations = expect_->tick(expect_turn(), kExpireBudget);
+    return conns < kExpireBudget && expectations < kExpireBudget;
 }
 
 void Worker::answer_mail() noexcept {

@@ -87,8 +87,9 @@ class Worker {
     /// Moves accepted packets to tx(), frees dropped ones, counts.
     void finish() noexcept;
 
-    /// Expires connections and expectations; bounded work. Once a turn, also when idle.
-    void housekeeping(Tick now) noexcept;
+    /// Expires connections and expectations; bounded work. Once a turn, also when idle. False when
+    /// some that are due are left for the next call.
+    bool housekeeping(Tick now, std::uint64_t cookie = 0) noexcept;
     /// Up to kMaxBurst packets that other workers left here.
     unsigned take_handoff(rte_mbuf** out) noexcept;
 

@@ -51,13 +51,17 @@ Result<void> start_eal(const EalConfig& config) {
         lcores += "," + std::to_string(w + 1) + "@" + std::to_string(cpu);
     }
 
-    // --in-memory: nothing of ours is left in the file system, whatever happens to us.
-    std::vector<std::string> args{"postern", "--in-memory", "--no-telemetry", "--lcores", lcores,
-                                  "--main-lcore", "0"};
+    std::vector<std::string> args{"postern",  "--no-telemetry", "--lcores",
+                                  lcores,     "--main-lcore",   "0"};
     if (!config.verbose) args.push_back("--log-level=error");
     const bool huge = config.hugepages == EalConfig::Huge::yes ||
                       (config.hugepages == EalConfig::Huge::automatic && free_hugepages() > 0);
-    if (!huge) args.push_back("--no-huge");
+    // Either way nothing of ours is left in the file system, whatever happens to us. (DPDK does not
+    // take --in-memory without hugepages.)
+    if (huge)
+        args.push_back("--in-memory");
+    else
+        args.insert(args.end(), {"--no-huge", "--no-shconf"});
     args.insert(args.end(), {"-m", std::to_string(config.memory_mb)});
     if (config.pci.empty()) args.push_back("--no-pci");
     for (const auto& device : config.pci) args.insert(args.end(), {"-a", device});
