@@ -88,4 +88,14 @@ void Assembler::absorb(Stream& s) noexcept {
     --r.count;
 }
 
+// Early bytes beyond the FIN: its receiver throws them away too.
+void Assembler::cut_ranges(Stream& s) noexcept {
+    Ranges& r = ranges_[s.buffer];
+    const std::size_t end = std::size_t{s.start} + s.fill + (s.fin_seq - s.next_seq);
+    while (r.count != 0 && r.at[r.count - 1u].begin >= end)
+        --r.count;
+    if (r.count != 0 && r.at[r.count - 1u].end > end)
+        r.at[r.count - 1u].end = static_cast<std::uint16_t>(end);
+}
+
 }  // namespace postern

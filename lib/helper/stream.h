@@ -147,6 +147,7 @@ class Assembler {
     void compact(Stream& s) noexcept;
     bool store(Stream& s, std::size_t at, Bytes bytes, unsigned max_ranges) noexcept;
     void absorb(Stream& s) noexcept;
+    void cut_ranges(Stream& s) noexcept;
     BlindCause give_up(Stream& s, BlindCause cause) noexcept {
         stop(s, StreamState::blind);
         return cause;
@@ -183,6 +184,7 @@ BlindCause Assembler::push(Stream& s, std::uint32_t seq, std::uint8_t flags, Byt
         static_cast<std::int32_t>(end_seq - s.next_seq) >= 0) {
         s.fin_seen = true;
         s.fin_seq = end_seq;
+        if (s.buffer != 0) cut_ranges(s);
     }
     if (s.fin_seen) {  // nothing is read from beyond the FIN
         const auto room = static_cast<std::int32_t>(s.fin_seq - seq);

@@ -209,6 +209,15 @@ TEST_F(StreamTest, NothingIsReadBeyondTheFin) {
     push(6, "o\n");
     push(0, "one\ntwo\n");
     EXPECT_EQ(all(), "one\n");
+
+    s = {};
+    lines = {};
+    open();
+    push(4, "two\nthree\n");  // early, and the FIN that comes now says that it is too much
+    push(8, "", stream_flag::fin);
+    push(0, "one\n");
+    EXPECT_EQ(all(), "one\ntwo\n");
+    EXPECT_EQ(s.state, StreamState::ended);
 }
 
 TEST_F(StreamTest, WithoutABufferItBlinds) {

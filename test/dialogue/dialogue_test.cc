@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Runs the conversations in helpers/*/dialogues/*.txt through the engine, cut, joined, repeated and
+// shuffled in every way that TCP may do it; the answers must not change.
+//
+// A file holds lines of these kinds:
+//   # comment
+//   helper NAME [PARAM=VALUE ...]      first; the helper under test
+//   families ipv4 ipv6                 the conversation is run once for each; default: both
+//   midstream client|server            the SYN of that side is not seen
+//   in order                           only the ways without reordering (when that is the point)
+//   C: text    S: text                 client, server says a line; CR LF is added
+//   C| text    S| text                 as it stands, nothing is added
+//   C- text    S- text                 lost: never seen, never repeated
+//   expect SRC -> DST:PORT CLASS [TIMEOUT]    what the words just before it ask for, and no more.
+//                                      SRC and DST: client, server, any, or an address
+//   count COUNTER N                    at the end; refusals, blind streams and parse errors that
+//   are
+//                                      not named must be 0
+// In text: \r \n \t \\ \xHH, {client} {server} (addresses), {client,} {server,} (as in PORT),
+// {af} (1 or 2, as in EPRT), {N*c} (N times the character c).
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "helper/engine.h"
+#include "helper/registry.h"
+
+namespace postern {
+namespace {
+
+constexpr HelperId kHelper = 1;
+
+struct Words {
+    Direction by = Direction::original;
+    bool lost = false;
+    std::string text;
+    std::vector<std::string> expect;  ///< as print() writes them
+};
+
+struct Dialogue {
+    std::string file;
+    HelperConfig config;
+    std::vector<Family> families{Family::ipv4, Family::ipv6};
+    std::array<bool, 2> syn_seen{true, true};
+    bool in_order = false;
+    std::vector<Words> words;
+    std::map<std::string, std::uint64_t> counts;
+};
+
+struct Addresses {
+    IpAddr client, server;
+    explicit Addresses(Family f)
+        : client(*IpAddr::parse(f == Family::ipv4 ? "192.0.2.1" : "2001:db8::1")),
+          server(*IpAddr::parse(f == Family::ipv4 ? "198.51.100.2" : "2001:db8:1::2")) {}
+
+    std::string name(const IpAddr& a) const {
+        return a == client ? "client" : a == server ? "server" : a.to_string();
+    }
+};
+
+std::string with_commas(const IpAddr& a) {
+    std::string s = a.family == Family::ipv4 ? a.to_string() : "0.0.0.0";
+    std::replace(s.begin(), s.end(), '.', ',');
+    return s;
+}
+
+std::string expand(std::string_view in, const Addresses& addresses) {
+    std::string out;
+    for (std::size_t i = 0; i < in.size(); ++i) {
+        if (in[i] == '\\' && i + 1 < in.size()) {
+            const char c = in[++i];
+            if (c == 'x') {
+                out += static_cast<char>(std::stoi(std::string(in.substr(i + 1, 2)), nullptr, 16));
+                i += 2;
+            } else {
+                out += c == 'r' ? '\r' : c == 'n' ? '\n' : c == 't' ? '\t' : c;
+            }
+        } else if (in[i] == '{') {
+            const auto end = in.find('}', i);
+            const std::string name(in.substr(i + 1, end - i - 1));
+            i = end;
+            const auto star = name.find('*');
+            if (star != std::string::npos)
+                out.append(std::stoul(name.substr(0, star)), name[star + 1]);
+            else if (name == "af")
+                out += addresses.client.family == Family::ipv4 ? '1' : '2';
+            else if (name == "client" || name == "server")
+                out += (name == "client" ? addresses.client : addresses.server).to_string();
+            else if (name == "client," || name == "server,")
+                out += with_commas(name == "client," ? addresses.client : addresses.server);
+            else
+                throw std::runtime_error("unknown {" + name + "}");
+        } else {
+            out += in[i];
+        }
+    }
+    return out;
+}
+
+Dialogue parse(const std::filesystem::path& path) {
+    Dialogue d;
+    d.file = path.string();
+    std::ifstream in(path);
+    std::string line;
+    for (int n = 1; std::getline(in, line); ++n) {
+        const auto first = line.find_first_not_of(' ');
+        if (first == std::string::npos || line[first] == '#') continue;
+        const auto wrong = [&](const char* what) {
+            throw std::runtime_error(d.file + ":" + std::to_string(n) + ": " + what);
+        };
+        line.erase(0, first);
+        if ((line[0] == 'C' || line[0] == 'S') && line.size() > 1 &&
+            std::string_view(":|-").find(line[1]) != std::string_view::npos) {
+            Words w;
+            w.by = line[0] == 'C' ? Direction::original : Direction::reply;
+            w.lost = line[1] == '-';
+            w.text = line.size() > 3 ? line.substr(3) : "";
+            if (line[1] != '|') w.text += "\\r\\n";
+            d.words.push_back(std::move(w));
+            continue;
+        }
+        std::istringstream rest(line);
+        std::string key, word;
+        rest >> key;
+        if (key == "helper") {
+            rest >> word;
+            d.config.id = kHelper;
+            d.config.desc = find_helper(word);
+            if (d.config.desc == nullptr) wrong("no such helper");
+            while (rest >> word) {
+                const auto eq = word.find('=');
+                d.config.params.emplace_back(word.substr(0, eq), word.substr(eq + 1));
+            }
+        } else if (key == "families") {
+            d.families.clear();
+            while (rest >> word)
+                d.families.push_back(word == "ipv4" ? Family::ipv4 : Family::ipv6);
+        } else if (key == "midstream") {
+            rest >> word;
+            d.syn_seen[word == "server"] = false;
+        } else if (key == "in") {
+            d.in_order = true;
+        } else if (key == "expect") {
+            std::string src, arrow, dst, cls, timeout = "300";
+            rest >> src >> arrow >> dst >> cls >> timeout;
+            if (arrow != "->" || cls.empty() || d.words.empty()) wrong("bad expect");
+            if (timeout.empty()) timeout = "300";
+            d.words.back().expect.push_back(src + " -> " + dst + " " + cls + " " + timeout);
+        } else if (key == "count") {
+            std::uint64_t v = 0;
+            if (!(rest >> word >> v)) wrong("bad count");
+            d.counts[word] = v;
+        } else {
+            wrong("neither words nor a directive");
+        }
+    }
+    if (d.config.desc == nullptr) throw std::runtime_error(d.file + ": no helper line");
+    return d;
+}
+
+std::string print(const PinHole& p, const HelperDesc& desc, const Addresses& a) {
+    std::string src = p.any_src() ? "any" : a.name(p.src.address);
+    if (!p.any_src() && p.src.length != address_bytes(p.src.address.family) * 8)
+        src += "/" + std::to_string(p.src.length);
+    if (!p.any_sport) src += ":" + std::to_string(p.sport.host());
+    return src + " -> " + a.name(p.dst) + ":" + std::to_string(p.dport.host()) + " " +
+           std::string(desc.classes[p.class_index].name) + " " + std::to_string(p.timeout_s);
+}
+
+/// One piece of a segment train: bytes [begin, end) of the words so far said by that side.
+struct Piece {
+    std::size_t begin;
+    std::size_t end;
+};
+/// How one turn (the words that go out together) is cut and ordered; `length` is the turn's.
+using Cut = std::function<std::vector<Piece>(std::size_t turn, std::size_t length)>;
+
+struct Way {
+    bool join = false;   ///< words of one side that follow each other go out together
+    bool twice = false;  ///< each segment is sent again at once, with other bytes
+    bool liar = false;   ///< pieces begin three bytes early, with other bytes
+    bool undo = false;   ///< packets that ask for something are dropped once
+    std::uint32_t isn = 1000;
+    Cut cut = [](std::size_t, std::size_t n) { return std::vector<Piece>{{0, n}}; };
+};
+
+class Talk {
+  public:
+    Talk(const Dialogue& dialogue, Family family) : dialogue_(dialogue), addresses_(family) {
+        auto set = HelperSet::create({&dialogue_.config, 1});
+        if (!set) throw std::runtime_error(dialogue.file + ": " + set.error().message);
+        set_ = std::move(set).value();
+        for (const Words& w : dialogue.words) {
+            texts_.push_back(expand(w.text, addresses_));
+            std::vector<std::string> expected;
+            for (const std::string& e : w.expect)
+                expected.push_back(expand(e, addresses_));
+            expects_.push_back(std::move(expected));
+        }
+    }
+
+    /// Lengths of the turns, in the order in which run() asks `cut` for them.
+    std::vector<std::size_t> turns(bool join) const {
+        std::vector<std::size_t> out;
+        for (std::size_t i = 0; i < texts_.size();) {
+            const std::size_t end = turn_end(i, join);
+            std::size_t n = 0;
+            for (; i < end; ++i)
+                n += texts_[i].size();
+            out.push_back(n);
+        }
+        return out;
+    }
+
+    /// Empty when all went as the file says.
+    std::string run(const Way& way) {
+        engine_ = std::move(HelperEngine::create(*set_, {2, 4, 4096})).value();
+        const Tuple tuple{addresses_.client, addresses_.server, Be16::from_host(40000),
+                          Be16::from_host(21), proto::tcp};
+        conn_ = engine_->attach(kHelper, tuple, 0);
+        next_ = {way.isn + 1, way.isn + 7001};
+        for (unsigned d = 0; d < 2; ++d)
+            if (dialogue_.syn_seen[d])
+                engine_->on_syn(conn_, static_cast<Direction>(d), next_[d] - 1);
+        std::size_t turn = 0;
+        for (std::size_t i = 0; i < texts_.size(); ++turn) {
+            const std::size_t end = turn_end(i, way.join);
+            const Words& w = dialogue_.words[i];
+            std::string text;
+            std::vector<std::string> expected;
+            for (; i < end; ++i) {
+                text += texts_[i];
+                expected.insert(expected.end(), expects_[i].begin(), expects_[i].end());
+            }
+            got_.clear();
+            if (!w.lost)
+                for (const Piece& p : way.cut(turn, text.size()))
+                    send(w.by, text, p, way);
+            next_[index(w.by)] += static_cast<std::uint32_t>(text.size());
+            if (got_ != expected)
+                return "after \"" + text + "\": got " + list(got_) + ", expected " + list(expected);
+        }
+        std::string problem;
+        engine_->for_each_counter(kHelper, [&](const CounterValue& c) {
+            const std::string name(c.name);
+            const auto named = dialogue_.counts.find(name);
+            if (named == dialogue_.counts.end() && !must_be_named(c.name)) return;
+            const std::uint64_t wanted = named == dialogue_.counts.end() ? 0 : named->second;
+            if (c.value != wanted && !(way.undo && c.value >= wanted && wanted != 0))
+                problem += name + " is " + std::to_string(c.value) + ", expected " +
+                           std::to_string(wanted) + "; ";
+        });
+        engine_->detach(conn_);
+        if (engine_->buffers_free() != 4) problem += "a stream buffer was lost; ";
+        return problem;
+    }
+
+  private:
+    static bool must_be_named(std::string_view counter) {
+        for (const char* free : {"attached", "scanned_bytes", "messages", "expectations", "undone"})
+            if (counter == free) return false;
+        for (const CounterDesc& c : kHelperCounterTable)
+            if (c.name == counter) return true;
+        return false;
+    }
+    static std::string list(const std::vector<std::string>& v) {
+        std::string s = "[";
+        for (const std::string& each : v)
+            s += each + ", ";
+        return s + "]";
+    }
+    std::size_t turn_end(std::size_t i, bool join) const {
+        std::size_t end = i + 1;
+        while (join && end < texts_.size() && !dialogue_.words[end].lost &&
+               !dialogue_.words[i].lost && dialogue_.words[end].by == dialogue_.words[i].by)
+            ++end;
+        return end;
+    }
+
+    void send(Direction by, const std::string& text, Piece p, const Way& way) {
+        std::string payload = text.substr(p.begin, p.end - p.begin);
+        std::uint32_t seq = next_[index(by)] + static_cast<std::uint32_t>(p.begin);
+        if (way.liar) {
+            const std::size_t early = std::min<std::size_t>(p.begin, 3);
+            payload.insert(0, early, '\n');
+            seq -= static_cast<std::uint32_t>(early);
+        }
+        segment(by, seq, payload);
+        if (way.undo && !emit_.empty()) {
+            if (engine_->undo(conn_))
+                segment(by, seq, payload);
+            else if (p.end <= 4096)  // else what was waiting may have been moved
+                got_.push_back("(undo was not possible)");
+        }
+        for (const PinHole& hole : emit_.requests())
+            got_.push_back(print(hole, *dialogue_.config.desc, addresses_));
+        if (way.twice) {
+            segment(by, seq, std::string(payload.size(), '\n'));
+            for (const PinHole& hole : emit_.requests())
+                got_.push_back("again: " + print(hole, *dialogue_.config.desc, addresses_));
+        }
+    }
+
+    // The payload lies at the end of a heap block of its size, so that a sanitizer sees a read
+    // beyond it.
+    void segment(Direction by, std::uint32_t seq, const std::string& payload) {
+        const std::vector<std::uint8_t> exact(payload.begin(), payload.end());
+        engine_->on_segment(conn_, by, seq, 0, exact, emit_);
+    }
+
+    const Dialogue& dialogue_;
+    Addresses addresses_;
+    std::vector<std::string> texts_;
+    std::vector<std::vector<std::string>> expects_;
+    std::unique_ptr<const HelperSet> set_;
+    std::unique_ptr<HelperEngine> engine_;
+    HelperConn* conn_ = nullptr;
+    std::array<std::uint32_t, 2> next_{};
+    std::vector<std::string> got_;
+    Emit emit_;
+};
+
+std::vector<Piece> pieces_of(std::size_t length, std::size_t size) {
+    std::vector<Piece> out;
+    for (std::size_t at = 0; at < length; at += size)
+        out.push_back({at, std::min(length, at + size)});
+    if (out.empty()) out.push_back({0, 0});
+    return out;
+}
+
+Cut in_pieces(std::size_t size, bool backwards) {
+    return [=](std::size_t, std::size_t length) {
+        auto out = pieces_of(length, size);
+        if (backwards) std::reverse(out.begin(), out.end());
+        return out;
+    };
+}
+
+/// As many holes as a stream may have, then they are filled.
+std::vector<Piece> every_other_first(std::size_t, std::size_t length) {
+    const auto all = pieces_of(length, length / 17 + 1);
+    std::vector<Piece> out;
+    for (const std::size_t start : {std::size_t{1}, std::size_t{0}})
+        for (std::size_t i = start; i < all.size(); i += 2)
+            out.push_back(all[i]);
+    return out;
+}
+
+class DialogueTest : public ::testing::Test {
+  public:
+    DialogueTest(const Dialogue& d, Family family) : dialogue_(d), family_(family) {}
+
+    void TestBody() override {
+        Talk talk(dialogue_, family_);
+        const auto check = [&](const char* what, const Way& way) {
+            const std::string problem = talk.run(way);
+            EXPECT_EQ(problem, "") << what << ", first sequence number " << way.isn;
+            return problem.empty();
+        };
+        for (const std::uint32_t isn : {1000u, 0xffffffffu, 0xffffffc0u, 0x7fffffe0u}) {
+            Way plain;
+            plain.isn = isn;
+            if (!check("whole lines", plain)) return;
+            Way way = plain;
+            way.twice = true;
+            check("each segment twice", way);
+            way = plain;
+            way.undo = true;
+            check("undone and sent again", way);
+            for (const bool join : {false, true}) {
+                way = plain;
+                way.join = join;
+                check("joined", way);
+                way.cut = in_pieces(1, false);
+                check("single bytes", way);
+                way.undo = true;
+                check("single bytes, undone", way);
+                way.undo = false;
+                way.twice = true;
+                check("single bytes twice", way);
+                way.cut = in_pieces(7, false);
+                way.liar = true;
+                check("sevens, with lies", way);
+                way.twice = way.liar = false;
+                if (!dialogue_.in_order) {
+                    way.cut = in_pieces(1, true);
+                    check("single bytes backwards", way);
+                    way.cut = in_pieces(5, true);
+                    check("fives backwards", way);
+                    way.cut = every_other_first;
+                    check("every other piece first", way);
+                }
+                if (!every_split(talk, way)) return;
+            }
+        }
+    }
+
+  private:
+    /// Each turn cut in two at each of its bytes.
+    bool every_split(Talk& talk, Way way) {
+        const auto turns = talk.turns(way.join);
+        for (std::size_t t = 0; t < turns.size(); ++t) {
+            for (std::size_t at = 1; at < turns[t]; ++at) {
+                for (int kind = 0; kind < (dialogue_.in_order ? 3 : 4); ++kind) {
+                    way.liar = kind == 1;
+                    way.undo = kind == 2;
+                    way.cut = [=](std::size_t turn, std::size_t n) {
+                        if (turn != t) return std::vector<Piece>{{0, n}};
+                        if (kind == 3) return std::vector<Piece>{{at, n}, {0, at}};
+                        return std::vector<Piece>{{0, at}, {at, n}};
+                    };
+                    const std::string problem = talk.run(way);
+                    EXPECT_EQ(problem, "") << "turn " << t << " cut at " << at << ", kind " << kind
+                                           << ", joined " << way.join;
+                    if (!problem.empty()) return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    const Dialogue& dialogue_;
+    Family family_;
+};
+
+}  // namespace
+}  // namespace postern
+
+int main(int argc, char** argv) {
+    using namespace postern;
+    ::testing::InitGoogleTest(&argc, argv);
+    static std::vector<std::unique_ptr<Dialogue>> dialogues;
+    for (int i = 1; i < argc; ++i) {
+        const std::filesystem::path helper(argv[i]);
+        std::vector<std::filesystem::path> files;
+        for (const auto& entry : std::filesystem::directory_iterator(helper / "dialogues"))
+            if (entry.path().extension() == ".txt") files.push_back(entry.path());
+        std::sort(files.begin(), files.end());
+        for (const auto& file : files) {
+            try {
+                dialogues.push_back(std::make_unique<Dialogue>(parse(file)));
+            } catch (const std::exception& e) {
+                std::fprintf(stderr, "%s\n", e.what());
+                return 1;
+            }
+            const Dialogue& d = *dialogues.back();
+            for (const Family family : d.families) {
+                const std::string name = file.stem().string() + "." + to_string(family);
+                ::testing::RegisterTest(
+                    helper.filename().c_str(), name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
+                    [&d, family]() -> ::testing::Test* { return new DialogueTest(d, family); });
+            }
+        }
+    }
+    if (dialogues.empty()) {
+        std::fprintf(stderr, "no dialogues; give the folders of helpers as arguments\n");
+        return 1;
+    }
+    return RUN_ALL_TESTS();
+}
