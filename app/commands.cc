@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "commands.h"
 
-#include <rte_ethdev.h>
-#include <rte_rcu_qsbr.h>
-
 #include <deque>
 #include <map>
+
+#include <rte_ethdev.h>
+#include <rte_rcu_qsbr.h>
 
 namespace postern {
 namespace {
@@ -32,12 +32,16 @@ std::int64_t seconds_left(Tick deadline, Tick now) {
     return ms <= 0 ? 0 : (ms + 999) / 1000;
 }
 
-/// Pages through the workers' tables. A worker's mailbox serves one source at a time; a source that
-/// goes away in the middle of a question leaves it to the next one to wait for the answer.
+/// Who is waiting for an answer of which worker; one for all lists.
+using MailOwners = std::vector<const void*>;
+
+/// Pages through the workers' tables. A page is copied out of the worker's mailbox at once, so that
+/// a client that reads slowly keeps nobody else from asking. A source that goes away in the middle
+/// of a question leaves it to the next one to wait for the answer.
 class ConnSource : public RowSource {
   public:
-    using Owners = std::vector<const void*>;
-    ConnSource(Firewall& fw, std::shared_ptr<Owners> owners) : fw_(fw), owners_(std::move(owners)) {}
+    ConnSource(Firewall& fw, std::shared_ptr<MailOwners> owners)
+        : fw_(fw), owners_(std::move(owners)) {}
     ~ConnSource() override {
         for (auto& owner : *owners_)
             if (owner == this) owner = nullptr;
@@ -46,49 +50,55 @@ class ConnSource : public RowSource {
     ConnSource& operator=(const ConnSource&) = delete;
 
     Pull next(Json& row) override {
-        for (;;) {
+        while (at_ == page_.size()) {
+            if (page_is_last_) {
+                page_is_last_ = false;
+                cursor_ = 1;
+                ++worker_;
+            }
             if (worker_ == fw_.workers()) return Pull::done;
-            Mailbox& m = fw_.worker(worker_).mailbox();
-            const void*& owner = (*owners_)[worker_];
-            if (owner != this) {
-                if (owner != nullptr) return Pull::pending;
-                // Acquire and release: see Mailbox::state.
-                const auto state = m.state.load(std::memory_order_acquire);
-                if (state == Mailbox::asked) return Pull::pending;  // a question nobody waits for
-                owner = this;
-                ask(m, 1);
-                return Pull::pending;
-            }
-            if (m.state.load(std::memory_order_acquire) != Mailbox::answered) return Pull::pending;
-            if (at_ < m.n) {
-                const Mailbox::Row& r = m.rows[at_++];
-                row = connection_row(fw_.plan(), static_cast<WorkerId>(worker_), r.slot, r.conn,
-                                     Tick{m.now_ms});
-                return Pull::row;
-            }
-            if (!m.end) {
-                ask(m, m.cursor);
-                return Pull::pending;
-            }
-            m.state.store(Mailbox::idle, std::memory_order_release);
-            owner = nullptr;
-            ++worker_;
+            if (!fetch()) return Pull::pending;
         }
+        const Mailbox::Row& r = page_[at_++];
+        row = connection_row(fw_.plan(), static_cast<WorkerId>(worker_), r.slot, r.conn, now_);
+        return Pull::row;
     }
 
   private:
-    void ask(Mailbox& m, std::uint32_t cursor) {
+    /// Asks for the next page, or takes it when it has come.
+    bool fetch() {
+        Mailbox& m = fw_.worker(worker_).mailbox();
+        const void*& owner = (*owners_)[worker_];
+        if (owner != nullptr && owner != this) return false;
+        // Acquire pairs with the worker's answer, release with its reading of the question.
+        const auto state = m.state.load(std::memory_order_acquire);
+        if (state == Mailbox::asked) return false;  // perhaps a question nobody waits for any more
+        if (owner == nullptr) {
+            owner = this;
+            m.cursor = cursor_;
+            m.n = 0;
+            m.end = false;
+            m.state.store(Mailbox::asked, std::memory_order_release);
+            return false;
+        }
+        page_.assign(m.rows.begin(), m.rows.begin() + m.n);
         at_ = 0;
-        m.cursor = cursor;
-        m.n = 0;
-        m.end = false;
-        m.state.store(Mailbox::asked, std::memory_order_release);
+        cursor_ = m.cursor;
+        page_is_last_ = m.end;
+        now_ = Tick{m.now_ms};
+        m.state.store(Mailbox::idle, std::memory_order_release);
+        owner = nullptr;
+        return true;
     }
 
     Firewall& fw_;
-    std::shared_ptr<Owners> owners_;  ///< by worker: whose question is in the mailbox
+    std::shared_ptr<MailOwners> owners_;
     unsigned worker_ = 0;
-    std::uint32_t at_ = 0;
+    std::vector<Mailbox::Row> page_;  ///< of worker_
+    std::size_t at_ = 0;
+    std::uint32_t cursor_ = 1;
+    bool page_is_last_ = false;
+    Tick now_;
 };
 
 /// Walks the expectation table, a few at a time; online as an RCU reader only while it looks.
@@ -99,9 +109,8 @@ class ExpectSource : public RowSource {
     Pull next(Json& row) override {
         while (found_.empty() && more_) {
             rte_rcu_qsbr_thread_online(fw_.rcu(), fw_.control_reader());
-            more_ = fw_.expectations().walk(cursor_, 256, [this](const ExpectInfo& info) {
-                found_.push_back(info);
-            });
+            more_ = fw_.expectations().walk(
+                cursor_, 256, [this](const ExpectInfo& info) { found_.push_back(info); });
             rte_rcu_qsbr_thread_offline(fw_.rcu(), fw_.control_reader());
         }
         if (found_.empty()) return Pull::done;
@@ -118,16 +127,13 @@ class ExpectSource : public RowSource {
 };
 
 std::vector<Json> count_rows(Firewall& fw) {
-    std::vector<Json> rows;
     std::uint64_t total = 0, capacity = 0;
     for (unsigned w = 0; w < fw.workers(); ++w) {
         const ConnTable& t = fw.worker(w).conns();
-        rows.push_back({{"worker", w}, {"connections", t.count().get()}, {"max", t.capacity()}});
         total += t.count().get();
         capacity += t.capacity();
     }
-    rows.push_back({{"worker", "all"}, {"connections", total}, {"max", capacity}});
-    return rows;
+    return {{{"connections", total}, {"max", capacity}}};
 }
 
 std::vector<Json> helper_rows(Firewall& fw) {
@@ -199,7 +205,8 @@ std::vector<Json> drop_rows(Firewall& fw) {
     std::vector<Json> rows;
     for (unsigned r = 1; r < kDropReasons; ++r) {
         std::uint64_t n = 0;
-        for (unsigned w = 0; w < fw.workers(); ++w) n += fw.worker(w).counters().drops[r].get();
+        for (unsigned w = 0; w < fw.workers(); ++w)
+            n += fw.worker(w).counters().drops[r].get();
         rows.push_back({{"reason", drop_reason_table()[r].name},
                         {"packets", n},
                         {"help", drop_reason_table()[r].help}});
@@ -220,7 +227,7 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
             {"sport", t.sport.host()},
             {"dst", t.dst.to_string()},
             {"dport", t.dport.host()},
-            {"state", replied                       ? "established"
+            {"state", replied                      ? "established"
                       : c.has(conn_flag::expected) ? "related"
                                                    : "new"},
             {"tcp_state", tcp ? Json(to_string(c.tcp_state())) : Json(nullptr)},
@@ -269,22 +276,26 @@ Json expectation_row(const Plan& plan, const ExpectInfo& e) {
 
 void register_commands(ControlServer& server, Firewall& fw, const PortSet& ports) {
     using Source = Result<std::unique_ptr<RowSource>>;
-    auto owners = std::make_shared<ConnSource::Owners>(fw.workers(), nullptr);
+    auto owners = std::make_shared<MailOwners>(fw.workers(), nullptr);
     server.register_command({"conntrack list", "connections now", {}, [&fw, owners](const Json&) {
                                  return Source(std::make_unique<ConnSource>(fw, owners));
                              }});
-    server.register_command({"conntrack count", "how many connections there are", {},
-                             [&fw](const Json&) { return Source(rows_of(count_rows(fw))); }});
+    server.register_command(
+        {"conntrack count", "how many connections there are", {}, [&fw](const Json&) {
+             return Source(rows_of(count_rows(fw)));
+         }});
     server.register_command({"expect list", "expectations now", {}, [&fw](const Json&) {
                                  return Source(std::make_unique<ExpectSource>(fw));
                              }});
-    server.register_command({"helper list", "helpers and their counters", {},
-                             [&fw](const Json&) { return Source(rows_of(helper_rows(fw))); }});
+    server.register_command({"helper list", "helpers and their counters", {}, [&fw](const Json&) {
+                                 return Source(rows_of(helper_rows(fw)));
+                             }});
     server.register_command({"stats", "counters of workers and ports", {}, [&](const Json&) {
                                  return Source(rows_of(stats_rows(fw, ports)));
                              }});
-    server.register_command({"drops", "packets dropped, by reason", {},
-                             [&fw](const Json&) { return Source(rows_of(drop_rows(fw))); }});
+    server.register_command({"drops", "packets dropped, by reason", {}, [&fw](const Json&) {
+                                 return Source(rows_of(drop_rows(fw)));
+                             }});
 }
 
 }  // namespace postern

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "firewall.h"
 
-#include <rte_mbuf.h>
-#include <rte_rcu_qsbr.h>
-#include <rte_ring.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+
+#include <rte_mbuf.h>
+#include <rte_rcu_qsbr.h>
+#include <rte_ring.h>
 
 #include "build_policy.h"
 #include "helper/registry.h"
@@ -17,7 +17,9 @@ namespace postern {
 namespace {
 
 /// A part of the table that new connections may not take: children that a helper expects get in.
-std::uint32_t reserve_of(std::uint32_t connections) { return connections / 64; }
+std::uint32_t reserve_of(std::uint32_t connections) {
+    return connections / 64;
+}
 
 Timeouts timeouts_of(const TimeoutsSpec& spec) {
     Timeouts t = Timeouts::linux_profile();
@@ -81,7 +83,8 @@ Result<std::unique_ptr<const HelperSet>> helpers_of(const Spec& spec) {
         c.id = static_cast<HelperId>(i + 1);
         c.name = h.name;
         c.desc = find_helper(h.kind);
-        for (const auto& p : h.params) c.params.emplace_back(p.name, param_text(p.value));
+        for (const auto& p : h.params)
+            c.params.emplace_back(p.name, param_text(p.value));
     }
     return HelperSet::create(configs);
 }
@@ -123,12 +126,15 @@ Schema build_schema() {
             }
         }
     }
-    for (const StageDesc* s : all_stages()) schema.stages.emplace_back(s->name);
+    for (const StageDesc* s : all_stages())
+        schema.stages.emplace_back(s->name);
     schema.default_pipeline = schema.stages;
     return schema;
 }
 
-void Firewall::FreeAligned::operator()(void* p) const noexcept { std::free(p); }
+void Firewall::FreeAligned::operator()(void* p) const noexcept {
+    std::free(p);
+}
 
 Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
                                                   const FirewallOptions& options) {
@@ -140,17 +146,20 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     fw->rcu_.reset(static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (rcu_bytes + 63) / 64 * 64)));
     if (!fw->rcu_ || rte_rcu_qsbr_init(fw->rcu_.get(), readers) != 0)
         return Error{"no memory for the RCU variable"};
-    for (unsigned i = 0; i < readers; ++i) rte_rcu_qsbr_thread_register(fw->rcu_.get(), i);
+    for (unsigned i = 0; i < readers; ++i)
+        rte_rcu_qsbr_thread_register(fw->rcu_.get(), i);
 
     Plan& plan = fw->plan_;
     plan.ports = ports_of(spec);
     plan.zones = spec.zones;
-    for (const auto& r : spec.policy.rules) plan.rules.push_back(r.name);
+    for (const auto& r : spec.policy.rules)
+        plan.rules.push_back(r.name);
     plan.helpers = helper_plans_of(spec);
     plan.track.timeouts = timeouts_of(spec.timeouts);
     plan.secret = options.secret;
     plan.set_workers(n);
-    for (const auto& name : spec.pipeline) plan.stages.push_back(find_stage(name));
+    for (const auto& name : spec.pipeline)
+        plan.stages.push_back(find_stage(name));
     if (auto r = check_order(plan.stages); !r) return Error{"pipeline: " + r.error().message};
     auto policy = build_policy(spec);
     if (!policy) return policy.error();
@@ -218,7 +227,8 @@ Firewall::~Firewall() {
     workers_.clear();
     for (rte_ring* r : rings_) {
         void* m;
-        while (rte_ring_dequeue(r, &m) == 0) rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
+        while (rte_ring_dequeue(r, &m) == 0)
+            rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
         rte_ring_free(r);
     }
 }

@@ -2,7 +2,8 @@
 // Firewall: everything that one Spec makes: plan, helpers, expectation table, workers.
 //
 // The daemon runs it over ports; replay, tests and benchmarks run the same object over packets of
-// their own. Needs an initialised EAL. Life-cycle: build, run, destroy when no worker runs any more.
+// their own. Needs an initialised EAL. Life-cycle: build, run, destroy when no worker runs any
+// more.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // postern: the daemon's command line.
-#include <CLI/CLI.hpp>
 #include <cstdio>
+
+#include <CLI/CLI.hpp>
 
 #include "config/load.h"
 #include "firewall.h"
@@ -17,7 +18,8 @@ std::optional<postern::Spec> load(const std::string& path) {
     auto result = postern::load_spec(path, postern::build_schema());
     for (const auto& w : result.warnings)
         std::fprintf(stderr, "%s (warning)\n", w.to_string().c_str());
-    for (const auto& e : result.errors) std::fprintf(stderr, "%s\n", e.to_string().c_str());
+    for (const auto& e : result.errors)
+        std::fprintf(stderr, "%s\n", e.to_string().c_str());
     return std::move(result.spec);
 }
 
@@ -33,7 +35,8 @@ int main(int argc, char** argv) {
     auto* run = app.add_subcommand("run", "run the firewall until SIGINT or SIGTERM");
     run->add_option("FILE", file, "configuration (YAML)")->required();
     run->add_flag("-v,--verbose", verbose, "show DPDK's own messages too");
-    auto* check = app.add_subcommand("check", "say whether a configuration is right, and what it says");
+    auto* check =
+        app.add_subcommand("check", "say whether a configuration is right, and what it says");
     check->add_option("FILE", file, "configuration (YAML)")->required();
     auto* play = app.add_subcommand("replay", "show what the firewall would do with a capture");
     play->add_option("-c,--config", file, "configuration (YAML)")->required();
@@ -42,7 +45,8 @@ int main(int argc, char** argv) {
     play->add_flag("--json", replay.json, "JSON lines instead of text");
     play->add_option("--workers", replay.workers, "simulated workers")
         ->check(CLI::Range(1u, postern::kMaxWorkers));
-    play->add_option("--inside", replay.inside_prefixes, "packets from these prefixes come from inside")
+    play->add_option("--inside", replay.inside_prefixes,
+                     "packets from these prefixes come from inside")
         ->delimiter(',');
     play->add_option("--inside-mac", replay.inside_mac,
                      "frames with this source address come from inside");

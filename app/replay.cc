@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "replay.h"
 
-#include <fmt/core.h>
-#include <rte_eal.h>
-#include <rte_mbuf.h>
-#include <rte_rcu_qsbr.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdio>
 #include <map>
 #include <optional>
 #include <set>
+
+#include <fmt/core.h>
+#include <rte_eal.h>
+#include <rte_mbuf.h>
+#include <rte_rcu_qsbr.h>
+#include <unistd.h>
 
 #include "capture/capture.h"
 #include "commands.h"
@@ -40,7 +40,8 @@ std::optional<Mac> parse_mac(const std::string& text) {
     if (std::sscanf(text.c_str(), "%2x:%2x:%2x:%2x:%2x:%2x%c", &v[0], &v[1], &v[2], &v[3], &v[4],
                     &v[5], &rest) != 6)
         return std::nullopt;
-    for (int i = 0; i < 6; ++i) mac[i] = static_cast<std::uint8_t>(v[i]);
+    for (int i = 0; i < 6; ++i)
+        mac[i] = static_cast<std::uint8_t>(v[i]);
     return mac;
 }
 
@@ -112,7 +113,11 @@ class Replay {
   public:
     Replay(Firewall& fw, const ReplayOptions& options, rte_mempool* pool, PortIndex inside,
            PortIndex outside, Sides sides)
-        : fw_(fw), options_(options), pool_(pool), ports_{inside, outside}, sides_(std::move(sides)) {}
+        : fw_(fw),
+          options_(options),
+          pool_(pool),
+          ports_{inside, outside},
+          sides_(std::move(sides)) {}
 
     int run(CaptureReader& reader, CaptureWriter* writer);
 
@@ -220,7 +225,7 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
              {"n", frame.n},
              {"verdict", accepted ? "accept" : "drop"},
              {"state", to_string(info.ct)},
-             {"direction", conn == nullptr                      ? Json(nullptr)
+             {"direction", conn == nullptr                   ? Json(nullptr)
                            : info.dir == Direction::original ? Json("original")
                                                              : Json("reply")},
              {"reason", reason.empty() ? Json(nullptr) : Json(reason)}};
@@ -240,13 +245,16 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
                        info.why != DropReason::truncated_l4 &&
                        info.why != DropReason::bad_ip_header &&
                        info.why != DropReason::bad_ext_header;
-    std::string what = known ? tuple_of(frame.frame.data(), info).to_string()
-                             : fmt::format("ethertype 0x{:04x}, {} bytes", info.ethertype,
-                                           frame.frame.size());
+    std::string what =
+        known ? tuple_of(frame.frame.data(), info).to_string()
+              : fmt::format("ethertype 0x{:04x}, {} bytes", info.ethertype, frame.frame.size());
     fmt::print("{:>6} {:>12.6f}  {:<6} {:<11} {:<8} {}", frame.n,
                static_cast<double>(last_ns_ - *start_ns_) / 1e9, accepted ? "accept" : "DROP",
                to_string(info.ct),
-               conn == nullptr ? "" : info.dir == Direction::original ? "original" : "reply", what);
+               conn == nullptr                   ? ""
+               : info.dir == Direction::original ? "original"
+                                                 : "reply",
+               what);
     if (tcp) fmt::print("  {}", to_string(conn->tcp_state()));
     if (!reason.empty()) fmt::print("  [{}]", reason);
     if (fw_.workers() > 1) fmt::print("  worker {}", w.id());
@@ -263,17 +271,18 @@ void Replay::report_event(const ExpectEvent& e) {
         return;
     }
     const auto text = [](const Json& v) { return v.is_null() ? "any" : v.dump(); };
-    fmt::print("       expectation {}: {} {} from {} port {} to {} port {}{}\n",
-               to_string(e.type), text(row["helper"]), row["proto"].get<std::string>(),
-               text(row["src"]), text(row["sport"]), e.info.dst.to_string(), e.info.dport.host(),
-               e.type == ExpectEventType::destroy ? " (" + std::string(to_string(e.end)) + ")"
-                                                  : "");
+    fmt::print(
+        "       expectation {}: {} {} from {} port {} to {} port {}{}\n", to_string(e.type),
+        text(row["helper"]), row["proto"].get<std::string>(), text(row["src"]), text(row["sport"]),
+        e.info.dst.to_string(), e.info.dport.host(),
+        e.type == ExpectEventType::destroy ? " (" + std::string(to_string(e.end)) + ")" : "");
 }
 
 void Replay::report_events() {
     ExpectEvent e;
     for (unsigned o = 0; o < fw_.expectations().owners(); ++o)
-        while (fw_.expectations().owner(static_cast<OwnerId>(o)).events().pop(e)) report_event(e);
+        while (fw_.expectations().owner(static_cast<OwnerId>(o)).events().pop(e))
+            report_event(e);
 }
 
 bool Replay::turn(unsigned w, rte_mbuf* m, const CapturedFrame& frame, CaptureWriter* writer) {
@@ -336,7 +345,8 @@ void Replay::report_summary() {
     }
     if (options_.json) {
         Json drops = Json::object();
-        for (const auto& [name, n] : totals_.drops) drops[name] = n;
+        for (const auto& [name, n] : totals_.drops)
+            drops[name] = n;
         const auto event = [&](ExpectEventType t) {
             return totals_.events[static_cast<unsigned>(t)];
         };
@@ -362,11 +372,13 @@ void Replay::report_summary() {
     fmt::print("\n{} packets: {} accepted, {} dropped; {} connections, of which {} were expected\n",
                totals_.packets, totals_.accepted, totals_.dropped, totals_.connections,
                totals_.expected);
-    for (const auto& [name, n] : totals_.drops) fmt::print("  {:>8} {}\n", n, name);
+    for (const auto& [name, n] : totals_.drops)
+        fmt::print("  {:>8} {}\n", n, name);
 }
 
 int Replay::run(CaptureReader& reader, CaptureWriter* writer) {
-    for (unsigned w = 0; w < fw_.workers(); ++w) rte_rcu_qsbr_thread_online(fw_.rcu(), w);
+    for (unsigned w = 0; w < fw_.workers(); ++w)
+        rte_rcu_qsbr_thread_online(fw_.rcu(), w);
     int code = 0;
     for (;;) {
         auto frame = reader.next();
@@ -378,7 +390,8 @@ int Replay::run(CaptureReader& reader, CaptureWriter* writer) {
         if (!frame.value()) break;
         process(*frame.value(), writer);
     }
-    for (unsigned w = 0; w < fw_.workers(); ++w) rte_rcu_qsbr_thread_offline(fw_.rcu(), w);
+    for (unsigned w = 0; w < fw_.workers(); ++w)
+        rte_rcu_qsbr_thread_offline(fw_.rcu(), w);
     report_summary();
     return code;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // `postern replay`: what the firewall would do with a capture, packet by packet.
 //
-// The same stages as the daemon's run over the capture, by the capture's own clock, on any number of
-// simulated workers; every packet starts on another worker than the one before, so that steering is
-// at work too. The answers do not depend on the number of workers.
+// The same stages as the daemon's run over the capture, by the capture's own clock, on any number
+// of simulated workers; every packet starts on another worker than the one before, so that steering
+// is at work too. The answers do not depend on the number of workers.
 #pragma once
 
 #include <string>

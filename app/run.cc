@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "run.h"
 
+#include <atomic>
+#include <cstdio>
+
 #include <rte_eal.h>
 #include <rte_launch.h>
 #include <rte_rcu_qsbr.h>
@@ -8,9 +11,6 @@
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-
-#include <atomic>
-#include <cstdio>
 
 #include "base/unique_fd.h"
 #include "commands.h"
@@ -47,7 +47,8 @@ PortSetConfig port_config(const Spec& spec, const Plan& plan) {
     c.workers = spec.workers.count;
     c.burst = spec.workers.burst;
     c.reta.assign(plan.reta.begin(), plan.reta.end());
-    for (const auto& p : spec.ports) c.ports.push_back({p.name, p.device, p.is_pci(), p.queues, p.mtu});
+    for (const auto& p : spec.ports)
+        c.ports.push_back({p.name, p.device, p.is_pci(), p.queues, p.mtu});
     return c;
 }
 
@@ -75,11 +76,13 @@ void print_summary(Firewall& fw) {
         created += c.connections_created.get();
         expected += c.connections_expected.get();
     }
-    std::printf("summary: %lu packets in, %lu out, %lu dropped; %lu connections, of which %lu expected\n",
-                rx, tx, dropped, created, expected);
+    std::printf(
+        "summary: %lu packets in, %lu out, %lu dropped; %lu connections, of which %lu expected\n",
+        rx, tx, dropped, created, expected);
     for (unsigned r = 1; r < kDropReasons; ++r) {
         std::uint64_t n = 0;
-        for (unsigned w = 0; w < fw.workers(); ++w) n += fw.worker(w).counters().drops[r].get();
+        for (unsigned w = 0; w < fw.workers(); ++w)
+            n += fw.worker(w).counters().drops[r].get();
         if (n != 0)
             std::printf("  dropped %lu: %s\n", n, std::string(drop_reason_table()[r].name).c_str());
     }
@@ -105,30 +108,35 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
 
     std::atomic<bool> stop{false};
     bool asked_to_stop = false;
-    if (auto r = control.watch(signals, [&] {
-            signalfd_siginfo info;
-            if (read(signals, &info, sizeof info) == sizeof info) asked_to_stop = true;
-        });
+    if (auto r = control.watch(signals,
+                               [&] {
+                                   signalfd_siginfo info;
+                                   if (read(signals, &info, sizeof info) == sizeof info)
+                                       asked_to_stop = true;
+                               });
         !r)
         return fail(r.error());
 
     std::vector<WorkerJob> jobs;
     for (unsigned w = 0; w < fw.workers(); ++w)
-        jobs.push_back({&fw, ports->get(), static_cast<WorkerId>(w),
+        jobs.push_back({&fw,
+                        ports->get(),
+                        static_cast<WorkerId>(w),
                         {spec.workers.burst, spec.workers.idle.spins, spec.workers.idle.sleep_us},
                         &stop});
-    for (auto& job : jobs) rte_eal_remote_launch(worker_main, &job, job.id + 1u);
+    for (auto& job : jobs)
+        rte_eal_remote_launch(worker_main, &job, job.id + 1u);
     for (unsigned p = 0; p < (*ports)->size(); ++p) {
         const auto i = (*ports)->info(static_cast<PortIndex>(p));
         spdlog::info("port {}: {}, {} receive and {} transmit queues, {}", i.name, i.driver,
-                     i.rx_queues, i.tx_queues,
-                     i.rss ? "symmetric RSS" : "hashing in software");
+                     i.rx_queues, i.tx_queues, i.rss ? "symmetric RSS" : "hashing in software");
     }
     std::printf("postern: ready, %u workers, control socket %s\n", fw.workers(),
                 control.path().c_str());
     std::fflush(stdout);
 
-    while (!asked_to_stop) control.poll(kPollMs);
+    while (!asked_to_stop)
+        control.poll(kPollMs);
     spdlog::info("stopping");
     stop.store(true, std::memory_order_relaxed);
     rte_eal_mp_wait_lcore();
@@ -154,7 +162,14 @@ int run_daemon(const Spec& spec, bool verbose) {
     auto control = ControlServer::open(control_options);
     if (!control) return fail(control.error());
 
-    if (auto r = start_eal(eal_config(spec, verbose)); !r) return fail(r.error());
+    if (auto r = start_eal(eal_config(spec, verbose)); !r) {
+        const int code = fail(r.error());
+        control->reset();  // takes the socket file away
+        // DPDK gave up half-way, with threads of its own running; they do not survive an orderly
+        // exit.
+        std::fflush(stdout);
+        _exit(code);
+    }
     const int code = serve(spec, **control, signals.get());
     rte_eal_cleanup();
     return code;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "worker_loop.h"
 
+#include <thread>
+
 #include <rte_cycles.h>
 #include <rte_rcu_qsbr.h>
-
-#include <thread>
 
 namespace postern {
 namespace {
@@ -56,8 +56,7 @@ void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfi
         unsigned found = 0;
         if (!stop.load(std::memory_order_relaxed)) {
             for (unsigned p = 0; p < ports.size(); ++p) {
-                const unsigned n =
-                    ports.receive(static_cast<PortIndex>(p), id, pkts, config.burst);
+                const unsigned n = ports.receive(static_cast<PortIndex>(p), id, pkts, config.burst);
                 if (n != 0) work(worker, ports, pkts, n, now);
                 found += n;
             }

@@ -18,10 +18,10 @@ namespace postern {
 namespace conn_flag {
 inline constexpr std::uint8_t seen_reply = 0x01,  ///< a packet of the reply direction was accepted
     assured = 0x02,                               ///< worth keeping under pressure
-    expected = 0x04,                              ///< an expectation's child; `master` names its parent
-    swapped = 0x08,                               ///< the original sender is the key's high end
-    dying = 0x10,                                 ///< ended; its slot is about to be freed
-    liberal = 0x20;                               ///< TCP windows are not enforced (by rule)
+    expected = 0x04,  ///< an expectation's child; `master` names its parent
+    swapped = 0x08,   ///< the original sender is the key's high end
+    dying = 0x10,     ///< ended; its slot is about to be freed
+    liberal = 0x20;   ///< TCP windows are not enforced (by rule)
 }  // namespace conn_flag
 
 struct alignas(64) Conn {
@@ -65,7 +65,8 @@ struct alignas(64) Conn {
     TcpState tcp_state() const noexcept { return static_cast<TcpState>(state); }
     Tuple tuple() const noexcept {
         Tuple t;
-        for (unsigned i = 0; i < 16; ++i) t.src.bytes[i] = src[i], t.dst.bytes[i] = dst[i];
+        for (unsigned i = 0; i < 16; ++i)
+            t.src.bytes[i] = src[i], t.dst.bytes[i] = dst[i];
         t.src.family = t.dst.family = family;
         t.sport = sport;
         t.dport = dport;

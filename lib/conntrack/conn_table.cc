@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "conntrack/conn_table.h"
 
-#include <rte_hash.h>
-#include <rte_malloc.h>
-
 #include <atomic>
 #include <cstring>
 #include <new>
 #include <string>
 
+#include <rte_hash.h>
+#include <rte_malloc.h>
+
 namespace postern {
 namespace {
 
-// The hash is filled to 8/9 at most: a cuckoo table that is nearly full spends its time moving keys.
-std::uint32_t hash_entries(std::uint32_t max) { return max + max / 8 + 64; }
+// The hash is filled to 8/9 at most: a cuckoo table that is nearly full spends its time moving
+// keys.
+std::uint32_t hash_entries(std::uint32_t max) {
+    return max + max / 8 + 64;
+}
 
 void* as_data(std::uint32_t slot) noexcept {
     return reinterpret_cast<void*>(static_cast<std::uintptr_t>(slot));
@@ -25,15 +28,15 @@ std::uint32_t as_slot(const void* data) noexcept {
 }  // namespace
 
 Result<std::unique_ptr<ConnTable>> ConnTable::create(const Config& config) {
-    // rte_hash wants a name that is unique in the process; several tables may serve one worker id in
-    // tests.
+    // rte_hash wants a name that is unique in the process; several tables may serve one worker id
+    // in tests.
     static std::atomic<unsigned> serial{0};
     const std::string name = "conn_" + std::to_string(serial.fetch_add(1));
     const std::size_t slab_bytes = (std::size_t{config.max_connections} + 1) * sizeof(Conn);
     auto failed = [&](const char* what) {
         return Error{std::string("no memory for the connection table's ") + what + " of worker " +
-                     std::to_string(config.worker) + " (" +
-                     std::to_string(config.max_connections) + " connections, about " +
+                     std::to_string(config.worker) + " (" + std::to_string(config.max_connections) +
+                     " connections, about " +
                      std::to_string((slab_bytes + config.max_connections * 60ul) >> 20) +
                      " MiB): lower limits.connections or raise eal.memory_mb"};
     };
@@ -50,7 +53,8 @@ Result<std::unique_ptr<ConnTable>> ConnTable::create(const Config& config) {
         return failed("slots");
     }
     auto* slab = static_cast<Conn*>(memory);
-    for (std::uint32_t i = 0; i <= config.max_connections; ++i) new (&slab[i]) Conn;
+    for (std::uint32_t i = 0; i <= config.max_connections; ++i)
+        new (&slab[i]) Conn;
     std::unique_ptr<ConnTable> table(new ConnTable(config, slab, hash));
     table->memory_bytes_ = slab_bytes + hash_entries(config.max_connections) * 60ul;
     return table;
@@ -102,8 +106,7 @@ std::uint64_t ConnTable::lookup(PacketInfo* infos, const std::uint8_t* const* da
         hashes[n++] = infos[i].hash;
     }
     std::uint64_t hits = 0;
-    if (n == 0 ||
-        rte_hash_lookup_with_hash_bulk_data(hash_, keys, hashes, n, &hits, found) <= 0)
+    if (n == 0 || rte_hash_lookup_with_hash_bulk_data(hash_, keys, hashes, n, &hits, found) <= 0)
         return 0;
     for (std::uint64_t m = hits; m != 0; m &= m - 1)
         prefetch(as_slot(found[std::countr_zero(m)]));
@@ -119,8 +122,8 @@ std::uint64_t ConnTable::lookup(PacketInfo* infos, const std::uint8_t* const* da
             continue;
         }
         info.conn = slot;
-        info.dir = info.swapped == conn.has(conn_flag::swapped) ? Direction::original
-                                                                : Direction::reply;
+        info.dir =
+            info.swapped == conn.has(conn_flag::swapped) ? Direction::original : Direction::reply;
         result |= std::uint64_t{1} << which[k];
     }
     return result;

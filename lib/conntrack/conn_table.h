@@ -2,8 +2,8 @@
 // ConnTable: the connections of one worker.
 //
 // What: an rte_hash from canonical FlowKey to a slot number, and a slab of Conn of which all memory
-// is taken and touched at creation. Slots are reused last-in first-out, so the warm ones come first.
-// A timing wheel knows when each would end if it stays silent; packets only stamp last_seen.
+// is taken and touched at creation. Slots are reused last-in first-out, so the warm ones come
+// first. A timing wheel knows when each would end if it stays silent; packets only stamp last_seen.
 //
 // Who: its worker, and nobody else: the hash has no concurrency flags. Others send a message.
 //

@@ -13,10 +13,20 @@ namespace {
 constexpr bool before(std::uint32_t a, std::uint32_t b) noexcept {
     return static_cast<std::int32_t>(a - b) < 0;
 }
-constexpr bool after(std::uint32_t a, std::uint32_t b) noexcept { return before(b, a); }
+constexpr bool after(std::uint32_t a, std::uint32_t b) noexcept {
+    return before(b, a);
+}
 
 /// The segment by its flags; the first of RST, SYN, FIN, ACK that is set names it.
-enum TcpKind : std::uint8_t { kSyn, kSynAck, kFin, kAck, kRst, kNone, kKinds };
+enum TcpKind : std::uint8_t {
+    kSyn,
+    kSynAck,
+    kFin,
+    kAck,
+    kRst,
+    kNone,
+    kKinds
+};
 constexpr TcpKind kind_of(std::uint8_t flags) noexcept {
     if (flags & tcp_flag::rst) return kRst;
     if (flags & tcp_flag::syn) return flags & tcp_flag::ack ? kSynAck : kSyn;
@@ -25,14 +35,15 @@ constexpr TcpKind kind_of(std::uint8_t flags) noexcept {
 }
 
 // Besides a state, an entry of the table may say:
-constexpr auto kInvalid = TcpState::kCount;              // the segment cannot be
-constexpr auto kIgnore = static_cast<TcpState>(11);      // let it through; the state stays
+constexpr auto kInvalid = TcpState::kCount;          // the segment cannot be
+constexpr auto kIgnore = static_cast<TcpState>(11);  // let it through; the state stays
 
 using Row = std::array<TcpState, kTcpStates>;
 using Table = std::array<std::array<Row, kKinds>, 2>;
 
 // next[direction][kind][state]. Columns:
-// none, syn_sent, syn_recv, established, fin_wait, close_wait, last_ack, time_wait, close, syn_sent2
+// none, syn_sent, syn_recv, established, fin_wait, close_wait, last_ack, time_wait, close,
+// syn_sent2
 constexpr Table kNext = [] {
     constexpr auto SS = TcpState::syn_sent, SR = TcpState::syn_recv, ES = TcpState::established,
                    FW = TcpState::fin_wait, CW = TcpState::close_wait, LA = TcpState::last_ack,
@@ -125,12 +136,15 @@ void start_side(TcpSide& sender, TcpSide& receiver, const TcpSegment& s, std::ui
     sender.max_win = s.win != 0 ? s.win : 1u;
     read_offers(s, sender);
     // RFC 7323 section 2.2: scaling holds only when both sides offer it.
-    if (dir == Direction::reply &&
-        !(sender.flags & receiver.flags & tcp_side::window_scale))
+    if (dir == Direction::reply && !(sender.flags & receiver.flags & tcp_side::window_scale))
         sender.scale = receiver.scale = 0;
 }
 
-enum class Window : std::uint8_t { in, duplicate, out };
+enum class Window : std::uint8_t {
+    in,
+    duplicate,
+    out
+};
 
 /// The four bounds of van Rooij'"'"'s paper, and what is learnt from a segment within them.
 Window check_window(TcpTrack& t, TcpLast& last, TcpState state, Direction dir, TcpKind kind,
@@ -164,7 +178,8 @@ Window check_window(TcpTrack& t, TcpLast& last, TcpState state, Direction dir, T
         if (dir == Direction::reply && !has_ack) return Window::in;
     }
 
-    // Without an acknowledgement, or with the zero one of some stacks'"'"' resets: assume a good one.
+    // Without an acknowledgement, or with the zero one of some stacks'"'"' resets: assume a good
+    // one.
     if (!has_ack || (kind == kRst && ack == 0)) ack = sack = receiver.end;
     // A reset that answers a SYN has no sequence number of its own.
     if (kind == kRst && seq == 0 && state == TcpState::syn_sent) seq = end = sender.end;
@@ -202,7 +217,8 @@ Window check_window(TcpTrack& t, TcpLast& last, TcpState state, Direction dir, T
         sender.max_ack = ack;
         sender.flags |= tcp_side::max_ack_set;
     }
-    if (receiver.max_win != 0 && after(end, sender.max_end)) receiver.max_win += end - sender.max_end;
+    if (receiver.max_win != 0 && after(end, sender.max_end))
+        receiver.max_win += end - sender.max_end;
     if (after(sack + win, receiver.max_end - 1)) {
         receiver.max_end = sack + win;
         if (win == 0) ++receiver.max_end;  // a probe of one byte is allowed
@@ -295,9 +311,8 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
     // reset; else it may be a stray one, to be let through and remembered.
     bool ignore = next == kIgnore;
     if (next == TcpState::syn_sent && old >= TcpState::time_wait) {
-        const bool closed =
-            ((t.side[0].flags | t.side[1].flags) & tcp_side::close_init) ||
-            (last.dir == d && last.kind == kRst);
+        const bool closed = ((t.side[0].flags | t.side[1].flags) & tcp_side::close_init) ||
+                            (last.dir == d && last.kind == kRst);
         if (closed) {
             r.action = TcpAction::reopen;
             return r;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The TCP tracker: which state a connection is in, and whether a segment can belong to it.
 //
-// A pure function over a connection'"'"'s TCP part and one segment; no table, no clock, no DPDK, so that
-// a test is a list of rows. State machine: RFC 9293 as a middlebox sees it (both sides merged into
-// one state). Windows: Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter" (2000),
-// with window scaling (RFC 7323), SACK (RFC 2018) and the reset rules of RFC 5961. The behaviour is
-// meant to be that of Linux'"'"'s conntrack; the differences are listed in NOTES.md.
+// A pure function over a connection'"'"'s TCP part and one segment; no table, no clock, no DPDK, so
+// that a test is a list of rows. State machine: RFC 9293 as a middlebox sees it (both sides merged
+// into one state). Windows: Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter"
+// (2000), with window scaling (RFC 7323), SACK (RFC 2018) and the reset rules of RFC 5961. The
+// behaviour is meant to be that of Linux'"'"'s conntrack; the differences are listed in NOTES.md.
 //
 // Cost: TcpTrack is 40 bytes in the connection'"'"'s first line, TcpLast 20 in the second.
 #pragma once
@@ -33,8 +33,9 @@ enum class TcpState : std::uint8_t {
 };
 inline constexpr unsigned kTcpStates = static_cast<unsigned>(TcpState::kCount);
 constexpr const char* to_string(TcpState s) noexcept {
-    constexpr const char* kNames[] = {"none",       "syn_sent", "syn_recv",  "established", "fin_wait",
-                                      "close_wait", "last_ack", "time_wait", "close", "syn_sent2"};
+    constexpr const char* kNames[] = {"none",     "syn_sent",   "syn_recv", "established",
+                                      "fin_wait", "close_wait", "last_ack", "time_wait",
+                                      "close",    "syn_sent2"};
     return kNames[static_cast<unsigned>(s)];
 }
 
@@ -90,7 +91,12 @@ struct TcpSegment {
     const std::uint8_t* options;
 };
 
-enum class TcpTimeout : std::uint8_t { by_state, retransmitted, unacknowledged, close };
+enum class TcpTimeout : std::uint8_t {
+    by_state,
+    retransmitted,
+    unacknowledged,
+    close
+};
 
 enum class TcpAction : std::uint8_t {
     accept,   ///< it belongs to the connection, whose state is up to date
@@ -108,8 +114,8 @@ struct TcpResult {
 };
 
 struct TcpOptions {
-    bool loose = true;       ///< a connection may be picked up in mid-stream
-    bool liberal = false;    ///< windows are not enforced
+    bool loose = true;     ///< a connection may be picked up in mid-stream
+    bool liberal = false;  ///< windows are not enforced
     bool ignore_bad_rst = false;
     std::uint8_t max_retransmits = 3;
 };

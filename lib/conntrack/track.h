@@ -30,8 +30,8 @@ bool may_start(const PacketInfo& info, const TrackConfig& config) noexcept;
 bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
                     const TrackConfig& config) noexcept;
 
-/// A later packet, going `dir`. Sets info.ct. On accept: last_seen, timeout and flags are brought up
-/// to date; whether the deadline moved closer is told by the return of needs_rearm().
+/// A later packet, going `dir`. Sets info.ct. On accept: last_seen, timeout and flags are brought
+/// up to date; whether the deadline moved closer is told by the return of needs_rearm().
 TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
                   const TrackConfig& config) noexcept;
 

@@ -31,21 +31,22 @@ struct FlowKey {
 static_assert(sizeof(FlowKey) == 16 && std::has_unique_object_representations_v<FlowKey>);
 
 enum class L4Kind : std::uint8_t {
-    other,         ///< tracked by addresses only
-    ports,         ///< UDP, UDP-Lite, SCTP, DCCP: ports, no state of its own
+    other,  ///< tracked by addresses only
+    ports,  ///< UDP, UDP-Lite, SCTP, DCCP: ports, no state of its own
     tcp,
     icmp_request,  ///< echo, timestamp, …: may start a connection
     icmp_reply,
-    icmp_error,    ///< carries the head of the packet it complains about; keyed by that one
-    icmp_nd,       ///< IPv6 neighbour discovery and multicast listeners: not tracked
+    icmp_error,  ///< carries the head of the packet it complains about; keyed by that one
+    icmp_nd,     ///< IPv6 neighbour discovery and multicast listeners: not tracked
 };
 
 namespace tcp_flag {
-inline constexpr std::uint8_t fin = 0x01, syn = 0x02, rst = 0x04, psh = 0x08, ack = 0x10, urg = 0x20;
+inline constexpr std::uint8_t fin = 0x01, syn = 0x02, rst = 0x04, psh = 0x08, ack = 0x10,
+                              urg = 0x20;
 }
 
-/// What is known of one packet. Filled by parse_packet(); the fields of the last block belong to the
-/// later stages.
+/// What is known of one packet. Filled by parse_packet(); the fields of the last block belong to
+/// the later stages.
 struct alignas(64) PacketInfo {
     FlowKey key;
     std::uint32_t hash;  ///< keyed hash of `key`, for the tables
@@ -61,8 +62,8 @@ struct alignas(64) PacketInfo {
     Family family;
     L4Kind kind;
     std::uint8_t tcp_flags;
-    bool swapped;    ///< the sender is the key's high end
-    bool fragment;   ///< a fragment (any but a whole datagram)
+    bool swapped;   ///< the sender is the key's high end
+    bool fragment;  ///< a fragment (any but a whole datagram)
     PortIndex in_port;
 
     PortIndex out_port;

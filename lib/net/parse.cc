@@ -42,8 +42,8 @@ struct Layers {
     std::uint32_t total = 0;      ///< the datagram's length by its header
 };
 
-/// `len` bytes at `ip` are contiguous; `whole` (>= len) belong to the frame. `inner`: the packet may
-/// be cut short.
+/// `len` bytes at `ip` are contiguous; `whole` (>= len) belong to the frame. `inner`: the packet
+/// may be cut short.
 DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t whole, Family family,
                     bool inner, Layers& out) noexcept {
     out.family = family;
@@ -75,7 +75,12 @@ DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t who
     for (unsigned n = 0;; ++n) {
         unsigned size;
         switch (next) {
-            case 0: case 43: case 60: case 135: case 139: case 140:  // RFC 8200, 6275, 7401, 5533
+            case 0:
+            case 43:
+            case 60:
+            case 135:
+            case 139:
+            case 140:  // RFC 8200, 6275, 7401, 5533
                 if (end < at + 8) return DropReason::bad_ext_header;
                 size = (ip[at + 1] + 1u) * 8;
                 break;
@@ -124,7 +129,11 @@ IcmpRole icmp_role(Family family, std::uint8_t type) noexcept {
             case 16: return {3, L4Kind::icmp_reply};
             case 17: return {4, L4Kind::icmp_request};
             case 18: return {4, L4Kind::icmp_reply};
-            case 3: case 4: case 5: case 11: case 12: return {0, L4Kind::icmp_error};
+            case 3:
+            case 4:
+            case 5:
+            case 11:
+            case 12: return {0, L4Kind::icmp_error};
             default: return {0, L4Kind::other};
         }
     }
@@ -135,8 +144,15 @@ IcmpRole icmp_role(Family family, std::uint8_t type) noexcept {
         case 140: return {2, L4Kind::icmp_reply};
         // Neighbour discovery (RFC 4861) and multicast listeners (RFC 2710, 3810) are link-local
         // housekeeping, not connections.
-        case 130: case 131: case 132: case 133: case 134: case 135: case 136: case 137: case 143:
-            return {0, L4Kind::icmp_nd};
+        case 130:
+        case 131:
+        case 132:
+        case 133:
+        case 134:
+        case 135:
+        case 136:
+        case 137:
+        case 143: return {0, L4Kind::icmp_nd};
         default: return {0, type < 128 ? L4Kind::icmp_error : L4Kind::other};
     }
 }
@@ -162,7 +178,8 @@ constexpr std::array<bool, 64> kTcpFlagsValid = [] {
 bool source_is_high(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t sport,
                     std::uint16_t dport, Family family) noexcept {
     if (family == Family::ipv4)
-        return (std::uint64_t{raw32(src)} << 16 | sport) > (std::uint64_t{raw32(dst)} << 16 | dport);
+        return (std::uint64_t{raw32(src)} << 16 | sport) >
+               (std::uint64_t{raw32(dst)} << 16 | dport);
     const int order = std::memcmp(src, dst, 16);
     return order > 0 || (order == 0 && sport > dport);
 }
@@ -235,8 +252,8 @@ bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t ha
         kind = role.kind;
         if (role.icmp_class != 0) {
             if (reversed)
-                role.kind = role.kind == L4Kind::icmp_request ? L4Kind::icmp_reply
-                                                              : L4Kind::icmp_request;
+                role.kind =
+                    role.kind == L4Kind::icmp_request ? L4Kind::icmp_reply : L4Kind::icmp_request;
             key = icmp_key(src, dst, raw16(l4 + 4), role, ip.family, ip.protocol, context.ct_zone,
                            *context.secret, swapped);
             return true;
@@ -244,7 +261,8 @@ bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t ha
     } else {
         kind = L4Kind::other;
     }
-    key = key_from(src, dst, 0, 0, ip.family, ip.protocol, context.ct_zone, *context.secret, swapped);
+    key =
+        key_from(src, dst, 0, 0, ip.family, ip.protocol, context.ct_zone, *context.secret, swapped);
     return true;
 }
 

@@ -3,8 +3,8 @@
 // kSymmetricRssKey.
 //
 // With a key that repeats every 16 bits, the 32-bit window under input bit i depends on i mod 16
-// only. So the Toeplitz hash of any input is a function of the XOR of its 16-bit words, and swapping
-// source and destination cannot change it. Two table look-ups, whatever the length.
+// only. So the Toeplitz hash of any input is a function of the XOR of its 16-bit words, and
+// swapping source and destination cannot change it. Two table look-ups, whatever the length.
 #pragma once
 
 #include <array>
@@ -16,7 +16,8 @@ namespace postern {
 /// 52 bytes serve every NIC that DPDK 22.11 knows (40 is the common size; use its first bytes).
 inline constexpr std::array<std::uint8_t, 52> kSymmetricRssKey = [] {
     std::array<std::uint8_t, 52> key{};
-    for (std::size_t i = 0; i < key.size(); ++i) key[i] = i % 2 == 0 ? 0x6d : 0x5a;
+    for (std::size_t i = 0; i < key.size(); ++i)
+        key[i] = i % 2 == 0 ? 0x6d : 0x5a;
     return key;
 }();
 

@@ -17,8 +17,8 @@ namespace postern {
 class Mailbox {
   public:
     enum State : std::uint32_t {
-        idle,   ///< control's: it may write a question
-        asked,  ///< the worker's
+        idle,     ///< control's: it may write a question
+        asked,    ///< the worker's
         answered  ///< control's: it may read the page, then sets idle
     };
     struct Row {

@@ -62,7 +62,8 @@ struct Plan {
     WorkerId home(std::uint32_t rss) const noexcept { return reta[rss % kRetaSize]; }
     void set_workers(unsigned n) noexcept {
         workers = n;
-        for (unsigned i = 0; i < kRetaSize; ++i) reta[i] = static_cast<WorkerId>(i % n);
+        for (unsigned i = 0; i < kRetaSize; ++i)
+            reta[i] = static_cast<WorkerId>(i % n);
     }
 };
 

@@ -238,9 +238,9 @@ void Worker::run_helper(unsigned i) noexcept {
     if (conn.family == Family::none || conn.helper_slot == 0) return;
     HelperConn* hc = helpers_->at(conn.helper_slot);
     if (info.kind == L4Kind::tcp) {
-        const TcpSegment s = read_segment(b.data[i] + info.l4_off,
-                                          static_cast<unsigned>(info.pay_off - info.l4_off),
-                                          info.pay_len);
+        const TcpSegment s =
+            read_segment(b.data[i] + info.l4_off, static_cast<unsigned>(info.pay_off - info.l4_off),
+                         info.pay_len);
         helpers_->on_segment(hc, info.dir, s.seq, s.flags, payload_of(i), emit_);
     } else {
         helpers_->on_datagram(hc, info.dir, payload_of(i), emit_);

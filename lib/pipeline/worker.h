@@ -2,9 +2,9 @@
 // Worker: all state of one lcore, and one turn of its life.
 //
 // A turn: take a burst (from a port's queue or from the hand-off ring), begin(), run_stages(),
-// finish(), send what is in tx(). Who owns the loop is somebody else's matter: lib/port runs it over
-// ethdevs, replay and tests run any number of workers on one thread and look at the batch between
-// run_stages() and finish().
+// finish(), send what is in tx(). Who owns the loop is somebody else's matter: lib/port runs it
+// over ethdevs, replay and tests run any number of workers on one thread and look at the batch
+// between run_stages() and finish().
 //
 // Life-cycle: created by control before the lcore starts, destroyed after it has ended.
 // Synchronisation: everything is this worker's own but: the expectation table (lib/expect), the
@@ -32,24 +32,24 @@ struct rte_ring;
 namespace postern {
 
 // X(name, help)
-#define POSTERN_WORKER_COUNTERS(X)                                                       \
-    X(rx_packets, "frames taken from ports")                                             \
-    X(rx_bytes, "bytes of those frames")                                                 \
-    X(tx_packets, "frames accepted and handed to ports")                                 \
-    X(tx_bytes, "bytes of those frames")                                                 \
-    X(dropped, "frames not forwarded, for all reasons; see `drops`")                     \
-    X(handed_off, "frames given to their home worker")                                   \
-    X(taken_over, "frames got from another worker")                                      \
-    X(rejected, "senders told by a TCP reset or an ICMP message")                        \
-    X(connections_created, "connections begun")                                          \
-    X(connections_expected, "of these, children of an expectation")                      \
-    X(connections_ended, "connections ended, for all reasons")                           \
-    X(connections_expired, "of these, by silence")                                       \
-    X(table_full, "packets dropped because the connection table was full")               \
-    X(claims_lost, "expectations that another worker claimed first")                     \
-    X(helper_pool_empty, "connections that passed without their helper: all in use")     \
-    X(expectations_failed, "expectations that could not be filed")                       \
-    X(turns, "bursts worked on")                                                         \
+#define POSTERN_WORKER_COUNTERS(X)                                                   \
+    X(rx_packets, "frames taken from ports")                                         \
+    X(rx_bytes, "bytes of those frames")                                             \
+    X(tx_packets, "frames accepted and handed to ports")                             \
+    X(tx_bytes, "bytes of those frames")                                             \
+    X(dropped, "frames not forwarded, for all reasons; see `drops`")                 \
+    X(handed_off, "frames given to their home worker")                               \
+    X(taken_over, "frames got from another worker")                                  \
+    X(rejected, "senders told by a TCP reset or an ICMP message")                    \
+    X(connections_created, "connections begun")                                      \
+    X(connections_expected, "of these, children of an expectation")                  \
+    X(connections_ended, "connections ended, for all reasons")                       \
+    X(connections_expired, "of these, by silence")                                   \
+    X(table_full, "packets dropped because the connection table was full")           \
+    X(claims_lost, "expectations that another worker claimed first")                 \
+    X(helper_pool_empty, "connections that passed without their helper: all in use") \
+    X(expectations_failed, "expectations that could not be filed")                   \
+    X(turns, "bursts worked on")                                                     \
     X(sleeps, "times the worker slept for want of packets")
 
 struct WorkerCounters {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "port/eal.h"
 
+#include <filesystem>
+#include <fstream>
+
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <sched.h>
-
-#include <filesystem>
-#include <fstream>
 
 namespace postern {
 namespace {
@@ -51,8 +51,8 @@ Result<void> start_eal(const EalConfig& config) {
         lcores += "," + std::to_string(w + 1) + "@" + std::to_string(cpu);
     }
 
-    std::vector<std::string> args{"postern",  "--no-telemetry", "--lcores",
-                                  lcores,     "--main-lcore",   "0"};
+    std::vector<std::string> args{"postern", "--no-telemetry", "--lcores",
+                                  lcores,    "--main-lcore",   "0"};
     if (!config.verbose) args.push_back("--log-level=error");
     const bool huge = config.hugepages == EalConfig::Huge::yes ||
                       (config.hugepages == EalConfig::Huge::automatic && free_hugepages() > 0);
@@ -64,15 +64,19 @@ Result<void> start_eal(const EalConfig& config) {
         args.insert(args.end(), {"--no-huge", "--no-shconf"});
     args.insert(args.end(), {"-m", std::to_string(config.memory_mb)});
     if (config.pci.empty()) args.push_back("--no-pci");
-    for (const auto& device : config.pci) args.insert(args.end(), {"-a", device});
+    for (const auto& device : config.pci)
+        args.insert(args.end(), {"-a", device});
     args.insert(args.end(), config.extra.begin(), config.extra.end());
 
     std::vector<char*> argv;
-    for (auto& a : args) argv.push_back(a.data());
+    for (auto& a : args)
+        argv.push_back(a.data());
     if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
         std::string text = "DPDK did not start: " + std::string(rte_strerror(rte_errno)) + " (";
-        for (std::size_t i = 1; i < args.size(); ++i) text += (i > 1 ? " " : "") + args[i];
-        return Error{text + "); is eal.memory_mb within the machine's memory, and do the CPUs exist?"};
+        for (std::size_t i = 1; i < args.size(); ++i)
+            text += (i > 1 ? " " : "") + args[i];
+        return Error{text +
+                     "); is eal.memory_mb within the machine's memory, and do the CPUs exist?"};
     }
     return {};
 }

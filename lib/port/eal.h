@@ -12,7 +12,11 @@
 namespace postern {
 
 struct EalConfig {
-    enum class Huge { automatic, yes, no } hugepages = Huge::automatic;
+    enum class Huge {
+        automatic,
+        yes,
+        no
+    } hugepages = Huge::automatic;
     std::uint32_t memory_mb = 512;
     unsigned workers = 0;                   ///< lcores besides the main one
     std::vector<std::uint16_t> cpus;        ///< worker i runs on cpus[i % size]; empty = i % all

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "port/port_set.h"
 
+#include <algorithm>
+#include <memory>
+
 #include <rte_bus.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
-
-#include <algorithm>
-#include <memory>
 
 #include "net/rss.h"
 
@@ -34,8 +34,7 @@ bool program_reta(std::uint16_t id, unsigned size, unsigned queues,
     std::vector<rte_eth_rss_reta_entry64> table((size + 63) / 64);
     for (unsigned i = 0; i < size; ++i) {
         table[i / 64].mask |= std::uint64_t{1} << (i % 64);
-        table[i / 64].reta[i % 64] =
-            static_cast<std::uint16_t>(reta[i % reta.size()] % queues);
+        table[i / 64].reta[i % 64] = static_cast<std::uint16_t>(reta[i % reta.size()] % queues);
     }
     return rte_eth_dev_rss_reta_update(id, table.data(), static_cast<std::uint16_t>(size)) == 0;
 }
@@ -56,9 +55,9 @@ Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
         queues * kRxDescriptors + config.ports.size() * config.workers * kTxDescriptors +
         config.workers * (kCacheSize + 4096));
     const unsigned room = RTE_PKTMBUF_HEADROOM + largest_mtu + 64;
-    set->pool_ = rte_pktmbuf_pool_create("packets", packets, kCacheSize, 0,
-                                         static_cast<std::uint16_t>(std::max(room, 2176u)),
-                                         SOCKET_ID_ANY);
+    set->pool_ =
+        rte_pktmbuf_pool_create("packets", packets, kCacheSize, 0,
+                                static_cast<std::uint16_t>(std::max(room, 2176u)), SOCKET_ID_ANY);
     if (set->pool_ == nullptr)
         return Error{"no memory for " + std::to_string(packets) + " packet buffers of " +
                      std::to_string(room) + " bytes: raise eal.memory_mb"};
@@ -87,11 +86,12 @@ Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& a
         return about(config, "cannot be asked what it can do", r);
     port.rx_queues = static_cast<std::uint16_t>(
         std::min<unsigned>({config.rx_queues, dev.max_rx_queues, all.workers}));
-    port.tx_queues =
-        static_cast<std::uint16_t>(std::min<unsigned>(dev.max_tx_queues, all.workers));
+    port.tx_queues = static_cast<std::uint16_t>(std::min<unsigned>(dev.max_tx_queues, all.workers));
     if (port.rx_queues < config.rx_queues)
-        return about(config, "has " + std::to_string(dev.max_rx_queues) + " receive queues, not " +
-                                 std::to_string(config.rx_queues), 0);
+        return about(config,
+                     "has " + std::to_string(dev.max_rx_queues) + " receive queues, not " +
+                         std::to_string(config.rx_queues),
+                     0);
 
     rte_eth_conf conf{};
     auto key = kSymmetricRssKey;
@@ -128,7 +128,8 @@ Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& a
 
     if (port.tx_queues < all.workers) {
         for (std::uint16_t q = 0; q < port.tx_queues; ++q) {
-            const std::string ring = "tx_" + std::to_string(ports_.size()) + "_" + std::to_string(q);
+            const std::string ring =
+                "tx_" + std::to_string(ports_.size()) + "_" + std::to_string(q);
             port.tx_rings.push_back(
                 rte_ring_create(ring.c_str(), kTxRingSize, SOCKET_ID_ANY, RING_F_SC_DEQ));
             if (port.tx_rings.back() == nullptr)
@@ -153,7 +154,8 @@ PortSet::~PortSet() {
         if (p.created && rte_eth_dev_info_get(p.id, &info) == 0) device = info.device;
         rte_eth_dev_close(p.id);
         if (device != nullptr) rte_dev_remove(device);
-        for (rte_ring* r : p.tx_rings) rte_ring_free(r);
+        for (rte_ring* r : p.tx_rings)
+            rte_ring_free(r);
     }
     rte_mempool_free(pool_);
 }
@@ -163,7 +165,8 @@ unsigned PortSet::receive(PortIndex p, WorkerId w, rte_mbuf** out, unsigned max)
     if (w >= port.rx_queues) return 0;
     const unsigned n = rte_eth_rx_burst(port.id, w, out, static_cast<std::uint16_t>(max));
     if (port.id != p)
-        for (unsigned i = 0; i < n; ++i) out[i]->port = p;
+        for (unsigned i = 0; i < n; ++i)
+            out[i]->port = p;
     return n;
 }
 
@@ -204,7 +207,8 @@ PortSet::Info PortSet::info(PortIndex p) const {
     const Port& port = ports_[p];
     rte_eth_dev_info dev{};
     rte_eth_dev_info_get(port.id, &dev);
-    return {port.name, dev.driver_name != nullptr ? dev.driver_name : "?", port.id, port.rx_queues,
+    return {port.name,      dev.driver_name != nullptr ? dev.driver_name : "?",
+            port.id,        port.rx_queues,
             port.tx_queues, port.rss};
 }
 

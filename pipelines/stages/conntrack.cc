@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Looks up the connections of the whole burst, then tracks those found, oldest packet first. What is
-// left are misses: packets that may begin a connection.
+// Looks up the connections of the whole burst, then tracks those found, oldest packet first. What
+// is left are misses: packets that may begin a connection.
 #include "pipeline/worker.h"
 #include "stages/stages.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Shows accepted packets of helped connections to their helper and files what it expects, before the
-// packet leaves: so every worker sees the expectation before the peer can act on the announcement.
+// Shows accepted packets of helped connections to their helper and files what it expects, before
+// the packet leaves: so every worker sees the expectation before the peer can act on the
+// announcement.
 #include "pipeline/worker.h"
 #include "stages/stages.h"
 

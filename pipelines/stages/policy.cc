@@ -17,7 +17,8 @@ void run(Worker& worker, Batch& b) noexcept {
         queries[n++] = worker.policy_query(i);
     });
     worker.plan().policy->classify(queries.data(), n, verdicts.data());
-    for (unsigned k = 0; k < n; ++k) b.verdict[which[k]] = verdicts[k];
+    for (unsigned k = 0; k < n; ++k)
+        b.verdict[which[k]] = verdicts[k];
 }
 
 }  // namespace

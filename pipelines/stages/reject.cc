@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "stages/reject.h"
 
-#include <rte_ip.h>
-#include <rte_mbuf.h>
-
 #include <algorithm>
 #include <cstring>
+
+#include <rte_ip.h>
+#include <rte_mbuf.h>
 
 namespace postern {
 namespace {
