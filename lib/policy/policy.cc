@@ -12,18 +12,26 @@
 // list of adjacent zones is one entry.
 //
 // The result word of an entry is the verdict itself: no second look-up.
+//
+// rte_acl spreads a set of entries over at most 8 tries and gives up on sets too wild for that
+// (many entries that overlap in several dimensions; a thousand can do). Such a set is cut in two,
+// in the rules' order, until each part builds; the parts are asked in that order and the first
+// answer is the verdict. Ordinary policies are one part.
 #include "policy/policy.h"
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <rte_acl.h>
 #include <rte_errno.h>
+#include <rte_log.h>
 
 namespace postern {
 namespace {
@@ -34,6 +42,7 @@ constexpr std::uint8_t origin_related(HelperId helper) noexcept {
 }
 static_assert(kMaxZones <= 256 && kMaxHelpers < 255, "zones and origins are one byte of the key");
 static_assert(kMaxPolicyRules < kNoRule);
+constexpr std::size_t kMaxParts = 64;  // beyond that a new connection would pay for all of them
 
 /// As rte_acl reads it: multi-byte fields in network order, groups of four bytes after the first.
 template <std::size_t AddressBytes>
@@ -247,62 +256,103 @@ void Policy::AclDeleter::operator()(rte_acl_ctx* ctx) const noexcept {
     rte_acl_free(ctx);
 }
 
+namespace {
+
+/// All entries of a family, in the rules' order.
 template <class Key>
-Result<Policy::Acl> Policy::build_acl(const PolicyRules& rules, int socket_id, const void* unique,
-                                      std::size_t& matches) {
-    const std::string family = to_string(Key::kFamily);
-    matches = 0;
+Result<std::vector<AclRule<Key>>> make_entries(const PolicyRules& rules) {
+    std::size_t n = 0;
     for (std::size_t i = 0; i < rules.rules.size(); ++i) {
-        matches += Factors(rules.rules[i], Key::kFamily).product();
-        if (matches > kMaxPolicyMatches)
+        n += Factors(rules.rules[i], Key::kFamily).product();
+        if (n > kMaxPolicyMatches)
             return Error{"the lists of the policy's rules multiply to more than " +
-                         std::to_string(kMaxPolicyMatches) + " " + family +
+                         std::to_string(kMaxPolicyMatches) + " " + to_string(Key::kFamily) +
                          " combinations, reached at rule " + std::to_string(i)};
     }
-    if (matches == 0) return Acl{};
-
-    // A context of the same name would be shared, so the name is the owner's address.
-    char name[RTE_ACL_NAMESIZE];
-    std::snprintf(name, sizeof name, "postern-%s-%p", family.c_str(), unique);
-    const rte_acl_param param{name, socket_id, RTE_ACL_RULE_SZ(kFields<Key>),
-                              static_cast<std::uint32_t>(matches)};
-    Acl acl(rte_acl_create(&param));
-    if (!acl) return Error{"cannot set up the " + family + " policy: " + rte_strerror(rte_errno)};
-
+    std::vector<AclRule<Key>> entries;
+    entries.reserve(n);
     for (std::size_t i = 0; i < rules.rules.size(); ++i) {
-        const PolicyRule& rule = rules.rules[i];
         AclRule<Key> entry{};
         entry.data.category_mask = 1;
         entry.data.priority = RTE_ACL_MAX_PRIORITY - static_cast<std::int32_t>(i);
-        entry.data.userdata = encode(static_cast<RuleId>(i), rule);
-        int rc = 0;
-        multiply<Key>(Factors(rule, Key::kFamily), entry, [&](const AclRule<Key>& e) {
-            if (rc == 0)
-                rc = rte_acl_add_rules(acl.get(), reinterpret_cast<const rte_acl_rule*>(&e), 1);
-        });
-        if (rc != 0)
-            return Error{"cannot add rule " + std::to_string(i) + " to the " + family +
-                         " policy: " + rte_strerror(-rc)};
+        entry.data.userdata = encode(static_cast<RuleId>(i), rules.rules[i]);
+        multiply<Key>(Factors(rules.rules[i], Key::kFamily), entry,
+                      [&](const AclRule<Key>& e) { entries.push_back(e); });
     }
+    return entries;
+}
+
+/// Puts a context of these entries into `ctx`. Returns 0 or a negative error number.
+template <class Key>
+int build_context(std::span<const AclRule<Key>> entries, const char* name, int socket_id,
+                  rte_acl_ctx*& ctx) {
+    const rte_acl_param param{name, socket_id, RTE_ACL_RULE_SZ(kFields<Key>),
+                              static_cast<std::uint32_t>(entries.size())};
+    ctx = rte_acl_create(&param);
+    if (ctx == nullptr) return -rte_errno;
     const rte_acl_config config = acl_config<Key>();
-    if (const int rc = rte_acl_build(acl.get(), &config); rc != 0)
-        return Error{"cannot build the " + family + " policy of " + std::to_string(matches) +
-                     " entries: " + rte_strerror(-rc)};
-    return acl;
+    int rc = rte_acl_add_rules(ctx, reinterpret_cast<const rte_acl_rule*>(entries.data()),
+                               static_cast<std::uint32_t>(entries.size()));
+    if (rc == 0) rc = rte_acl_build(ctx, &config);
+    return rc;
+}
+
+}  // namespace
+
+template <class Key>
+Result<void> Policy::build_parts(const PolicyRules& rules, int socket_id, Parts& parts,
+                                 std::size_t& matches) {
+    const std::string family = to_string(Key::kFamily);
+    const auto entries = make_entries<Key>(rules);
+    if (!entries) return entries.error();
+    matches = entries.value().size();
+    // A stack of what is still to be built, the first part on top.
+    std::vector<std::span<const AclRule<Key>>> rest{entries.value()};
+    while (!rest.empty()) {
+        const auto part = rest.back();
+        rest.pop_back();
+        if (part.empty()) continue;
+        // A context of a name that exists would be shared, and two policies are alive during a
+        // reload: hence this one's address.
+        char name[RTE_ACL_NAMESIZE];
+        std::snprintf(name, sizeof name, "pst-%s-%p-%zu", family.c_str(),
+                      static_cast<const void*>(this), parts.size());
+        rte_acl_ctx* ctx = nullptr;
+        const int rc = build_context<Key>(part, name, socket_id, ctx);
+        Acl acl(ctx);
+        if (rc == 0) {
+            parts.push_back(std::move(acl));
+        } else if (rc == -ENOMEM && part.size() > 1 &&
+                   parts.size() + rest.size() + 2 <= kMaxParts) {
+            // Too wild for one context, or too little memory; in the latter case parts will not do
+            // either, and the limit ends the attempt.
+            rest.push_back(part.subspan(part.size() / 2));
+            rest.push_back(part.first(part.size() / 2));
+        } else {
+            return Error{"cannot build the " + family + " policy of " + std::to_string(matches) +
+                         " entries: " + rte_strerror(-rc) +
+                         (rc == -ENOMEM
+                              ? " (too little eal.memory_mb, or too many rules that overlap)"
+                              : "")};
+        }
+    }
+    return {};
 }
 
 Result<std::unique_ptr<Policy>> Policy::build(const PolicyRules& rules, int socket_id) {
     if (rules.rules.size() > kMaxPolicyRules)
         return Error{std::to_string(rules.rules.size()) + " policy rules (at most " +
                      std::to_string(kMaxPolicyRules) + ")"};
+    // Its complaints about sets that we then cut in two would only alarm; failures are reported.
+    rte_log_set_level_pattern("lib.acl", RTE_LOG_EMERG);
     std::unique_ptr<Policy> policy(new Policy);
     policy->fallback_ = rules.fallback;
-    auto acl4 = build_acl<Key4>(rules, socket_id, policy.get(), policy->matches4_);
-    if (!acl4) return acl4.error();
-    auto acl6 = build_acl<Key6>(rules, socket_id, policy.get(), policy->matches6_);
-    if (!acl6) return acl6.error();
-    policy->acl4_ = std::move(acl4.value());
-    policy->acl6_ = std::move(acl6.value());
+    if (auto r = policy->build_parts<Key4>(rules, socket_id, policy->parts4_, policy->matches4_);
+        !r)
+        return r.error();
+    if (auto r = policy->build_parts<Key6>(rules, socket_id, policy->parts6_, policy->matches6_);
+        !r)
+        return r.error();
     return policy;
 }
 
@@ -314,21 +364,23 @@ struct Lane {
     std::array<Key, kMaxBurst> keys;
     std::array<const std::uint8_t*, kMaxBurst> pointers;
     std::array<std::uint8_t, kMaxBurst> index;
+    std::array<std::uint32_t, kMaxBurst> words;  // results so far
     unsigned n = 0;
 
     void add(const PolicyQuery& q, unsigned i) noexcept {
         pack(keys[n], q);
         pointers[n] = reinterpret_cast<const std::uint8_t*>(&keys[n]);
         index[n] = static_cast<std::uint8_t>(i);
+        words[n] = 0;
         ++n;
     }
-    void classify(const rte_acl_ctx* acl, PolicyAction fallback, PolicyVerdict* verdicts) noexcept {
-        if (n == 0 || acl == nullptr) return;
+    /// Asks one context, and keeps its answers for those that no earlier one knew.
+    void ask(const rte_acl_ctx* acl) noexcept {
         std::array<std::uint32_t, kMaxBurst> results;
         // Fails on invalid arguments only, of which there are none.
         rte_acl_classify(acl, pointers.data(), results.data(), n, 1);
         for (unsigned i = 0; i < n; ++i)
-            verdicts[index[i]] = decode(results[i], fallback);
+            words[i] = words[i] != 0 ? words[i] : results[i];
     }
 };
 
@@ -345,8 +397,15 @@ void Policy::classify(const PolicyQuery* queries, unsigned n,
         else if (queries[i].tuple.src.family == Family::ipv6)
             lane6.add(queries[i], i);
     }
-    lane4.classify(acl4_.get(), fallback_, verdicts);
-    lane6.classify(acl6_.get(), fallback_, verdicts);
+    const auto run = [&](auto& lane, const Parts& parts) {
+        if (lane.n == 0) return;
+        for (const auto& acl : parts)
+            lane.ask(acl.get());
+        for (unsigned i = 0; i < lane.n; ++i)
+            verdicts[lane.index[i]] = decode(lane.words[i], fallback_);
+    };
+    run(lane4, parts4_);
+    run(lane6, parts6_);
 }
 
 }  // namespace postern

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/result.h"
 #include "base/types.h"
@@ -63,6 +64,12 @@ class Policy {
         return family == Family::ipv6 ? matches6_ : matches4_;
     }
 
+    /// Contexts that each query of a family is put to; more than one only for sets of rules that
+    /// overlap wildly, see policy.cc.
+    std::size_t parts(Family family) const noexcept {
+        return (family == Family::ipv6 ? parts6_ : parts4_).size();
+    }
+
     Policy(const Policy&) = delete;
     Policy& operator=(const Policy&) = delete;
 
@@ -72,13 +79,15 @@ class Policy {
     };
     using Acl = std::unique_ptr<rte_acl_ctx, AclDeleter>;
 
+    using Parts = std::vector<Acl>;
+
     Policy() = default;
     template <class Key>
-    static Result<Acl> build_acl(const PolicyRules& rules, int socket_id, const void* unique,
-                                 std::size_t& matches);
+    Result<void> build_parts(const PolicyRules& rules, int socket_id, Parts& parts,
+                             std::size_t& matches);
 
-    Acl acl4_;  ///< null when no rule can match that family
-    Acl acl6_;
+    Parts parts4_;  ///< asked in this order; normally one, none when no rule can match the family
+    Parts parts6_;
     PolicyAction fallback_ = PolicyAction::drop;
     std::size_t matches4_ = 0;
     std::size_t matches6_ = 0;

@@ -298,6 +298,24 @@ TEST(Policy, AgreesWithALinearScan) {
     EXPECT_GT(by_default, kSets * kQueries / 20);
 }
 
+TEST(Policy, RulesTooWildForOneContextAreCutAndStillInOrder) {
+    Dice dice(3);
+    PolicyRules rules;
+    for (unsigned i = 0; i < 500; ++i)
+        rules.rules.push_back(dice.rule());
+    const auto policy = build(rules);
+    ASSERT_NE(policy, nullptr);
+    EXPECT_GT(policy->parts(Family::ipv6), 1u) << "else this test tests nothing";
+    std::array<PolicyQuery, kMaxBurst> q;
+    std::array<PolicyVerdict, kMaxBurst> v;
+    for (unsigned burst = 0; burst < 100; ++burst) {
+        std::generate(q.begin(), q.end(), [&] { return dice.query(); });
+        policy->classify(q.data(), kMaxBurst, v.data());
+        for (unsigned i = 0; i < kMaxBurst; ++i)
+            ASSERT_EQ(v[i], reference(rules, q[i])) << q[i].tuple.to_string();
+    }
+}
+
 TEST(Policy, FiftyThousandRules) {
     // An address list as operators have it: one host or network a rule, some with ports.
     Dice dice(1);

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From a file in conf/ to verdicts: what its comments promise is what classify() says.
+#include "build_policy.h"
+
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <rte_eal.h>
+
+#include "config/load.h"
+
+namespace postern {
+namespace {
+
+class Eal : public ::testing::Environment {
+  public:
+    void SetUp() override {
+        std::vector<const char*> args = {
+            "build_policy_test", "--no-huge", "--no-shconf", "--no-pci",  "--no-telemetry",
+            "--log-level=error", "-m",        "512",         "--lcores=0"};
+        ASSERT_GE(rte_eal_init(static_cast<int>(args.size()), const_cast<char**>(args.data())), 0);
+    }
+    void TearDown() override { rte_eal_cleanup(); }
+};
+const auto* const kEal = ::testing::AddGlobalTestEnvironment(new Eal);
+
+class BuiltOf {
+  public:
+    explicit BuiltOf(const char* file) {
+        const Schema schema{.helpers = {{.name = "ftp",
+                                         .protocol = proto::tcp,
+                                         .ports = {21},
+                                         .params = {{.name = "loose", .fallback = false}}}},
+                            .stages = {"parse"},
+                            .default_pipeline = {"parse"}};
+        auto loaded = load_spec(std::string(POSTERN_CONF_DIR "/") + file, schema);
+        EXPECT_TRUE(loaded.ok());
+        if (!loaded.ok()) return;
+        spec_ = std::move(*loaded.spec);
+        auto built = build_policy(spec_);
+        EXPECT_TRUE(built.ok()) << (built ? "" : built.error().message);
+        if (built) policy_ = std::move(built.value());
+    }
+    /// The name of the rule that decides, and what it says.
+    std::string ask(const PolicyQuery& q) const {
+        if (!policy_) return "no policy";
+        PolicyVerdict v;
+        policy_->classify(&q, 1, &v);
+        const char* const kActions[] = {"drop", "reject", "accept"};
+        return (v.rule == kNoRule ? "default" : spec_.policy.rules[v.rule].name) + " " +
+               kActions[static_cast<unsigned>(v.action)] +
+               (v.helper ? " " + spec_.helper(v.helper).name : "");
+    }
+
+  private:
+    Spec spec_;
+    std::unique_ptr<Policy> policy_;
+};
+
+struct Packet {
+    const char* src;
+    const char* dst;
+    std::uint8_t protocol;
+    std::uint16_t dport;
+    bool from_first_zone = true;
+};
+PolicyQuery fresh(const Packet& p) {
+    return {.tuple = {*IpAddr::parse(p.src), *IpAddr::parse(p.dst), Be16::from_host(40000),
+                      Be16::from_host(p.dport), p.protocol},
+            .from = static_cast<ZoneId>(p.from_first_zone ? 0 : 1),
+            .to = static_cast<ZoneId>(p.from_first_zone ? 1 : 0)};
+}
+PolicyQuery related(const Packet& p, HelperId by) {
+    auto q = fresh(p);
+    q.state = CtState::related;
+    q.related_by = by;
+    return q;
+}
+
+TEST(BuildPolicy, Demo) {
+    const BuiltOf demo("demo.yaml");
+    for (const bool v6 : {false, true}) {
+        const char* in = v6 ? "2001:db8:1::1" : "192.0.2.1";
+        const char* out = v6 ? "2001:db8:2::1" : "198.51.100.1";
+        EXPECT_EQ(demo.ask(fresh({in, out, proto::tcp, 21})), "ftp-control accept ftp");
+        EXPECT_EQ(demo.ask(fresh({in, out, proto::udp, 21})), "default drop");
+        EXPECT_EQ(demo.ask(fresh({in, out, proto::tcp, 20})), "default drop");
+        EXPECT_EQ(demo.ask(fresh({out, in, proto::tcp, 21, false})), "default drop");
+        EXPECT_EQ(demo.ask(related({in, out, proto::tcp, 50000}, 1)), "ftp-data accept");
+        EXPECT_EQ(demo.ask(related({out, in, proto::tcp, 50000, false}, 1)), "ftp-data accept");
+        EXPECT_EQ(demo.ask(related({in, out, proto::tcp, 50000}, 2)), "default drop");
+        EXPECT_EQ(demo.ask(related({in, out, proto::tcp, 21}, 1)), "ftp-data accept")
+            << "ftp-control is for new connections";
+    }
+}
+
+TEST(BuildPolicy, DemoWithoutHelper) {
+    const BuiltOf demo("demo-no-helper.yaml");
+    EXPECT_EQ(demo.ask(fresh({"192.0.2.1", "198.51.100.1", proto::tcp, 21})), "ftp-control accept");
+    EXPECT_EQ(demo.ask(fresh({"192.0.2.1", "198.51.100.1", proto::tcp, 50000})), "default drop");
+}
+
+TEST(BuildPolicy, Bridge) {
+    const BuiltOf office("bridge.yaml");
+    const char* host = "192.0.2.7";
+    const char* world = "198.51.100.1";
+    EXPECT_EQ(office.ask(fresh({host, world, proto::tcp, 443})), "out accept");
+    EXPECT_EQ(office.ask(fresh({host, world, proto::tcp, 2121})), "ftp-out accept ftp");
+    EXPECT_EQ(office.ask(fresh({host, world, proto::tcp, 25})), "no-spam reject");
+    EXPECT_EQ(office.ask(fresh({"192.0.2.25", world, proto::tcp, 25})), "mail-out accept");
+    EXPECT_EQ(office.ask(fresh({"2001:db8:1::7", "2001:db8::9", proto::udp, 138})),
+              "no-smb reject");
+    EXPECT_EQ(office.ask(fresh({world, "192.0.2.80", proto::tcp, 443, false})), "web-in accept");
+    EXPECT_EQ(office.ask(fresh({world, "192.0.2.81", proto::tcp, 443, false})), "default drop");
+    EXPECT_EQ(office.ask(related({world, host, proto::tcp, 50000, false}, 1)), "ftp-data accept");
+    EXPECT_EQ(office.ask(related({host, host, proto::tcp, 50000, false}, 1)), "anti-spoof drop")
+        << "a drop rule without ct: holds for expected connections too";
+    auto ping = fresh({world, host, proto::icmp, 0, false});
+    ping.tuple.dport = icmp_port(8, 0);
+    EXPECT_EQ(office.ask(ping), "ping4-in accept");
+    ping.tuple.dport = icmp_port(13, 0);
+    EXPECT_EQ(office.ask(ping), "default drop");
+    auto error = related({world, host, proto::icmp, 0, false}, kNoHelper);
+    error.tuple.dport = icmp_port(3, 1);
+    EXPECT_EQ(office.ask(error), "icmp-errors accept");
+}
+
+}  // namespace
+}  // namespace postern
