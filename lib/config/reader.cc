@@ -110,13 +110,14 @@ std::string quoted(std::string_view text) {
 
 std::string suggestion(std::string_view text, std::span<const std::string_view> candidates) {
     if (candidates.empty()) return "";
-    // Long garbage is nobody's typing error, and the distance costs length * length.
+    // Long garbage is nobody's typing error, and the distance costs length * length. Nor is one
+    // two-letter name a misspelling of another.
     if (!text.empty() && text.size() <= 32) {
         const auto best = std::min_element(
             candidates.begin(), candidates.end(), [&](std::string_view a, std::string_view b) {
                 return edit_distance(text, a) < edit_distance(text, b);
             });
-        if (edit_distance(text, *best) <= std::max<std::size_t>(1, best->size() / 3))
+        if (best->size() > 2 && edit_distance(text, *best) <= best->size() / 3)
             return " (did you mean \"" + std::string(*best) + "\"?)";
     }
     constexpr std::size_t kMax = 16;

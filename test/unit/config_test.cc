@@ -368,7 +368,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Mistake{
             "dangling_zone", ports("- {name: p, device: net_null0, zone: b}\n"),
-            "x.yaml:4:38: ports[0].zone: \"b\" is not a zone of this file (did you mean \"a\"?)"},
+            "x.yaml:4:38: ports[0].zone: \"b\" is not a zone of this file (expected one of: a)"},
         Mistake{"no_device", ports("- {name: p, zone: a}\n"),
                 "x.yaml:4:3: ports[0]: \"device\" is missing (expected a PCI address or a virtual "
                 "device)"},
