@@ -403,6 +403,8 @@ class DialogueTest : public ::testing::Test {
                     way.cut = every_other_first;
                     check("every other piece first", way);
                 }
+                // The longest part: once as it is, once over the wrap.
+                if (isn != 1000u && isn != 0xffffffc0u) continue;
                 if (!every_split(talk, way)) return;
             }
         }

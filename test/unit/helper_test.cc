@@ -641,6 +641,23 @@ TEST_F(EngineTest, UndoneSegmentsAreReadAgain) {
     }
 }
 
+TEST_F(EngineTest, UndoBringsEarlyBytesBack) {
+    open(kToyId);
+    const auto send = [&](std::uint32_t at, std::string_view payload) {
+        engine->on_segment(conn, Direction::original, next[0] + at, 0, bytes(payload), emit);
+        return emit.requests().size();
+    };
+    EXPECT_EQ(send(5, "X-o\ntail"), 0u);
+    EXPECT_EQ(send(14, "far"), 0u);
+    EXPECT_EQ(send(0, "line\n"), 1u);
+    EXPECT_TRUE(engine->undo(conn));
+    EXPECT_EQ(send(0, "line\n"), 1u);
+    EXPECT_EQ(send(13, "\n"), 0u);
+    EXPECT_EQ(send(17, "\nX-o\n"), 1u);
+    engine->detach(conn);
+    EXPECT_EQ(engine->buffers_free(), 2u);
+}
+
 TEST_F(EngineTest, UndoGivesBackABufferTakenAndReleasedByTheSamePacket) {
     for (int i = 0; i < 5; ++i) {
         open(kToyId);
