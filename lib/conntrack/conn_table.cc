@@ -175,9 +175,11 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
 
 void ConnTable::remove(std::uint32_t slot) noexcept {
     Conn& c = slab_[slot];
-    void* key;
-    if (rte_hash_get_key_with_position(hash_, static_cast<std::int32_t>(c.key_position), &key) == 0)
-        rte_hash_del_key_with_hash(hash_, key, hash_of(*static_cast<FlowKey*>(key), *secret_));
+    void* key = nullptr;
+    // Says "not found" of every key, since it checks with the table's own hash function; the key's
+    // place it tells all the same.
+    rte_hash_get_key_with_position(hash_, static_cast<std::int32_t>(c.key_position), &key);
+    rte_hash_del_key_with_hash(hash_, key, hash_of(*static_cast<FlowKey*>(key), *secret_));
     wheel_.disarm(slot);
     ++c.generation;
     c.family = Family::none;
