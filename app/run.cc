@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdio>
 
+#include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_launch.h>
 #include <rte_rcu_qsbr.h>
@@ -117,13 +118,15 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
         !r)
         return fail(r.error());
 
+    const std::uint64_t start_tsc = rte_rdtsc();
     std::vector<WorkerJob> jobs;
     for (unsigned w = 0; w < fw.workers(); ++w)
-        jobs.push_back({&fw,
-                        ports->get(),
-                        static_cast<WorkerId>(w),
-                        {spec.workers.burst, spec.workers.idle.spins, spec.workers.idle.sleep_us},
-                        &stop});
+        jobs.push_back(
+            {&fw,
+             ports->get(),
+             static_cast<WorkerId>(w),
+             {spec.workers.burst, spec.workers.idle.spins, spec.workers.idle.sleep_us, start_tsc},
+             &stop});
     for (auto& job : jobs)
         rte_eal_remote_launch(worker_main, &job, job.id + 1u);
     for (unsigned p = 0; p < (*ports)->size(); ++p) {

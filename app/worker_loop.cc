@@ -29,7 +29,8 @@ void work(Worker& worker, PortSet& ports, rte_mbuf** pkts, unsigned n, Tick now)
 
 }  // namespace
 
-TscClock::TscClock() : cycles_per_ms_(rte_get_tsc_hz() / 1000), last_(rte_rdtsc()) {}
+TscClock::TscClock(std::uint64_t start_tsc)
+    : cycles_per_ms_(rte_get_tsc_hz() / 1000), last_(start_tsc) {}
 
 Tick TscClock::now() noexcept {
     const std::uint64_t passed = rte_rdtsc() - last_;
@@ -45,7 +46,7 @@ void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfi
                 const std::atomic<bool>& stop) {
     Worker& worker = firewall.worker(id);
     rte_rcu_qsbr* rcu = firewall.rcu();
-    TscClock clock;
+    TscClock clock(config.start_tsc);
     rte_mbuf* pkts[kMaxBurst];
     std::uint32_t idle = 0;
     unsigned drained = 0;

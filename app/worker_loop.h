@@ -14,13 +14,14 @@ struct LoopConfig {
     unsigned burst = 32;
     std::uint32_t idle_spins = 1000;  ///< empty turns before the first sleep
     std::uint32_t sleep_us = 50;      ///< a sleep; 0 = never
+    std::uint64_t start_tsc = 0;      ///< time 0, the same for all workers
 };
 
-/// Milliseconds since the process-wide start, from the TSC. Each worker has its own; they agree to
-/// within the TSC's skew.
+/// Milliseconds since `start_tsc`, from the TSC. Each worker has its own; given the same start they
+/// agree to within the TSC's skew, which the deadlines of shared expectations need.
 class TscClock {
   public:
-    TscClock();
+    explicit TscClock(std::uint64_t start_tsc);
     Tick now() noexcept;
 
   private:
