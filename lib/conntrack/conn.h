@@ -43,7 +43,7 @@ struct alignas(64) Conn {
     std::uint64_t bytes[2] = {0, 0};    ///< by Direction; whole frames
     TcpLast tcp_last;
     WheelLink wheel;
-    std::uint32_t key_position = 0;  ///< of its key in the table's hash
+    std::uint32_t next_free = 0;  ///< while the slot is free: the next free one
 
     // --- line 2: cold ---
     std::uint8_t src[16] = {};  ///< original direction; IPv4 in the first four bytes

@@ -69,7 +69,7 @@ ConnTable::ConnTable(const Config& config, Conn* slab, rte_hash* hash) noexcept
       slab_(slab),
       wheel_(WheelSlots{slab}, config.start) {
     for (std::uint32_t i = max_; i > 0; --i) {
-        slab_[i].key_position = free_head_;
+        slab_[i].next_free = free_head_;
         free_head_ = i;
     }
 }
@@ -150,10 +150,9 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     if (size() >= limit || free_head_ == 0) return 0;
     const std::uint32_t slot = free_head_;
     if (rte_hash_add_key_with_hash_data(hash_, &info.key, info.hash, as_data(slot)) != 0) return 0;
-    const std::int32_t position = rte_hash_lookup_with_hash(hash_, &info.key, info.hash);
 
     Conn& c = slab_[slot];
-    free_head_ = c.key_position;
+    free_head_ = c.next_free;
     const auto generation = c.generation;
     const Tuple t = tuple_of(data, info);
     c = Conn{};
@@ -162,7 +161,7 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     c.zone = info.key.zone;
     c.flags = static_cast<std::uint8_t>((info.swapped ? conn_flag::swapped : 0) |
                                         (expected ? conn_flag::expected : 0));
-    c.key_position = static_cast<std::uint32_t>(position);
+    c.icmp_class = info.icmp_class;
     std::memcpy(c.src, t.src.bytes.data(), 16);
     std::memcpy(c.dst, t.dst.bytes.data(), 16);
     c.sport = t.sport;
@@ -175,15 +174,14 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
 
 void ConnTable::remove(std::uint32_t slot) noexcept {
     Conn& c = slab_[slot];
-    void* key = nullptr;
-    // Says "not found" of every key, since it checks with the table's own hash function; the key's
-    // place it tells all the same.
-    rte_hash_get_key_with_position(hash_, static_cast<std::int32_t>(c.key_position), &key);
-    rte_hash_del_key_with_hash(hash_, key, hash_of(*static_cast<FlowKey*>(key), *secret_));
+    // Of an ICMP query the original direction is always the one that asks.
+    bool swapped;
+    const FlowKey key = make_key(c.tuple(), c.zone, *secret_, swapped, c.icmp_class);
+    rte_hash_del_key_with_hash(hash_, &key, hash_of(key, *secret_));
     wheel_.disarm(slot);
     ++c.generation;
     c.family = Family::none;
-    c.key_position = free_head_;
+    c.next_free = free_head_;
     free_head_ = slot;
     count_.set(count_.get() - 1);
 }

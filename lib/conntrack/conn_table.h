@@ -103,7 +103,7 @@ class ConnTable {
     WorkerId worker_;
     std::uint32_t max_;
     std::uint32_t reserve_;
-    std::uint32_t free_head_ = 0;  ///< linked through Conn::wheel.next
+    std::uint32_t free_head_ = 0;  ///< linked through Conn::next_free
     const HashSecret* secret_;
     rte_hash* hash_;
     Conn* slab_;

@@ -70,9 +70,10 @@ struct alignas(64) PacketInfo {
     DropReason why;
     CtState ct;
     Direction dir;
-    std::uint32_t conn;  ///< slot of its connection, 0 when none
-    RuleId rule;         ///< rule that decided, kNoRule when none did
-    std::uint16_t pad;
+    std::uint32_t conn;       ///< slot of its connection, 0 when none
+    RuleId rule;              ///< rule that decided, kNoRule when none did
+    std::uint8_t icmp_class;  ///< of an ICMP query: which question; part of its key. 0: none
+    std::uint8_t pad;
 };
 static_assert(sizeof(PacketInfo) == 64);
 

@@ -369,6 +369,8 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
         return;
     }
     info.rss = rss_of(ip, has_ports(ip.protocol) ? l4 : nullptr);
+    if (info.kind == L4Kind::icmp_request || info.kind == L4Kind::icmp_reply)
+        info.icmp_class = icmp_role(family, l4[0]).icmp_class;
 
     if (info.kind == L4Kind::icmp_error) {
         // RFC 792, RFC 4443 section 3: eight bytes, then the head of the packet that caused it.
@@ -417,7 +419,7 @@ Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
     if (has_ports(t.protocol)) {
         t.sport = Be16::from_raw(raw16(l4));
         t.dport = Be16::from_raw(raw16(l4 + 2));
-    } else if ((t.protocol == proto::icmp || t.protocol == proto::icmpv6) &&
+    } else if (t.protocol == (v4 ? proto::icmp : proto::icmpv6) &&
                icmp_role(info.family, l4[0]).icmp_class != 0) {
         t.sport = t.dport = Be16::from_raw(raw16(l4 + 4));
     }
