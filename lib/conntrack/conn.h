@@ -18,10 +18,11 @@ namespace postern {
 namespace conn_flag {
 inline constexpr std::uint8_t seen_reply = 0x01,  ///< a packet of the reply direction was accepted
     assured = 0x02,                               ///< worth keeping under pressure
-    expected = 0x04,  ///< an expectation's child; `master` names its parent
-    swapped = 0x08,   ///< the original sender is the key's high end
-    dying = 0x10,     ///< ended; its slot is about to be freed
-    liberal = 0x20;   ///< TCP windows are not enforced (by rule)
+    expected = 0x04,   ///< an expectation's child; `master` names its parent
+    swapped = 0x08,    ///< the original sender is the key's high end
+    dying = 0x10,      ///< ended; its slot is about to be freed
+    liberal = 0x20,    ///< TCP windows are not enforced (by rule)
+    half_open = 0x40;  ///< counted as half-open for its source
 }  // namespace conn_flag
 
 struct alignas(64) Conn {
@@ -56,7 +57,8 @@ struct alignas(64) Conn {
     Family family = Family::none;
     std::uint8_t icmp_class = 0;  ///< part of the key of an ICMP query
     HelperId expected_by = kNoHelper;
-    std::uint8_t pad[3] = {};
+    std::uint8_t from = 0;  ///< security zone it was opened from
+    std::uint8_t pad[2] = {};
     std::uint32_t mark = 0;
 
     Tick last_seen() const noexcept { return Tick{last_seen_ms}; }

@@ -122,6 +122,7 @@ std::uint64_t ConnTable::lookup(PacketInfo* infos, const std::uint8_t* const* da
             continue;
         }
         info.conn = slot;
+        info.generation = conn.generation;
         info.dir =
             info.swapped == conn.has(conn_flag::swapped) ? Direction::original : Direction::reply;
         result |= std::uint64_t{1} << which[k];
@@ -139,6 +140,7 @@ bool ConnTable::lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept 
         return false;
     }
     info.conn = slot;
+    info.generation = conn.generation;
     info.dir =
         info.swapped == conn.has(conn_flag::swapped) ? Direction::original : Direction::reply;
     return true;

@@ -74,6 +74,7 @@ struct alignas(64) PacketInfo {
     RuleId rule;              ///< rule that decided, kNoRule when none did
     std::uint8_t icmp_class;  ///< of an ICMP query: which question; part of its key. 0: none
     std::uint8_t pad;
+    std::uint16_t generation;  ///< of `conn` when this packet met it
 };
 static_assert(sizeof(PacketInfo) == 64);
 

@@ -114,7 +114,8 @@ void Worker::track_hit(unsigned i) noexcept {
     Batch& b = batch_;
     PacketInfo& info = b.info[i];
     // An earlier packet of this burst may have ended the connection, and a third begun a new one.
-    if (conns_->at(info.conn).family == Family::none && !conns_->lookup_one(info, b.data[i])) {
+    if (conns_->at(info.conn).generation != info.generation &&
+        !conns_->lookup_one(info, b.data[i])) {
         info.conn = 0;
         b[MaskId::hit] &= ~bit(i);
         b[MaskId::miss] |= bit(i);
@@ -234,8 +235,8 @@ void Worker::run_helper(unsigned i) noexcept {
     Batch& b = batch_;
     const PacketInfo& info = b.info[i];
     const Conn& conn = conns_->at(info.conn);
-    // A later packet of the burst may have ended the connection.
-    if (conn.family == Family::none || conn.helper_slot == 0) return;
+    // A later packet of the burst may have ended the connection, and another taken its slot.
+    if (conn.generation != info.generation || conn.helper_slot == 0) return;
     HelperConn* hc = helpers_->at(conn.helper_slot);
     if (info.kind == L4Kind::tcp) {
         const TcpSegment s =

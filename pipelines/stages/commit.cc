@@ -49,6 +49,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     }
     conn.rule = verdict.rule;
     info.conn = slot;
+    info.generation = conn.generation;
     info.dir = Direction::original;
     info.rule = verdict.rule;
     account(conn, Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
