@@ -21,6 +21,8 @@ test_packages=(
     clang-14 libclang-rt-14-dev clang-format-14 ccache
     # end to end: captures of failed cases, ping, and what to compare with: testpmd, the kernel
     tcpdump iputils-ping dpdk-dev nftables
+    # end to end: TFTP
+    tftpd-hpa tftp-hpa
 )
 case "${1:-demo}" in
     demo) ;;
@@ -56,8 +58,8 @@ mapfile -t missing < <(missing_of "${packages[@]}")
 command -v apt-get >/dev/null || give_up "there is no apt-get here"
 [[ $(id -u) -eq 0 ]] || give_up "installing packages needs root"
 
-# Debian starts a server as soon as its package is there. The tests run vsftpd with a configuration
-# of their own inside a namespace; the host must not begin to offer FTP because of that.
+# Debian starts a server as soon as its package is there. The tests run them with configurations
+# of their own inside a namespace; the host must not begin to offer files because of that.
 policy=/usr/sbin/policy-rc.d
 made_policy=no
 log=$(mktemp)
@@ -83,8 +85,10 @@ if ! { apt-get update -qq && install; } > "$log" 2>&1 && ! install >> "$log" 2>&
     tail -n 15 "$log" >&2
     give_up "apt-get could not install them (its last lines are above)"
 fi
-if printf '%s\n' "${missing[@]}" | grep -qx vsftpd && command -v systemctl >/dev/null; then
-    systemctl disable --quiet vsftpd.service 2>/dev/null || true
-fi
+for server in vsftpd tftpd-hpa; do
+    if printf '%s\n' "${missing[@]}" | grep -qx $server && command -v systemctl >/dev/null; then
+        systemctl disable --quiet $server.service 2>/dev/null || true
+    fi
+done
 mapfile -t missing < <(missing_of "${packages[@]}")
 [[ ${#missing[@]} -eq 0 ]] || give_up "apt-get reported success, but not all of them are there"

@@ -36,5 +36,6 @@ def expect(condition, message):
 def all_cases():
     import cases_ftp
     import cases_operation
+    import cases_tftp
     import cases_traffic
-    return cases_ftp.cases() + cases_traffic.cases() + cases_operation.cases()
+    return cases_ftp.cases() + cases_tftp.cases() + cases_traffic.cases() + cases_operation.cases()

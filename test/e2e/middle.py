@@ -34,12 +34,14 @@ class Setting:
     # control: only control ports may be new. inside: everything from inside may be new.
     policy: str = 'control'
     default: str = 'drop'
-    ftp_port: int = 21
+    service: str = 'ftp'  # whose control port it is: ftp | tftp
+    ftp_port: int = 21    # or TFTP's
     passes: tuple = ('arp', 'nd')
     vlan: int = 0
 
     def name(self):
         words = [f'{self.workers}w', self.policy]
+        words += [self.service] if self.service != 'ftp' else []
         words += [self.default] if self.default != 'drop' else []
         words += [f'port{self.ftp_port}'] if self.ftp_port != 21 else []
         words += ['pass-' + ('-'.join(self.passes) or 'none')] if self.passes != ('arp', 'nd') else []
@@ -50,7 +52,9 @@ class Setting:
 
 def configuration(setting, socket_path):
     """The daemon's configuration as plain data (JSON is YAML, so it needs no writer)."""
-    control = {'name': 'ftp-control', 'from': 'inside', 'to': 'outside', 'proto': 'tcp',
+    service = setting.service
+    control = {'name': f'{service}-control', 'from': 'inside', 'to': 'outside',
+               'proto': 'udp' if service == 'tftp' else 'tcp',
                'dport': setting.ftp_port, 'ct': ['new'], 'action': 'accept'}
     rules = [control]
     if setting.policy == 'inside':
@@ -74,9 +78,9 @@ def configuration(setting, socket_path):
         'control': {'socket': socket_path},
     }
     if setting.helper:
-        config['helpers'] = [{'name': 'ftp', 'ports': [setting.ftp_port]}]
-        control['helper'] = 'ftp'
-        rules.append({'name': 'ftp-data', 'ct': ['related'], 'related': ['ftp'],
+        config['helpers'] = [{'name': service, 'ports': [setting.ftp_port]}]
+        control['helper'] = service
+        rules.append({'name': f'{service}-data', 'ct': ['related'], 'related': [service],
                       'action': 'accept'})
     return config
 
@@ -189,18 +193,19 @@ class LinuxBridge:
 
     def start(self, lab):
         s = self.setting
+        transport = 'udp' if s.service == 'tftp' else 'tcp'
         ruleset = lab.write('bridge.nft', f'''
 table inet fw {{
-    ct helper ftp {{ type "ftp" protocol tcp; }}
+    ct helper {s.service} {{ type "{s.service}" protocol {transport}; }}
     chain helpers {{
         type filter hook prerouting priority -150;
-        {f'tcp dport {s.ftp_port} ct state new ct helper set "ftp"' if s.helper else ''}
+        {f'{transport} dport {s.ftp_port} ct state new ct helper set "{s.service}"' if s.helper else ''}
     }}
     chain forward {{
         type filter hook forward priority 0; policy drop;
         ct state established,related accept
         icmpv6 type {{ 133-137 }} accept
-        meta iifname "br0" tcp dport {s.ftp_port} ct state new accept
+        meta iifname "br0" {transport} dport {s.ftp_port} ct state new accept
         {'ip saddr %s ct state new accept' % laboratory.INSIDE4 if s.policy == 'inside' else ''}
         {'ip6 saddr %s ct state new accept' % laboratory.INSIDE6 if s.policy == 'inside' else ''}
     }}

@@ -15,6 +15,7 @@ import lab as laboratory
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 FILE_BYTES = 300_000
+TFTP_BYTES = 60_000  # an acknowledgement for each 512 bytes
 SLOWLY = FILE_BYTES // 4  # bytes a second: a transfer that can be watched for some seconds
 
 
@@ -72,6 +73,63 @@ class FtpServer:
 
     def upload_path(self, name):
         return self.lab.path('srv', 'incoming', name)
+
+
+class TftpServer:
+    """tftpd-hpa on the outside host, on both families: one file to fetch, one to overwrite."""
+
+    def __init__(self, lab, port=69):
+        self.lab, self.port = lab, port
+        root = lab.path('tftp')
+        os.makedirs(root)
+        content = hashlib.shake_256(b'postern').digest(TFTP_BYTES)
+        self.digest = hashlib.sha256(content).hexdigest()
+        with open(os.path.join(root, 'file.bin'), 'wb') as file:
+            file.write(content)
+        self.process = lab.start('in.tftpd', 'outside', 'in.tftpd', '--foreground', '--secure',
+                                 '--create', '--permissive', '--user', 'root',
+                                 '--address', f':{port}', root)
+        for _ in range(250):
+            listening = lab.do('outside', 'ss', '-Hlun', f'sport = :{port}').stdout
+            if listening.count(f':{port}') >= 2:  # a socket for each family
+                return
+            if not self.process.running():
+                raise laboratory.LabError(
+                    f'in.tftpd ended: {self.process.stdout}{self.process.stderr}')
+            select.select([self.process.pidfd], [], [], 0.02)
+        raise laboratory.LabError('in.tftpd does not listen')
+
+    def upload_path(self, name):
+        return self.lab.path('tftp', name)
+
+
+@dataclasses.dataclass(frozen=True)
+class TftpTransfer:
+    """One way for a real client to fetch (or send) the file by TFTP."""
+    client: str    # curl (asks for options) | tftp (the plain protocol)
+    family: int    # 4 | 6
+    upload: bool = False
+
+    def name(self):
+        return f'{self.client}/ipv{self.family}' + ('/upload' if self.upload else '')
+
+    def start(self, lab, port, patience_s):
+        """Starts the client on the inside host; it gives up after `patience_s`."""
+        host = laboratory.OUTSIDE4 if self.family == 4 else laboratory.OUTSIDE6
+        name = f'client-{self.name().replace("/", "-")}'
+        source, target = lab.path('tftp', 'file.bin'), lab.path(f'{name}.got')
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(target)
+        if self.client == 'curl':
+            url = f'tftp://{host if self.family == 4 else f"[{host}]"}:{port}'
+            argv = ['curl', '-v', '--no-progress-meter', '--max-time', str(patience_s)]
+            argv += ['-T', source, f'{url}/{name}'] if self.upload else [
+                '-o', target, f'{url}/file.bin']
+        else:
+            words = ['put', source, name] if self.upload else ['get', 'file.bin', target]
+            argv = ['timeout', str(patience_s), 'tftp', f'-{self.family}', '-v', '-m', 'binary',
+                    host, str(port), '-c', *words]
+        return Running(self, lab.start(name, 'inside', *argv), target, name, patience_s)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,14 +69,15 @@ class Bench:
         return what in self.kind.CAPABLE
 
     def server(self):
-        """The FTP server on the port that the Setting names."""
+        """The FTP or TFTP server on the port that the Setting names."""
         port = self.setting.ftp_port
         if port not in self.servers:
-            self.servers[port] = peers.FtpServer(self.lab, port)
+            kind = peers.TftpServer if self.setting.service == 'tftp' else peers.FtpServer
+            self.servers[port] = kind(self.lab, port)
         return self.servers[port]
 
     def filed_expectations(self):
-        """How many expectations the FTP helper has filed so far; None if that cannot be asked."""
+        """How many expectations the helper has filed so far; None if that cannot be asked."""
         if not self.can('control-socket'):
             return None
         return sum(row['expectations'] for row in self.middle.ctl('helper', 'list'))

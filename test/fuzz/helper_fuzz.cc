@@ -8,6 +8,7 @@
 //   3, 4 the same, then again with other bytes
 //   5, 6 the same, held back until the next segment of that side was sent
 //   7, 8 the same, the sequence number moved by the next byte (signed)
+//   0x11 the next byte is payload, whatever it is
 //   0x0e, 0x0f FIN of the client, of the server          0x10 RST of the client
 // 0x00 as first byte: IPv6.
 //
@@ -57,6 +58,7 @@ class Conversation {
                           Be16::from_host(40000), Be16::from_host(21), f.desc.protocol};
         conn_ = f.engine->attach(1, tuple, 0);
         require(conn_ != nullptr, "a slot was lost");
+        if (f.desc.framing == Framing::datagram) return;
         f.engine->on_syn(conn_, Direction::original, next_[0] - 1);
         f.engine->on_syn(conn_, Direction::reply, next_[1] - 1);
     }
@@ -82,7 +84,9 @@ class Conversation {
         if (!held.empty()) segment(by, held_seq, 0, held);
         held.clear();
     }
-    void end(Direction by, std::uint8_t flags) { segment(by, next_[index(by)], flags, {}); }
+    void end(Direction by, std::uint8_t flags) {
+        if (f_.desc.framing != Framing::datagram) segment(by, next_[index(by)], flags, {});
+    }
 
   private:
     void segment(Direction by, std::uint32_t seq, std::uint8_t flags,
@@ -149,6 +153,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         } else if (*b >= 0x0e && *b <= 0x10) {
             conversation.end(*b == 0x0f ? Direction::reply : Direction::original,
                              *b == 0x10 ? stream_flag::rst : stream_flag::fin);
+        } else if (*b == 0x11) {
+            if (const auto plain = in.u8()) text.push_back(*plain);
         } else {
             text.push_back(*b);
         }

@@ -30,7 +30,11 @@ class BuiltOf {
         const Schema schema{.helpers = {{.name = "ftp",
                                          .protocol = proto::tcp,
                                          .ports = {21},
-                                         .params = {{.name = "loose", .fallback = false}}}},
+                                         .params = {{.name = "loose", .fallback = false}}},
+                                        {.name = "tftp",
+                                         .protocol = proto::udp,
+                                         .ports = {69},
+                                         .params = {}}},
                             .stages = {"parse"},
                             .default_pipeline = {"parse"}};
         auto loaded = load_spec(std::string(POSTERN_CONF_DIR "/") + file, schema);

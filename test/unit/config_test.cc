@@ -593,9 +593,10 @@ TEST(Config, DescribeIsShortAndNamesEverything) {
               "  wan0 (wan): 0000:03:00.1, a queue a worker\n"
               "1 bridge\n"
               "  lan0 <-> wan0, llc, nd, 0x0806 pass\n"
-              "1 helper\n"
+              "2 helpers\n"
               "  ftp: tcp 21, 2121\n"
-              "13 rules: 10 accept, 1 drop, 2 reject; otherwise drop\n"
+              "  tftp: udp 69\n"
+              "15 rules: 12 accept, 1 drop, 2 reject; otherwise drop\n"
               "at most 1048576 connections, 65536 expectations, 16384 helped connections\n"
               "timeouts: TCP established 2h, UDP unreplied 30s, UDP stream 2m\n"
               "control socket /run/postern/control.sock\n");

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// TFTP: a client asks the server's well-known port for a file, the server answers from a port of
+// its own choosing (RFC 1350 section 4): that answer is what is expected. See NOTES.md.
+//
+// No state: a request stands alone in its datagram, and its shape is the proof of protocol.
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "helper/descriptor.h"
+#include "helper/emit.h"
+#include "helper/view.h"
+#include "net/addr.h"
+#include "net/cursor.h"
+
+namespace postern {
+namespace {
+
+enum OwnCounter : unsigned {
+    kReadRequests,
+    kWriteRequests
+};
+
+constexpr std::uint16_t kPorts[] = {69};
+constexpr ExpectClass kClasses[] = {{"data", "the transfer itself", 1, 300}};
+constexpr ParamDesc kParams[] = {kDenyPortsParam};
+constexpr CounterDesc kCounters[] = {
+    {"read_requests", "RRQ read"},
+    {"write_requests", "WRQ read"},
+};
+
+constexpr std::uint16_t kReadRequest = 1, kWriteRequest = 2, kLastOpcode = 6;
+
+/// What stands before the next NUL, which is passed over.
+std::optional<Bytes> take_string(Cursor& c) noexcept {
+    for (std::size_t n = 0;; ++n) {
+        const auto b = c.peek(n);
+        if (!b) return std::nullopt;
+        if (*b != 0) continue;
+        const auto text = c.take(n);
+        c.skip(1);
+        return text;
+    }
+}
+
+bool equals(Bytes text, std::string_view lower_case) noexcept {
+    return std::equal(text.begin(), text.end(), lower_case.begin(), lower_case.end(),
+                      [](std::uint8_t have, char wanted) {
+                          const bool upper = have >= 'A' && have <= 'Z';
+                          return (upper ? have - 'A' + 'a' : have) == wanted;
+                      });
+}
+
+/// A file name, then the mode (RFC 1350 section 5). Options may follow (RFC 2347); they change
+/// nothing about who talks to whom, and some clients pad, so what follows is not looked at.
+bool is_request(Cursor c) noexcept {
+    const auto file = take_string(c);
+    if (!file || file->empty()) return false;
+    const auto mode = take_string(c);
+    return mode && (equals(*mode, "octet") || equals(*mode, "netascii") || equals(*mode, "mail"));
+}
+
+void on_message(View& view, Emit& emit) noexcept {
+    Cursor c{view.message};
+    const auto opcode = c.u16_be();
+    if (!opcode || *opcode == 0 || *opcode > kLastOpcode) return emit.parse_error();
+    if (*opcode != kReadRequest && *opcode != kWriteRequest) return;
+    if (!view.from_client()) return emit.refuse(HelperCounter::wrong_direction);
+    if (!is_request(c)) return emit.parse_error();
+    emit.count(*opcode == kReadRequest ? kReadRequests : kWriteRequests);
+
+    // The server, from any port, to where the request came from.
+    PinHole request;
+    request.src = PinHole::exact(view.listener());
+    request.dst = view.speaker();
+    request.dport = view.original.sport;
+    request.protocol = proto::udp;
+    emit.expect(request);
+}
+
+}  // namespace
+
+extern const HelperDesc helper_tftp;
+constinit const HelperDesc helper_tftp{
+    .name = "tftp",
+    .help = "TFTP transfers asked for by RRQ and WRQ",
+    .protocol = proto::udp,
+    .framing = Framing::datagram,
+    .default_ports = kPorts,
+    .classes = kClasses,
+    .params = kParams,
+    .counters = kCounters,
+    .on_message = on_message,
+};
+
+}  // namespace postern
