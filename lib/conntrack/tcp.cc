@@ -74,7 +74,7 @@ constexpr Table kNext = [] {
 // TcpLast::flags, besides those of tcp_side.
 constexpr std::uint8_t kExpectChallengeAck = 0x40, kSimultaneousOpen = 0x80;
 
-// How far behind an acknowledgement may be: at least this much, or the sender'"'"'s largest window.
+// How far behind an acknowledgement may be: at least this much, or the sender's largest window.
 constexpr std::uint32_t kMinAckWindow = 66000;
 
 std::uint32_t end_of(const TcpSegment& s) noexcept {
@@ -129,7 +129,7 @@ std::uint32_t highest_sack(const TcpSegment& s) noexcept {
     return high;
 }
 
-/// A side'"'"'s first SYN, or a fresh one that replaces it.
+/// A side's first SYN, or a fresh one that replaces it.
 void start_side(TcpSide& sender, TcpSide& receiver, const TcpSegment& s, std::uint32_t end,
                 Direction dir) noexcept {
     sender.end = sender.max_end = end;
@@ -146,7 +146,7 @@ enum class Window : std::uint8_t {
     out
 };
 
-/// The four bounds of van Rooij'"'"'s paper, and what is learnt from a segment within them.
+/// The four bounds of van Rooij's paper, and what is learnt from a segment within them.
 Window check_window(TcpTrack& t, TcpLast& last, TcpState state, Direction dir, TcpKind kind,
                     const TcpSegment& s, const TcpOptions& options) noexcept {
     TcpSide& sender = t.side[index(dir)];
@@ -178,7 +178,7 @@ Window check_window(TcpTrack& t, TcpLast& last, TcpState state, Direction dir, T
         if (dir == Direction::reply && !has_ack) return Window::in;
     }
 
-    // Without an acknowledgement, or with the zero one of some stacks'"'"' resets: assume a good
+    // Without an acknowledgement, or with the zero one of some stacks' resets: assume a good
     // one.
     if (!has_ack || (kind == kRst && ack == 0)) ack = sack = receiver.end;
     // A reset that answers a SYN has no sequence number of its own.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The TCP tracker: which state a connection is in, and whether a segment can belong to it.
 //
-// A pure function over a connection'"'"'s TCP part and one segment; no table, no clock, no DPDK, so
+// A pure function over a connection's TCP part and one segment; no table, no clock, no DPDK, so
 // that a test is a list of rows. State machine: RFC 9293 as a middlebox sees it (both sides merged
 // into one state). Windows: Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter"
 // (2000), with window scaling (RFC 7323), SACK (RFC 2018) and the reset rules of RFC 5961. The
-// behaviour is meant to be that of Linux'"'"'s conntrack; the differences are listed in NOTES.md.
+// behaviour is meant to be that of Linux's conntrack; the differences are listed in NOTES.md.
 //
-// Cost: TcpTrack is 40 bytes in the connection'"'"'s first line, TcpLast 20 in the second.
+// Cost: TcpTrack is 40 bytes in the connection's first line, TcpLast 20 in the second.
 #pragma once
 
 #include <array>
@@ -42,7 +42,7 @@ constexpr const char* to_string(TcpState s) noexcept {
 /// What one side has sent and may send.
 struct TcpSide {
     std::uint32_t end = 0;      ///< highest sequence number sent, plus one
-    std::uint32_t max_end = 0;  ///< highest that the other side'"'"'s window allows, plus one
+    std::uint32_t max_end = 0;  ///< highest that the other side's window allows, plus one
     std::uint32_t max_win = 0;  ///< largest window it ever offered, scaled; 0 = nothing seen of it
     std::uint32_t max_ack = 0;  ///< highest acknowledgement it sent
     std::uint8_t scale = 0;     ///< its window scale
