@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// docs/configuration.md against the program: the same keys in the same mappings, the same stages
+// and helper kinds, and a default pipeline in the document's order. The program's side is asked of
+// the loader itself: an unknown key in a mapping makes it list the known ones.
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "config/load.h"
+#include "firewall.h"
+
+namespace postern {
+namespace {
+
+constexpr const char* kUnknown = "qqqqqqqqqqqqqqqqqqqqqqqq";  // near no key, so no guess is made
+
+struct Document {
+    std::map<std::string, std::set<std::string>> keys;  ///< by path, "" = the file itself
+    std::vector<std::string> stages;
+    std::set<std::string> kinds;
+};
+
+/// Tables under "## `path`…" whose first column is "key" list a mapping's keys; the one whose first
+/// column is "stage" lists stages. "Kind `NAME`:" names a helper.
+Document read_document() {
+    std::ifstream in(POSTERN_DOCUMENT);
+    EXPECT_TRUE(in) << POSTERN_DOCUMENT;
+    const std::regex heading("#+ .*"), quoted("`([^`]+)`"), row("\\| `([^`]+)` \\|.*"),
+        kind("Kind `([^`]+)`.*");
+    Document doc;
+    std::string path, table;
+    for (std::string line; std::getline(in, line);) {
+        std::smatch m;
+        if (std::regex_match(line, heading)) {
+            path = std::regex_search(line, m, quoted) ? m.str(1) : "";
+            table.clear();
+        } else if (line.rfind("| key |", 0) == 0 || line.rfind("| stage |", 0) == 0) {
+            table = line.substr(2, line.find(' ', 2) - 2);
+        } else if (std::regex_match(line, m, row)) {
+            if (table == "stage") doc.stages.push_back(m.str(1));
+            if (table == "key") EXPECT_TRUE(doc.keys[path].insert(m.str(1)).second) << line;
+        } else if (std::regex_match(line, m, kind)) {
+            doc.kinds.insert(m.str(1));
+        }
+    }
+    return doc;
+}
+
+/// A file with an unknown key in each mapping that the loader reads.
+std::string file_of_unknown_keys() {
+    const std::string u = std::string(kUnknown) + ": 1";
+    return u + "\neal: {" + u + "}\nworkers: {" + u + ", idle: {" + u + "}}\nzones: [a, b]\n" +
+           "ports: [{name: p, device: net_x, zone: a, " + u + "}]\nbridges: [{" + u + "}]\n" +
+           "helpers: [{name: ftp, " + u + ", params: {" + u + "}}]\n" + "timeouts: {" + u +
+           ", tcp: {" + u + "}, udp: {" + u + "}, icmp: {" + u + "}, icmpv6: {" + u +
+           "}, generic: {" + u + "}}\nlimits: {" + u + "}\npolicy: {" + u +
+           ", rules: [{action: drop, " + u + "}]}\ncontrol: {" + u + "}\n";
+}
+
+std::map<std::string, std::set<std::string>> keys_of_loader() {
+    const auto result = load_spec_text(file_of_unknown_keys(), "f", build_schema());
+    const std::regex message("(.*?)(?:: )?unknown key \"" + std::string(kUnknown) +
+                             "\" \\(expected one of: (.*)\\)");
+    const std::regex index("\\[[0-9]+\\]");
+    std::map<std::string, std::set<std::string>> keys;
+    for (const auto& e : result.errors) {
+        std::smatch m;
+        if (!std::regex_match(e.message, m, message)) continue;
+        auto& known = keys[std::regex_replace(m.str(1), index, "[]")];
+        std::istringstream list(m.str(2));
+        for (std::string key; std::getline(list >> std::ws, key, ',');)
+            known.insert(key);
+    }
+    return keys;
+}
+
+TEST(ConfigDocument, NamesTheKeysThatTheLoaderTakes) {
+    const auto documented = read_document().keys;
+    const auto taken = keys_of_loader();
+    ASSERT_FALSE(taken.empty());
+    EXPECT_EQ(documented, taken);
+}
+
+TEST(ConfigDocument, NamesStagesAndHelpersOfThisBuild) {
+    const Document doc = read_document();
+    const Schema schema = build_schema();
+    EXPECT_EQ(doc.stages, schema.default_pipeline);
+    std::set<std::string> kinds;
+    for (const auto& h : schema.helpers)
+        kinds.insert(h.name);
+    EXPECT_EQ(doc.kinds, kinds);
+}
+
+}  // namespace
+}  // namespace postern
