@@ -48,7 +48,7 @@ Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
     std::size_t queues = 0;
     for (const auto& p : config.ports) {
         largest_mtu = std::max<std::uint32_t>(largest_mtu, p.mtu);
-        queues += p.rx_queues;
+        queues += p.rx_queues != 0 ? p.rx_queues : config.workers;
     }
     // Full rings on every queue, a cache a worker, and bursts on their way between workers.
     const auto packets = static_cast<unsigned>(
@@ -84,8 +84,9 @@ Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& a
     rte_eth_dev_info dev{};
     if (const int r = rte_eth_dev_info_get(port.id, &dev); r != 0)
         return about(config, "cannot be asked what it can do", r);
-    port.rx_queues = static_cast<std::uint16_t>(
-        std::min<unsigned>({config.rx_queues, dev.max_rx_queues, all.workers}));
+    const unsigned wanted = config.rx_queues != 0 ? config.rx_queues : all.workers;
+    port.rx_queues =
+        static_cast<std::uint16_t>(std::min<unsigned>({wanted, dev.max_rx_queues, all.workers}));
     port.tx_queues = static_cast<std::uint16_t>(std::min<unsigned>(dev.max_tx_queues, all.workers));
     if (port.rx_queues < config.rx_queues)
         return about(config,

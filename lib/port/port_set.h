@@ -29,7 +29,7 @@ struct PortConfig {
     std::string name;
     std::string device;  ///< virtual device with arguments, or PCI address
     bool is_pci = false;
-    unsigned rx_queues = 1;
+    unsigned rx_queues = 0;  ///< 0: one a worker, or as many as the device has
     std::uint16_t mtu = 1500;
 };
 
