@@ -38,7 +38,8 @@ Result<void> check_order(const std::vector<const StageDesc*>& stages) {
                              ", which no stage before it provides"};
         known |= s->provides;
     }
-    if (!(known & fact::route))
+    // What is accepted after that would leave by a port that nobody chose.
+    if (stages.empty() || !(stages.back()->provides & fact::route))
         return Error{"no stage decides where packets go; expected \"forward\" at the end"};
     return {};
 }
