@@ -79,8 +79,10 @@ std::string both_ways(const Json& row, const char* original, const char* reply) 
     return text_of(field(row, original)) + "/" + text_of(field(row, reply));
 }
 
+/// Of a connection: its master's id. Of an expectation: its master's two ends.
 std::string master_of(const Json& row) {
     const Json& master = field(row, "master");
+    if (master.is_object() && master.contains("index")) return connection_id(master);
     if (!master.is_object() || !master.contains("src")) return text_of(master);
     return endpoint(master, "src", "sport", "-") + ">" + endpoint(master, "dst", "dport", "-");
 }
@@ -89,6 +91,14 @@ std::string expected_source(const Json& row) {
     const Json& bits = field(row, "src_prefix");
     std::string text = endpoint(row, "src", "sport", "*");
     return text + (bits.is_null() ? "" : " /" + text_of(bits));
+}
+
+/// A helper's counters that have no column of their own.
+std::string further_counters(const Json& row) {
+    Json counters = field(row, "counters");
+    for (const char* shown : {"attached", "messages", "expectations"})
+        if (counters.is_object()) counters.erase(shown);
+    return text_of(counters);
 }
 
 // ---- the columns of each command ----
@@ -143,14 +153,13 @@ const std::vector<View>& views() {
           {"MASTER", nullptr, master_of}}},
         {"helper list",
          "The helpers and what they have seen",
-         {{"NAME", "name"},
+         {{"NAME", "helper"},
           {"KIND", "kind"},
           {"PROTO", "proto"},
-          {"PORTS", "ports"},
           {"ATTACHED", "attached", nullptr, kRight},
           {"MESSAGES", "messages", nullptr, kRight},
           {"EXPECTATIONS", "expectations", nullptr, kRight},
-          {"COUNTERS", "counters"}}},
+          {"COUNTERS", nullptr, further_counters}}},
         {"stats",
          "All counters, by worker",
          {{"WORKER", "worker", nullptr, kRight},

@@ -25,6 +25,10 @@ TRANSFERS = (
 PATIENCE_S = 20
 IMPATIENCE_S = 4
 MAX_LINES = 12
+# The title and the connections that are open, not those that wait to be forgotten.
+OPEN_ONLY = (" | grep -E 'PROTO|established +established'",
+             re.compile('PROTO|established +established').search)
+NOT_ZERO = (" | grep -v ' 0 '", lambda line: ' 0 ' not in line)
 
 
 class Show:
@@ -47,10 +51,11 @@ class Show:
         print(f'  {sign} {text}')
         return holds
 
-    def command(self, daemon, *words, only=''):
-        """What an operator would type, and what is answered."""
-        self.say(f'$ posternctl {" ".join(words)}{" | grep " + only if only else ""}')
-        lines = [line for line in daemon.text(*words).splitlines() if only in line]
+    def command(self, daemon, *words, through=None):
+        """What an operator would type, and what is answered; `through`: a filter after the pipe."""
+        pipe, keep = through or ('', lambda line: True)
+        self.say(f'$ posternctl {" ".join(words)}{pipe}')
+        lines = [line for line in daemon.text(*words).splitlines() if keep(line)]
         for line in lines[:MAX_LINES]:
             self.say(f'  {line}')
         if len(lines) > MAX_LINES:
@@ -110,8 +115,8 @@ def with_helper(show, lab, server):
     while not related and running.process.running():
         related = [row for row in daemon.connections(proto='tcp') if row.get('master')
                    and row.get('tcp_state') == 'established']
-    show.command(daemon, 'conntrack', 'list', only='established')
-    show.verdict(related, 'its data connection is known, with the control connection as its master'
+    show.command(daemon, 'conntrack', 'list', through=OPEN_ONLY)
+    show.verdict(related, 'its data connection is known; its MASTER is the ID of its control connection'
                  if related else 'no data connection was seen')
     problem = running.problem(server)
     show.verdict(problem is None, problem or f'{FILE_BYTES} bytes came over')
@@ -119,7 +124,7 @@ def with_helper(show, lab, server):
     show.headline('   Counters')
     show.command(daemon, 'helper', 'list')
     show.command(daemon, 'conntrack', 'count')
-    show.command(daemon, 'drops')
+    show.command(daemon, 'drops', through=NOT_ZERO)
     code = daemon.terminate()
     show.verdict(code == 0, f'SIGTERM: drained and ended with exit code {code}')
 
@@ -139,7 +144,7 @@ def without_helper(show, lab, server):
                      if client.logged_in() and failed and not data else
                      f'{title}: {"no login" if not client.logged_in() else "data came over"}')
     show.headline('   Counters')
-    show.command(daemon, 'drops')
+    show.command(daemon, 'drops', through=NOT_ZERO)
     show.verdict(daemon.drops().get('policy', 0) > 0, 'it was the policy that dropped them')
     show.verdict(not daemon.expectations(), 'nothing was expected')
     code = daemon.terminate()
