@@ -25,7 +25,7 @@ namespace postern {
     X(land, "source and destination address and port are the same")                         \
     X(fragment, "an IP fragment that could not be put together")                            \
     X(non_ip, "not IP, and its ethertype is not on the port's pass list")                   \
-    X(neighbour_discovery, "IPv6 neighbour discovery, and the port does not pass it")            \
+    X(neighbour_discovery, "IPv6 neighbour discovery, and the port does not pass it")       \
     X(no_peer, "the port it came in by has no peer to leave by")                            \
     X(ct_invalid, "conntrack found it invalid for its connection's state")                  \
     X(ct_not_first, "no connection, and such a packet cannot start one")                    \

@@ -19,9 +19,9 @@ constexpr unsigned kBurst = 32;
 
 void init_eal() {
     static const bool kDone = [] {
-        std::vector<const char*> args = {"policy_bench", "--no-huge",      "--no-shconf",
-                                         "--no-pci",     "--no-telemetry", "--log-level=error",
-                                         "-m",           "512",           "--lcores=0"};
+        std::vector<const char*> args = {
+            "policy_bench",      "--no-huge", "--no-shconf", "--no-pci",  "--no-telemetry",
+            "--log-level=error", "-m",        "512",         "--lcores=0"};
         if (rte_eal_init(static_cast<int>(args.size()), const_cast<char**>(args.data())) < 0)
             std::abort();
         return true;
