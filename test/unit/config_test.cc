@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <random>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -550,6 +552,29 @@ TEST(Config, AnchorsAreFineAndLoopsHarmless) {
                   "  - {name: ftp2, helper: ftp, ports: *p}\n"));
     EXPECT_THAT(s.helpers.at(1).ports, ElementsAre(21, 2121));
     EXPECT_FALSE(errors(with("pipeline: &a [*a]\n")).empty());
+}
+
+TEST(Config, DamagedFilesGiveErrorsAndNothingWorse) {
+    std::ifstream in(POSTERN_CONF_DIR "/bridge.yaml");
+    const std::string whole(std::istreambuf_iterator<char>(in), {});
+    ASSERT_FALSE(whole.empty());
+    std::mt19937 rng(1);
+    unsigned refused = 0;
+    for (unsigned round = 0; round < 400; ++round) {
+        std::string text = whole;
+        for (unsigned n = 1 + static_cast<unsigned>(rng() % 4); n > 0; --n) {
+            const std::size_t at = rng() % text.size();
+            switch (rng() % 3) {
+                case 0: text[at] = static_cast<char>(rng()); break;
+                case 1: text.erase(at, 1 + rng() % 40); break;
+                default: text.insert(at, 1, "[]{}:,&*!|>-\"'#\n\t\0"[rng() % 18]); break;
+            }
+        }
+        const auto r = load(text);
+        ASSERT_EQ(r.ok(), r.errors.empty()) << text;
+        refused += !r.ok();
+    }
+    EXPECT_GT(refused, 100u);
 }
 
 TEST(Config, MissingFileAndDirectory) {

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The policy section: rules and their conditions; and, for a file without errors, advice on what is
+// legal but probably not what was meant.
+#include <algorithm>
+#include <span>
+
+#include "config/loader.h"
+
+namespace postern::config {
+namespace {
+
+constexpr std::size_t kMaxListItems = 4096;  // of one condition of one rule
+
+/// "any", alone, for a condition that is no condition.
+bool is_any(const Value& v) {
+    const auto s = v.scalar();
+    return s && *s == "any";
+}
+
+}  // namespace
+
+void Loader::policy(const Value& v) {
+    Map map(v);
+    if (auto fallback = map.get("default")) {
+        constexpr std::string_view kWords[] = {"drop", "reject"};
+        constexpr RuleAction kValues[] = {RuleAction::drop, RuleAction::reject};
+        if (auto i = fallback->choice(kWords, "a default for policy"))
+            spec_.policy.fallback = kValues[*i];
+    }
+    if (auto rules = map.get("rules")) {
+        const auto items = rules->list();
+        if (items.size() > kMaxRules)
+            rules->error(std::to_string(items.size()) + " rules (expected at most " +
+                         std::to_string(kMaxRules) + ")");
+        spec_.policy.rules.reserve(items.size());
+        for (const auto& item : items)
+            rule(item);
+    }
+    map.finish();
+}
+
+template <class T, class Fn>
+void Loader::condition(Map& map, std::string_view key, std::vector<T>& out, Fn parse_one) {
+    const auto v = map.get(key);
+    if (!v || is_any(*v)) return;
+    const auto items = v->one_or_more();
+    if (items.size() > kMaxListItems) {
+        v->error(std::to_string(items.size()) + " items (expected at most " +
+                 std::to_string(kMaxListItems) + "; split the rule)");
+        return;
+    }
+    for (const auto& item : items) {
+        if (is_any(item)) {
+            item.error("\"any\" stands alone, not in a list");
+            continue;
+        }
+        if (std::optional<T> one = parse_one(item)) {
+            if (std::find(out.begin(), out.end(), *one) != out.end())
+                item.error(item.found() + " is given twice");
+            else
+                out.push_back(*one);
+        }
+    }
+}
+
+namespace {
+/// `text` with all bits beyond its length cleared, when that is all that is wrong with it.
+std::optional<Prefix> trimmed_prefix(const std::string& text) {
+    const auto slash = text.find('/');
+    const auto address = IpAddr::parse(text.substr(0, slash));
+    if (!address || slash == std::string::npos) return std::nullopt;
+    Prefix p{*address, 0};
+    const unsigned bits = address_bytes(address->family) * 8;
+    for (unsigned length = 0; length <= bits; ++length) {
+        if (text.substr(slash + 1) != std::to_string(length)) continue;
+        p.length = static_cast<std::uint8_t>(length);
+        for (unsigned bit = length; bit < bits; ++bit)
+            p.address.bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80u >> (bit % 8)));
+        return p;
+    }
+    return std::nullopt;
+}
+}  // namespace
+
+void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, std::vector<Prefix>& out) {
+    condition(map, key, out, [&](const Value& item) -> std::optional<Prefix> {
+        const auto s = item.scalar();
+        const auto prefix = s ? Prefix::parse(*s) : std::nullopt;
+        if (!prefix) {
+            if (const auto trimmed = s ? trimmed_prefix(*s) : std::nullopt)
+                item.error(quoted(*s) + " has bits set beyond its length (did you mean " +
+                           trimmed->to_string() + "?)");
+            else
+                item.error(
+                    "expected an address or prefix such as 192.0.2.0/24 or 2001:db8::/32, found " +
+                    item.found());
+            return std::nullopt;
+        }
+        if (rule.family != Family::none && prefix->address.family != rule.family) {
+            item.error(*s + " is " + to_string(prefix->address.family) +
+                       ", but the rule's family is " + to_string(rule.family));
+            return std::nullopt;
+        }
+        return prefix;
+    });
+}
+
+namespace {
+bool has_ports(std::uint8_t protocol) {
+    return protocol == proto::tcp || protocol == proto::udp || protocol == proto::udplite ||
+           protocol == proto::sctp || protocol == proto::dccp;
+}
+}  // namespace
+
+void Loader::port_ranges(Map& map, std::string_view key, const RuleSpec& rule,
+                         std::vector<PortRange>& out) {
+    condition(map, key, out, [](const Value& item) -> std::optional<PortRange> {
+        constexpr Range kPort{0, 65535};
+        const auto s = item.scalar();
+        const auto dash = s ? s->find('-') : std::string::npos;
+        if (dash == std::string::npos) {
+            const auto n = item.number(kPort);
+            if (!n) return std::nullopt;
+            return PortRange{static_cast<std::uint16_t>(*n), static_cast<std::uint16_t>(*n)};
+        }
+        const auto bound = [](const std::string& text) -> std::optional<std::uint16_t> {
+            if (text.empty() || text.size() > 5 ||
+                text.find_first_not_of("0123456789") != std::string::npos)
+                return std::nullopt;
+            const unsigned long n = std::stoul(text);
+            return n <= 65535 ? std::optional(static_cast<std::uint16_t>(n)) : std::nullopt;
+        };
+        const auto first = bound(s->substr(0, dash)), last = bound(s->substr(dash + 1));
+        if (!first || !last) {
+            item.error("expected a port or a range such as 8000-8080, 0 to 65535, found " +
+                       item.found());
+            return std::nullopt;
+        }
+        if (*first > *last) {
+            item.error("the range " + *s + " is empty (did you mean " + std::to_string(*last) +
+                       "-" + std::to_string(*first) + "?)");
+            return std::nullopt;
+        }
+        return PortRange{*first, *last};
+    });
+    if (out.empty()) return;
+    if (rule.protocols.empty() ||
+        !std::all_of(rule.protocols.begin(), rule.protocols.end(), has_ports))
+        map.get(key)->error(
+            "ports need `proto:` with protocols that have ports (tcp, udp, sctp, dccp, udplite)");
+}
+
+void Loader::icmp_types(Map& map, RuleSpec& rule) {
+    struct Type {
+        std::string_view name;
+        std::uint8_t number;
+    };
+    static constexpr Type kIcmp[] = {
+        {"echo-reply", 0},      {"destination-unreachable", 3}, {"redirect", 5},
+        {"echo-request", 8},    {"router-advertisement", 9},    {"router-solicitation", 10},
+        {"time-exceeded", 11},  {"parameter-problem", 12},      {"timestamp-request", 13},
+        {"timestamp-reply", 14}};
+    static constexpr Type kIcmpv6[] = {{"destination-unreachable", 1},
+                                       {"packet-too-big", 2},
+                                       {"time-exceeded", 3},
+                                       {"parameter-problem", 4},
+                                       {"echo-request", 128},
+                                       {"echo-reply", 129},
+                                       {"router-solicitation", 133},
+                                       {"router-advertisement", 134},
+                                       {"neighbour-solicitation", 135},
+                                       {"neighbour-advertisement", 136},
+                                       {"redirect", 137}};
+    const bool v6 = rule.protocols == std::vector{proto::icmpv6};
+    const std::span<const Type> types =
+        v6 ? std::span<const Type>(kIcmpv6) : std::span<const Type>(kIcmp);
+    std::vector<std::string_view> names;
+    for (const auto& t : types)
+        names.push_back(t.name);
+
+    const auto given = map.get("icmp_type");
+    if (!given) return;
+    if (!v6 && rule.protocols != std::vector{proto::icmp}) {
+        given->error("needs `proto: icmp` or `proto: icmpv6`, alone, since their types differ");
+        return;
+    }
+    condition(map, "icmp_type", rule.icmp_types,
+              [&](const Value& item) -> std::optional<std::uint8_t> {
+                  const auto s = item.scalar();
+                  if (s && !s->empty() && s->front() >= '0' && s->front() <= '9') {
+                      const auto n = item.number({0, 255});
+                      return n ? std::optional(static_cast<std::uint8_t>(*n)) : std::nullopt;
+                  }
+                  const auto i = item.choice(names, v6 ? "an ICMPv6 type, by name or number"
+                                                       : "an ICMP type, by name or number");
+                  return i ? std::optional(types[*i].number) : std::nullopt;
+              });
+}
+
+void Loader::states(Map& map, RuleSpec& rule) {
+    const auto ct = map.get("ct");
+    if (ct && !is_any(*ct)) {
+        rule.match_new = rule.match_related = rule.match_established = false;
+        for (const auto& item : ct->one_or_more()) {
+            constexpr std::string_view kWords[] = {"new", "established", "related"};
+            const auto s = item.scalar();
+            if (s && (*s == "invalid" || *s == "untracked")) {
+                item.error(*s + " packets never reach policy: they are dropped, and counted");
+                continue;
+            }
+            const auto i = item.choice(kWords, "a connection state");
+            if (!i) continue;
+            bool* const flags[] = {&rule.match_new, &rule.match_established, &rule.match_related};
+            if (*flags[*i]) item.error(item.found() + " is given twice");
+            *flags[*i] = true;
+            if (*i == 1 && rule.action != RuleAction::accept)
+                item.error(
+                    "packets of connections once accepted always pass; a rule cannot drop them");
+        }
+    }
+
+    const auto related = map.get("related");
+    if (!related) return;
+    if (!ct)
+        rule.match_new = false;  // who names the helpers of related ones does not mean new ones
+    else if (!rule.match_related)
+        related->error("needs `ct: [related]`");
+    condition(map, "related", rule.related, [&](const Value& item) -> std::optional<HelperId> {
+        const auto i = helper_names_.find(item);
+        return i ? std::optional(static_cast<HelperId>(*i + 1)) : std::nullopt;
+    });
+}
+
+void Loader::check_families(const Value& v, RuleSpec& rule) {
+    const auto has = [](const std::vector<Prefix>& list, Family f) {
+        return list.empty() || std::any_of(list.begin(), list.end(),
+                                           [&](const Prefix& p) { return p.address.family == f; });
+    };
+    const auto possible = [&](Family f) {
+        return (rule.family == Family::none || rule.family == f) && has(rule.src, f) &&
+               has(rule.dst, f);
+    };
+    if (!possible(Family::ipv4) && !possible(Family::ipv6))
+        v.error("`src` and `dst` are of different families, so nothing can match");
+    const auto only = [&](std::uint8_t protocol) {
+        return rule.protocols == std::vector{protocol};
+    };
+    if ((only(proto::icmp) && !possible(Family::ipv4)) ||
+        (only(proto::icmpv6) && !possible(Family::ipv6)))
+        v.error(protocol_name(rule.protocols[0]) + " is not carried by " +
+                (only(proto::icmp) ? "ipv6" : "ipv4") + ", so nothing can match");
+}
+
+void Loader::rule(const Value& v) {
+    RuleSpec rule;
+    rule.where = v.mark();
+    Map map(v);
+
+    rule.name = "rule" + std::to_string(spec_.policy.rules.size());
+    const auto name = map.get("name");
+    if (name)
+        if (auto s = name->name()) rule.name = *s;
+    if (!rule_names_.insert(rule.name).second)
+        (name ? *name : v).error("rule name " + quoted(rule.name) + " is given twice");
+
+    if (auto action = map.require("action", "accept, drop or reject")) {
+        constexpr std::string_view kWords[] = {"accept", "drop", "reject"};
+        constexpr RuleAction kValues[] = {RuleAction::accept, RuleAction::drop, RuleAction::reject};
+        if (auto i = action->choice(kWords, "an action")) rule.action = kValues[*i];
+    }
+    const auto zone = [&](const Value& item) -> std::optional<ZoneId> {
+        const auto i = zone_names_.find(item);
+        return i ? std::optional(static_cast<ZoneId>(*i)) : std::nullopt;
+    };
+    condition(map, "from", rule.from, zone);
+    condition(map, "to", rule.to, zone);
+    if (auto family = map.get("family"); family && !is_any(*family)) {
+        constexpr std::string_view kWords[] = {"ipv4", "ipv6"};
+        if (auto i = family->choice(kWords, "an address family"))
+            rule.family = *i == 0 ? Family::ipv4 : Family::ipv6;
+    }
+    addresses(map, "src", rule, rule.src);
+    addresses(map, "dst", rule, rule.dst);
+    condition(map, "proto", rule.protocols, [](const Value& item) -> std::optional<std::uint8_t> {
+        const auto s = item.scalar();
+        const auto protocol = s ? parse_protocol(*s) : std::nullopt;
+        if (!protocol) {
+            constexpr std::string_view kNames[] = {"tcp",  "udp",  "icmp",    "icmpv6",
+                                                   "sctp", "dccp", "udplite", "gre"};
+            item.choice(kNames, "a protocol, by name or number 0 to 255");
+        }
+        return protocol;
+    });
+    port_ranges(map, "sport", rule, rule.sport);
+    port_ranges(map, "dport", rule, rule.dport);
+    icmp_types(map, rule);
+    states(map, rule);
+    check_families(v, rule);
+    if (auto helper = map.get("helper")) {
+        if (auto i = helper_names_.find(*helper)) {
+            rule.helper = static_cast<HelperId>(*i + 1);
+            const std::uint8_t speaks = spec_.helpers[*i].protocol;
+            if (rule.action != RuleAction::accept)
+                helper->error("a helper needs `action: accept`");
+            else if (!rule.match_new && !rule.match_related)
+                helper->error("a helper needs `ct: [new]` or `ct: [related]`");
+            else if (speaks != 0 && rule.protocols != std::vector{speaks})
+                helper->error("this helper speaks " + protocol_name(speaks) +
+                              " and needs `proto: " + protocol_name(speaks) + "`");
+        }
+    }
+    map.finish();
+    spec_.policy.rules.push_back(std::move(rule));
+}
+
+// --- advice ------------------------------------------------------------------------------------
+
+/// Legal, but probably not what was meant. Only looked for in a file without errors.
+void Loader::advise() {
+    const auto& rules = spec_.policy.rules;
+    const auto rule_path = [&](std::size_t i) { return "policy.rules[" + std::to_string(i) + "]"; };
+
+    std::vector<bool> bridged(spec_.ports.size());
+    std::vector<bool> populated(spec_.zones.size());
+    for (const auto& b : spec_.bridges)
+        bridged[b.ports[0]] = bridged[b.ports[1]] = true;
+    for (std::size_t i = 0; i < spec_.ports.size(); ++i) {
+        const auto& p = spec_.ports[i];
+        populated[p.zone] = true;
+        if (!bridged[i])
+            report_.warning(
+                p.where, "ports[" + std::to_string(i) + "]",
+                "port " + quoted(p.name) + " is in no bridge, so what comes in by it is dropped");
+    }
+
+    std::vector<bool> assigned(spec_.helpers.size());
+    std::vector<bool> let_in(spec_.helpers.size());
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+        const auto& r = rules[i];
+        for (const auto* list : {&r.from, &r.to})
+            if (!list->empty() &&
+                std::none_of(list->begin(), list->end(), [&](ZoneId z) { return populated[z]; }))
+                report_.warning(r.where, rule_path(i),
+                                "no port is in zone " + quoted(spec_.zones[list->front()]) +
+                                    ", so nothing can match");
+        if (r.action != RuleAction::accept) continue;
+        if (r.helper != kNoHelper) assigned[r.helper - 1u] = true;
+        if (r.match_related)
+            for (std::size_t h = 0; h < let_in.size(); ++h)
+                if (r.related.empty() || std::count(r.related.begin(), r.related.end(), h + 1) != 0)
+                    let_in[h] = true;
+        if (r.helper != kNoHelper || !r.match_new || r.dport.empty()) continue;
+        for (const auto& h : spec_.helpers) {
+            if (std::count(r.protocols.begin(), r.protocols.end(), h.protocol) == 0) continue;
+            const auto port = std::find_if(h.ports.begin(), h.ports.end(), [&](std::uint16_t p) {
+                return std::any_of(r.dport.begin(), r.dport.end(), [&](const PortRange& range) {
+                    return range.first <= p && p <= range.last;
+                });
+            });
+            if (port != h.ports.end())
+                report_.warning(r.where, rule_path(i),
+                                "accepts port " + std::to_string(*port) + " without helper " +
+                                    quoted(h.name) + " (add `helper: " + h.name + "`?)");
+        }
+    }
+    for (std::size_t h = 0; h < spec_.helpers.size(); ++h) {
+        const auto& helper = spec_.helpers[h];
+        const std::string path = "helpers[" + std::to_string(h) + "]";
+        if (!assigned[h])
+            report_.warning(helper.where, path,
+                            "no rule has `helper: " + helper.name + "`, so it watches nothing");
+        else if (!let_in[h])
+            report_.warning(helper.where, path,
+                            "no rule accepts what it expects (`ct: [related]`), so it is in vain");
+    }
+}
+
+}  // namespace postern::config

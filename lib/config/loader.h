@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Loader: the shape of a configuration file, one function a section. A function reads what it can
+// and goes on after an error; what it could not read keeps its default, and the Spec is thrown away
+// at the end if anything was wrong.
+//
+// Private to lib/config: sections of the file in load.cc, its policy in load_policy.cc.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "config/reader.h"
+
+namespace postern::config {
+
+/// Names of one kind (zones, ports, …) in the file's order; the index is the id.
+class Names {
+  public:
+    explicit Names(std::string what) : what_(std::move(what)) {}
+
+    void add(const Value& at, const std::string& name);
+    /// Complains of a name that is not among them, unless there are none and that has been said.
+    std::optional<std::size_t> find(const Value& v) const;
+
+    bool quiet_when_empty = false;
+
+  private:
+    std::string what_;
+    std::vector<std::string> order_;
+    std::unordered_map<std::string, std::size_t> index_;
+};
+
+class Loader {
+  public:
+    Loader(Report& report, const Schema& schema) : report_(report), schema_(schema) {}
+    Spec load(const YAML::Node& root);
+
+  private:
+    void eal(const Value& v);
+    void workers(const Value& v);
+    void zones(const Value& v);
+    void ports(const Value& v);
+    void bridges(const Value& v);
+    PassSpec pass(const Value& v);
+    void helpers(const Value& v);
+    void helper_params(const Value* v, const HelperSchema& kind, HelperSpec& helper);
+    void timeouts(const Value& v);
+    void limits(const Value& v);
+    void policy(const Value& v);
+    void rule(const Value& v);
+    void addresses(Map& map, std::string_view key, RuleSpec& rule, std::vector<Prefix>& out);
+    void port_ranges(Map& map, std::string_view key, const RuleSpec& rule,
+                     std::vector<PortRange>& out);
+    void icmp_types(Map& map, RuleSpec& rule);
+    void states(Map& map, RuleSpec& rule);
+    void check_families(const Value& v, RuleSpec& rule);
+    void pipeline(const Value& v);
+    void control(const Value& v);
+    void advise();
+
+    /// Reads a condition of a rule: nothing or `any` leaves `out` empty.
+    template <class T, class Fn>
+    void condition(Map& map, std::string_view key, std::vector<T>& out, Fn parse_one);
+
+    Report& report_;
+    const Schema& schema_;
+    Spec spec_;
+    Names zone_names_{"a zone of this file"};
+    Names port_names_{"a port of this file"};
+    Names helper_names_{"a helper of this file"};
+    std::unordered_set<std::string> rule_names_;
+};
+
+}  // namespace postern::config
