@@ -27,18 +27,23 @@ struct Document {
 };
 
 /// Tables under "## `path`…" whose first column is "key" list a mapping's keys; the one whose first
-/// column is "stage" lists stages. "Kind `NAME`:" names a helper.
+/// column is "stage" lists stages. "### `helpers[].params` of `NAME`" describes a kind of helper.
 Document read_document() {
     std::ifstream in(POSTERN_DOCUMENT);
     EXPECT_TRUE(in) << POSTERN_DOCUMENT;
-    const std::regex heading("#+ .*"), quoted("`([^`]+)`"), row("\\| `([^`]+)` \\|.*"),
-        kind("Kind `([^`]+)`.*");
+    const std::regex heading("#+ .*"), quoted("`([^`]+)`(?: of `([^`]+)`)?"),
+        row("\\| `([^`]+)` \\|.*");
     Document doc;
     std::string path, table;
     for (std::string line; std::getline(in, line);) {
         std::smatch m;
         if (std::regex_match(line, heading)) {
             path = std::regex_search(line, m, quoted) ? m.str(1) : "";
+            if (!path.empty() && m[2].matched) {
+                doc.kinds.insert(m.str(2));
+                path += " of " + m.str(2);
+                doc.keys[path];
+            }
             table.clear();
         } else if (line.rfind("| key |", 0) == 0 || line.rfind("| stage |", 0) == 0) {
             table = line.substr(2, line.find(' ', 2) - 2);
@@ -46,37 +51,40 @@ Document read_document() {
             if (table == "stage") doc.stages.push_back(m.str(1));
             const bool twice = table == "key" && !doc.keys[path].insert(m.str(1)).second;
             EXPECT_FALSE(twice) << line;
-        } else if (std::regex_match(line, m, kind)) {
-            doc.kinds.insert(m.str(1));
         }
     }
     return doc;
 }
 
 /// A file with an unknown key in each mapping that the loader reads.
-std::string file_of_unknown_keys() {
+std::string file_of_unknown_keys(const std::string& kind) {
     const std::string u = std::string(kUnknown) + ": 1";
     return u + "\neal: {" + u + "}\nworkers: {" + u + ", idle: {" + u + "}}\nzones: [a, b]\n" +
            "ports: [{name: p, device: net_x, zone: a, " + u + "}]\nbridges: [{" + u + "}]\n" +
-           "helpers: [{name: ftp, " + u + ", params: {" + u + "}}]\n" + "timeouts: {" + u +
+           "helpers: [{name: " + kind + ", " + u + ", params: {" + u + "}}]\n" + "timeouts: {" + u +
            ", tcp: {" + u + "}, udp: {" + u + "}, icmp: {" + u + "}, icmpv6: {" + u +
            "}, generic: {" + u + "}}\nlimits: {" + u + "}\npolicy: {" + u +
            ", rules: [{action: drop, " + u + "}]}\ncontrol: {" + u + "}\n";
 }
 
 std::map<std::string, std::set<std::string>> keys_of_loader() {
-    const auto result = load_spec_text(file_of_unknown_keys(), "f", build_schema());
+    const Schema schema = build_schema();
     const std::regex message("(.*?)(?:: )?unknown key \"" + std::string(kUnknown) +
-                             "\" \\(expected one of: (.*)\\)");
+                             "\"(?: \\(expected one of: (.*)\\))?");
     const std::regex index("\\[[0-9]+\\]");
     std::map<std::string, std::set<std::string>> keys;
-    for (const auto& e : result.errors) {
-        std::smatch m;
-        if (!std::regex_match(e.message, m, message)) continue;
-        auto& known = keys[std::regex_replace(m.str(1), index, "[]")];
-        std::istringstream list(m.str(2));
-        for (std::string key; std::getline(list >> std::ws, key, ',');)
-            known.insert(key);
+    for (const auto& helper : schema.helpers) {
+        const auto result = load_spec_text(file_of_unknown_keys(helper.name), "f", schema);
+        for (const auto& e : result.errors) {
+            std::smatch m;
+            if (!std::regex_match(e.message, m, message)) continue;
+            std::string path = std::regex_replace(m.str(1), index, "[]");
+            if (path == "helpers[].params") path += " of " + helper.name;
+            auto& known = keys[path];
+            std::istringstream list(m.str(2));
+            for (std::string key; std::getline(list >> std::ws, key, ',');)
+                known.insert(key);
+        }
     }
     return keys;
 }
