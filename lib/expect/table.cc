@@ -82,6 +82,11 @@ ExpectEventType event_of(ExpectEnd end) noexcept {
     }
 }
 
+/// There is one object more in the table after it.
+bool adds(InsertOutcome o) noexcept {
+    return o == InsertOutcome::created || o == InsertOutcome::refreshed;
+}
+
 constexpr unsigned kMinShardsPerOwner = 4;
 constexpr std::uint32_t kNoHost = 0xffffffff;
 
@@ -364,9 +369,9 @@ InsertResult ExpectOwner::insert(const ExpectRequest& r, MasterExpectations* mas
         result = check_chain(shard, position, e, r.skip_master, turn.now, displaced);
         if (result.outcome == InsertOutcome::created && master != nullptr && r.class_max != 0)
             make_room_in_class(*master, r.class_max, e, turn.now, displaced);
-        if (ok(result.outcome) && result.outcome != InsertOutcome::shared)
+        if (adds(result.outcome))
             result.outcome = publish(shard, position, e, index, result.outcome, displaced);
-        if (!ok(result.outcome)) displaced.place_of = 0;
+        if (!adds(result.outcome)) displaced.place_of = 0;
         if (position >= 0) drop_key_if_unused(shard, e, static_cast<std::uint32_t>(position));
     }
     if (displaced.refreshed != 0)
@@ -374,7 +379,7 @@ InsertResult ExpectOwner::insert(const ExpectRequest& r, MasterExpectations* mas
                displaced.place_of == displaced.refreshed);
     for (std::uint32_t i = displaced.expired, next; i != 0; i = next) {
         next = table_.at(i).link;
-        finish(i, ExpectEnd::expired, turn, false);
+        finish(i, ExpectEnd::expired, turn, displaced.place_of == i);
     }
     for (std::uint32_t i = displaced.evicted, next; i != 0; i = next) {
         Expectation& old = table_.at(i);
@@ -383,7 +388,7 @@ InsertResult ExpectOwner::insert(const ExpectRequest& r, MasterExpectations* mas
         finish(i, expired(old, turn.now) ? ExpectEnd::expired : ExpectEnd::evicted, turn,
                displaced.place_of == i);
     }
-    if (result.outcome != InsertOutcome::created && result.outcome != InsertOutcome::refreshed) {
+    if (!adds(result.outcome)) {
         e.link = free_;  // it was never published: no grace period
         free_ = index;
         ++free_count_;
@@ -458,15 +463,17 @@ InsertResult ExpectOwner::check_chain(Shard& shard, std::int32_t position, const
         if (expired(other, now)) {
             if (!end(other)) continue;
             unlink_locked(shard, other, i);
+            if (other.owner == id_) detach(other);  // the class may have room by that
             other.link = displaced.expired;
             displaced.expired = i;
+            if (displaced.place_of == 0 && same_account(other, e)) displaced.place_of = i;
         } else if (same_source(other, e)) {
             const bool same_class = other.class_index == e.class_index;
             if (same_class && other.master == e.master) {
                 if (!end(other)) continue;  // a child has just taken it: this is a new one
                 unlink_locked(shard, other, i);
                 displaced.refreshed = i;
-                if (same_account(other, e)) displaced.place_of = i;
+                if (displaced.place_of == 0 && same_account(other, e)) displaced.place_of = i;
                 outcome = InsertOutcome::refreshed;
             } else {
                 return {same_class && skip_master ? InsertOutcome::shared : InsertOutcome::already,

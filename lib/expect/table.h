@@ -27,7 +27,8 @@
 // before the packet that announced it is sent; the child's packet comes after that one, so a
 // worker that handles it sees the expectation.
 //
-// Cost: a miss reads one line while the key's shard is empty, else two more, seldom the rte_hash.
+// Cost: a miss reads one line while the table is empty, one more while the key's shard is, else two
+// more, seldom the rte_hash.
 // A hit adds the bucket, the key, the anchor and the candidate. See NOTES.md for figures.
 #pragma once
 
@@ -92,6 +93,7 @@ class ExpectTable {
 
     /// Hashes the tuple of a packet without connection, and starts to fetch what may_match() reads.
     ExpectProbe probe(ZoneId zone, const Tuple& tuple) const noexcept {
+        if (live() == 0) return {};  // no expectation has such a key
         ExpectProbe p{key_of(zone, tuple.protocol, tuple.dst, tuple.dport), 0};
         p.hash = keyed_hash<sizeof(ExpectKey)>(&p.key, secret_);
         const Shard& shard = shards_[shard_index(p.hash)];

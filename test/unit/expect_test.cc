@@ -10,6 +10,11 @@
 namespace postern {
 namespace {
 
+class Eal : public testing::Environment {
+    void SetUp() override { init_eal(); }
+};
+[[maybe_unused]] const auto* const kEal = testing::AddGlobalTestEnvironment(new Eal);
+
 constexpr std::uint32_t kTimeout = 300'000;
 
 IpAddr client(unsigned i) {
@@ -40,10 +45,6 @@ ExpectRequest ftp(std::uint16_t port, unsigned host = 1, std::uint32_t master = 
 
 class ExpectTest : public testing::Test {
   protected:
-    static void SetUpTestSuite() {
-        static const bool once = (init_eal(), true);
-        (void)once;
-    }
     void make(ExpectConfig c = {}) {
         c.owners = kOwners;
         c.rcu = rcu.get();
