@@ -288,50 +288,63 @@ bool ExpectTable::skip_untouched(std::uint32_t& cursor) const noexcept {
     return false;
 }
 
+void ExpectTable::copy(const Expectation& e, std::uint32_t index, std::uint32_t word,
+                       ExpectMatch& out) const noexcept {
+    out = ExpectMatch{
+        .id = {index, expect_state::generation(word)},
+        .master = e.master,
+        .mark = e.mark,
+        .label = e.label,
+        .rule = e.rule,
+        .zone = e.key.zone,
+        .helper = e.helper,
+        .child_helper = e.child_helper,
+        .class_index = e.class_index,
+        .flags = e.flags,
+    };
+}
+
+bool ExpectTable::peek_candidate(const ExpectProbe& p, const Tuple& tuple, Tick now,
+                                 ExpectMatch& out) const noexcept {
+    const std::uint32_t index = find_candidate(p, tuple, now, 0);
+    if (index == 0) return false;
+    const Expectation& e = at(index);
+    // It may have ended since; then its generation is that of the dead, and take() finds out.
+    copy(e, index, e.state.load(std::memory_order_acquire), out);
+    return true;
+}
+
 bool ExpectOwner::claim_candidate(const ExpectProbe& probe, const Tuple& tuple, ExpectTurn turn,
                                   ExpectMatch& out) noexcept {
     std::uint32_t index = table_.find_candidate(probe, tuple, turn.now, 0);
     while (index != 0) {
-        Expectation& e = table_.at(index);
-        // Acquire pairs with the release that made it live.
-        std::uint32_t word = e.state.load(std::memory_order_acquire);
-        const bool permanent = (e.flags & expect_flag::permanent) != 0;
-        bool won = expect_state::of(word) == expect_state::live;
-        if (won && !permanent)
-            // The one point where an expectation has exactly one taker. Acquire-release: the taker
-            // sees it whole, and who finds it claimed sees that the taker will unlink it.
-            won = e.state.compare_exchange_strong(
-                word, expect_state::with(word, expect_state::claimed), std::memory_order_acq_rel,
-                std::memory_order_acquire);
-        if (!won) {
-            lost_.add();
-            const std::uint32_t next = e.next.load(std::memory_order_acquire);
-            if (next == 0) return false;
-            index = table_.find_candidate(probe, tuple, turn.now, next);
-            continue;
-        }
-        out = ExpectMatch{
-            .id = {index, expect_state::generation(word)},
-            .master = e.master,
-            .mark = e.mark,
-            .label = e.label,
-            .rule = e.rule,
-            .zone = e.key.zone,
-            .helper = e.helper,
-            .child_helper = e.child_helper,
-            .class_index = e.class_index,
-            .flags = e.flags,
-        };
-        if (permanent) {
-            permanent_.add();
-            tell(ExpectEventType::claim, ExpectEnd::claimed, index, turn);
-        } else {
-            unlink(e, index);
-            finish(index, ExpectEnd::claimed, turn, false);
-        }
-        return true;
+        const Expectation& e = table_.at(index);
+        table_.copy(e, index, e.state.load(std::memory_order_acquire), out);
+        if (take(out, turn)) return true;
+        const std::uint32_t next = e.next.load(std::memory_order_acquire);
+        index = next == 0 ? 0 : table_.find_candidate(probe, tuple, turn.now, next);
     }
     return false;
+}
+
+bool ExpectOwner::take(const ExpectMatch& match, ExpectTurn turn) noexcept {
+    const std::uint32_t index = match.id.index;
+    Expectation& e = table_.at(index);
+    std::uint32_t word = match.id.generation << expect_state::kBits | expect_state::live;
+    if ((match.flags & expect_flag::permanent) != 0) {
+        if (e.state.load(std::memory_order_acquire) != word) return lost_.add(), false;
+        permanent_.add();
+        tell(ExpectEventType::claim, ExpectEnd::claimed, index, turn);
+        return true;
+    }
+    // The one point where an expectation has exactly one taker. Acquire-release: the taker sees it
+    // whole, and who finds it claimed sees that the taker will unlink it.
+    if (!e.state.compare_exchange_strong(word, expect_state::with(word, expect_state::claimed),
+                                         std::memory_order_acq_rel, std::memory_order_relaxed))
+        return lost_.add(), false;
+    unlink(e, index);
+    finish(index, ExpectEnd::claimed, turn, false);
+    return true;
 }
 
 // ---- insert -------------------------------------------------------------------------------------

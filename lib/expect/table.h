@@ -111,7 +111,11 @@ class ExpectTable {
                shard.presence[presence_slot(p.hash)].load(std::memory_order_relaxed) != 0;
     }
 
-    /// A copy of what the tuple would match now, without claiming it.
+    /// What the tuple would match now, without claiming it: for policy to judge. take() claims it.
+    bool peek(const ExpectProbe& p, const Tuple& tuple, Tick now, ExpectMatch& out) const noexcept {
+        return may_match(p) && peek_candidate(p, tuple, now, out);
+    }
+    /// The same as a full copy.
     bool find(const ExpectProbe& p, const Tuple& tuple, Tick now, ExpectInfo& out) const noexcept;
     /// A copy of one expectation; false when it has ended.
     bool get(ExpectId id, ExpectInfo& out) const noexcept;
@@ -177,6 +181,10 @@ class ExpectTable {
     bool copy_if_pending(std::uint32_t index, ExpectInfo& out) const noexcept;
     void copy(const Expectation& e, std::uint32_t index, std::uint32_t word,
               ExpectInfo& out) const noexcept;
+    bool peek_candidate(const ExpectProbe& p, const Tuple& tuple, Tick now,
+                        ExpectMatch& out) const noexcept;
+    void copy(const Expectation& e, std::uint32_t index, std::uint32_t word,
+              ExpectMatch& out) const noexcept;
     std::uint32_t find_candidate(const ExpectProbe& p, const Tuple& tuple, Tick now,
                                  std::uint32_t first) const noexcept;
 
@@ -215,6 +223,10 @@ class ExpectOwner {
                ExpectMatch& out) noexcept {
         return table_.may_match(probe) && claim_candidate(probe, tuple, turn, out);
     }
+
+    /// Claims what peek() found earlier in this turn: that expectation and no other. False: another
+    /// thread was faster, or it has ended.
+    bool take(const ExpectMatch& match, ExpectTurn turn) noexcept;
 
     /// The owner's share of work, once a turn: takes back what others ended, reuses what has passed
     /// its grace period, ends what has expired. Meets at most `budget` expiries; returns how many.

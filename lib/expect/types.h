@@ -82,20 +82,21 @@ struct ExpectRequest {
 };
 
 // X(name, help)
-#define POSTERN_INSERT_OUTCOMES(X)                                                            \
-    X(created, "expectation filed")                                                           \
-    X(refreshed, "the same expectation of the same master and class was pending: replaced")   \
-    X(shared, "another master's identical expectation serves this one too (skip_master)")     \
-    X(already, "an identical expectation of another master or class is pending")              \
-    X(busy, "a pending expectation could match the same packet")                              \
-    X(master_gone, "the master connection has ended")                                         \
-    X(invalid, "class, zone, family or timeout out of range")                                 \
-    X(limit_total, "the table holds as many as configured")                                   \
-    X(limit_zone, "the zone holds as many as configured")                                     \
-    X(limit_host, "the master's source host holds as many as configured")                     \
-    X(limit_destination, "one destination address and port holds as many as configured")      \
-    X(limit_pool, "this worker's expectations are all in use, or too many at once went to a " \
-                  "shard")
+#define POSTERN_INSERT_OUTCOMES(X)                                                          \
+    X(created, "expectation filed")                                                         \
+    X(refreshed, "the same expectation of the same master and class was pending: replaced") \
+    X(shared, "another master's identical expectation serves this one too (skip_master)")   \
+    X(already, "an identical expectation of another master or class is pending")            \
+    X(busy, "a pending expectation could match the same packet")                            \
+    X(master_gone, "the master connection has ended")                                       \
+    X(invalid, "class, zone, family or timeout out of range")                               \
+    X(limit_total, "the table holds as many as configured")                                 \
+    X(limit_zone, "the zone holds as many as configured")                                   \
+    X(limit_host, "the master's source host holds as many as configured")                   \
+    X(limit_destination, "one destination address and port holds as many as configured")    \
+    X(limit_pool,                                                                           \
+      "this worker's expectations are all in use, or too many at once went to a "           \
+      "shard")
 
 enum class InsertOutcome : std::uint8_t {
 #define X(name, help) name,

@@ -59,7 +59,6 @@ struct alignas(64) Batch {
     std::array<std::uint8_t*, kMaxBurst> data{};  ///< first byte of the frame
     std::array<PacketInfo, kMaxBurst> info{};
     // For packets in `miss` only:
-    std::array<ExpectProbe, kMaxBurst> probe{};
     std::array<ExpectMatch, kMaxBurst> match{};  ///< id 0: nobody expected it
     std::array<PolicyVerdict, kMaxBurst> verdict{};
 

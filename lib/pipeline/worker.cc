@@ -153,17 +153,12 @@ void Worker::find_expectation(unsigned i) noexcept {
     b.match[i] = {};
     if (expectations_->live() == 0) return;
     const Tuple tuple = tuple_of(b.data[i], info);
-    b.probe[i] = expectations_->probe(info.key.zone, tuple);
-    ExpectInfo found;
-    if (!expectations_->find(b.probe[i], tuple, b.now, found)) return;
-    b.match[i].id = found.id;
-    b.match[i].helper = found.helper;
-    info.ct = CtState::related;
+    if (expectations_->peek(expectations_->probe(info.key.zone, tuple), tuple, b.now, b.match[i]))
+        info.ct = CtState::related;
 }
 
 bool Worker::claim(unsigned i) noexcept {
-    const Tuple tuple = tuple_of(batch_.data[i], batch_.info[i]);
-    return expect_->claim(batch_.probe[i], tuple, expect_turn(), batch_.match[i]);
+    return expect_->take(batch_.match[i], expect_turn());
 }
 
 PolicyQuery Worker::policy_query(unsigned i) const noexcept {

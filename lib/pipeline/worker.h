@@ -125,7 +125,7 @@ class Worker {
     void track_hit(unsigned i) noexcept;
     /// Looks whether packet i was expected: sets its match and ct state. Claims nothing.
     void find_expectation(unsigned i) noexcept;
-    /// Claims what find_expectation() saw, and fills in the match. False when it is gone.
+    /// Claims what find_expectation() saw. False when it is gone.
     bool claim(unsigned i) noexcept;
     /// Packet i as policy is asked about it.
     PolicyQuery policy_query(unsigned i) const noexcept;

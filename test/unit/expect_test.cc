@@ -149,6 +149,33 @@ TEST_F(ExpectTest, IsClaimedOnceFromAnotherWorker) {
     expect_all_free();
 }
 
+// Policy judges what peek() found; take() claims that one and no other.
+TEST_F(ExpectTest, TakesWhatWasPeekedAt) {
+    const Tuple child = tcp(client(1), 33333, kServer, 5000);
+    ASSERT_EQ(insert(0, ftp(5000)), InsertOutcome::created);
+    ExpectMatch a, b;
+    ASSERT_TRUE(table->peek(table->probe(0, child), child, now, a));
+    ASSERT_TRUE(table->peek(table->probe(0, child), child, now, b));
+    EXPECT_EQ(a.id, last.id);
+    EXPECT_EQ(table->live(), 1u);
+    EXPECT_TRUE(owner(1).take(a, turn()));
+    EXPECT_FALSE(owner(2).take(b, turn()));
+    EXPECT_EQ(owner(2).claims_lost(), 1u);
+    // A new one in its place is not the one that was judged.
+    ASSERT_EQ(insert(0, ftp(5000)), InsertOutcome::created);
+    EXPECT_FALSE(owner(2).take(b, turn()));
+    EXPECT_EQ(table->live(), 1u);
+    ExpectRequest r = ftp(5001);
+    r.flags = expect_flag::permanent;
+    ASSERT_EQ(insert(0, r), InsertOutcome::created);
+    const Tuple again = tcp(client(1), 33333, kServer, 5001);
+    ASSERT_TRUE(table->peek(table->probe(0, again), again, now, a));
+    EXPECT_TRUE(owner(1).take(a, turn()));
+    EXPECT_TRUE(owner(2).take(a, turn()));
+    owner(0).remove(last.id, ExpectEnd::control, turn());
+    EXPECT_FALSE(owner(1).take(a, turn()));
+}
+
 // A.1.1 tuple, zone; A.2: destination, protocol and zone are exact, the source port is any.
 TEST_F(ExpectTest, ComparesDestinationProtocolZoneAndSource) {
     ASSERT_EQ(insert(0, ftp(5000)), InsertOutcome::created);
