@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// docs/configuration.md against the program: the same keys in the same mappings, the same stages
-// and helper kinds, and a default pipeline in the document's order. The program's side is asked of
-// the loader itself: an unknown key in a mapping makes it list the known ones.
+// docs/configuration.md and the README's example against the program: the same keys in the same
+// mappings, the same stages and helper kinds, and a default pipeline in the document's order. The
+// program's side is asked of the loader itself: an unknown key in a mapping makes it list the known
+// ones.
 #include <fstream>
 #include <map>
 #include <regex>
@@ -104,6 +105,20 @@ TEST(ConfigDocument, NamesStagesAndHelpersOfThisBuild) {
     for (const auto& h : schema.helpers)
         kinds.insert(h.name);
     EXPECT_EQ(doc.kinds, kinds);
+}
+
+TEST(ConfigDocument, ReadmeShowsAConfigurationThatWorks) {
+    std::ifstream in(POSTERN_README);
+    std::ostringstream all;
+    all << in.rdbuf();
+    const std::string text = all.str(), fence = "```yaml\n";
+    const auto begin = text.find(fence);
+    ASSERT_NE(begin, std::string::npos);
+    const auto first = begin + fence.size();
+    const auto result =
+        load_spec_text(text.substr(first, text.find("```", first) - first), "f", build_schema());
+    EXPECT_TRUE(result.ok()) << (result.errors.empty() ? "" : result.errors[0].to_string());
+    EXPECT_TRUE(result.warnings.empty()) << result.warnings[0].to_string();
 }
 
 }  // namespace
