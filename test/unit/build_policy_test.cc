@@ -27,16 +27,14 @@ const auto* const kEal = ::testing::AddGlobalTestEnvironment(new Eal);
 class BuiltOf {
   public:
     explicit BuiltOf(const char* file) {
-        const Schema schema{.helpers = {{.name = "ftp",
-                                         .protocol = proto::tcp,
-                                         .ports = {21},
-                                         .params = {{.name = "loose", .fallback = false}}},
-                                        {.name = "tftp",
-                                         .protocol = proto::udp,
-                                         .ports = {69},
-                                         .params = {}}},
-                            .stages = {"parse"},
-                            .default_pipeline = {"parse"}};
+        const Schema schema{
+            .helpers = {{.name = "ftp",
+                         .protocol = proto::tcp,
+                         .ports = {21},
+                         .params = {{.name = "loose", .fallback = false}}},
+                        {.name = "tftp", .protocol = proto::udp, .ports = {69}, .params = {}}},
+            .stages = {"parse"},
+            .default_pipeline = {"parse"}};
         auto loaded = load_spec(std::string(POSTERN_CONF_DIR "/") + file, schema);
         EXPECT_TRUE(loaded.ok());
         if (!loaded.ok()) return;
