@@ -48,8 +48,8 @@ fi
 
 verdict pragma-once "$(grep -L '^#pragma once' "${headers[@]}")"
 
-# A header of ours is included as "folder/file.h", relative to lib/ or pipelines/, or to test/, or by its name when
-# it is app's: it must be one of ours.
+# A header of ours is included as "folder/file.h", relative to lib/, pipelines/ or test/, or by its
+# name when it is app's: it must be one of ours.
 verdict includes "$(grep -noE '^#include "[^"]+"' "${cxx[@]}" | while IFS=: read -r file line what; do
     path=${what#*\"} path=${path%\"}
     for root in lib pipelines app test . "$(dirname "$file")"; do

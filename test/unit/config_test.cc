@@ -621,7 +621,7 @@ TEST(Config, DescribeIsShortAndNamesEverything) {
               "2 helpers\n"
               "  ftp: tcp 21, 2121\n"
               "  tftp: udp 69\n"
-              "15 rules: 12 accept, 1 drop, 2 reject; otherwise drop\n"
+              "14 rules: 11 accept, 1 drop, 2 reject; otherwise drop\n"
               "at most 1048576 connections, 65536 expectations, 16384 helped connections\n"
               "timeouts: TCP established 2h, UDP unreplied 30s, UDP stream 2m\n"
               "control socket /run/postern/control.sock\n");
