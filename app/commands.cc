@@ -148,9 +148,10 @@ std::vector<Json> helper_rows(Firewall& fw) {
                 counters[name] = counters.value(name, std::uint64_t{0}) + c.value;
             });
         }
-        rows.push_back({{"helper", instance->name},
+        rows.push_back({{"name", instance->name},
                         {"kind", instance->desc->name},
                         {"proto", protocol_name(instance->desc->protocol)},
+                        {"ports", fw.plan().helpers[h].ports},
                         {"attached", counters["attached"]},
                         {"messages", counters["messages"]},
                         {"expectations", counters["expectations"]},

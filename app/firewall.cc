@@ -96,6 +96,7 @@ std::vector<HelperPlan> helper_plans_of(const Spec& spec) {
         HelperPlan& p = out.emplace_back();
         p.name = h.name;
         p.protocol = desc->protocol;
+        p.ports = h.ports;
         for (const auto& c : desc->classes)
             p.classes.push_back({std::string(c.name), static_cast<std::uint8_t>(c.max_expected),
                                  c.timeout_s * 1000});

@@ -5,7 +5,6 @@
 #include <cstdio>
 
 #include <rte_cycles.h>
-#include <rte_eal.h>
 #include <rte_launch.h>
 #include <rte_rcu_qsbr.h>
 #include <signal.h>
@@ -174,7 +173,7 @@ int run_daemon(const Spec& spec, bool verbose) {
         _exit(code);
     }
     const int code = serve(spec, **control, signals.get());
-    rte_eal_cleanup();
+    stop_eal();
     return code;
 }
 

@@ -36,6 +36,7 @@ struct PortPlan {
 struct HelperPlan {
     std::string name;
     std::uint8_t protocol = 0;
+    std::vector<std::uint16_t> ports;  ///< its usual control ports, host order
     struct Class {
         std::string name;
         std::uint8_t max_expected = 1;

@@ -42,6 +42,14 @@ std::vector<unsigned> usable_cpus() {
     return cpus;
 }
 
+/// Only if it is empty: another DPDK program may be using it.
+void remove_runtime_folder() {
+    const std::filesystem::path folder = rte_eal_get_runtime_dir();
+    std::error_code ignored;
+    if (!folder.empty() && std::filesystem::remove(folder, ignored))
+        std::filesystem::remove(folder.parent_path(), ignored);
+}
+
 }  // namespace
 
 Result<void> start_eal(const EalConfig& config) {
@@ -86,6 +94,7 @@ Result<void> start_eal(const EalConfig& config) {
     for (auto& a : args)
         argv.push_back(a.data());
     if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
+        remove_runtime_folder();
         std::string text = "DPDK did not start: " + std::string(rte_strerror(rte_errno)) + " (";
         for (std::size_t i = 1; i < args.size(); ++i)
             text += (i > 1 ? " " : "") + args[i];
@@ -93,6 +102,11 @@ Result<void> start_eal(const EalConfig& config) {
                      "); is eal.memory_mb within the machine's memory, and do the CPUs exist?"};
     }
     return {};
+}
+
+void stop_eal() {
+    rte_eal_cleanup();
+    remove_runtime_folder();
 }
 
 }  // namespace postern

@@ -29,4 +29,7 @@ struct EalConfig {
 /// Once a process. Lcore 0 is the caller, lcores 1..workers are for workers.
 Result<void> start_eal(const EalConfig& config);
 
+/// Gives everything back to the system, DPDK's own empty folder for run-time files included.
+void stop_eal();
+
 }  // namespace postern

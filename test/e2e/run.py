@@ -31,7 +31,7 @@ class TimeIsUp(Exception):
 class Bench:
     """One Setting brought up: the laboratory, the middle, and the servers that cases ask for."""
 
-    def __init__(self, setting, kind, keep=False):
+    def __init__(self, setting, kind, keep, logs):
         self.setting = setting
         self.kind = kind
         self.notes = []
@@ -48,7 +48,7 @@ class Bench:
                 if setting.vlan:
                     peers.vlan_interfaces(self.lab, setting.vlan)
         except BaseException:
-            self.lab.close()
+            self.lab.close(logs_to=logs)
             raise
 
     def _capture(self, host):
@@ -144,10 +144,10 @@ def run_group(group, setting, options, report):
     shutil.rmtree(logs, ignore_errors=True)
     try:
         with time_limit(CASE_LIMIT_S):
-            bench = Bench(setting, kind, options.keep)
+            bench = Bench(setting, kind, options.keep, logs)
     except Exception as error:  # any failure to set up is the result of these cases
         for case in group:
-            report.line('not ok', case.name, notes=what_went_wrong(error))
+            report.line('not ok', case.name, notes=what_went_wrong(error) + [f'logs: {logs}'])
         return
     failed = False
     try:

@@ -7,6 +7,7 @@ that VLAN, tagged frames that arrive on DEVICE come out of it without the tag. I
 Says `ready` when the interface exists, runs until it is killed.
 """
 
+import contextlib
 import fcntl
 import select
 import socket
@@ -53,7 +54,8 @@ def main():
             else:
                 frame = untagged(wire, vlan)
                 if frame is not None:
-                    tap.write(frame)
+                    with contextlib.suppress(OSError):  # an interface that is down takes none
+                        tap.write(frame)
 
 
 main()
