@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # The rules of the source that a program can check. Says `ok NAME`, `not ok NAME` with the places,
-# or `skip NAME REASON` for each; exit code 1 if one is broken.
+# or `skip NAME REASON` for each; exit code 1 if one is broken. (test/lint_helpers.sh has the rules
+# for helpers.)
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
@@ -31,7 +32,6 @@ those() {  # REGEX: the files whose path matches
 }
 mapfile -t cxx < <(those '\.(cc|h)$')
 mapfile -t headers < <(those '\.h$')
-mapfile -t helpers < <(those '^helpers/.*\.(cc|h)$')
 mapfile -t scripts < <(those '(\.sh|^\.ci/run)$')
 mapfile -t python < <(those '\.py$')
 mapfile -t licensed < <(those '(\.(cc|h|py|sh)|meson\.build|meson_options\.txt|^\.ci/run)$')
@@ -48,28 +48,8 @@ fi
 
 verdict pragma-once "$(grep -L '^#pragma once' "${headers[@]}")"
 
-# A header of ours is included as "folder/file.h", relative to lib/, pipelines/ or test/, or by its
-# name when it is app's: it must be one of ours.
-verdict includes "$(grep -noE '^#include "[^"]+"' "${cxx[@]}" | while IFS=: read -r file line what; do
-    path=${what#*\"} path=${path%\"}
-    for root in lib pipelines app test . "$(dirname "$file")"; do
-        [[ -f $root/$path ]] && continue 2
-    done
-    echo "$file:$line: no such file: $path"
-done)"
-
-if [[ ${#helpers[@]} -gt 0 ]]; then
-    # Payload is read only through the bounds-checked cursor.
-    verdict helpers-read-through-cursor "$(grep -nE \
-        '\b(sscanf|strto[a-z]+|ato[ifl]|strchr|strstr|strlen|memcpy|memchr|memmem|sprintf)[[:space:]]*\(' \
-        "${helpers[@]}")"
-    # A helper is pure: no DPDK, no tables, no other helper.
-    verdict helpers-are-pure "$(grep -nE \
-        '^#include [<"](rte_|conntrack/|expect/|policy/|pipeline/|config/|control/|port/)' \
-        "${helpers[@]}")"
-else
-    echo "skip source/helpers-read-through-cursor there are no helpers"
-fi
+# A header is named from its library's folder; which folders can be seen, the build decides.
+verdict includes "$(grep -nE '^#include "\.\.?/(lib|app|pipelines)' "${cxx[@]}")"
 
 verdict shell-syntax "$(for file in "${scripts[@]}"; do bash -n "$file" 2>&1; done)"
 verdict python-syntax "$(python3 - "${python[@]}" 2>&1 << 'END'
