@@ -21,6 +21,14 @@ std::uint32_t reserve_of(std::uint32_t connections) {
     return connections / 64;
 }
 
+/// How often a child's activity is told to its master: well within the time that a silent control
+/// connection has, be it TCP or UDP.
+std::uint32_t visit_ms_of(const Timeouts& t) {
+    const std::uint32_t shortest =
+        std::min(t.tcp_ms[static_cast<unsigned>(TcpState::established)], t.udp_ms[1]);
+    return std::clamp(shortest / 4, 250u, 60'000u);
+}
+
 Timeouts timeouts_of(const TimeoutsSpec& spec) {
     Timeouts t = Timeouts::linux_profile();
     auto set = [&](TcpState s, std::uint32_t seconds) {
@@ -192,6 +200,11 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         if (ring == nullptr) return Error{"no memory for the rings between workers"};
         fw->rings_.push_back(ring);
         parts.handoff[i] = ring;
+        rte_ring* activity = rte_ring_create(("activity_" + name).c_str(), options.activity_ring,
+                                             SOCKET_ID_ANY, RING_F_SC_DEQ);
+        if (activity == nullptr) return Error{"no memory for the rings between workers"};
+        fw->activity_rings_.push_back(activity);
+        parts.activity[i] = activity;
     }
     auto share = [n](std::uint32_t total) { return (total + n - 1) / n; };
     for (unsigned i = 0; i < n; ++i) {
@@ -199,12 +212,14 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         p.id = static_cast<WorkerId>(i);
         p.plan = &plan;
         p.handoff = parts.handoff;
+        p.activity = parts.activity;
         ConnTable::Config cc;
         cc.worker = p.id;
         // Hashing spreads connections well, not perfectly.
         cc.max_connections = n == 1 ? spec.limits.connections
                                     : share(spec.limits.connections) + spec.limits.connections / 64;
         cc.expected_reserve = reserve_of(cc.max_connections);
+        cc.visit_ms = visit_ms_of(plan.track.timeouts);
         cc.secret = &plan.secret;
         cc.start = options.start;
         auto conns = ConnTable::create(cc);
@@ -232,6 +247,8 @@ Firewall::~Firewall() {
             rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
         rte_ring_free(r);
     }
+    for (rte_ring* r : activity_rings_)
+        rte_ring_free(r);
 }
 
 }  // namespace postern

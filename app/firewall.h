@@ -31,6 +31,7 @@ struct FirewallOptions {
     Tick start;
     std::uint32_t expect_events = 0;  ///< kept for each worker until drained; 0 = none
     std::uint32_t handoff_ring = 4096;
+    std::uint32_t activity_ring = 1024;
 };
 
 class Firewall {
@@ -61,7 +62,8 @@ class Firewall {
     Plan plan_;
     std::unique_ptr<const HelperSet> helpers_;
     std::unique_ptr<ExpectTable> expectations_;
-    std::vector<rte_ring*> rings_;
+    std::vector<rte_ring*> rings_;  ///< of packets
+    std::vector<rte_ring*> activity_rings_;
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 

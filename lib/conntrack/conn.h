@@ -44,7 +44,10 @@ struct alignas(64) Conn {
     std::uint64_t bytes[2] = {0, 0};    ///< by Direction; whole frames
     TcpLast tcp_last;
     WheelLink wheel;
-    std::uint32_t next_free = 0;  ///< while the slot is free: the next free one
+    union {
+        std::uint32_t next_free = 0;  ///< while the slot is free: the next free one
+        std::uint32_t visit_ms;  ///< of an expected child: when its timer looks in, see ConnTable
+    };
 
     // --- line 2: cold ---
     std::uint8_t src[16] = {};  ///< original direction; IPv4 in the first four bytes

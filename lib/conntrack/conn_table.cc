@@ -64,6 +64,7 @@ ConnTable::ConnTable(const Config& config, Conn* slab, rte_hash* hash) noexcept
     : worker_(config.worker),
       max_(config.max_connections),
       reserve_(config.expected_reserve),
+      visit_ms_(config.visit_ms),
       secret_(config.secret),
       hash_(hash),
       slab_(slab),
@@ -170,6 +171,7 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     c.dport = t.dport;
     c.family = info.family;
     c.start_ms = c.last_seen_ms = now.ms;
+    if (expected) c.visit_ms = now.ms + visit_ms_;
     count_.add(1);
     return slot;
 }

@@ -4,6 +4,8 @@
 // What: an rte_hash from canonical FlowKey to a slot number, and a slab of Conn of which all memory
 // is taken and touched at creation. Slots are reused last-in first-out, so the warm ones come
 // first. A timing wheel knows when each would end if it stays silent; packets only stamp last_seen.
+// The wheel also looks in on expected children every visit_ms, so that their activity can be told
+// to their master (Worker::housekeeping); no packet pays for that.
 //
 // Who: its worker, and nobody else: the hash has no concurrency flags. Others send a message.
 //
@@ -31,6 +33,7 @@ class ConnTable {
         WorkerId worker = 0;
         std::uint32_t max_connections = 0;
         std::uint32_t expected_reserve = 0;  ///< of these, kept for expected children
+        std::uint32_t visit_ms = 60'000;     ///< how often expected children are looked in on
         const HashSecret* secret = nullptr;
         Tick start;
     };
@@ -69,12 +72,23 @@ class ConnTable {
 
     /// Tells the timer of a deadline that may have moved closer.
     void arm(std::uint32_t slot) noexcept { wheel_.arm(slot); }
-    /// Calls fn(slot) for connections whose time is over, at most `budget` a call; fn must end them
-    /// by remove().
+    /// Calls fn(slot) for connections whose time is over; fn must end them by remove(). Calls
+    /// visit(slot) for expected children, each once every visit_ms. At most `budget` a call.
+    template <class Fn, class Visit>
+    std::uint32_t expire(Tick now, std::uint32_t budget, Fn&& fn, Visit&& visit) noexcept {
+        return wheel_.advance(now, budget, [&](std::uint32_t slot) {
+            Conn& c = slab_[slot];
+            if (!c.has(conn_flag::expected) || reached(c.deadline(), now)) return fn(slot);
+            visit(slot);
+            c.visit_ms = now.ms + visit_ms_;
+            wheel_.arm(slot);
+        });
+    }
     template <class Fn>
     std::uint32_t expire(Tick now, std::uint32_t budget, Fn&& fn) noexcept {
-        return wheel_.advance(now, budget, fn);
+        return expire(now, budget, fn, [](std::uint32_t) {});
     }
+    std::uint32_t visit_ms() const noexcept { return visit_ms_; }
 
     std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(count_.get()); }
     std::uint32_t capacity() const noexcept { return max_; }
@@ -94,7 +108,12 @@ class ConnTable {
     struct WheelSlots {
         Conn* slab;
         WheelLink& link(std::uint32_t i) noexcept { return slab[i].wheel; }
-        Tick deadline(std::uint32_t i) const noexcept { return slab[i].deadline(); }
+        Tick deadline(std::uint32_t i) const noexcept {
+            const Conn& c = slab[i];
+            const Tick end = c.deadline();
+            if (!c.has(conn_flag::expected) || end - Tick{c.visit_ms} <= 0) return end;
+            return Tick{c.visit_ms};
+        }
     };
 
     ConnTable(const Config& config, Conn* slab, rte_hash* hash) noexcept;
@@ -103,6 +122,7 @@ class ConnTable {
     WorkerId worker_;
     std::uint32_t max_;
     std::uint32_t reserve_;
+    std::uint32_t visit_ms_;
     std::uint32_t free_head_ = 0;  ///< linked through Conn::next_free
     const HashSecret* secret_;
     rte_hash* hash_;

@@ -10,6 +10,19 @@ namespace {
 // Objects whose time is over that one turn may end. At 200 cycles each this is 5 microseconds.
 constexpr std::uint32_t kExpireBudget = 64;
 constexpr std::uint32_t kMaxDatagram = 65536;
+constexpr unsigned kActivityBudget = 32;  ///< masters kept alive a turn
+
+// An id travels through a ring in place of a pointer.
+static_assert(sizeof(void*) == 8);
+void* as_pointer(ConnId id) noexcept {
+    return reinterpret_cast<void*>(std::uint64_t{id.index} | std::uint64_t{id.generation} << 32 |
+                                   std::uint64_t{id.worker} << 48);
+}
+ConnId as_id(void* p) noexcept {
+    const auto v = reinterpret_cast<std::uint64_t>(p);
+    return {static_cast<std::uint32_t>(v), static_cast<std::uint16_t>(v >> 32),
+            static_cast<WorkerId>(v >> 48)};
+}
 
 }  // namespace
 
@@ -21,6 +34,7 @@ Worker::Worker(Parts parts)
       expectations_(parts.expectations),
       helpers_(std::move(parts.helpers)),
       handoff_(parts.handoff),
+      activity_(parts.activity),
       masters_(new MasterExpectations[helpers_->conns_free() + 1]),
       linear_(new std::uint8_t[kMaxDatagram]) {}
 
@@ -73,12 +87,46 @@ void Worker::finish() noexcept {
 bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
     batch_.now = now;
     batch_.cookie = cookie;
-    const std::uint32_t conns = conns_->expire(now, kExpireBudget, [this](std::uint32_t slot) {
-        counters_.connections_expired.add();
-        end_connection(slot);
-    });
+    hear_of_children(now);
+    const std::uint32_t conns = conns_->expire(
+        now, kExpireBudget,
+        [this](std::uint32_t slot) {
+            counters_.connections_expired.add();
+            end_connection(slot);
+        },
+        [this, now](std::uint32_t slot) {
+            const Conn& child = conns_->at(slot);
+            const auto silent_ms = static_cast<std::uint32_t>(now - child.last_seen());
+            if (child.master && silent_ms <= conns_->visit_ms()) tell_master(child.master, now);
+        });
     const std::uint32_t expectations = expect_->tick(expect_turn(), kExpireBudget);
     return conns < kExpireBudget && expectations < kExpireBudget;
+}
+
+void Worker::tell_master(ConnId master, Tick now) noexcept {
+    if (master.worker == id_) return keep_master(master, now);
+    rte_ring* ring = activity_[master.worker];
+    // Lost ones do no harm: the next visit tells again, long before the master's time is over.
+    if (ring == nullptr || rte_ring_mp_enqueue(ring, as_pointer(master)) != 0)
+        counters_.masters_not_told.add();
+}
+
+void Worker::keep_master(ConnId master, Tick now) noexcept {
+    Conn* conn = conns_->find(master);
+    if (conn == nullptr) return;
+    // One that is being closed keeps its short time.
+    if (conn->protocol == proto::tcp && conn->tcp_state() != TcpState::established) return;
+    conn->last_seen_ms = now.ms;
+    counters_.masters_kept.add();
+}
+
+void Worker::hear_of_children(Tick now) noexcept {
+    rte_ring* ring = activity_[id_];
+    if (ring == nullptr) return;
+    void* ids[kActivityBudget];
+    const unsigned n = rte_ring_sc_dequeue_burst(ring, ids, kActivityBudget, nullptr);
+    for (unsigned i = 0; i < n; ++i)
+        keep_master(as_id(ids[i]), now);
 }
 
 void Worker::answer_mail() noexcept {

@@ -8,8 +8,8 @@
 //
 // Life-cycle: created by control before the lcore starts, destroyed after it has ended.
 // Synchronisation: everything is this worker's own but: the expectation table (lib/expect), the
-// hand-off rings (rte_ring, many producers, this consumer), counters (read by control), and the
-// plan pointer (written by control, read once a turn).
+// hand-off and activity rings (rte_ring, many producers, this consumer), counters (read by
+// control), and the plan pointer (written by control, read once a turn).
 #pragma once
 
 #include <array>
@@ -49,6 +49,8 @@ namespace postern {
     X(claims_lost, "expectations that another worker claimed first")                 \
     X(helper_pool_empty, "connections that passed without their helper: all in use") \
     X(expectations_failed, "expectations that could not be filed")                   \
+    X(masters_kept, "times a child's activity kept its master connection alive")     \
+    X(masters_not_told, "of a child's activity: the ring to its master was full")    \
     X(turns, "bursts worked on")                                                     \
     X(sleeps, "times the worker slept for want of packets")
 
@@ -77,6 +79,8 @@ class Worker {
         /// By home worker; this worker's own is where others put its packets. May be empty when
         /// there is one worker.
         std::array<rte_ring*, kMaxWorkers> handoff{};
+        /// By the master's worker: ids of masters whose children were active. May be empty, too.
+        std::array<rte_ring*, kMaxWorkers> activity{};
     };
     explicit Worker(Parts parts);
 
@@ -140,6 +144,10 @@ class Worker {
 
   private:
     Bytes payload_of(unsigned i) noexcept;
+    /// A child has been active lately: its master must not end by silence, wherever it lives.
+    void tell_master(ConnId master, Tick now) noexcept;
+    void keep_master(ConnId master, Tick now) noexcept;
+    void hear_of_children(Tick now) noexcept;
     InsertOutcome file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept;
 
     const Plan* plan_;
@@ -149,6 +157,7 @@ class Worker {
     ExpectTable* expectations_;
     std::unique_ptr<HelperEngine> helpers_;
     std::array<rte_ring*, kMaxWorkers> handoff_;
+    std::array<rte_ring*, kMaxWorkers> activity_;
     std::unique_ptr<MasterExpectations[]> masters_;
     std::array<TxBuffer, kMaxPorts> tx_{};
     alignas(64) WorkerCounters counters_;

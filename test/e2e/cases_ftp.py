@@ -2,6 +2,8 @@
 """FTP with real clients: through a firewall that lets only control ports be new, each transfer
 lives by one expectation; take the helper away and it dies."""
 
+import time
+
 from cases import Case, Failed, expect
 from middle import Setting
 from peers import FILE_BYTES, SteppedClient, StepError, Transfer
@@ -150,6 +152,24 @@ def expectation_ends_with_its_master(bench):
         'the expectation outlives its master')
 
 
+def long_transfer(transfer):
+    """The control connection is silent for longer than it may be; its child keeps it alive."""
+    def check(bench):
+        server, idle_s = bench.server(), bench.setting.idle_s
+        begun = time.monotonic()
+        running = transfer.start(bench.lab, server.port, PATIENCE_S,
+                                 bytes_per_s=FILE_BYTES // (4 * idle_s))
+        problem = running.problem(server)
+        took_s = time.monotonic() - begun
+        expect(problem is None, problem)
+        expect(took_s > 2 * idle_s, f'the transfer took only {took_s:.1f} s')
+        kept = sum(row['value'] for row in bench.middle.ctl('stats')
+                   if row['name'] == 'masters_kept')
+        expect(kept > 0, 'no activity was told to the master')
+        bench.note(f'{took_s:.1f} s with a timeout of {idle_s} s; told the master {kept} times')
+    return check
+
+
 def pairs(prefix, transfers, **setting):
     """Each transfer twice: it passes with the helper, it fails without."""
     found = []
@@ -187,4 +207,8 @@ def cases():
                       needs=with_tables))
     found.append(Case('ftp/expectation-ends-with-its-master', three,
                       expectation_ends_with_its_master, needs=with_tables))
+    for transfer in (Transfer('lftp', 'epsv', 4), Transfer('lftp', 'port', 4),
+                     Transfer('lftp', 'epsv', 6)):
+        found.append(Case(f'ftp/long-transfer/{transfer.name()}', Setting(workers=3, idle_s=2),
+                          long_transfer(transfer), needs=with_tables))
     return found

@@ -38,6 +38,7 @@ class Setting:
     ftp_port: int = 21    # or TFTP's
     passes: tuple = ('arp', 'nd')
     vlan: int = 0
+    idle_s: int = 0       # silence after which an established TCP connection ends; 0: the default
 
     def name(self):
         words = [f'{self.workers}w', self.policy]
@@ -46,6 +47,7 @@ class Setting:
         words += [f'port{self.ftp_port}'] if self.ftp_port != 21 else []
         words += ['pass-' + ('-'.join(self.passes) or 'none')] if self.passes != ('arp', 'nd') else []
         words += [f'vlan{self.vlan}'] if self.vlan else []
+        words += [f'idle{self.idle_s}'] if self.idle_s else []
         words += ['helper' if self.helper else 'no-helper']
         return '-'.join(words)
 
@@ -77,6 +79,9 @@ def configuration(setting, socket_path):
         'policy': {'default': setting.default, 'rules': rules},
         'control': {'socket': socket_path},
     }
+    if setting.idle_s:
+        config['timeouts']['tcp'].update(dict.fromkeys(
+            ('established', 'unacknowledged', 'retransmitted'), setting.idle_s))
     if setting.helper:
         config['helpers'] = [{'name': service, 'ports': [setting.ftp_port]}]
         control['helper'] = service

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// World: a whole Firewall whose workers all run on the test's thread, one turn after the other,
+// with a clock that the test moves. Each test program has one EAL (support/eal.h).
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <rte_mbuf.h>
+#include <rte_rcu_qsbr.h>
+
+#include "config/load.h"
+#include "firewall.h"
+#include "support/frames.h"
+
+namespace postern {
+
+class World {
+  public:
+    static constexpr PortIndex kInside = 0, kOutside = 1;
+
+    World(const std::string& policy, unsigned workers, const std::string& more = {}) {
+        const std::string text =
+            "zones: [inside, outside]\n"
+            "ports:\n"
+            "  - {name: in0, device: net_null0, zone: inside}\n"
+            "  - {name: out0, device: net_null1, zone: outside}\n"
+            "bridges: [{ports: [in0, out0], pass: [arp, nd]}]\n"
+            "limits: {connections: 1024, expectations: 256, helped_connections: 64}\n" +
+            more + policy;
+        auto loaded = load_spec_text(text, "world.yaml", build_schema());
+        for (const auto& e : loaded.errors)
+            std::fprintf(stderr, "%s\n", e.to_string().c_str());
+        if (!loaded.ok()) std::abort();
+        FirewallOptions options;
+        options.workers = workers;
+        options.secret = HashSecret::from_seed(7);
+        options.start = now;
+        options.expect_events = 64;
+        auto built = Firewall::build(*loaded.spec, options);
+        if (!built) {
+            std::fprintf(stderr, "%s\n", built.error().message.c_str());
+            std::abort();
+        }
+        firewall_ = std::move(built).value();
+        for (unsigned i = 0; i <= workers; ++i)
+            rte_rcu_qsbr_thread_online(fw().rcu(), i);
+        static unsigned serial = 0;
+        pool_ = rte_pktmbuf_pool_create(("world_" + std::to_string(serial++)).c_str(), 255, 0, 0,
+                                        2048, SOCKET_ID_ANY);
+        if (pool_ == nullptr) std::abort();
+    }
+    ~World() {
+        firewall_.reset();
+        rte_mempool_free(pool_);
+    }
+    World(const World&) = delete;
+    World& operator=(const World&) = delete;
+
+    Firewall& fw() { return *firewall_; }
+    Tick now{100'000};
+
+    /// One frame into a port, on the worker that a device without RSS would choose; true when it
+    /// came out of the other.
+    bool send(const frames::Frame& frame, PortIndex port, unsigned on = 0) {
+        rte_mbuf* m = rte_pktmbuf_alloc(pool_);
+        std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size())), frame.data(),
+                    frame.size());
+        m->port = port;
+        sent_ = 0;
+        burst(fw().worker(on), &m, 1);
+        turn();
+        return sent_ != 0;
+    }
+    bool from_inside(const frames::Frame& f) { return send(f, kInside); }
+    bool from_outside(const frames::Frame& f) { return send(f, kOutside); }
+
+    /// One turn of every worker: what others left for it, and its housekeeping.
+    void turn() {
+        for (unsigned round = 0; round < 2; ++round)
+            for (unsigned w = 0; w < fw().workers(); ++w) {
+                Worker& worker = fw().worker(w);
+                rte_mbuf* pkts[kMaxBurst];
+                if (const unsigned n = worker.take_handoff(pkts); n != 0) burst(worker, pkts, n);
+                while (!worker.housekeeping(now)) {
+                }
+                worker.answer_mail();
+                rte_rcu_qsbr_quiescent(fw().rcu(), w);
+            }
+        rte_rcu_qsbr_quiescent(fw().rcu(), fw().control_reader());
+    }
+    /// Time passes for everybody, in steps.
+    void pass(std::uint32_t ms, std::uint32_t step_ms = 50) {
+        for (; ms >= step_ms; ms -= step_ms) {
+            now = now + step_ms;
+            turn();
+        }
+    }
+
+    struct Found {
+        unsigned worker;
+        ConnId id;
+        Conn conn;
+    };
+    /// The connection with this original destination port.
+    std::optional<Found> connection(std::uint16_t dport) {
+        for (unsigned w = 0; w < fw().workers(); ++w) {
+            ConnTable& t = fw().worker(w).conns();
+            for (std::uint32_t s = 1; s <= t.capacity(); ++s)
+                if (t.at(s).family != Family::none && t.at(s).dport.host() == dport)
+                    return Found{w, t.id_of(s), t.at(s)};
+        }
+        return std::nullopt;
+    }
+    std::uint64_t sum(Counter WorkerCounters::*counter) {
+        std::uint64_t n = 0;
+        for (unsigned w = 0; w < fw().workers(); ++w)
+            n += (fw().worker(w).counters().*counter).get();
+        return n;
+    }
+
+  private:
+    void burst(Worker& w, rte_mbuf** pkts, unsigned n) {
+        w.begin(pkts, n, now);
+        w.run_stages();
+        w.finish();
+        for (TxBuffer& tx : w.tx()) {
+            if (tx.n != 0) rte_pktmbuf_free_bulk(tx.pkt.data(), tx.n);
+            sent_ += tx.n;
+            tx.n = 0;
+        }
+    }
+
+    std::unique_ptr<Firewall> firewall_;
+    rte_mempool* pool_ = nullptr;
+    unsigned sent_ = 0;
+};
+
+/// A TCP conversation through a World; keeps the sequence numbers.
+class Talk {
+  public:
+    /// `client` and `server` as in frames::flow(); who is inside is told by `opens_inside`.
+    Talk(World& world, frames::Flow flow, bool opens_inside = true)
+        : world_(world), flow_(flow), inside_(opens_inside) {}
+
+    /// The three packets that open it; false as soon as one does not pass.
+    bool open() {
+        if (!packet(Direction::original, 0x02)) return false;
+        return packet(Direction::reply, 0x12) && packet(Direction::original, 0x10);
+    }
+    bool client(std::string_view text) { return packet(Direction::original, 0x18, text); }
+    bool server(std::string_view text) { return packet(Direction::reply, 0x18, text); }
+    bool packet(Direction d, std::uint8_t flags, std::string_view text = {}) {
+        frames::TcpFields t;
+        t.flags = flags;
+        t.seq = seq_[index(d)];
+        if (flags & 0x10) t.ack = seq_[1 - index(d)];
+        t.payload = text;
+        const bool original = d == Direction::original;
+        const bool passed = world_.send(frames::tcp(original ? flow_ : flow_.back(), t),
+                                        original == inside_ ? World::kInside : World::kOutside);
+        if (passed)
+            seq_[index(d)] +=
+                static_cast<std::uint32_t>(text.size()) + ((flags & 0x03) != 0 ? 1u : 0u);
+        return passed;
+    }
+
+  private:
+    World& world_;
+    frames::Flow flow_;
+    bool inside_;
+    std::uint32_t seq_[2] = {1000, 5000};
+};
+
+}  // namespace postern
