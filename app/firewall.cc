@@ -222,6 +222,10 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         cc.visit_ms = visit_ms_of(plan.track.timeouts);
         cc.secret = &plan.secret;
         cc.start = options.start;
+        p.source_limits = {share(spec.limits.half_open_per_source),
+                           share(spec.limits.new_per_second_per_source)};
+        for (std::size_t z = 0; z < spec.limits.per_zone.size(); ++z)
+            p.zone_limits[z] = share(spec.limits.per_zone[z]);
         auto conns = ConnTable::create(cc);
         if (!conns) return conns.error();
         p.conns = std::move(conns.value());

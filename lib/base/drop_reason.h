@@ -30,6 +30,9 @@ namespace postern {
     X(ct_invalid, "conntrack found it invalid for its connection's state")                  \
     X(ct_not_first, "no connection, and such a packet cannot start one")                    \
     X(ct_table_full, "the connection table is full")                                        \
+    X(source_half_open, "its source has too many half-open connections")                    \
+    X(source_rate, "its source opens connections too fast")                                 \
+    X(zone_full, "its zone has as many connections as it may")                              \
     X(ct_collision, "two connections met on one key of the table")                          \
     X(policy, "a policy rule, or the default, drops it")                                    \
     X(reject, "a policy rule rejects it; the sender was told")                              \

@@ -426,6 +426,19 @@ void Loader::limits(const Value& v) {
     map.read("helped_connections", l.helped_connections,
              {16, std::min<std::uint64_t>(16u << 20, l.connections), Unit::size});
     map.read("stream_buffer", l.stream_buffer_bytes, {512, 65536, Unit::size});
+    if (auto source = map.get("per_source")) {
+        Map of(*source);
+        of.read("half_open", l.half_open_per_source, {0, 60000, Unit::size});
+        of.read("new_per_second", l.new_per_second_per_source, {0, 60000, Unit::size});
+        of.finish();
+    }
+    l.per_zone.assign(spec_.zones.size(), 0);
+    if (auto zones = map.get("per_zone")) {
+        Map of(*zones);
+        for (std::size_t z = 0; z < spec_.zones.size(); ++z)
+            of.read(spec_.zones[z], l.per_zone[z], {0, 256u << 20, Unit::size});
+        of.finish();
+    }
     map.finish();
 }
 

@@ -127,6 +127,12 @@ struct LimitsSpec {
     std::uint32_t expectations = 65536;        ///< live at once, 16..16777216
     std::uint32_t helped_connections = 16384;  ///< connections with a helper at once, 16..16777216
     std::uint32_t stream_buffer_bytes = 4096;  ///< a direction of a control stream, 512..65536
+    /// Of one source (an IPv4 address, an IPv6 /64); 0 = no limit. Connections not yet answered,
+    /// and for TCP confirmed.
+    std::uint32_t half_open_per_source = 0;       ///< at once, 0..60000
+    std::uint32_t new_per_second_per_source = 0;  ///< begun within a second, 0..60000
+    std::vector<std::uint32_t>
+        per_zone;  ///< connections opened from a zone, by ZoneId; 0 = no limit
 };
 
 enum class RuleAction : std::uint8_t {

@@ -176,6 +176,47 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     return slot;
 }
 
+namespace {
+
+constexpr unsigned kVictimSample = 16;
+
+/// How bad it is to lose the connection; kKeep: too bad.
+constexpr unsigned kKeep = 4;
+unsigned worth(const Conn& c) noexcept {
+    if (!c.has(conn_flag::seen_reply)) return c.has(conn_flag::expected) ? 2 : 0;
+    if (c.protocol == proto::tcp && c.tcp_state() >= TcpState::fin_wait &&
+        c.tcp_state() <= TcpState::close)
+        return 1;
+    return c.has(conn_flag::assured) ? kKeep : 3;
+}
+
+}  // namespace
+
+std::uint32_t ConnTable::find_victim(Tick now) noexcept {
+    // Steps of the golden ratio: the sample is spread over the table, and comes everywhere in time.
+    std::uint32_t slots[kVictimSample];
+    for (auto& slot : slots) {
+        sweep_ += 0x9e3779b9u;
+        slot = 1 + static_cast<std::uint32_t>(std::uint64_t{sweep_} * max_ >> 32);
+        prefetch(slot);
+    }
+    std::uint32_t best = 0;
+    unsigned best_worth = kKeep;
+    std::int32_t best_silence = 0;
+    for (const std::uint32_t slot : slots) {
+        const Conn& c = slab_[slot];
+        if (c.family == Family::none) continue;
+        const unsigned w = worth(c);
+        const std::int32_t silence = now - c.last_seen();
+        if (w < best_worth || (w == best_worth && w != kKeep && silence > best_silence)) {
+            best = slot;
+            best_worth = w;
+            best_silence = silence;
+        }
+    }
+    return best;
+}
+
 void ConnTable::remove(std::uint32_t slot) noexcept {
     Conn& c = slab_[slot];
     // Of an ICMP query the original direction is always the one that asks.

@@ -58,6 +58,11 @@ class ConnTable {
     /// Forgets a connection: key, timer, slot. Its ids are stale from here on.
     void remove(std::uint32_t slot) noexcept;
 
+    /// Of a few connections all over the table the one whose loss hurts least, or 0 when all of
+    /// them are worth keeping: never answered ones first, then closing ones, then those that are
+    /// not assured; the longest silent of the best kind. Assured ones are never named.
+    std::uint32_t find_victim(Tick now) noexcept;
+
     Conn& at(std::uint32_t slot) noexcept { return slab_[slot]; }
     const Conn& at(std::uint32_t slot) const noexcept { return slab_[slot]; }
     ConnId id_of(std::uint32_t slot) const noexcept {
@@ -124,6 +129,7 @@ class ConnTable {
     std::uint32_t reserve_;
     std::uint32_t visit_ms_;
     std::uint32_t free_head_ = 0;  ///< linked through Conn::next_free
+    std::uint32_t sweep_ = 0;      ///< where find_victim() looks next
     const HashSecret* secret_;
     rte_hash* hash_;
     Conn* slab_;

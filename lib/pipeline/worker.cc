@@ -36,6 +36,8 @@ Worker::Worker(Parts parts)
       handoff_(parts.handoff),
       activity_(parts.activity),
       masters_(new MasterExpectations[helpers_->conns_free() + 1]),
+      sources_(parts.source_limits, parts.plan->secret),
+      zone_limits_(parts.zone_limits),
       linear_(new std::uint8_t[kMaxDatagram]) {}
 
 void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie) noexcept {
@@ -188,6 +190,9 @@ void Worker::track_hit(unsigned i) noexcept {
             return;
         case TrackResult::accept: break;
     }
+    if (conn.has(conn_flag::half_open) &&
+        conn.has(conn.protocol == proto::tcp ? conn_flag::assured : conn_flag::seen_reply))
+        settle(conn);
     if (info.kind != L4Kind::icmp_error) account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
     if (conn.timeout_ms < timeout_before) conns_->arm(slot);
     info.rule = conn.rule;
@@ -301,14 +306,61 @@ void Worker::run_helper(unsigned i) noexcept {
     }
 }
 
+DropReason Worker::admit(unsigned i) noexcept {
+    const PacketInfo& info = batch_.info[i];
+    const ZoneId zone = plan_->ports[info.in_port].zone;
+    if (zone_limits_[zone] != 0 && zone_count_[zone] >= zone_limits_[zone])
+        return DropReason::zone_full;
+    if (!sources_.enabled()) return DropReason::none;
+    switch (sources_.admit(tuple_of(batch_.data[i], info).src, batch_.now)) {
+        case SourceTable::Answer::too_fast: return DropReason::source_rate;
+        case SourceTable::Answer::too_many_half_open: return DropReason::source_half_open;
+        case SourceTable::Answer::ok: break;
+    }
+    return DropReason::none;
+}
+
+std::uint32_t Worker::make_connection(unsigned i, bool expected) noexcept {
+    const PacketInfo& info = batch_.info[i];
+    std::uint32_t slot = conns_->create_conn(info, batch_.data[i], batch_.now, expected);
+    if (slot == 0) {
+        const std::uint32_t victim = conns_->find_victim(batch_.now);
+        if (victim == 0) return 0;
+        counters_.early_dropped.add();
+        end_connection(victim);
+        slot = conns_->create_conn(info, batch_.data[i], batch_.now, expected);
+        if (slot == 0) return 0;
+    }
+    Conn& conn = conns_->at(slot);
+    conn.from = static_cast<std::uint8_t>(plan_->ports[info.in_port].zone);
+    ++zone_count_[conn.from];
+    if (sources_.enabled() && !expected) {
+        sources_.opened(conn.tuple().src);
+        conn.flags |= conn_flag::half_open;
+    }
+    return slot;
+}
+
+void Worker::settle(Conn& conn) noexcept {
+    sources_.closed(conn.tuple().src);
+    conn.flags &= static_cast<std::uint8_t>(~conn_flag::half_open);
+}
+
 void Worker::end_connection(std::uint32_t slot) noexcept {
     Conn& conn = conns_->at(slot);
     if (conn.helper_slot != 0) {
         expect_->remove_all(masters_[conn.helper_slot], ExpectEnd::master_end, expect_turn());
         helpers_->detach(helpers_->at(conn.helper_slot));
     }
-    conns_->remove(slot);
+    abandon(slot);
     counters_.connections_ended.add();
+}
+
+void Worker::abandon(std::uint32_t slot) noexcept {
+    Conn& conn = conns_->at(slot);
+    if (conn.has(conn_flag::half_open)) settle(conn);
+    --zone_count_[conn.from];
+    conns_->remove(slot);
 }
 
 }  // namespace postern

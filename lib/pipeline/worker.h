@@ -20,6 +20,7 @@
 #include "base/counter.h"
 #include "base/drop_reason.h"
 #include "conntrack/conn_table.h"
+#include "conntrack/source_table.h"
 #include "expect/table.h"
 #include "helper/engine.h"
 #include "pipeline/batch.h"
@@ -45,6 +46,7 @@ namespace postern {
     X(connections_expected, "of these, children of an expectation")                  \
     X(connections_ended, "connections ended, for all reasons")                       \
     X(connections_expired, "of these, by silence")                                   \
+    X(early_dropped, "connections ended early to make room for new ones")            \
     X(table_full, "packets dropped because the connection table was full")           \
     X(claims_lost, "expectations that another worker claimed first")                 \
     X(helper_pool_empty, "connections that passed without their helper: all in use") \
@@ -73,6 +75,8 @@ class Worker {
         WorkerId id = 0;
         const Plan* plan = nullptr;
         std::unique_ptr<ConnTable> conns;
+        SourceLimits source_limits;                          ///< this worker's share
+        std::array<std::uint32_t, kMaxZones> zone_limits{};  ///< this worker's share; 0 = none
         ExpectOwner* expect = nullptr;
         ExpectTable* expectations = nullptr;
         std::unique_ptr<HelperEngine> helpers;
@@ -133,6 +137,13 @@ class Worker {
     bool claim(unsigned i) noexcept;
     /// Packet i as policy is asked about it.
     PolicyQuery policy_query(unsigned i) const noexcept;
+    /// Whether packet i may begin a connection as far as limits go; `none`, or why not. Asked once
+    /// for each connection that policy lets in. Expected ones are not asked.
+    DropReason admit(unsigned i) noexcept;
+    /// A slot for the connection of packet i, ending a less valuable one if need be; 0: none.
+    std::uint32_t make_connection(unsigned i, bool expected) noexcept;
+    /// Takes make_connection() back.
+    void abandon(std::uint32_t slot) noexcept;
     /// Gives a connection its helper, if one can be had.
     void attach_helper(std::uint32_t slot, HelperId helper) noexcept;
     /// Shows packet i to its connection's helper and files what it expects; may drop the packet.
@@ -150,6 +161,9 @@ class Worker {
     void hear_of_children(Tick now) noexcept;
     InsertOutcome file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept;
 
+    /// No longer half-open: answered and confirmed, or over.
+    void settle(Conn& conn) noexcept;
+
     const Plan* plan_;
     WorkerId id_;
     std::unique_ptr<ConnTable> conns_;
@@ -159,6 +173,9 @@ class Worker {
     std::array<rte_ring*, kMaxWorkers> handoff_;
     std::array<rte_ring*, kMaxWorkers> activity_;
     std::unique_ptr<MasterExpectations[]> masters_;
+    SourceTable sources_;
+    std::array<std::uint32_t, kMaxZones> zone_limits_;
+    std::array<std::uint32_t, kMaxZones> zone_count_{};
     std::array<TxBuffer, kMaxPorts> tx_{};
     alignas(64) WorkerCounters counters_;
     Batch batch_;

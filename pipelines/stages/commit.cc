@@ -21,7 +21,13 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     ConnTable& conns = worker.conns();
     const Plan& plan = worker.plan();
 
-    const std::uint32_t slot = conns.create_conn(info, b.data[i], b.now, expected);
+    if (!expected) {
+        if (const DropReason why = worker.admit(i); why != DropReason::none) {
+            b.drop(i, why);
+            return true;
+        }
+    }
+    const std::uint32_t slot = worker.make_connection(i, expected);
     if (slot == 0) {
         worker.counters().table_full.add();
         b.drop(i, DropReason::ct_table_full);
@@ -29,7 +35,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     }
     Conn& conn = conns.at(slot);
     if (!start_tracking(conn, info, b.data[i], b.now, plan.track)) {
-        conns.remove(slot);
+        worker.abandon(slot);
         info.ct = CtState::invalid;
         b.drop(i, DropReason::ct_not_first);
         return true;
@@ -37,7 +43,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     HelperId helper = verdict.helper;
     if (expected) {
         if (!worker.claim(i)) {
-            conns.remove(slot);
+            worker.abandon(slot);
             worker.counters().claims_lost.add();
             return false;
         }

@@ -64,7 +64,7 @@ std::string file_of_unknown_keys(const std::string& kind) {
            "ports: [{name: p, device: net_x, zone: a, " + u + "}]\nbridges: [{" + u + "}]\n" +
            "helpers: [{name: " + kind + ", " + u + ", params: {" + u + "}}]\n" + "timeouts: {" + u +
            ", tcp: {" + u + "}, udp: {" + u + "}, icmp: {" + u + "}, icmpv6: {" + u +
-           "}, generic: {" + u + "}}\nlimits: {" + u + "}\npolicy: {" + u +
+           "}, generic: {" + u + "}}\nlimits: {" + u + ", per_source: {" + u + "}}\npolicy: {" + u +
            ", rules: [{action: drop, " + u + "}]}\ncontrol: {" + u + "}\n";
 }
 

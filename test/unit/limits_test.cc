@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What holds when there is too much of something: connections, half-open ones, sources, or keys
+// that an attacker has chosen.
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <rte_mbuf.h>
+#include <rte_rcu_qsbr.h>
+
+#include "config/load.h"
+#include "firewall.h"
+#include "support/eal.h"
+#include "support/frames.h"
+
+namespace postern {
+namespace {
+
+using frames::Flow;
+using frames::Frame;
+
+const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
+
+constexpr PortIndex kInside = 0, kOutside = 1;
+
+/// One worker between two ports, packets by hand.
+class Lab {
+  public:
+    explicit Lab(const std::string& limits) {
+        const std::string text =
+            "zones: [inside, outside]\n"
+            "ports: [{name: in0, device: net_null0, zone: inside},"
+            " {name: out0, device: net_null1, zone: outside}]\n"
+            "bridges: [{ports: [in0, out0]}]\n"
+            "limits: {" +
+            limits +
+            "}\n"
+            "policy: {rules: [{name: out, from: inside, ct: [new], action: accept}]}\n";
+        auto loaded = load_spec_text(text, "test.yaml", build_schema());
+        for (const auto& e : loaded.errors)
+            ADD_FAILURE() << e.to_string();
+        FirewallOptions options;
+        options.secret = HashSecret::from_seed(7);
+        auto fw = Firewall::build(*loaded.spec, options);
+        if (!fw) throw std::runtime_error(fw.error().message);
+        fw_ = std::move(fw.value());
+        static int serial = 0;
+        pool_ = rte_pktmbuf_pool_create(("limits" + std::to_string(serial++)).c_str(), 127, 0, 0,
+                                        2176, SOCKET_ID_ANY);
+        rte_rcu_qsbr_thread_online(fw_->rcu(), 0);
+    }
+    ~Lab() {
+        rte_rcu_qsbr_thread_offline(fw_->rcu(), 0);
+        fw_.reset();
+        rte_mempool_free(pool_);
+    }
+    Lab(const Lab&) = delete;
+    Lab& operator=(const Lab&) = delete;
+
+    Worker& worker() { return fw_->worker(0); }
+    std::uint64_t drops(DropReason r) {
+        return worker().counters().drops[static_cast<unsigned>(r)].get();
+    }
+
+    /// True when the frame passed.
+    bool send(PortIndex port, const Frame& frame, std::uint32_t now_ms) {
+        rte_mbuf* m = rte_pktmbuf_alloc(pool_);
+        std::copy(frame.begin(), frame.end(),
+                  reinterpret_cast<std::uint8_t*>(
+                      rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size()))));
+        m->port = port;
+        Worker& w = worker();
+        w.housekeeping(Tick{now_ms});
+        w.begin(&m, 1, Tick{now_ms});
+        w.run_stages();
+        w.finish();
+        bool passed = false;
+        for (TxBuffer& tx : w.tx()) {
+            passed |= tx.n != 0;
+            for (unsigned i = 0; i < tx.n; ++i)
+                rte_pktmbuf_free(tx.pkt[i]);
+            tx.n = 0;
+        }
+        rte_rcu_qsbr_quiescent(fw_->rcu(), 0);
+        return passed;
+    }
+    bool syn(const Flow& f, std::uint32_t now_ms) {
+        return send(kInside, frames::tcp(f, {.flags = tcp_flag::syn, .seq = 1000}), now_ms);
+    }
+    bool syn_ack(const Flow& f, std::uint32_t now_ms) {
+        return send(kOutside,
+                    frames::tcp(f.back(),
+                                {.flags = tcp_flag::syn | tcp_flag::ack, .seq = 5000, .ack = 1001}),
+                    now_ms);
+    }
+    bool ack(const Flow& f, std::uint32_t now_ms) {
+        return send(kInside, frames::tcp(f, {.flags = tcp_flag::ack, .seq = 1001, .ack = 5001}),
+                    now_ms);
+    }
+    bool open(const Flow& f, std::uint32_t now_ms) {
+        return syn(f, now_ms) && syn_ack(f, now_ms) && ack(f, now_ms);
+    }
+
+  private:
+    std::unique_ptr<Firewall> fw_;
+    rte_mempool* pool_ = nullptr;
+};
+
+IpAddr source(unsigned n) {
+    return IpAddr::v4(10, static_cast<std::uint8_t>(n >> 16), static_cast<std::uint8_t>(n >> 8),
+                      static_cast<std::uint8_t>(n));
+}
+Flow to_server(const IpAddr& from, unsigned port) {
+    return {from, IpAddr::v4(198, 51, 100, 9), static_cast<std::uint16_t>(port), 80};
+}
+
+TEST(Pressure, SynFloodOfTenTablesHarmsNeitherOldNorNewConnections) {
+    constexpr unsigned kTable = 4096, kFlood = 10 * kTable, kOld = 500;
+    // A polite source's server answers after as many packets of the flood as arrive in 50 ms.
+    constexpr unsigned kRoundTrip = 200, kEvery = 400;
+    Lab lab("connections: 4096, helped_connections: 64");
+    for (unsigned i = 0; i < kOld; ++i)
+        ASSERT_TRUE(lab.open(to_server(source(1 + i), 2000), 0));
+
+    unsigned polite = 0, answered = 0, confirmed = 0, flood_in = 0;
+    std::map<unsigned, Flow> answer_at, confirm_at;
+    for (unsigned n = 0; n < kFlood; ++n) {
+        const std::uint32_t now = 100 + n / 4;  // 4000 a second
+        flood_in += lab.syn(to_server(source(0x100000 + n), 1024 + n % 50000), now);
+        if (n % kEvery == 0) {
+            const Flow f = to_server(source(0x20000 + n), 3000);
+            ++polite;
+            if (lab.syn(f, now)) answer_at[n + kRoundTrip] = f;
+        }
+        if (auto it = answer_at.find(n); it != answer_at.end() && lab.syn_ack(it->second, now)) {
+            ++answered;
+            confirm_at[n + kRoundTrip] = it->second;
+        }
+        if (auto it = confirm_at.find(n); it != confirm_at.end())
+            confirmed += lab.ack(it->second, now);
+    }
+    unsigned alive = 0;
+    for (unsigned i = 0; i < kOld; ++i)
+        alive += lab.ack(to_server(source(1 + i), 2000), 100 + kFlood / 4) &&
+                 lab.send(kOutside,
+                          frames::tcp(to_server(source(1 + i), 2000).back(),
+                                      {.flags = tcp_flag::ack, .seq = 5001, .ack = 1001}),
+                          100 + kFlood / 4);
+    std::printf(
+        "table %u, flood %u (%u got in), early drops %lu; established %u of %u alive; "
+        "polite: %u tried, %u answered, %u confirmed\n",
+        kTable, kFlood, flood_in, lab.worker().counters().early_dropped.get(), alive, kOld, polite,
+        answered, confirmed);
+    EXPECT_EQ(alive, kOld);
+    // The last ones are still on their way when the flood ends.
+    EXPECT_GE(answered, polite - 1);
+    EXPECT_GE(confirmed, polite - 1);
+    EXPECT_GT(lab.worker().counters().early_dropped.get(), kFlood - kTable - 1000);
+    EXPECT_LE(lab.worker().conns().size(), kTable);
+}
+
+TEST(Pressure, AssuredConnectionsAreNeverSacrificed) {
+    Lab lab("connections: 64, helped_connections: 16");
+    unsigned n = 0;
+    while (lab.open(to_server(source(1 + n), 2000), 0))
+        ++n;
+    EXPECT_GE(n, 60u);  // but for the reserve
+    for (unsigned i = 0; i < 1000; ++i)
+        EXPECT_FALSE(lab.syn(to_server(source(5000 + i), 2000), 1));
+    for (unsigned i = 0; i < n; ++i)
+        EXPECT_TRUE(lab.ack(to_server(source(1 + i), 2000), 2)) << i;
+    EXPECT_GE(lab.drops(DropReason::ct_table_full), 1000u);
+}
+
+TEST(Pressure, ClosingOnesGoBeforeThoseThatTalk) {
+    Lab lab("connections: 64, helped_connections: 16");
+    // All but one talk; that one is closing.
+    unsigned n = 0;
+    while (n < 61 && lab.open(to_server(source(1 + n), 2000), 0))
+        ++n;
+    const Flow closing = to_server(source(30), 2000);
+    ASSERT_TRUE(lab.send(
+        kInside,
+        frames::tcp(closing, {.flags = tcp_flag::fin | tcp_flag::ack, .seq = 1001, .ack = 5001}),
+        1));
+    while (n < 63 && lab.open(to_server(source(1 + n), 2000), 1))
+        ++n;
+    unsigned in = 0;
+    for (unsigned i = 0; i < 200 && in == 0; ++i)
+        in += lab.syn(to_server(source(5000 + i), 2000), 2);
+    EXPECT_EQ(in, 1u);
+    EXPECT_EQ(lab.worker().counters().early_dropped.get(), 1u);
+    for (unsigned i = 0; i < n; ++i) {
+        if (i + 1 == 30) continue;
+        EXPECT_TRUE(lab.ack(to_server(source(1 + i), 2000), 3)) << i;
+    }
+}
+
+TEST(SourceLimits, HalfOpenConnectionsOfOneSource) {
+    Lab lab("connections: 4096, per_source: {half_open: 10}");
+    const IpAddr bad = source(1), good = source(2);
+    unsigned in = 0;
+    for (unsigned i = 0; i < 100; ++i)
+        in += lab.syn(to_server(bad, 2000 + i), 0);
+    EXPECT_EQ(in, 10u);
+    EXPECT_EQ(lab.drops(DropReason::source_half_open), 90u);
+    EXPECT_TRUE(lab.syn(to_server(good, 2000), 0));
+    // Confirmed ones are not half-open any more: that many may follow.
+    for (unsigned i = 0; i < 4; ++i) {
+        EXPECT_TRUE(lab.syn_ack(to_server(bad, 2000 + i), 1));
+        EXPECT_TRUE(lab.ack(to_server(bad, 2000 + i), 1));
+    }
+    in = 0;
+    for (unsigned i = 0; i < 100; ++i)
+        in += lab.syn(to_server(bad, 4000 + i), 2);
+    EXPECT_EQ(in, 4u);
+    // So are those whose time is over.
+    in = 0;
+    for (unsigned i = 0; i < 100; ++i)
+        in += lab.syn(to_server(bad, 6000 + i), 500'000);
+    EXPECT_EQ(in, 10u);
+}
+
+TEST(SourceLimits, NewConnectionsWithinASecond) {
+    Lab lab("connections: 4096, per_source: {new_per_second: 20}");
+    unsigned in = 0;
+    for (unsigned i = 0; i < 100; ++i)
+        in += lab.open(to_server(source(1), 2000 + i), 500);
+    EXPECT_EQ(in, 20u);
+    EXPECT_EQ(lab.drops(DropReason::source_rate), 80u);
+    EXPECT_TRUE(lab.open(to_server(source(2), 2000), 500));
+    EXPECT_TRUE(lab.open(to_server(source(1), 9000), 1500));
+}
+
+TEST(SourceLimits, AnIpv6SourceIsItsSlash64) {
+    Lab lab("connections: 4096, per_source: {half_open: 5}");
+    unsigned in = 0;
+    for (unsigned i = 0; i < 50; ++i)
+        in += lab.syn(frames::flow("2001:db8::" + std::to_string(i + 1), 2000, "2001:db8:1::1", 80),
+                      0);
+    EXPECT_EQ(in, 5u);
+    EXPECT_TRUE(lab.syn(frames::flow("2001:db8:0:1::1", 2000, "2001:db8:1::1", 80), 0));
+}
+
+TEST(ZoneLimits, ConnectionsOpenedFromAZone) {
+    Lab lab("connections: 4096, per_zone: {inside: 8}");
+    unsigned in = 0;
+    for (unsigned i = 0; i < 50; ++i)
+        in += lab.open(to_server(source(i), 2000), 0);
+    EXPECT_EQ(in, 8u);
+    EXPECT_EQ(lab.drops(DropReason::zone_full), 42u);
+    // Room again once they are over.
+    EXPECT_TRUE(lab.open(to_server(source(100), 2000), 6u * 24 * 3600 * 1000));
+}
+
+/// The fullest of the buckets that the table's hash would use.
+unsigned fullest_bucket(const std::vector<Flow>& flows, const HashSecret& secret) {
+    std::map<std::uint32_t, unsigned> buckets;
+    unsigned fullest = 0;
+    for (const Flow& f : flows) {
+        bool swapped;
+        const Tuple t{f.src, f.dst, Be16::from_host(f.sport), Be16::from_host(f.dport), proto::tcp};
+        const FlowKey key = make_key(t, 0, secret, swapped);
+        // rte_hash: eight entries a bucket, the low bits choose.
+        fullest = std::max(fullest, ++buckets[hash_of(key, secret) % (32768 / 8)]);
+    }
+    return fullest;
+}
+
+TEST(HashFlooding, ChosenKeysFillNoBucketMoreThanRandomOnes) {
+    constexpr unsigned kFlows = 32768;
+    auto addr = [](std::uint32_t v) {
+        const std::uint32_t be = __builtin_bswap32(v);
+        return IpAddr::v4(&be);
+    };
+    std::map<std::string, std::vector<Flow>> sets;
+    for (unsigned i = 0; i < kFlows; ++i) {
+        const auto port = static_cast<std::uint16_t>(i);
+        sets["client_i to server_i"].push_back(
+            {addr(0x0a000000 + i), addr(0xc0000000 + i), 1024, 80});
+        sets["equal XOR"].push_back({addr(0x0a000000 ^ i), addr(0xc0000000 ^ i), 1024, 1024});
+        sets["equal XOR of address and port"].push_back(
+            {addr(0x0a000000 ^ i), addr(0xc0000000), port, port});
+        sets["equal low bits"].push_back({addr(0x0a000000 + (i << 8)), addr(0xc0000000), 1024, 80});
+        sets["sequential ports"].push_back({addr(0x0a000001), addr(0xc0000001), port, 80});
+    }
+    for (const auto& [name, flows] : sets) {
+        unsigned worst = 0;
+        for (std::uint64_t seed = 1; seed <= 8; ++seed)
+            worst = std::max(worst, fullest_bucket(flows, HashSecret::from_seed(seed)));
+        std::printf("%-30s fullest of 4096 buckets: %u (mean 8)\n", name.c_str(), worst);
+        // Random keys: more than 32 in one of 4096 buckets of mean 8 happens once in 10^6 draws.
+        EXPECT_LE(worst, 32u) << name;
+    }
+}
+
+TEST(HashFlooding, AChosenSetGoesIntoTheTable) {
+    Lab lab("connections: 40000, helped_connections: 16");
+    unsigned in = 0;
+    for (unsigned i = 0; i < 32768; ++i)
+        in += lab.syn(
+            {IpAddr::v4(10, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)),
+             IpAddr::v4(192, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)),
+             1024, 80},
+            0);
+    EXPECT_EQ(in, 32768u);
+    EXPECT_EQ(lab.worker().conns().size(), 32768u);
+    EXPECT_EQ(lab.worker().counters().early_dropped.get(), 0u);
+}
+
+}  // namespace
+}  // namespace postern
