@@ -3,18 +3,12 @@
 // that an attacker has chosen.
 #include <cstdio>
 #include <map>
-#include <memory>
-#include <set>
 #include <string>
 
 #include <gtest/gtest.h>
-#include <rte_mbuf.h>
-#include <rte_rcu_qsbr.h>
 
-#include "config/load.h"
-#include "firewall.h"
 #include "support/eal.h"
-#include "support/frames.h"
+#include "world.h"
 
 namespace postern {
 namespace {
@@ -24,89 +18,42 @@ using frames::Frame;
 
 const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
 
-constexpr PortIndex kInside = 0, kOutside = 1;
+constexpr const char* kPolicy =
+    "policy: {rules: [{name: out, from: inside, ct: [new], action: accept}]}\n";
 
-/// One worker between two ports, packets by hand.
+/// One worker that lets everything from inside begin, at times that the test names.
 class Lab {
   public:
-    explicit Lab(const std::string& limits) {
-        const std::string text =
-            "zones: [inside, outside]\n"
-            "ports: [{name: in0, device: net_null0, zone: inside},"
-            " {name: out0, device: net_null1, zone: outside}]\n"
-            "bridges: [{ports: [in0, out0]}]\n"
-            "limits: {" +
-            limits +
-            "}\n"
-            "policy: {rules: [{name: out, from: inside, ct: [new], action: accept}]}\n";
-        auto loaded = load_spec_text(text, "test.yaml", build_schema());
-        for (const auto& e : loaded.errors)
-            ADD_FAILURE() << e.to_string();
-        FirewallOptions options;
-        options.secret = HashSecret::from_seed(7);
-        auto fw = Firewall::build(*loaded.spec, options);
-        if (!fw) throw std::runtime_error(fw.error().message);
-        fw_ = std::move(fw.value());
-        static int serial = 0;
-        pool_ = rte_pktmbuf_pool_create(("limits" + std::to_string(serial++)).c_str(), 127, 0, 0,
-                                        2176, SOCKET_ID_ANY);
-        rte_rcu_qsbr_thread_online(fw_->rcu(), 0);
-    }
-    ~Lab() {
-        rte_rcu_qsbr_thread_offline(fw_->rcu(), 0);
-        fw_.reset();
-        rte_mempool_free(pool_);
-    }
-    Lab(const Lab&) = delete;
-    Lab& operator=(const Lab&) = delete;
+    explicit Lab(const std::string& limits) : world_(kPolicy, 1, {}, limits) {}
 
-    Worker& worker() { return fw_->worker(0); }
+    Worker& worker() { return world_.fw().worker(0); }
     std::uint64_t drops(DropReason r) {
         return worker().counters().drops[static_cast<unsigned>(r)].get();
     }
-
     /// True when the frame passed.
     bool send(PortIndex port, const Frame& frame, std::uint32_t now_ms) {
-        rte_mbuf* m = rte_pktmbuf_alloc(pool_);
-        std::copy(frame.begin(), frame.end(),
-                  reinterpret_cast<std::uint8_t*>(
-                      rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size()))));
-        m->port = port;
-        Worker& w = worker();
-        w.housekeeping(Tick{now_ms});
-        w.begin(&m, 1, Tick{now_ms});
-        w.run_stages();
-        w.finish();
-        bool passed = false;
-        for (TxBuffer& tx : w.tx()) {
-            passed |= tx.n != 0;
-            for (unsigned i = 0; i < tx.n; ++i)
-                rte_pktmbuf_free(tx.pkt[i]);
-            tx.n = 0;
-        }
-        rte_rcu_qsbr_quiescent(fw_->rcu(), 0);
-        return passed;
+        world_.now = Tick{100'000 + now_ms};
+        world_.turn();
+        return world_.send(frame, port);
     }
     bool syn(const Flow& f, std::uint32_t now_ms) {
-        return send(kInside, frames::tcp(f, {.flags = tcp_flag::syn, .seq = 1000}), now_ms);
+        return send(World::kInside, frames::tcp(f, {.flags = tcp_flag::syn, .seq = 1000}), now_ms);
     }
     bool syn_ack(const Flow& f, std::uint32_t now_ms) {
-        return send(kOutside,
-                    frames::tcp(f.back(),
-                                {.flags = tcp_flag::syn | tcp_flag::ack, .seq = 5000, .ack = 1001}),
-                    now_ms);
+        const Frame frame = frames::tcp(
+            f.back(), {.flags = tcp_flag::syn | tcp_flag::ack, .seq = 5000, .ack = 1001});
+        return send(World::kOutside, frame, now_ms);
     }
     bool ack(const Flow& f, std::uint32_t now_ms) {
-        return send(kInside, frames::tcp(f, {.flags = tcp_flag::ack, .seq = 1001, .ack = 5001}),
-                    now_ms);
+        const Frame frame = frames::tcp(f, {.flags = tcp_flag::ack, .seq = 1001, .ack = 5001});
+        return send(World::kInside, frame, now_ms);
     }
     bool open(const Flow& f, std::uint32_t now_ms) {
         return syn(f, now_ms) && syn_ack(f, now_ms) && ack(f, now_ms);
     }
 
   private:
-    std::unique_ptr<Firewall> fw_;
-    rte_mempool* pool_ = nullptr;
+    World world_;
 };
 
 IpAddr source(unsigned n) {
@@ -145,7 +92,7 @@ TEST(Pressure, SynFloodOfTenTablesHarmsNeitherOldNorNewConnections) {
     unsigned alive = 0;
     for (unsigned i = 0; i < kOld; ++i)
         alive += lab.ack(to_server(source(1 + i), 2000), 100 + kFlood / 4) &&
-                 lab.send(kOutside,
+                 lab.send(World::kOutside,
                           frames::tcp(to_server(source(1 + i), 2000).back(),
                                       {.flags = tcp_flag::ack, .seq = 5001, .ack = 1001}),
                           100 + kFlood / 4);
@@ -183,7 +130,7 @@ TEST(Pressure, ClosingOnesGoBeforeThoseThatTalk) {
         ++n;
     const Flow closing = to_server(source(30), 2000);
     ASSERT_TRUE(lab.send(
-        kInside,
+        World::kInside,
         frames::tcp(closing, {.flags = tcp_flag::fin | tcp_flag::ack, .seq = 1001, .ack = 5001}),
         1));
     while (n < 63 && lab.open(to_server(source(1 + n), 2000), 1))

@@ -24,15 +24,19 @@ class World {
   public:
     static constexpr PortIndex kInside = 0, kOutside = 1;
 
-    World(const std::string& policy, unsigned workers, const std::string& more = {}) {
+    static constexpr const char* kLimits =
+        "connections: 1024, expectations: 256, helped_connections: 64";
+
+    World(const std::string& policy, unsigned workers, const std::string& more = {},
+          const std::string& limits = kLimits) {
         const std::string text =
             "zones: [inside, outside]\n"
             "ports:\n"
             "  - {name: in0, device: net_null0, zone: inside}\n"
             "  - {name: out0, device: net_null1, zone: outside}\n"
             "bridges: [{ports: [in0, out0], pass: [arp, nd]}]\n"
-            "limits: {connections: 1024, expectations: 256, helped_connections: 64}\n" +
-            more + policy;
+            "limits: {" +
+            limits + "}\n" + more + policy;
         auto loaded = load_spec_text(text, "world.yaml", build_schema());
         for (const auto& e : loaded.errors)
             std::fprintf(stderr, "%s\n", e.to_string().c_str());
