@@ -10,7 +10,8 @@
 
 #include <benchmark/benchmark.h>
 
-#include "../unit/expect_fixture.h"
+#include "support/eal.h"
+#include "support/expect_fixture.h"
 
 namespace postern {
 namespace {

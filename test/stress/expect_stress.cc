@@ -15,7 +15,8 @@
 #include <random>
 #include <thread>
 
-#include "../unit/expect_fixture.h"
+#include "support/eal.h"
+#include "support/expect_fixture.h"
 
 namespace postern {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "expect_fixture.h"
+#include "support/expect_fixture.h"
 
 namespace postern {
 namespace {

@@ -5,15 +5,13 @@
 
 #include <gtest/gtest.h>
 
-#include "expect_fixture.h"
+#include "support/eal_environment.h"
+#include "support/expect_fixture.h"
 
 namespace postern {
 namespace {
 
-class Eal : public testing::Environment {
-    void SetUp() override { init_eal(); }
-};
-[[maybe_unused]] const auto* const kEal = testing::AddGlobalTestEnvironment(new Eal);
+[[maybe_unused]] const auto* const kEal = testing::AddGlobalTestEnvironment(new EalEnvironment);
 
 constexpr std::uint32_t kTimeout = 300'000;
 

@@ -1,49 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// EAL, an RCU variable and a table with N owners, for the tests and the stress program. One thread
+// An RCU variable and a table with N owners, for the tests and the stress program. One thread
 // may own all owners and interleave them.
 #pragma once
 
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <string>
-#include <vector>
 
-#include <rte_eal.h>
-#include <rte_malloc.h>
 #include <rte_rcu_qsbr.h>
-#include <sched.h>
 
 #include "expect/table.h"
 
 namespace postern {
-
-/// Once a process. The calling thread keeps the processors it may run on.
-inline void init_eal(int megabytes = 512) {
-    cpu_set_t allowed;
-    sched_getaffinity(0, sizeof allowed, &allowed);
-    int cpu = 0;
-    while (!CPU_ISSET(cpu, &allowed))
-        ++cpu;
-    std::vector<std::string> words{"test",
-                                   "--no-huge",
-                                   "--no-pci",
-                                   "--no-shconf",
-                                   "--no-telemetry",
-                                   "--log-level=error",
-                                   "-m",
-                                   std::to_string(megabytes),
-                                   "--lcores",
-                                   "0@" + std::to_string(cpu)};
-    std::vector<char*> argv;
-    for (auto& w : words)
-        argv.push_back(w.data());
-    if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
-        std::fputs("rte_eal_init failed\n", stderr);
-        std::exit(1);
-    }
-    sched_setaffinity(0, sizeof allowed, &allowed);
-}
 
 /// `readers` registered threads, all online.
 class Rcu {
