@@ -8,11 +8,11 @@
 # name, each skip with its reason.
 #
 #   scripts/test.sh            everything
-#   scripts/test.sh STEP...    only these steps: source unit sanitize fuzz stress e2e
+#   scripts/test.sh STEP...    only these steps: source unit sanitize fuzz stress e2e differential
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-steps=" ${*:-source unit sanitize fuzz stress e2e} "
+steps=" ${*:-source unit sanitize fuzz stress e2e differential} "
 
 results=$(mktemp)
 finish() { rm -f "$results" "$results".*; }
@@ -97,7 +97,7 @@ if wanted source; then
     scripts/check-source.sh | collect
 fi
 
-if wanted unit || wanted e2e; then
+if wanted unit || wanted e2e || wanted differential; then
     headline 'build with g++'
     # Nothing can be said about a tree that does not build.
     if ! build g++ g++ -D tests=true > "$results.out"; then
@@ -145,6 +145,15 @@ if wanted e2e; then
     # Its own summary line is not the last one here.
     python3 -u test/e2e/run.py 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' | collect
     [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok e2e its runner failed' | collect
+fi
+
+if wanted differential; then
+    headline 'the same answers as Linux, and of replay what it promises'
+    for script in compare replay_test; do
+        python3 -u "test/differential/$script.py" 2>&1 | collect brief
+        [[ ${PIPESTATUS[0]} -le 1 ]] || echo "not ok differential/$script it failed itself" | collect
+    done
+    echo "   $(grep -c '^ok differential/' "$results") passed"
 fi
 
 headline 'all'

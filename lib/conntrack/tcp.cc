@@ -99,10 +99,11 @@ void for_each_option(const TcpSegment& s, Fn fn) noexcept {
     }
 }
 
-/// What a side offers with its SYN.
+/// What a side offers with its SYN. One without options says nothing new.
 void read_offers(const TcpSegment& s, TcpSide& side) noexcept {
+    if (s.options_len == 0) return;
     side.scale = 0;
-    side.flags = 0;
+    side.flags &= tcp_side::liberal;
     for_each_option(s, [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
         if (kind == 3 && len == 1) {  // RFC 7323 section 2.2: at most 14
             side.scale = std::min<std::uint8_t>(value[0], 14);
@@ -191,12 +192,13 @@ Window check_window(TcpTrack& t, TcpLast& last, TcpState state, Direction dir, T
     const bool ack_not_old = after(sack, receiver.end - ack_window - 1);
 
     if (!before(seq, sender.max_end + 1)) {  // I: starts beyond what the receiver allows
-        // A sender that overshoots a little: should the packet pass after all, its acknowledgement
-        // must not look impossible.
+        // A sender that overshoots a little: let it through, and know of it, so that the
+        // acknowledgement will not look impossible.
         if (receiver.max_win != 0 && ends_in_window && ack_not_old &&
             end - sender.max_end + 1 <= receiver.max_win && before(sack, receiver.end + 1)) {
             sender.end = end;
             sender.flags |= tcp_side::data_unacked;
+            return liberal ? Window::in : Window::duplicate;
         }
         return liberal ? Window::in : Window::out;
     }
@@ -241,9 +243,9 @@ Window check_window(TcpTrack& t, TcpLast& last, TcpState state, Direction dir, T
     return Window::in;
 }
 
-constexpr bool is_established(TcpState s) noexcept {
-    return s == TcpState::established || s == TcpState::fin_wait || s == TcpState::close_wait ||
-           s == TcpState::last_ack;
+/// Somebody has said goodbye.
+constexpr bool is_closing(TcpState s) noexcept {
+    return s >= TcpState::fin_wait && s <= TcpState::close;
 }
 
 }  // namespace
@@ -275,7 +277,6 @@ TcpResult tcp_start(TcpTrack& t, TcpLast& last, const TcpSegment& s,
     r.state = kNext[0][kind_of(s.flags)][static_cast<unsigned>(TcpState::none)];
     t = TcpTrack{};
     last = TcpLast{};
-    last.kind = kNone;
     if (!tcp_may_start(s.flags, options)) {
         r.action = TcpAction::invalid;
         return r;
@@ -286,11 +287,15 @@ TcpResult tcp_start(TcpTrack& t, TcpLast& last, const TcpSegment& s,
     if (r.state == TcpState::syn_sent) {
         sender.max_end = sender.end;
         read_offers(s, sender);
-        return r;
+    } else {
+        // Mid-stream: scale and SACK are unknown, so windows cannot be held against anybody.
+        sender.max_end = sender.end + sender.max_win;
+        t.side[0].flags = t.side[1].flags = tcp_side::sack | tcp_side::liberal;
     }
-    // Mid-stream: scale and SACK are unknown, so windows cannot be held against anybody.
-    sender.max_end = sender.end + sender.max_win;
-    t.side[0].flags = t.side[1].flags = tcp_side::sack | tcp_side::liberal;
+    // Cannot fail, but has something to learn.
+    const TcpKind kind = kind_of(s.flags);
+    check_window(t, last, TcpState::none, Direction::original, kind, s, options);
+    last.kind = kind;
     return r;
 }
 
@@ -329,7 +334,9 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
         opener.scale = last.scale;
         last.flags &= static_cast<std::uint8_t>(~kExpectChallengeAck);
         opener.flags = last.flags & (tcp_side::window_scale | tcp_side::sack);
+        const auto liberal = static_cast<std::uint8_t>(t.side[d].flags & tcp_side::liberal);
         t.side[d] = TcpSide{};
+        t.side[d].flags = liberal;
     } else if (ignore) {
         last.kind = kind;
         last.dir = d;
@@ -365,21 +372,29 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
             break;
         case TcpState::close: {
             if (kind != kRst) break;
+            // Once it is closing there is nothing left to protect, and the ports may be in use
+            // again already.
+            if (is_closing(old)) {
+                window_known = false;
+                break;
+            }
             const TcpSide& peer = t.side[index(!dir)];
             // A reset ends a connection only with exactly the next sequence number its receiver
             // waits for (RFC 5961 section 3.2); near misses provoke a challenge ACK, so they pass
-            // and change nothing.
-            if (peer.flags & tcp_side::max_ack_set && !(s.seq == 0 && !is_established(old))) {
+            // and change nothing. After a SYN that we let through we cannot tell what it waits for.
+            if (peer.flags & tcp_side::max_ack_set && last.kind != kSyn) {
+                const bool established = old == TcpState::established && assured;
+                if (s.seq == 0 && !established) break;
                 if (before(s.seq, peer.max_ack) && !options.ignore_bad_rst) {
                     r.action = TcpAction::invalid;
                     return r;
                 }
-                const bool exact = !is_established(old) || s.seq == peer.max_ack ||
-                                   (last.kind == kAck && last.dir == d && s.seq == last.end);
-                if (!exact) next = old;
+                if (!established || s.seq == peer.max_ack) break;
+                if (last.kind == kAck && last.dir == d && s.seq == last.end) break;
+                next = old;
             }
-            if (((seen_reply && last.kind == kSyn) || (!seen_reply && last.kind == kAck)) &&
-                s.ack == last.end)
+            if (((seen_reply && last.kind == kSyn) || (!assured && last.kind == kAck)) &&
+                last.dir != d && s.ack == last.end)
                 window_known = false;  // it answers a segment that we let through unseen
             else if (old == TcpState::syn_sent && last.kind == kAck &&
                      last.dir == index(Direction::reply) && last.ack == s.seq)
@@ -393,7 +408,18 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
         switch (check_window(t, last, old, dir, kind, s, options)) {
             case Window::in: break;
             case Window::duplicate: r.action = TcpAction::pass; return r;
-            case Window::out: r.action = TcpAction::invalid; return r;
+            case Window::out:
+                r.action = TcpAction::invalid;
+                // Out of window or not, two goodbyes in a row, one from each side, are enough to
+                // forget the connection sooner: it is likely that only we do not understand.
+                if (!assured || (kind != kRst && kind != kFin)) return r;
+                if (last.dir != d && (last.kind == kFin || last.kind == kRst)) {
+                    r.timeout = TcpTimeout::unacknowledged;
+                } else {
+                    last.kind = kind;
+                    last.dir = d;
+                }
+                return r;
         }
     }
     last.kind = kind;

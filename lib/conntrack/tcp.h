@@ -101,7 +101,7 @@ enum class TcpTimeout : std::uint8_t {
 enum class TcpAction : std::uint8_t {
     accept,   ///< it belongs to the connection, whose state is up to date
     pass,     ///< let through, but nothing was learnt from it (duplicates, challenge ACKs)
-    invalid,  ///< it cannot belong to the connection
+    invalid,  ///< it cannot belong to the connection; only its timeout may become shorter
     reopen,   ///< a fresh SYN on a finished connection: forget that one, then treat it as new
     end       ///< accepted, and the connection is over: nobody ever answered but with a reset
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "conntrack/track.h"
 
+#include <algorithm>
+
 namespace postern {
 namespace {
 
@@ -72,6 +74,8 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
             case TcpAction::invalid:
                 info.ct = CtState::invalid;
                 info.why = DropReason::ct_invalid;
+                conn.timeout_ms =
+                    std::min(conn.timeout_ms, config.timeouts.tcp(conn.tcp_state(), r.timeout));
                 return TrackResult::invalid;
             case TcpAction::reopen: return TrackResult::reopen;
             case TcpAction::pass: break;

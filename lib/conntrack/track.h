@@ -17,7 +17,7 @@ struct TrackConfig {
 
 enum class TrackResult : std::uint8_t {
     accept,
-    invalid,  ///< drop it; the connection is as it was
+    invalid,  ///< drop it; the connection is as it was, but may end sooner
     reopen,   ///< end this connection, then treat the packet as one without
     end       ///< accept it, then end the connection
 };

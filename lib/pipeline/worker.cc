@@ -175,7 +175,10 @@ void Worker::track_hit(unsigned i) noexcept {
     Conn& conn = conns_->at(slot);
     const std::uint32_t timeout_before = conn.timeout_ms;
     switch (track(conn, info, b.data[i], info.dir, b.now, plan_->track)) {
-        case TrackResult::invalid: b.drop(i, info.why); return;
+        case TrackResult::invalid:
+            if (conn.timeout_ms < timeout_before) conns_->arm(slot);
+            b.drop(i, info.why);
+            return;
         case TrackResult::reopen:
             end_connection(slot);
             info.conn = 0;

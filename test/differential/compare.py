@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Compares what Postern does with what the Linux kernel did, packet by packet.
+
+The captures and the kernel's recorded answers are found by POSTERN_KERNEL_CAPTURES (default:
+shared/kernel next to the repository). Each is replayed by inside.yaml and by control.yaml. Every
+difference must belong to a class of DIFFERENCES below, or the capture fails. Says `ok NAME`,
+`not ok NAME` or `skip NAME REASON` for each, and how far the two agree in all.
+
+The kernel saw the packets one right after the other, so the clock stands still here too.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import re
+import sys
+
+import captures
+import postern
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+POLICIES = ('inside', 'control')
+SHOWN = 5  # unexplained differences of one capture that are printed
+
+# The kernel's names of helpers, where ours is another.
+HELPER_NAMES = {'Q.931': 'h323', 'RAS': 'h323', 'H.245': 'h323', 'netbios-ns': 'netbios'}
+CONTROL_PORTS = {
+    ('tcp', 21): 'ftp', ('tcp', 6667): 'irc', ('tcp', 1723): 'pptp', ('tcp', 1720): 'h323',
+    ('udp', 1719): 'h323', ('tcp', 6566): 'sane', ('tcp', 5060): 'sip', ('udp', 5060): 'sip',
+    ('udp', 29440): 'sip', ('udp', 69): 'tftp', ('udp', 10080): 'amanda', ('udp', 137): 'netbios',
+    ('udp', 161): 'snmp',
+}
+
+
+def rows(path):
+    with open(path, encoding='utf-8') as f:
+        return [json.loads(line) for line in f]
+
+
+def helper_name(kernels):
+    return HELPER_NAMES.get(kernels, kernels)
+
+
+class Difference:
+    """One thing in which the two disagree. `what`: a field of a packet, or `expectation`."""
+
+    def __init__(self, n, what, kernel, ours):
+        self.n, self.what, self.kernel, self.ours = n, what, kernel, ours
+
+    def __str__(self):
+        return f'packet {self.n}: {self.what}: Linux {self.kernel}, Postern {self.ours}'
+
+
+class Run:
+    """One capture under one policy: what the kernel said, and what Postern says."""
+
+    def __init__(self, folder, policy, program):
+        config = os.path.join(HERE, policy + '.yaml')
+        with open(config, encoding='utf-8') as f:
+            self.helpers = set(re.findall(r'\bhelper: *(\w+)', f.read()))
+        frames = captures.read_pcap(os.path.join(folder, 'capture.pcap'))
+        self.packets = [captures.Packet(frame) for frame in frames]
+        self.kernel = rows(os.path.join(folder, policy + '.packets.jsonl'))
+        self.kernel_events = rows(os.path.join(folder, policy + '.expectations.jsonl'))
+        answers = postern.replay(program, config, captures.pcap_bytes(frames))
+        self.ours = [row for row in answers if row['type'] == 'packet']
+        self.our_events = [row for row in answers if row['type'] == 'expectation']
+        if len(self.ours) != len(self.kernel):
+            raise postern.Failure(f'{len(self.kernel)} packets became {len(self.ours)}')
+        # The kernel's numbers are those of a capture that had non-IP frames too.
+        index = {row['n']: i for i, row in enumerate(self.kernel)}
+        for row in self.kernel + self.kernel_events:
+            row['n'] = index.get(row['n'], -1)
+        self._find_missing_helpers()
+
+    def lacks(self, helper):
+        return helper_name(helper) not in self.helpers
+
+    def _find_missing_helpers(self):
+        """From which packet on a connection is another one for want of a helper here:
+        {connection: n}. It was expected there, or its helper there refused a packet of it."""
+        self.without_helper = {}
+        filed = collections.defaultdict(list)
+        for event in self.kernel_events:
+            if event['event'] == 'new' and self.lacks(event['helper']):
+                filed[event['n']].append(event)
+        expected = set()
+        for row in self.kernel:
+            packet = self.packets[row['n']]
+            protocol = captures.PROTOCOLS.get(packet.protocol)
+            if row['state'] == 'related' and not packet.error:
+                if (protocol, packet.dst, packet.dport) in expected:
+                    self.without_helper.setdefault(packet.connection(), row['n'])
+            if row['verdict'] == 'drop' and row['state'] in ('new', 'established'):
+                for port in (packet.sport, packet.dport):
+                    helper = CONTROL_PORTS.get((protocol, port))
+                    if helper is not None and self.lacks(helper):
+                        self.without_helper.setdefault(packet.connection(), row['n'])
+            for event in filed[row['n']]:
+                port = None if event['proto'] == 'gre' else event['dport']
+                expected.add((event['proto'], event['dst'], port))
+
+    def differences(self):
+        """All of them: at most one a packet, and one for each expectation."""
+        for theirs, ours in zip(self.kernel, self.ours):
+            n = theirs['n']
+            for field in ('verdict', 'state', 'direction', 'tcp_state', 'timeout_s'):
+                want, got = theirs.get(field), ours[field]
+                if want is None or want == got or (got is None and field != 'verdict'):
+                    continue
+                # The kernel counts in whole seconds, and one may have ended.
+                if field != 'timeout_s' or not 0 <= got - want <= 1:
+                    yield Difference(n, field, want, got)
+                    break
+        wanted = collections.Counter(event_key(event) for event in self.kernel_events)
+        filed = collections.Counter(event_key(event) for event in self.our_events)
+        for key in sorted((filed | wanted) - (filed & wanted), key=str):
+            yield Difference(key[0], 'expectation', key[1:] if key in wanted else None,
+                             key[1:] if key in filed else None)
+
+
+def event_key(event):
+    """An expectation event as both know it. A claim is a destroy to Linux."""
+    kind = 'new' if event['event'] == 'new' else 'end'
+    return (event['n'], kind, helper_name(event['helper']), event['proto'], event['src'],
+            event['sport'], event['dst'], event['dport'])
+
+
+def helper_missing(run, difference):
+    if difference.what == 'expectation':
+        return difference.kernel is not None and run.lacks(difference.kernel[1])
+    if difference.what == 'timeout_s':  # SIP and RAS keep their connections as long as they like
+        helper = run.kernel[difference.n]['helper']
+        if helper is not None and run.lacks(helper):
+            return True
+    since = run.without_helper.get(run.packets[difference.n].connection())
+    return since is not None and difference.n >= since
+
+
+def retransmission(run, difference):
+    if difference.what != 'expectation' or difference.kernel is None or difference.ours:
+        return False
+    n, what = difference.n, difference.kernel[1:]
+    return all((n, kind) + what in map(event_key, run.kernel_events) for kind in ('new', 'end'))
+
+
+def gre(run, difference):
+    return difference.what == 'timeout_s' and run.packets[difference.n].protocol == 47
+
+
+# Every class of differences that are known and explained: {name: (test, reason)}. The reasons of
+# those that are wanted are told at length in lib/conntrack/NOTES.md.
+DIFFERENCES = {
+    'helper-missing': (helper_missing, 'Linux has a helper that Postern has not'),
+    'gre': (gre, 'Linux tracks GRE by its key, with timeouts of its own'),
+    'retransmission': (retransmission, 'Linux files an expectation anew for each repetition of '
+                                       'the announcement; Postern reads each byte once'),
+}
+
+
+def explain(run, difference):
+    for name, (test, _) in DIFFERENCES.items():
+        if test(run, difference):
+            return name
+    return None
+
+
+def compare(folder, policy, program):
+    """Returns (packets, Counter of classes by packets and by expectations, what is unexplained)."""
+    run = Run(folder, policy, program)
+    classes, unexplained = collections.Counter(), []
+    for difference in run.differences():
+        name = explain(run, difference)
+        if name is None:
+            unexplained.append(difference)
+        kind = 'expectations' if difference.what == 'expectation' else 'packets'
+        classes[kind, name or 'unexplained'] += 1
+    return len(run.kernel), len(run.kernel_events), classes, unexplained
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument('--postern', default=postern.PROGRAM)
+    options.add_argument('-k', default='', help='only captures whose name contains this')
+    args = options.parse_args()
+    kernel = os.environ.get('POSTERN_KERNEL_CAPTURES',
+                            os.path.join(postern.ROOT, '..', 'shared', 'kernel'))
+    if not os.path.isdir(kernel):
+        print(f'skip differential/linux no recorded answers at {kernel} '
+              '(POSTERN_KERNEL_CAPTURES tells where)')
+        return 0
+    names = [name for name in sorted(os.listdir(kernel))
+             if args.k in name and os.path.isdir(os.path.join(kernel, name))]
+    failed = False
+    packets, events, classes = 0, 0, collections.Counter()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [(name, policy,
+                 pool.submit(compare, os.path.join(kernel, name), policy, args.postern))
+                for name in names for policy in POLICIES]
+        for name, policy, job in jobs:
+            case = f'differential/linux/{policy}/{name}'
+            try:
+                n, n_events, found, unexplained = job.result()
+            except postern.Failure as failure:
+                print(f'not ok {case}\n#   {failure}')
+                failed = True
+                continue
+            packets, events = packets + n, events + n_events
+            classes += found
+            print(f'not ok {case}' if unexplained else f'ok {case}')
+            for difference in unexplained[:SHOWN]:
+                print(f'#   {difference}')
+            if len(unexplained) > SHOWN:
+                print(f'#   and {len(unexplained) - SHOWN} more')
+            failed |= bool(unexplained)
+    for kind, total in (('packets', packets), ('expectations', events)):
+        differing = sum(n for (k, _), n in classes.items() if k == kind)
+        same = 100 * (1 - differing / total) if total else 100
+        print(f'# {total} {kind}: {same:.2f} % the same')
+        for (k, name), n in classes.most_common():
+            if k == kind:
+                reason = f': {DIFFERENCES[name][1]}' if name in DIFFERENCES else ''
+                print(f'#   {n} {name}{reason}')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

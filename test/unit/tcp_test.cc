@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The TCP tracker as a table: conversations of segments, and what each one must do. Every
+// conversation runs with several initial sequence numbers, so that each crosses the wrap.
+#include "conntrack/tcp.h"
+
+#include <cstring>
+#include <ostream>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "net/packet.h"
+
+namespace postern {
+
+void PrintTo(TcpState s, std::ostream* out) {
+    *out << to_string(s);
+}
+void PrintTo(TcpAction a, std::ostream* out) {
+    constexpr const char* kNames[] = {"accept", "pass", "invalid", "reopen", "end"};
+    *out << kNames[static_cast<unsigned>(a)];
+}
+
+namespace {
+
+using enum TcpState;
+constexpr auto kAccept = TcpAction::accept, kPass = TcpAction::pass, kInvalid = TcpAction::invalid,
+               kReopen = TcpAction::reopen, kEnd = TcpAction::end;
+constexpr auto kByState = TcpTimeout::by_state;
+constexpr auto kUnacked = TcpTimeout::unacknowledged;
+
+/// Numbers are relative: each side's initial sequence number is 0 in `seq`, and the other side's in
+/// `ack` and `sack`.
+struct Segment {
+    char from;          ///< '>' who opened, '<' who answered
+    const char* flags;  ///< of S F R P A
+    std::int64_t seq, ack;
+    std::uint32_t len = 0;
+    std::uint16_t win = 1000;
+    TcpAction action = kAccept;
+    TcpState state = none;  ///< after it
+    int scale = -1;         ///< option, when not negative
+    bool sack_ok = false;
+    std::int64_t sack = -1;  ///< right edge of a block that begins 10 before
+    TcpTimeout timeout = kByState;
+    bool check_timeout = false;
+};
+
+/// A literal 0 on the wire, for segments whose number does not count from the initial one.
+constexpr std::int64_t kZero = INT64_MIN;
+
+struct Conversation {
+    const char* name;
+    std::vector<Segment> segments;
+    TcpOptions options{};
+};
+
+std::uint8_t flags_of(const char* text) {
+    std::uint8_t f = 0;
+    for (; *text != 0; ++text)
+        f |= *text == 'S'   ? tcp_flag::syn
+             : *text == 'F' ? tcp_flag::fin
+             : *text == 'R' ? tcp_flag::rst
+             : *text == 'P' ? tcp_flag::psh
+                            : tcp_flag::ack;
+    return f;
+}
+
+void run(const Conversation& c, const std::uint32_t (&isn)[2]) {
+    TcpTrack track;
+    TcpLast last;
+    TcpState state = none;
+    bool seen_reply = false, assured = false;
+    for (std::size_t i = 0; i < c.segments.size(); ++i) {
+        const Segment& want = c.segments[i];
+        SCOPED_TRACE(std::string(c.name) + ", segment " + std::to_string(i) + " (" + want.from +
+                     want.flags + "), initial numbers " + std::to_string(isn[0]) + " and " +
+                     std::to_string(isn[1]));
+        const unsigned side = want.from == '>' ? 0 : 1;
+        const auto number = [](std::int64_t relative, std::uint32_t base) {
+            return relative == kZero ? 0 : base + static_cast<std::uint32_t>(relative);
+        };
+        std::vector<std::uint8_t> options;
+        if (want.scale >= 0) options = {3, 3, static_cast<std::uint8_t>(want.scale), 1};
+        if (want.sack_ok) options.insert(options.end(), {4, 2, 1, 1});
+        if (want.sack >= 0) {
+            options.insert(options.end(), {1, 1, 5, 10});
+            for (const std::int64_t edge : {want.sack - 10, want.sack}) {
+                const std::uint32_t n = number(edge, isn[1 - side]);
+                for (int shift = 24; shift >= 0; shift -= 8)
+                    options.push_back(static_cast<std::uint8_t>(n >> shift));
+            }
+        }
+        const TcpSegment s{number(want.seq, isn[side]),
+                           number(want.ack, isn[1 - side]),
+                           want.win,
+                           flags_of(want.flags),
+                           static_cast<std::uint8_t>(options.size()),
+                           want.len,
+                           options.data()};
+        const TcpResult r = i == 0 ? tcp_start(track, last, s, c.options)
+                                   : tcp_track(track, last, state,
+                                               side == 0 ? Direction::original : Direction::reply,
+                                               seen_reply, assured, s, c.options);
+        ASSERT_EQ(r.action, want.action);
+        if (r.action == kReopen) {  // what the caller does
+            ASSERT_EQ(tcp_start(track, last, s, c.options).action, kAccept);
+            state = syn_sent;
+            seen_reply = assured = false;
+            ASSERT_EQ(state, want.state);
+            continue;
+        }
+        if (r.action == kAccept || r.action == kEnd) {
+            state = r.state;
+            assured |= r.assured;
+        }
+        if (r.action != kInvalid && side == 1) seen_reply = true;
+        ASSERT_EQ(state, want.state);
+        if (want.check_timeout) {
+            ASSERT_EQ(r.timeout, want.timeout);
+        }
+    }
+}
+
+class TcpTable : public ::testing::TestWithParam<Conversation> {};
+
+TEST_P(TcpTable, DoesWhatTheTableSays) {
+    constexpr std::uint32_t kNumbers[][2] = {{1000, 500000},
+                                             {0xffffffff, 0xffffff00},
+                                             {0xfffffff0, 1},
+                                             {0x7fffffff, 0x7ffffff0},
+                                             {0xffffffff - 900, 77777}};
+    for (const auto& isn : kNumbers) {
+        run(GetParam(), isn);
+        if (HasFatalFailure()) return;
+    }
+}
+
+// The first three segments of most conversations: both sides offer windows of 1000, unscaled.
+#define OPEN                                             \
+    {'>', "S", 0, kZero, 0, 1000, kAccept, syn_sent},    \
+        {'<', "SA", 0, 1, 0, 1000, kAccept, syn_recv}, { \
+        '>', "A", 1, 1, 0, 1000, kAccept, established    \
+    }
+
+std::vector<Conversation> conversations() {
+    TcpOptions strict, liberal, bad_rst_passes;
+    strict.loose = false;
+    liberal.liberal = true;
+    bad_rst_passes.ignore_bad_rst = true;
+    return {
+        {"opened in three steps",
+         {OPEN,
+          {'>', "PA", 1, 1, 100, 1000, kAccept, established},
+          {'<', "A", 1, 101, 0, 1000, kAccept, established},
+          {'<', "PA", 1, 101, 500, 1000, kAccept, established},
+          {'>', "A", 101, 501, 0, 1000, kAccept, established}}},
+        {"a SYN repeated, then answered twice",
+         {{'>', "S", 0, kZero, 0, 1000, kAccept, syn_sent},
+          {'>', "S", 0, kZero, 0, 1000, kAccept, syn_sent},
+          {'<', "SA", 0, 1, 0, 1000, kAccept, syn_recv},
+          {'<', "SA", 0, 1, 0, 1000, kPass, syn_recv},
+          {'>', "S", 0, kZero, 0, 1000, kPass, syn_recv},
+          {'>', "A", 1, 1, 0, 1000, kAccept, established}}},
+        {"an opening that skips a step",
+         {{'>', "S", 0, kZero, 0, 1000, kAccept, syn_sent},
+          {'>', "A", 1, 1, 0, 1000, kInvalid, syn_sent},
+          {'<', "PA", 1, 1, 10, 1000, kPass, syn_sent},
+          {'<', "F", 1, 1, 0, 1000, kInvalid, syn_sent},
+          {'<', "SA", 0, 1, 0, 1000, kAccept, syn_recv}}},
+        {"opened by both at once",  // RFC 9293 section 3.5, figure 7
+         {{'>', "S", 0, kZero, 0, 1000, kAccept, syn_sent},
+          {'<', "S", 0, kZero, 0, 1000, kAccept, syn_sent2},
+          {'>', "SA", 0, 1, 0, 1000, kAccept, syn_recv},
+          {'<', "SA", 0, 1, 0, 1000, kPass, syn_recv},
+          {'<', "A", 1, 1, 0, 1000, kAccept, established}}},
+        {"closed by the opener first",
+         {OPEN,
+          {'>', "FA", 1, 1, 0, 1000, kAccept, fin_wait},
+          {'<', "A", 1, 2, 0, 1000, kAccept, close_wait},
+          {'<', "FA", 1, 2, 0, 1000, kAccept, last_ack},
+          {'>', "A", 2, 2, 0, 1000, kAccept, time_wait},
+          {'<', "FA", 1, 2, 0, 1000, kAccept, time_wait},
+          {'>', "A", 2, 2, 0, 1000, kAccept, time_wait}}},
+        {"closed by the answerer first",
+         {OPEN,
+          {'<', "FA", 1, 1, 0, 1000, kAccept, fin_wait},
+          {'>', "A", 1, 2, 0, 1000, kAccept, close_wait},
+          {'>', "FA", 1, 2, 0, 1000, kAccept, last_ack},
+          {'<', "A", 2, 2, 0, 1000, kAccept, time_wait}}},
+        {"both goodbyes cross",
+         {OPEN,
+          {'>', "FA", 1, 1, 0, 1000, kAccept, fin_wait},
+          {'<', "FA", 1, 1, 0, 1000, kAccept, last_ack},
+          {'>', "A", 2, 2, 0, 1000, kAccept, time_wait},
+          {'<', "A", 2, 2, 0, 1000, kAccept, time_wait}}},
+        {"half closed: the other side goes on",
+         {OPEN,
+          {'>', "FA", 1, 1, 0, 1000, kAccept, fin_wait},
+          {'<', "A", 1, 2, 0, 1000, kAccept, close_wait},
+          {'<', "PA", 1, 2, 900, 1000, kAccept, close_wait},
+          {'>', "A", 2, 901, 0, 1000, kAccept, close_wait},
+          {'<', "PA", 901, 2, 900, 1000, kAccept, close_wait},
+          {'<', "FA", 1801, 2, 0, 1000, kAccept, last_ack}}},
+        {"the port is closed: the only answer is a reset",
+         {{'>', "S", 0, kZero, 0, 1000, kAccept, syn_sent},
+          {'<', "RA", kZero, 1, 0, 0, kEnd, close}}},
+        {"reset with the next number expected",
+         {OPEN,
+          {'<', "PA", 1, 1, 100, 1000, kAccept, established},
+          {'>', "A", 1, 101, 0, 1000, kAccept, established},
+          {'<', "R", 101, kZero, 0, 0, kAccept, close}}},
+        {"reset a little off: for the receiver to challenge (RFC 5961 section 3.2)",
+         {OPEN,
+          {'<', "PA", 1, 1, 100, 1000, kAccept, established},
+          {'>', "A", 1, 101, 0, 1000, kAccept, established},
+          {'<', "R", 150, kZero, 0, 0, kAccept, established},
+          {'>', "A", 1, 101, 0, 1000, kAccept, established},
+          {'<', "R", 101, kZero, 0, 0, kAccept, close}}},
+        {"reset before the window",
+         {OPEN,
+          {'<', "PA", 1, 1, 100, 1000, kAccept, established},
+          {'>', "A", 1, 101, 0, 1000, kAccept, established},
+          {'<', "R", 50, kZero, 0, 0, kInvalid, established}}},
+        {"reset far beyond the window",
+         {OPEN,
+          {'<', "PA", 1, 1, 100, 1000, kAccept, established},
+          {'>', "A", 1, 101, 0, 1000, kAccept, established},
+          {'<', "R", 100000, kZero, 0, 0, kInvalid, established}}},
+        {"reset before the window, where that is let through",
+         {OPEN,
+          {'<', "PA", 1, 1, 100, 1000, kAccept, established},
+          {'>', "A", 1, 101, 0, 1000, kAccept, established},
+          {'<', "R", 50, kZero, 0, 0, kAccept, established}},
+         bad_rst_passes},
+        {"reset at the end of a train of segments",
+         {OPEN,
+          {'>', "PA", 1, 1, 100, 1000, kAccept, established},
+          {'<', "A", 1, 1, 0, 1000, kAccept, established},
+          {'>', "RA", 101, 1, 0, 1000, kAccept, established},
+          {'>', "PA", 101, 1, 10, 1000, kAccept, established},
+          {'>', "RA", 111, 1, 0, 1000, kAccept, close}}},
+        {"reset while closing, wherever",
+         {OPEN,
+          {'>', "FA", 1, 1, 0, 1000, kAccept, fin_wait},
+          {'<', "R", 400000, kZero, 0, 0, kAccept, close}}},
+        {"a SYN in an open connection: a challenge ACK follows, then a reset (RFC 5961 section 4)",
+         {OPEN,
+          {'>', "S", 70000, kZero, 0, 1000, kPass, established},
+          {'<', "A", 1, 1, 0, 1000, kAccept, established},
+          {'>', "R", 1, kZero, 0, 0, kAccept, close},
+          {'>', "S", 70000, kZero, 0, 1000, kReopen, syn_sent}}},
+        {"a SYN in an open connection that the other end takes: they know better",
+         {OPEN,
+          {'>', "S", 70000, kZero, 0, 1000, kPass, established},
+          {'<', "SA", 90000, 70001, 0, 1000, kAccept, syn_recv},
+          {'>', "A", 70001, 90001, 0, 1000, kAccept, established},
+          {'>', "PA", 70001, 90001, 100, 1000, kAccept, established}}},
+        {"a SYN from the answerer in an open connection",
+         {OPEN, {'<', "S", 70000, kZero, 0, 1000, kInvalid, established}}},
+        {"reopened after an orderly end",
+         {OPEN,
+          {'>', "FA", 1, 1, 0, 1000, kAccept, fin_wait},
+          {'<', "FA", 1, 2, 0, 1000, kAccept, last_ack},
+          {'>', "A", 2, 2, 0, 1000, kAccept, time_wait},
+          {'>', "S", 70000, kZero, 0, 1000, kReopen, syn_sent},
+          {'<', "SA", 90000, 70001, 0, 1000, kAccept, syn_recv},
+          {'>', "A", 70001, 90001, 0, 1000, kAccept, established}}},
+        {"a SYN and its challenge ACK while the last ACK is awaited",
+         {OPEN,
+          {'>', "FA", 1, 1, 0, 1000, kAccept, fin_wait},
+          {'<', "FA", 1, 2, 0, 1000, kAccept, last_ack},
+          {'>', "S", 70000, kZero, 0, 1000, kPass, last_ack},
+          {'<', "A", 2, 2, 0, 1000, kPass, last_ack}}},
+        {"scaled windows",
+         {{'>', "S", 0, kZero, 0, 1000, kAccept, syn_sent, 3},
+          {'<', "SA", 0, 1, 0, 1000, kAccept, syn_recv, 4},
+          {'>', "A", 1, 1, 0, 1000, kAccept, established},  // 8000 from here on
+          {'<', "A", 1, 1, 0, 1000, kAccept, established},  // 16000
+          {'<', "PA", 1, 1, 4000, 1000, kAccept, established},
+          {'<', "PA", 4001, 1, 4000, 1000, kAccept, established},
+          {'>', "PA", 1, 1, 15000, 1000, kAccept, established},
+          {'<', "PA", 80000, 1, 10, 1000, kInvalid, established}}},
+        {"a scale that only one side offers is none",
+         {{'>', "S", 0, kZero, 0, 1000, kAccept, syn_sent, 7},
+          {'<', "SA", 0, 1, 0, 1000, kAccept, syn_recv},
+          {'>', "A", 1, 1, 0, 1000, kAccept, established},
+          {'<', "PA", 50000, 1, 10, 1000, kInvalid, established}}},
+        {"data beyond the window",
+         {OPEN,
+          {'>', "PA", 1, 1, 1000, 1000, kAccept, established},
+          {'>', "PA", 1002, 1, 500, 1000, kPass, established},  // overshoots a little
+          {'>', "PA", 5000, 1, 500, 1000, kInvalid, established},
+          {'<', "A", 1, 1502, 0, 1000, kAccept, established}}},
+        {"data beyond the window, where windows do not count",
+         {OPEN,
+          {'>', "PA", 900000, 1, 500, 1000, kAccept, established},
+          {'<', "A", 1, 888888, 0, 1000, kAccept, established}},
+         liberal},
+        {"an acknowledgement of what nobody sent",
+         {OPEN,
+          {'<', "A", 1, 2, 0, 1000, kInvalid, established},
+          {'<', "A", 1, 100000, 0, 1000, kInvalid, established}}},
+        {"an acknowledgement from long ago",
+         {OPEN,
+          {'>', "A", 1, 1 - 70000, 0, 1000, kPass, established},
+          {'>', "A", 1, 1 - 60000, 0, 1000, kAccept, established}}},
+        {"data sent again after its acknowledgement",
+         {OPEN,
+          {'>', "PA", 1, 1, 1000, 1000, kAccept, established},
+          {'<', "A", 1, 1001, 0, 1000, kAccept, established},
+          {'>', "PA", 1001, 1, 1000, 1000, kAccept, established},
+          {'<', "A", 1, 2001, 0, 1000, kAccept, established},
+          {'>', "PA", 1001, 1, 1000, 1000, kAccept, established},  // ends at the edge
+          {'>', "PA", 1, 1, 500, 1000, kPass, established}}},      // wholly before the window
+        {"selective acknowledgements",
+         {{'>', "S", 0, kZero, 0, 1000, kAccept, syn_sent, -1, true},
+          {'<', "SA", 0, 1, 0, 1000, kAccept, syn_recv, -1, true},
+          {'>', "A", 1, 1, 0, 1000, kAccept, established},
+          {'>', "PA", 1, 1, 100, 1000, kAccept, established},
+          {'>', "PA", 101, 1, 100, 1000, kAccept, established},
+          {'<', "A", 1, 1, 0, 1000, kAccept, established, -1, false, 201},
+          {'<', "A", 1, 1, 0, 1000, kInvalid, established, -1, false, 301}}},
+        {"selective acknowledgements that were not offered count for nothing",
+         {OPEN,
+          {'>', "PA", 1, 1, 100, 1000, kAccept, established},
+          {'<', "A", 1, 101, 0, 1000, kAccept, established, -1, false, 5000}}},
+        {"a closed window, and probes of it (RFC 9293 section 3.8.6.1)",
+         {OPEN,
+          {'>', "PA", 1, 1, 1000, 1000, kAccept, established},
+          {'<', "A", 1, 1001, 0, 0, kAccept, established},
+          {'>', "A", 1001, 1, 1, 1000, kAccept, established},
+          {'<', "A", 1, 1001, 0, 0, kAccept, established},
+          {'>', "A", 1001, 1, 1, 1000, kAccept, established},
+          {'<', "A", 1, 1002, 0, 1000, kAccept, established},
+          {'>', "PA", 1002, 1, 900, 1000, kAccept, established}}},
+        {"keep-alives (RFC 9293 section 3.8.4)",
+         {OPEN,
+          {'>', "PA", 1, 1, 100, 1000, kAccept, established},
+          {'<', "A", 1, 101, 0, 1000, kAccept, established},
+          {'>', "A", 100, 1, 0, 1000, kAccept, established},
+          {'<', "A", 1, 101, 0, 1000, kAccept, established},
+          {'>', "A", 100, 1, 1, 1000, kAccept, established},  // with a byte of garbage
+          {'<', "A", 1, 101, 0, 1000, kAccept, established}}},
+        {"picked up in mid-stream: windows are not enforced",
+         {{'>', "PA", 100, 900, 50, 10, kAccept, established},
+          {'<', "A", 900, 150, 0, 10, kAccept, established},
+          {'<', "PA", 900, 150, 9000, 10, kAccept, established},
+          {'>', "PA", 300000, 9900, 5, 10, kAccept, established},
+          {'>', "FA", 300005, 9900, 0, 10, kAccept, fin_wait},
+          {'<', "FA", 9900, 300006, 0, 10, kAccept, last_ack}}},
+        {"not picked up in mid-stream when that is off",
+         {{'>', "PA", 100, 900, 50, 1000, kInvalid, none}},
+         strict},
+        {"begins with the answer", {{'>', "SA", 0, 1, 0, 1000, kInvalid, none}}},
+        {"begins with the end", {{'>', "FA", 0, 1, 0, 1000, kInvalid, none}}},
+        {"begins with a reset", {{'>', "R", 0, kZero, 0, 1000, kInvalid, none}}},
+        {"unacknowledged data shortens the wait",
+         {OPEN,
+          {'>', "PA", 1, 1, 100, 1000, kAccept, established, -1, false, -1, kUnacked, true},
+          {'<', "A", 1, 101, 0, 1000, kAccept, established, -1, false, -1, kByState, true}}},
+        {"and so do repetitions without an answer",
+         {OPEN,
+          {'>', "A", 1, 1, 0, 900, kAccept, established, -1, false, -1, kByState, true},
+          {'>', "A", 1, 1, 0, 900, kAccept, established, -1, false, -1, kByState, true},
+          {'>', "A", 1, 1, 0, 900, kAccept, established, -1, false, -1, kByState, true},
+          {'>', "A", 1, 1, 0, 900, kAccept, established, -1, false, -1, TcpTimeout::retransmitted,
+           true}}},
+        {"goodbyes out of window from both sides shorten it, too",
+         {OPEN,
+          {'>', "PA", 1, 1, 10, 1000, kAccept, established},
+          {'<', "A", 1, 11, 0, 1000, kAccept, established},
+          {'>', "FA", 90000, 1, 0, 1000, kInvalid, established, -1, false, -1, kByState, true},
+          {'<', "FA", 90000, 11, 0, 1000, kInvalid, established, -1, false, -1, kUnacked, true}}},
+    };
+}
+
+INSTANTIATE_TEST_SUITE_P(, TcpTable, ::testing::ValuesIn(conversations()), [](const auto& param) {
+    std::string name;
+    for (const char* p = param.param.name; *p != 0; ++p)
+        name += std::isalnum(static_cast<unsigned char>(*p)) ? *p : '_';
+    return name;
+});
+
+TEST(TcpOptionsOfASegment, AreReadWithinTheirLength) {
+    // Lengths of 0, 1 and beyond the end must neither hang nor read on.
+    for (const std::vector<std::uint8_t>& options :
+         std::vector<std::vector<std::uint8_t>>{{3, 0, 0, 0},
+                                                {3, 1, 7, 0},
+                                                {3, 4, 7, 0},
+                                                {5, 255, 0, 0},
+                                                {1, 1, 1, 3},
+                                                {3},
+                                                {5, 10}}) {
+        const std::vector<std::uint8_t> exact(options);  // its own allocation, for ASan
+        TcpTrack track;
+        TcpLast last;
+        const TcpSegment s{
+            1, 0, 1000, tcp_flag::syn, static_cast<std::uint8_t>(exact.size()), 0, exact.data()};
+        EXPECT_EQ(tcp_start(track, last, s, {}).action, kAccept);
+        EXPECT_EQ(track.side[0].scale, 0);
+    }
+    const std::vector<std::uint8_t> big{3, 3, 200, 0};
+    TcpTrack track;
+    TcpLast last;
+    const TcpSegment s{1, 0, 1000, tcp_flag::syn, 4, 0, big.data()};
+    tcp_start(track, last, s, {});
+    EXPECT_EQ(track.side[0].scale, 14);  // RFC 7323 section 2.3
+}
+
+}  // namespace
+}  // namespace postern
