@@ -220,10 +220,10 @@ std::vector<Json> drop_rows(Firewall& fw) {
 Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const Conn& c,
                     Tick now) {
     const Tuple t = c.tuple();
-    const bool tcp = c.protocol == proto::tcp;
+    const bool tcp = c.protocol() == proto::tcp;
     const bool replied = c.has(conn_flag::seen_reply);
-    return {{"proto", protocol_name(c.protocol)},
-            {"family", to_string(c.family)},
+    return {{"proto", protocol_name(c.protocol())},
+            {"family", to_string(c.family())},
             {"src", t.src.to_string()},
             {"sport", t.sport.host()},
             {"dst", t.dst.to_string()},
@@ -239,7 +239,7 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
             {"helper", name_or_null(plan, c.helper)},
             {"expected_by", name_or_null(plan, c.expected_by)},
             {"master", id_json(c.master)},
-            {"zone", c.zone},
+            {"zone", c.zone()},
             {"rule", rule_or_null(plan, c.rule)},
             {"mark", c.mark},
             {"timeout_s", seconds_left(c.deadline(), now)},

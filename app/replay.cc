@@ -193,8 +193,7 @@ std::uint64_t Replay::connection_number(WorkerId worker, const ConnTable& conns,
                                         std::uint32_t slot) {
     const Conn& c = conns.at(slot);
     // The packet may have ended it, which makes its id stale.
-    const auto generation =
-        static_cast<std::uint16_t>(c.family == Family::none ? c.generation - 1 : c.generation);
+    const auto generation = static_cast<std::uint16_t>(c.alive() ? c.generation : c.generation - 1);
     auto [it, fresh] = number_of_.try_emplace({worker, slot, generation}, 0);
     if (fresh) it->second = ++numbers_;
     return it->second;
@@ -230,7 +229,7 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
                                                              : Json("reply")},
              {"reason", reason.empty() ? Json(nullptr) : Json(reason)}};
     row["conn"] = conn != nullptr ? Json(connection_number(w.id(), w.conns(), info.conn)) : Json();
-    const bool tcp = conn != nullptr && conn->protocol == proto::tcp;
+    const bool tcp = conn != nullptr && conn->protocol() == proto::tcp;
     row["tcp_state"] = tcp ? Json(to_string(conn->tcp_state())) : Json(nullptr);
     row["helper"] = conn != nullptr && conn->helper != kNoHelper
                         ? Json(fw_.plan().helpers[conn->helper - 1u].name)

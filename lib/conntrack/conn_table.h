@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // ConnTable: the connections of one worker.
 //
-// What: an rte_hash from canonical FlowKey to a slot number, and a slab of Conn of which all memory
+// What: a slab of Conn, an index from the hash of a FlowKey to a slot (flow_index.h), and a timing
+// wheel that knows when each would end if it stays silent; packets only stamp last_seen. All memory
 // is taken and touched at creation. Slots are reused last-in first-out, so the warm ones come
-// first. A timing wheel knows when each would end if it stays silent; packets only stamp last_seen.
-// The wheel also looks in on expected children every visit_ms, so that their activity can be told
-// to their master (Worker::housekeeping); no packet pays for that.
+// first.
 //
-// Who: its worker, and nobody else: the hash has no concurrency flags. Others send a message.
+// Who: its worker, and nobody else. Others send a message.
 //
-// Cost: a look-up reads one bucket line and one key line of the hash (both prefetched for the whole
-// burst), then the Conn. Creating writes the Conn's three lines and adds a key.
+// Cost: a look-up reads one line of the index, then the Conn, all of a burst prefetched. The
+// wheel's links are apart from the connections, dense, so that a walk of a long list stays in the
+// cache. 208 bytes a connection.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,9 @@
 #include "base/counter.h"
 #include "base/result.h"
 #include "conntrack/conn.h"
+#include "conntrack/flow_index.h"
 #include "net/packet.h"
 #include "table/timing_wheel.h"
-
-struct rte_hash;
 
 namespace postern {
 
@@ -72,7 +71,7 @@ class ConnTable {
     Conn* find(ConnId id) noexcept {
         if (id.worker != worker_ || id.index == 0 || id.index > max_) return nullptr;
         Conn& c = slab_[id.index];
-        return c.generation == id.generation && c.family != Family::none ? &c : nullptr;
+        return c.generation == id.generation && c.alive() ? &c : nullptr;
     }
 
     /// Tells the timer of a deadline that may have moved closer.
@@ -101,41 +100,60 @@ class ConnTable {
     /// Live connections; control reads it.
     const Counter& count() const noexcept { return count_; }
     /// Bytes of memory taken at creation.
-    std::size_t memory_bytes() const noexcept { return memory_bytes_; }
+    std::size_t memory_bytes() const noexcept { return memory_.bytes; }
 
-    void prefetch(std::uint32_t slot) const noexcept {
-        const auto* line = reinterpret_cast<const char*>(&slab_[slot]);
-        __builtin_prefetch(line, 1);
-        __builtin_prefetch(line + 64, 1);
-    }
+    /// Starts to fetch what lookup() reads first of a packet with this hash.
+    void prefetch(std::uint32_t hash) const noexcept { index_.prefetch(hash); }
 
   private:
     struct WheelSlots {
+        WheelLink* links;
         Conn* slab;
-        WheelLink& link(std::uint32_t i) noexcept { return slab[i].wheel; }
+        WheelLink& link(std::uint32_t i) noexcept { return links[i]; }
         Tick deadline(std::uint32_t i) const noexcept {
             const Conn& c = slab[i];
             const Tick end = c.deadline();
             if (!c.has(conn_flag::expected) || end - Tick{c.visit_ms} <= 0) return end;
             return Tick{c.visit_ms};
         }
+        void prefetch(std::uint32_t i) const noexcept { __builtin_prefetch(&slab[i], 1); }
     };
+    struct RteFree {
+        void operator()(void* p) const noexcept;
+    };
+    template <class T>
+    using RteArray = std::unique_ptr<T[], RteFree>;
+    struct Memory {
+        RteArray<Conn> slab;
+        RteArray<FlowIndex::Bucket> buckets;
+        RteArray<WheelLink> links;
+        std::size_t bytes = 0;
+    };
+    template <class T>
+    static RteArray<T> allocate(const char* name, std::size_t n, std::size_t& bytes);
 
-    ConnTable(const Config& config, Conn* slab, rte_hash* hash) noexcept;
-    bool matches(const Conn& conn, const PacketInfo& info, const std::uint8_t* data) const noexcept;
+    ConnTable(const Config& config, Memory memory) noexcept;
+    std::uint32_t find_slot(PacketInfo& info, const std::uint8_t* data) noexcept;
+    void found(PacketInfo& info, std::uint32_t slot) const noexcept;
+    bool same_ends(const Conn& conn, const PacketInfo& info,
+                   const std::uint8_t* data) const noexcept;
+    std::uint32_t hash_of_slot(std::uint32_t slot) const noexcept {
+        return hash_of(slab_[slot].key, *secret_);
+    }
 
     WorkerId worker_;
     std::uint32_t max_;
     std::uint32_t reserve_;
     std::uint32_t visit_ms_;
-    std::uint32_t free_head_ = 0;  ///< linked through Conn::next_free
+    std::uint32_t free_head_ = 0;  ///< linked through WheelLink::next: what is free is not armed
     std::uint32_t sweep_ = 0;      ///< where find_victim() looks next
     const HashSecret* secret_;
-    rte_hash* hash_;
+    Memory memory_;
     Conn* slab_;
+    WheelLink* links_;
+    FlowIndex index_;
     TimingWheel<WheelSlots> wheel_;
     Counter count_;
-    std::size_t memory_bytes_ = 0;
 };
 
 }  // namespace postern

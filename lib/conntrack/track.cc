@@ -15,7 +15,7 @@ TcpSegment segment_of(const PacketInfo& info, const std::uint8_t* data) noexcept
 
 /// Protocols without a state machine of their own: unreplied, then replied.
 std::uint32_t plain_timeout_ms(const Conn& conn, bool replied, const Timeouts& t) noexcept {
-    switch (conn.protocol) {
+    switch (conn.protocol()) {
         case proto::udp:
         case proto::udplite: return t.udp_ms[replied ? 1 : 0];
         case proto::icmp: return t.icmp_ms;
@@ -53,7 +53,6 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
         return true;
     }
     conn.state = 0;
-    conn.stream_from_ms = now.ms + kStreamAfterMs;
     conn.timeout_ms = plain_timeout_ms(conn, false, config.timeouts);
     return true;
 }
@@ -100,7 +99,7 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     // Still talking two seconds after the first packet, both ways: a stream. A question and its
     // answer (DNS) never become one, and are forgotten soon.
     if (conn.has(conn_flag::seen_reply) && info.kind == L4Kind::ports &&
-        reached(Tick{conn.stream_from_ms}, now))
+        reached(Tick{conn.start_ms} + kStreamAfterMs, now))
         conn.flags |= conn_flag::assured;
     conn.timeout_ms = plain_timeout_ms(conn, conn.has(conn_flag::assured), config.timeouts);
     return TrackResult::accept;

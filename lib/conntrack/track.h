@@ -26,7 +26,7 @@ enum class TrackResult : std::uint8_t {
 bool may_start(const PacketInfo& info, const TrackConfig& config) noexcept;
 
 /// Whether the packet may start a connection; initialises the tracker's part of `conn` if so. The
-/// caller has set protocol and flags before.
+/// caller has set key, flags and start before.
 bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
                     const TrackConfig& config) noexcept;
 

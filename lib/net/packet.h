@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "base/drop_reason.h"
@@ -26,7 +27,9 @@ struct FlowKey {
     std::uint8_t family;
     std::uint16_t zone;
 
-    friend bool operator==(const FlowKey&, const FlowKey&) = default;
+    friend bool operator==(const FlowKey& a, const FlowKey& b) noexcept {
+        return std::memcmp(&a, &b, sizeof a) == 0;
+    }
 };
 static_assert(sizeof(FlowKey) == 16 && std::has_unique_object_representations_v<FlowKey>);
 

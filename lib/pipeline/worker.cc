@@ -117,7 +117,7 @@ void Worker::keep_master(ConnId master, Tick now) noexcept {
     Conn* conn = conns_->find(master);
     if (conn == nullptr) return;
     // One that is being closed keeps its short time.
-    if (conn->protocol == proto::tcp && conn->tcp_state() != TcpState::established) return;
+    if (conn->protocol() == proto::tcp && conn->tcp_state() != TcpState::established) return;
     conn->last_seen_ms = now.ms;
     counters_.masters_kept.add();
 }
@@ -138,7 +138,7 @@ void Worker::answer_mail() noexcept {
     for (; m.cursor <= conns_->capacity() && m.n < Mailbox::kPageRows; ++m.cursor) {
         if (++looked_at > Mailbox::kSlotsATurn) return;
         const Conn& c = conns_->at(m.cursor);
-        if (c.family != Family::none) m.rows[m.n++] = {m.cursor, c};
+        if (c.alive()) m.rows[m.n++] = {m.cursor, c};
     }
     m.end = m.cursor > conns_->capacity();
     m.now_ms = batch_.now.ms;
@@ -194,13 +194,13 @@ void Worker::track_hit(unsigned i) noexcept {
         case TrackResult::accept: break;
     }
     if (conn.has(conn_flag::half_open) &&
-        conn.has(conn.protocol == proto::tcp ? conn_flag::assured : conn_flag::seen_reply))
+        conn.has(conn.protocol() == proto::tcp ? conn_flag::assured : conn_flag::seen_reply))
         settle(conn);
     if (info.kind != L4Kind::icmp_error) account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
     if (conn.timeout_ms < timeout_before) conns_->arm(slot);
     info.rule = conn.rule;
     b.accept(i);
-    if (conn.helper_slot != 0 && info.kind != L4Kind::icmp_error) b[MaskId::helped] |= bit(i);
+    if (conn.has(conn_flag::helped) && info.kind != L4Kind::icmp_error) b[MaskId::helped] |= bit(i);
 }
 
 void Worker::find_expectation(unsigned i) noexcept {
@@ -242,6 +242,7 @@ void Worker::attach_helper(std::uint32_t slot, HelperId helper) noexcept {
     }
     conn.helper = helper;
     conn.helper_slot = helpers_->index_of(hc);
+    conn.flags |= conn_flag::helped;
     masters_[conn.helper_slot] = {};
 }
 
@@ -257,7 +258,7 @@ Bytes Worker::payload_of(unsigned i) noexcept {
 InsertOutcome Worker::file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept {
     const HelperPlan::Class& cls = plan_->helpers[conn.helper - 1u].classes[hole.class_index];
     ExpectRequest r;
-    r.zone = conn.zone;
+    r.zone = conn.zone();
     r.protocol = hole.protocol;
     if (!hole.any_src()) {
         r.src = hole.src.address;
@@ -287,7 +288,7 @@ void Worker::run_helper(unsigned i) noexcept {
     const PacketInfo& info = b.info[i];
     const Conn& conn = conns_->at(info.conn);
     // A later packet of the burst may have ended the connection, and another taken its slot.
-    if (conn.generation != info.generation || conn.helper_slot == 0) return;
+    if (conn.generation != info.generation || !conn.has(conn_flag::helped)) return;
     HelperConn* hc = helpers_->at(conn.helper_slot);
     if (info.kind == L4Kind::tcp) {
         const TcpSegment s =
@@ -351,7 +352,7 @@ void Worker::settle(Conn& conn) noexcept {
 
 void Worker::end_connection(std::uint32_t slot) noexcept {
     Conn& conn = conns_->at(slot);
-    if (conn.helper_slot != 0) {
+    if (conn.has(conn_flag::helped)) {
         expect_->remove_all(masters_[conn.helper_slot], ExpectEnd::master_end, expect_turn());
         helpers_->detach(helpers_->at(conn.helper_slot));
     }

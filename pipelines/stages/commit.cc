@@ -61,7 +61,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     account(conn, Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
     if (helper != kNoHelper && plan.helpers[helper - 1u].protocol == info.protocol) {
         worker.attach_helper(slot, helper);
-        if (conn.helper_slot != 0) b[MaskId::helped] |= bit(i);
+        if (conn.has(conn_flag::helped)) b[MaskId::helped] |= bit(i);
     }
     conns.arm(slot);
     worker.counters().connections_created.add();

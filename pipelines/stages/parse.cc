@@ -35,6 +35,7 @@ void run(Worker& worker, Batch& b) noexcept {
                 b.drop(i, DropReason::neighbour_discovery);
         } else {
             ip |= bit(i);
+            worker.conns().prefetch(info.hash);
         }
     });
     b[MaskId::ip] = ip;

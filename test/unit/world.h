@@ -116,7 +116,7 @@ class World {
         for (unsigned w = 0; w < fw().workers(); ++w) {
             ConnTable& t = fw().worker(w).conns();
             for (std::uint32_t s = 1; s <= t.capacity(); ++s)
-                if (t.at(s).family != Family::none && t.at(s).dport.host() == dport)
+                if (t.at(s).alive() && t.at(s).dport.host() == dport)
                     return Found{w, t.id_of(s), t.at(s)};
         }
         return std::nullopt;

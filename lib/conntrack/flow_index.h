@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// FlowIndex: from the hash of a flow's key to the slot of its connection.
+//
+// What: a hash table that keeps no keys, because the connections do. A bucket is one cache line of
+// ten places: a 16-bit tag of the hash, and a slot number. A hash has two buckets; whoever finds
+// both full moves another entry to its other bucket. Filled to 8 in 10 at most, which leaves room
+// for that always: 8 bytes a connection, all taken at start, nothing ever grows or is rehashed.
+//
+// Who: ConnTable, thus one worker; no synchronisation. The owner compares keys: slots with the
+// wanted tag are only candidates.
+//
+// Cost: a look-up reads one line, and of the twenty tags it may meet a wrong one once in thousands
+// of times. The second bucket is read only when the first has ever had to turn an entry away that
+// is still there (`spilled`), so even a miss reads one line as a rule. The hash must be keyed with
+// a secret, else an attacker chooses the buckets.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+namespace postern {
+
+class FlowIndex {
+  public:
+    static constexpr unsigned kPlaces = 10;
+
+    struct alignas(64) Bucket {
+        std::uint16_t tag[kPlaces];
+        std::uint16_t spilled;  ///< entries whose first bucket this is, and that are in their other
+        std::uint16_t pad;
+        std::uint32_t slot[kPlaces];  ///< 0: the place is free
+    };
+    static_assert(sizeof(Bucket) == 64);
+
+    /// Buckets for `entries` at a load of 8 in 10 (less for very small tables).
+    static constexpr std::uint32_t buckets_for(std::uint32_t entries) noexcept {
+        return entries / 8 + 8;
+    }
+    /// `buckets` are zeroed and the caller's.
+    FlowIndex(Bucket* buckets, std::uint32_t count) noexcept : buckets_(buckets), count_(count) {}
+
+    void prefetch(std::uint32_t hash) const noexcept { __builtin_prefetch(&buckets_[first(hash)]); }
+
+    /// The first slot in the first bucket that may be it; 0: none. For prefetching connections.
+    std::uint32_t candidate(std::uint32_t hash) const noexcept {
+        const Bucket& b = buckets_[first(hash)];
+        const std::uint32_t at = places_of(b, tag_of(hash));
+        return at == 0 ? 0 : b.slot[std::countr_zero(at)];
+    }
+    /// The slot for which is_it(slot) holds; 0: none.
+    template <class IsIt>
+    std::uint32_t find(std::uint32_t hash, IsIt&& is_it) const noexcept {
+        const std::uint16_t tag = tag_of(hash);
+        const std::uint32_t home = first(hash);
+        const std::uint32_t slot = find_in(buckets_[home], tag, is_it);
+        if (slot != 0 || buckets_[home].spilled == 0) return slot;
+        return find_in(buckets_[other(home, tag)], tag, is_it);
+    }
+
+    /// Adds a slot that is not there yet. hash_of(slot) gives the hash of any slot inserted before.
+    /// False: no room, which takes more entries than the table is made for.
+    template <class HashOf>
+    bool insert(std::uint32_t hash, std::uint32_t slot, HashOf&& hash_of) noexcept {
+        const std::uint16_t tag = tag_of(hash);
+        const std::uint32_t home = first(hash), away = other(home, tag);
+        if (put(home, tag, slot)) return true;
+        if (!put(away, tag, slot)) {
+            if (make_room(home, hash_of)) return put(home, tag, slot);
+            if (!make_room(away, hash_of)) return false;
+            put(away, tag, slot);
+        }
+        ++buckets_[home].spilled;
+        return true;
+    }
+
+    void erase(std::uint32_t hash, std::uint32_t slot) noexcept {
+        const std::uint16_t tag = tag_of(hash);
+        const std::uint32_t home = first(hash);
+        if (take(buckets_[home], tag, slot)) return;
+        if (take(buckets_[other(home, tag)], tag, slot)) --buckets_[home].spilled;
+    }
+
+  private:
+    // The bucket comes from the hash's high bits, the tag from its low ones.
+    static std::uint16_t tag_of(std::uint32_t hash) noexcept {
+        return static_cast<std::uint16_t>(hash);
+    }
+    std::uint32_t first(std::uint32_t hash) const noexcept {
+        return static_cast<std::uint32_t>(std::uint64_t{hash} * count_ >> 32);
+    }
+    /// An entry's other bucket, whichever of the two `bucket` is.
+    std::uint32_t other(std::uint32_t bucket, std::uint16_t tag) const noexcept {
+        const std::uint32_t sum = first(tag * 0x9e3779b1u);
+        return sum >= bucket ? sum - bucket : sum + count_ - bucket;
+    }
+
+    /// A bit for each occupied place with the tag.
+    static std::uint32_t places_of(const Bucket& b, std::uint16_t tag) noexcept {
+        std::uint32_t found = 0;
+#ifdef __SSE2__
+        // Places 0..7, and 2..9, of which the upper two are new.
+        const __m128i wanted = _mm_set1_epi16(static_cast<short>(tag));
+        const auto equal = [&](const std::uint16_t* from) noexcept {
+            const __m128i tags = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));
+            const __m128i same = _mm_cmpeq_epi16(tags, wanted);
+            return static_cast<std::uint32_t>(
+                _mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128())));
+        };
+        found = equal(b.tag) | (equal(b.tag + 2) >> 6) << 8;
+#else
+        for (unsigned i = 0; i < kPlaces; ++i)
+            found |= static_cast<std::uint32_t>(b.tag[i] == tag) << i;
+#endif
+        // A free place keeps its last tag.
+        while (found != 0 && b.slot[std::countr_zero(found)] == 0)
+            found &= found - 1;
+        return found;
+    }
+
+    template <class IsIt>
+    static std::uint32_t find_in(const Bucket& b, std::uint16_t tag, IsIt&& is_it) noexcept {
+        for (std::uint32_t at = places_of(b, tag); at != 0; at &= at - 1) {
+            const std::uint32_t slot = b.slot[std::countr_zero(at)];
+            if (slot != 0 && is_it(slot)) return slot;
+        }
+        return 0;
+    }
+    bool put(std::uint32_t bucket, std::uint16_t tag, std::uint32_t slot) noexcept {
+        Bucket& b = buckets_[bucket];
+        for (unsigned i = 0; i < kPlaces; ++i) {
+            if (b.slot[i] != 0) continue;
+            b.slot[i] = slot;
+            b.tag[i] = tag;
+            return true;
+        }
+        return false;
+    }
+    static bool take(Bucket& b, std::uint16_t tag, std::uint32_t slot) noexcept {
+        for (std::uint32_t at = places_of(b, tag); at != 0; at &= at - 1) {
+            if (b.slot[std::countr_zero(at)] != slot) continue;
+            b.slot[std::countr_zero(at)] = 0;
+            return true;
+        }
+        return false;
+    }
+    /// Moves one entry of a full bucket to its other one.
+    template <class HashOf>
+    bool make_room(std::uint32_t bucket, HashOf&& hash_of) noexcept {
+        Bucket& b = buckets_[bucket];
+        for (unsigned i = 0; i < kPlaces; ++i) {
+            const std::uint32_t to = other(bucket, b.tag[i]);
+            if (to == bucket || !put(to, b.tag[i], b.slot[i])) continue;
+            const std::uint32_t home = first(hash_of(b.slot[i]));
+            if (home == bucket)
+                ++b.spilled;
+            else
+                --buckets_[home].spilled;
+            b.slot[i] = 0;
+            return true;
+        }
+        return false;
+    }
+
+    Bucket* buckets_;
+    std::uint32_t count_;
+};
+
+}  // namespace postern
