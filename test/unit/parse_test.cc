@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// parse_packet(): what it finds in each kind of frame, and that it never reads beyond one.
+#include <memory>
+
+#include <gtest/gtest.h>
+#include <rte_thash.h>
+
+#include "net/packet.h"
+#include "net/rss.h"
+#include "support/frames.h"
+
+namespace postern {
+namespace {
+
+using namespace frames;
+
+const HashSecret kSecret = HashSecret::from_seed(3);
+
+/// From a heap buffer of exactly the frame's size, so that AddressSanitizer sees a byte too many.
+PacketInfo parse(const Frame& f, std::size_t len, std::size_t frame_len, std::uint16_t zone = 0) {
+    const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[len]);
+    std::copy_n(f.begin(), len, exact.get());
+    PacketInfo info{};
+    parse_packet(exact.get(), static_cast<std::uint32_t>(len),
+                 static_cast<std::uint32_t>(frame_len), {&kSecret, zone}, info);
+    if (info.why == DropReason::none && info.family != Family::none && !info.fragment)
+        (void)tuple_of(exact.get(), info);
+    return info;
+}
+PacketInfo parse(const Frame& f, std::uint16_t zone = 0) {
+    return parse(f, f.size(), f.size(), zone);
+}
+
+const Flow kFlow4 = flow("10.0.0.1", 1024, "192.0.2.9", 80);
+const Flow kFlow6 = flow("2001:db8::1", 1024, "2001:db8:1::9", 80);
+
+std::vector<Frame> samples() {
+    std::vector<Frame> out;
+    for (const Flow& f : {kFlow4, kFlow6}) {
+        const Frame syn = tcp(f, {.flags = tcp_flag::syn, .options = {2, 4, 5, 180, 3, 3, 7, 0}});
+        out.push_back(syn);
+        out.push_back(udp(f, "some payload"));
+        out.push_back(echo(f, true, 5));
+        out.push_back(unreachable(f.dst, f.src, syn));
+        // RFC 792: the header and eight bytes.
+        const std::size_t head = (f.src.family == Family::ipv4 ? 20 : 40) + 8;
+        out.push_back(unreachable(f.dst, f.src, udp(f, "more"), head));
+        out.push_back(ip(f.src, f.dst, proto::gre, Frame(12, 1)));
+        out.push_back(wrap_vlan(syn, 5));
+        out.push_back(wrap_vlan(wrap_vlan(syn, 5), 6, 0x88a8));
+    }
+    const Frame fragment_header{0, 0, 0, 0, 0, 0, 0, 9};
+    out.push_back(wrap_extensions(udp(kFlow6), {{0, Frame(8)}, {43, Frame(8)}, {60, Frame(8)}}));
+    out.push_back(wrap_extensions(udp(kFlow6), {{44, fragment_header}, {51, Frame(12, 1)}}));
+    return out;
+}
+
+TEST(Parse, NeverReadsBeyondTheFrameWhereverItEnds) {
+    for (const Frame& f : samples()) {
+        EXPECT_EQ(parse(f).why, DropReason::none);
+        for (std::size_t len = 0; len < f.size(); ++len) {
+            (void)parse(f, len, len);       // the frame ends here
+            (void)parse(f, len, f.size());  // only its first segment does
+            if (len > 0 && len < f.size() - 1) {
+                EXPECT_NE(parse(f, len, len).why, DropReason::none) << len << " of " << f.size();
+            }
+        }
+    }
+}
+
+TEST(Parse, NeverReadsBeyondTheFrameWhateverIsInIt) {
+    std::uint32_t x = 1;
+    const auto random = [&] { return x = x * 1664525 + 1013904223, x >> 8; };
+    for (const Frame& f : samples())
+        for (int round = 0; round < 2000; ++round) {
+            Frame bad = f;
+            for (unsigned n = random() % 4; n < 4; ++n)
+                bad[random() % bad.size()] = static_cast<std::uint8_t>(random());
+            const std::size_t len = random() % 2 ? bad.size() : random() % (bad.size() + 1);
+            (void)parse(bad, len, bad.size());
+        }
+}
+
+TEST(Parse, FindsWhereThingsAre) {
+    const PacketInfo t =
+        parse(tcp(kFlow4, {.flags = tcp_flag::ack, .options = {1, 1, 1, 1}, .payload = "hello"}));
+    EXPECT_EQ(t.kind, L4Kind::tcp);
+    EXPECT_EQ(t.l3_off, 14);
+    EXPECT_EQ(t.l4_off, 34);
+    EXPECT_EQ(t.l4_len, 29);
+    EXPECT_EQ(t.pay_off, 58);
+    EXPECT_EQ(t.pay_len, 5);
+    EXPECT_EQ(t.vlan, 0);
+    EXPECT_EQ(t.ethertype, 0x0800);
+    const PacketInfo u = parse(udp(kFlow6, "hello"));
+    EXPECT_EQ(u.kind, L4Kind::ports);
+    EXPECT_EQ(u.l4_off, 54);
+    EXPECT_EQ(u.pay_off, 62);
+    EXPECT_EQ(u.pay_len, 5);
+}
+
+TEST(Parse, TagsMoveEverythingAndChangeNothing) {
+    const Frame plain = udp(kFlow4, "x");
+    const PacketInfo a = parse(plain), b = parse(wrap_vlan(plain, 0x2005)),
+                     c = parse(wrap_vlan(wrap_vlan(plain, 5), 6, 0x88a8));
+    EXPECT_EQ(b.vlan, 0x2005);
+    EXPECT_EQ(b.l3_off, 18);
+    EXPECT_EQ(c.vlan, 6);
+    EXPECT_EQ(c.l3_off, 22);
+    EXPECT_EQ(a.key, b.key);
+    EXPECT_EQ(a.key, c.key);
+    EXPECT_EQ(a.rss, c.rss);
+}
+
+TEST(Parse, ExtensionHeadersAreSkipped) {
+    const Frame plain = udp(kFlow6, "x");
+    const PacketInfo a = parse(plain), b = parse(samples()[samples().size() - 2]);
+    EXPECT_EQ(b.why, DropReason::none);
+    EXPECT_EQ(b.protocol, proto::udp);
+    EXPECT_EQ(b.l4_off, a.l4_off + 24);
+    EXPECT_EQ(parse(wrap_extensions(plain, {{60, Frame(8)}})).key, a.key);
+    EXPECT_EQ(parse(wrap_extensions(plain, std::vector<Extension>(30, {60, Frame(8)}))).why,
+              DropReason::bad_ext_header);
+}
+
+TEST(Parse, BothDirectionsHaveOneKeyAndOneHomeAndOtherEndsHaveOthers) {
+    for (const Flow& f : {kFlow4, kFlow6, kFlow4.back(), kFlow6.back()}) {
+        const PacketInfo a = parse(udp(f)), b = parse(udp(f.back()));
+        EXPECT_EQ(a.key, b.key);
+        EXPECT_EQ(a.hash, b.hash);
+        EXPECT_EQ(a.rss, b.rss);
+        EXPECT_NE(a.swapped, b.swapped);
+        Flow other = f;
+        ++other.sport;
+        EXPECT_FALSE(parse(udp(other)).key == a.key);
+        EXPECT_FALSE(parse(tcp(f, {.flags = tcp_flag::syn})).key == a.key);
+        EXPECT_FALSE(parse(udp(f), 1).key == a.key);
+        const PacketInfo error = parse(unreachable(f.dst, f.src, udp(f)));
+        EXPECT_EQ(error.kind, L4Kind::icmp_error);
+        EXPECT_EQ(error.key, a.key);
+        EXPECT_EQ(error.rss, a.rss);
+    }
+}
+
+TEST(Parse, FlagsThatNoStackSendsAreNamed) {
+    using namespace tcp_flag;
+    for (const unsigned flags : {0u, unsigned{fin}, unsigned{syn | fin}, unsigned{syn | rst},
+                                 unsigned{fin | rst | ack}, unsigned{fin | psh | urg}})
+        EXPECT_EQ(parse(tcp(kFlow4, {.flags = static_cast<std::uint8_t>(flags)})).why,
+                  DropReason::bad_tcp_flags)
+            << flags;
+    for (const unsigned flags : {unsigned{syn}, unsigned{syn | ack}, unsigned{ack},
+                                 unsigned{ack | psh}, unsigned{fin | ack}, unsigned{rst}, 0xc2u})
+        EXPECT_EQ(parse(tcp(kFlow4, {.flags = static_cast<std::uint8_t>(flags)})).why,
+                  DropReason::none)
+            << flags;
+}
+
+TEST(Parse, ASenderThatIsItsOwnReceiverIsALand) {
+    EXPECT_EQ(parse(udp(flow("10.0.0.1", 7, "10.0.0.1", 7))).why, DropReason::land);
+    EXPECT_EQ(parse(udp(flow("10.0.0.1", 7, "10.0.0.1", 8))).why, DropReason::none);
+    EXPECT_EQ(parse(udp(flow("2001:db8::1", 7, "2001:db8::1", 7))).why, DropReason::land);
+}
+
+/// Bit by bit: DPDK's own.
+std::uint32_t reference(const std::vector<std::uint32_t>& host_words) {
+    std::vector<std::uint32_t> words(host_words);
+    return rte_softrss(words.data(), static_cast<std::uint32_t>(words.size()),
+                       kSymmetricRssKey.data());
+}
+std::vector<std::uint32_t> words_of(const IpAddr& a) {
+    std::vector<std::uint32_t> out;
+    for (unsigned i = 0; i < address_bytes(a.family); i += 4)
+        out.push_back(std::uint32_t{a.bytes[i]} << 24 | std::uint32_t{a.bytes[i + 1]} << 16 |
+                      std::uint32_t{a.bytes[i + 2]} << 8 | a.bytes[i + 3]);
+    return out;
+}
+
+TEST(Rss, IsTheToeplitzHashOfANicWithOurKey) {
+    std::uint32_t x = 9;
+    const auto random = [&] { return x = x * 1664525 + 1013904223, x >> 8; };
+    for (int round = 0; round < 200; ++round) {
+        Flow f = round % 2 ? kFlow4 : kFlow6;
+        for (unsigned i = 0; i < address_bytes(f.src.family); ++i) {
+            f.src.bytes[i] = static_cast<std::uint8_t>(random());
+            f.dst.bytes[i] = static_cast<std::uint8_t>(random());
+        }
+        f.sport = static_cast<std::uint16_t>(random());
+        f.dport = static_cast<std::uint16_t>(random());
+        std::vector<std::uint32_t> words = words_of(f.src);
+        for (const std::uint32_t w : words_of(f.dst))
+            words.push_back(w);
+        EXPECT_EQ(parse(ip(f.src, f.dst, 4, Frame(8))).rss, reference(words));
+        words.push_back(std::uint32_t{f.sport} << 16 | f.dport);
+        EXPECT_EQ(parse(udp(f)).rss, reference(words));
+        EXPECT_EQ(parse(tcp(f, {.flags = tcp_flag::syn})).rss, reference(words));
+    }
+}
+
+}  // namespace
+}  // namespace postern
