@@ -10,7 +10,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include "support/eal.h"
+#include "support/init_eal.h"
 #include "support/expect_fixture.h"
 
 namespace postern {

@@ -15,7 +15,7 @@
 #include <random>
 #include <thread>
 
-#include "support/eal.h"
+#include "support/init_eal.h"
 #include "support/expect_fixture.h"
 
 namespace postern {

@@ -7,7 +7,7 @@
 
 #include "conntrack/conn_table.h"
 #include "conntrack/track.h"
-#include "support/eal_environment.h"
+#include "support/eal.h"
 #include "support/frames.h"
 
 namespace postern {

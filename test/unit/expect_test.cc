@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "support/eal_environment.h"
+#include "support/eal.h"
 #include "support/expect_fixture.h"
 
 namespace postern {
