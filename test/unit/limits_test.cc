@@ -211,8 +211,10 @@ unsigned fullest_bucket(const std::vector<Flow>& flows, const HashSecret& secret
         bool swapped;
         const Tuple t{f.src, f.dst, Be16::from_host(f.sport), Be16::from_host(f.dport), proto::tcp};
         const FlowKey key = make_key(t, 0, secret, swapped);
-        // rte_hash: eight entries a bucket, the low bits choose.
-        fullest = std::max(fullest, ++buckets[hash_of(key, secret) % (32768 / 8)]);
+        // The high bits of the hash choose; see conntrack/flow_index.h.
+        const auto bucket =
+            static_cast<std::uint32_t>(std::uint64_t{hash_of(key, secret)} * 4096 >> 32);
+        fullest = std::max(fullest, ++buckets[bucket]);
     }
     return fullest;
 }
