@@ -46,6 +46,7 @@ class World {
         options.secret = HashSecret::from_seed(7);
         options.start = now;
         options.expect_events = 64;
+        options.handoff_ring = 128;
         auto built = Firewall::build(*loaded.spec, options);
         if (!built) {
             std::fprintf(stderr, "%s\n", built.error().message.c_str());
@@ -72,10 +73,7 @@ class World {
     /// One frame into a port, on the worker that a device without RSS would choose; true when it
     /// came out of the other.
     bool send(const frames::Frame& frame, PortIndex port, unsigned on = 0) {
-        rte_mbuf* m = rte_pktmbuf_alloc(pool_);
-        std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size())), frame.data(),
-                    frame.size());
-        m->port = port;
+        rte_mbuf* m = packet(frame, port);
         sent_ = 0;
         burst(fw().worker(on), &m, 1);
         turn();
@@ -83,6 +81,65 @@ class World {
     }
     bool from_inside(const frames::Frame& f) { return send(f, kInside); }
     bool from_outside(const frames::Frame& f) { return send(f, kOutside); }
+
+    struct Packet {
+        frames::Frame frame;
+        PortIndex port;
+    };
+    /// Several frames in one burst on one worker. What became of each: 'a' accepted, 'd' dropped,
+    /// 'w' given to another worker, '?' none or more than one of these.
+    std::string send_burst(const std::vector<Packet>& packets, unsigned on = 0) {
+        take(packets, on);
+        fw().worker(on).run_stages();
+        const std::string fate = fates(on);
+        put_out(fw().worker(on));
+        return fate;
+    }
+    /// The parts of send_burst(), for tests that stop between two stages.
+    void take(const std::vector<Packet>& packets, unsigned on) {
+        rte_mbuf* pkts[kMaxBurst];
+        unsigned n = 0;
+        for (const Packet& p : packets)
+            pkts[n++] = packet(p.frame, p.port);
+        fw().worker(on).begin(pkts, n, now);
+    }
+    std::string fates(unsigned on) {
+        const Batch& b = fw().worker(on).batch();
+        std::string fate;
+        for (unsigned i = 0; i < b.n; ++i) {
+            const bool a = b[MaskId::accept] & bit(i), d = b[MaskId::drop] & bit(i),
+                       w = b[MaskId::away] & bit(i);
+            fate += a + d + w != 1 ? '?' : a ? 'a' : d ? 'd' : 'w';
+        }
+        return fate;
+    }
+    /// finish(); what is accepted goes to `out`.
+    void put_out(Worker& w) {
+        w.finish();
+        for (unsigned p = 0; p < w.tx().size(); ++p) {
+            TxBuffer& tx = w.tx()[p];
+            for (unsigned i = 0; i < tx.n; ++i) {
+                const auto* data = rte_pktmbuf_mtod(tx.pkt[i], const std::uint8_t*);
+                if (keep_out)
+                    out.push_back({frames::Frame(data, data + rte_pktmbuf_data_len(tx.pkt[i])),
+                                   static_cast<PortIndex>(p)});
+                rte_pktmbuf_free(tx.pkt[i]);
+            }
+            sent_ += tx.n;
+            tx.n = 0;
+        }
+    }
+    /// With keep_out: all that came out, and by which port.
+    bool keep_out = false;
+    std::vector<Packet> out;
+    /// Packet buffers that somebody holds.
+    unsigned buffers_in_use() const { return rte_mempool_in_use_count(pool_); }
+    std::uint64_t drops(DropReason r) {
+        std::uint64_t n = 0;
+        for (unsigned w = 0; w < fw().workers(); ++w)
+            n += fw().worker(w).counters().drops[static_cast<unsigned>(r)].get();
+        return n;
+    }
 
     /// One turn of every worker: what others left for it, and its housekeeping.
     void turn() {
@@ -132,12 +189,14 @@ class World {
     void burst(Worker& w, rte_mbuf** pkts, unsigned n) {
         w.begin(pkts, n, now);
         w.run_stages();
-        w.finish();
-        for (TxBuffer& tx : w.tx()) {
-            if (tx.n != 0) rte_pktmbuf_free_bulk(tx.pkt.data(), tx.n);
-            sent_ += tx.n;
-            tx.n = 0;
-        }
+        put_out(w);
+    }
+    rte_mbuf* packet(const frames::Frame& frame, PortIndex port) {
+        rte_mbuf* m = rte_pktmbuf_alloc(pool_);
+        std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size())), frame.data(),
+                    frame.size());
+        m->port = port;
+        return m;
     }
 
     std::unique_ptr<Firewall> firewall_;

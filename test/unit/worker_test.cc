@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Worker: what becomes of the packets of one burst, of packets that came to the wrong worker, and
+// of those that are refused. Workers run on the test's thread, stage by stage where that matters.
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "support/eal.h"
+#include "world.h"
+
+namespace postern {
+namespace {
+
+using frames::Flow;
+using frames::flow;
+using frames::Frame;
+
+const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
+
+constexpr PortIndex kIn = World::kInside, kOut = World::kOutside;
+constexpr std::uint8_t kSyn = tcp_flag::syn, kAck = tcp_flag::ack, kFin = tcp_flag::fin,
+                       kRst = tcp_flag::rst;
+
+const std::string kInsideOut =
+    "policy: {rules: [{name: out, from: inside, ct: [new], action: accept}]}\n";
+
+Frame tcp(const Flow& f, unsigned flags, std::uint32_t seq, std::uint32_t ack = 0) {
+    return frames::tcp(f, {.flags = static_cast<std::uint8_t>(flags), .seq = seq, .ack = ack});
+}
+const Flow kFlow = flow("192.0.2.1", 40000, "198.51.100.2", 80);
+const Flow kFlow6 = flow("2001:db8::1", 40000, "2001:db8:1::2", 80);
+
+TEST(Burst, AHandshakeInOneBurstPasses) {
+    for (const Flow& f : {kFlow, kFlow6}) {
+        World world(kInsideOut, 1);
+        EXPECT_EQ(world.send_burst({{tcp(f, kSyn, 100), kIn},
+                                    {tcp(f.back(), kSyn | kAck, 500, 101), kOut},
+                                    {tcp(f, kAck, 101, 501), kIn}}),
+                  "aaa");
+        const auto conn = world.connection(80);
+        ASSERT_TRUE(conn);
+        EXPECT_EQ(conn->conn.tcp_state(), TcpState::established);
+        EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 1u);
+    }
+}
+
+TEST(Burst, AnAnswerWithoutItsQuestionDoesNotPass) {
+    World world(kInsideOut, 1);
+    EXPECT_EQ(world.send_burst({{tcp(kFlow.back(), kSyn | kAck, 500, 101), kOut},
+                                {tcp(kFlow, kSyn, 100), kIn},
+                                {tcp(kFlow.back(), kSyn | kAck, 500, 101), kOut}}),
+              "daa");
+    EXPECT_EQ(world.drops(DropReason::ct_not_first), 1u);
+}
+
+TEST(Burst, PacketsOfOneNewUdpFlowAreOneConnection) {
+    World world(kInsideOut, 1);
+    const Frame out = frames::udp(kFlow, "a"), back = frames::udp(kFlow.back(), "b");
+    EXPECT_EQ(world.send_burst({{back, kOut}, {out, kIn}, {out, kIn}, {back, kOut}}), "daaa");
+    EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 1u);
+    EXPECT_EQ(world.drops(DropReason::policy), 1u);
+}
+
+TEST(Burst, AFreshSynAfterAResetInOneBurst) {
+    World world(kInsideOut, 1);
+    ASSERT_EQ(world.send_burst({{tcp(kFlow, kSyn, 100), kIn}}), "a");
+    // Nobody had answered, so the reset ends the connection at once.
+    EXPECT_EQ(world.send_burst({{tcp(kFlow.back(), kRst | kAck, 0, 101), kOut},
+                                {tcp(kFlow, kSyn, 9000), kIn},
+                                {tcp(kFlow.back(), kSyn | kAck, 700, 9001), kOut}}),
+              "aaa");
+    EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 2u);
+    EXPECT_EQ(world.connection(80)->conn.tcp_state(), TcpState::syn_recv);
+}
+
+TEST(Burst, AClosedConnectionIsReopenedInTheBurstThatClosesIt) {
+    World world(kInsideOut, 1);
+    ASSERT_EQ(world.send_burst({{tcp(kFlow, kSyn, 100), kIn},
+                                {tcp(kFlow.back(), kSyn | kAck, 500, 101), kOut},
+                                {tcp(kFlow, kAck, 101, 501), kIn}}),
+              "aaa");
+    EXPECT_EQ(world.send_burst({{tcp(kFlow, kFin | kAck, 101, 501), kIn},
+                                {tcp(kFlow.back(), kFin | kAck, 501, 102), kOut},
+                                {tcp(kFlow, kAck, 102, 502), kIn},
+                                {tcp(kFlow, kSyn, 70000), kIn},
+                                {tcp(kFlow.back(), kSyn | kAck, 90000, 70001), kOut}}),
+              "aaaaa");
+    EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 2u);
+    EXPECT_EQ(world.sum(&WorkerCounters::connections_ended), 1u);
+}
+
+TEST(Burst, EveryPacketHasOneFateAndNoBufferIsLost) {
+    std::mt19937 engine(11);
+    const auto random = [&] { return static_cast<unsigned>(engine()); };
+    for (unsigned workers : {1u, 3u}) {
+        World world(
+            "policy: {rules: [{name: r, from: inside, proto: udp, dport: 7, action: reject},"
+            " {name: out, from: inside, ct: [new], action: accept}]}\n",
+            workers);
+        for (unsigned round = 0; round < 400; ++round) {
+            std::vector<World::Packet> burst;
+            for (unsigned i = 0; i < 1 + random() % 40; ++i) {
+                Flow f = flow("192.0.2.1", 1000 + random() % 8, "198.51.100.2",
+                              random() % 4 == 0 ? 7 : 80 + random() % 3);
+                if (random() % 2) f = f.back();
+                Frame frame;
+                switch (random() % 4) {
+                    case 0: frame = frames::udp(f, "x"); break;
+                    case 1: frame = frames::echo(f, random() % 2, 7); break;
+                    default:
+                        frame = tcp(f, (random() % 2 ? kAck : 0u) | (1u << random() % 5),
+                                    random() % 4000, random() % 4000);
+                }
+                if (random() % 8 == 0) frame[random() % frame.size()] ^= 0x55;
+                if (random() % 8 == 0) frame.resize(1 + random() % frame.size());
+                burst.push_back({frame, static_cast<PortIndex>(random() % 2)});
+            }
+            const std::string fate = world.send_burst(burst, random() % workers);
+            EXPECT_EQ(fate.find('?'), std::string::npos) << fate;
+            world.turn();
+            ASSERT_EQ(world.buffers_in_use(), 0u) << "round " << round;
+        }
+        const std::uint64_t in =
+            world.sum(&WorkerCounters::rx_packets) - world.sum(&WorkerCounters::taken_over);
+        EXPECT_EQ(in, world.sum(&WorkerCounters::tx_packets) + world.sum(&WorkerCounters::dropped));
+        EXPECT_GT(world.sum(&WorkerCounters::rejected), 0u);
+    }
+}
+
+TEST(Steer, APacketGoesToItsHomeWorkerFromAnywhere) {
+    World world(kInsideOut, 3);
+    unsigned here = 0, away = 0;
+    for (unsigned port = 0; port < 60; ++port) {
+        const Flow f = flow("192.0.2.1", 40000 + port, "198.51.100.2", 80);
+        for (unsigned on = 0; on < 3; ++on) {
+            const std::string fate = world.send_burst({{frames::udp(f, "x"), kIn}}, on);
+            fate == "w" ? ++away : ++here;
+            world.turn();
+        }
+        // The answer finds the connection from every worker, too.
+        EXPECT_TRUE(world.send(frames::udp(f.back(), "y"), kOut, port % 3));
+    }
+    EXPECT_EQ(here, 60u);
+    EXPECT_EQ(away, 120u);
+    EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 60u);
+}
+
+TEST(Steer, AFullRingIsCounted) {
+    World world(kInsideOut, 2);
+    // Nobody empties the ring of the other worker.
+    unsigned home = 0, lost = 0, sent = 0;
+    while (lost == 0 && ++sent < 400) {
+        const Flow f = flow("192.0.2.1", 10000 + sent, "198.51.100.2", 80);
+        const std::string fate = world.send_burst({{frames::udp(f, "x"), kIn}}, 0);
+        home += fate == "a";
+        lost += fate == "d";
+    }
+    EXPECT_EQ(lost, 1u);
+    EXPECT_EQ(world.drops(DropReason::handoff_full), 1u);
+    EXPECT_EQ(world.sum(&WorkerCounters::handed_off), sent - home - 1);
+    world.turn();
+}
+
+struct Refusal {
+    const char* name;
+    Flow flow;
+    bool tcp;
+};
+class Reject : public ::testing::TestWithParam<Refusal> {};
+
+TEST_P(Reject, TellsTheSender) {
+    const Refusal& r = GetParam();
+    World world("policy: {default: reject}\n", 1);
+    world.keep_out = true;
+    const Frame in = r.tcp ? tcp(r.flow, kSyn, 100) : frames::udp(r.flow, "hello");
+    world.send(in, kIn);
+    ASSERT_EQ(world.out.size(), 1u);
+    EXPECT_EQ(world.out[0].port, kIn);
+    const Frame& answer = world.out[0].frame;
+    EXPECT_TRUE(frames::checksums_right(answer));
+    EXPECT_TRUE(std::equal(answer.begin(), answer.begin() + 6, in.begin() + 6));
+    EXPECT_TRUE(std::equal(answer.begin() + 6, answer.begin() + 12, in.begin()));
+    PacketInfo info{};
+    const HashSecret secret = HashSecret::from_seed(1);
+    parse_packet(answer.data(), static_cast<std::uint32_t>(answer.size()),
+                 static_cast<std::uint32_t>(answer.size()), {&secret, 0}, info);
+    EXPECT_EQ(info.why, DropReason::none);
+    const Tuple t = tuple_of(answer.data(), info);
+    // A reset comes from whom the SYN went to; an ICMP message speaks of the packet it carries, and
+    // tuple_of() reads that one in the direction the message goes.
+    EXPECT_EQ(t.src, r.flow.dst);
+    EXPECT_EQ(t.dst, r.flow.src);
+    EXPECT_EQ(t.sport.host(), r.flow.dport);
+    EXPECT_EQ(t.dport.host(), r.flow.sport);
+    if (r.tcp) {
+        EXPECT_EQ(info.tcp_flags, kRst | kAck);
+        const TcpSegment s = read_segment(answer.data() + info.l4_off, 20, 0);
+        EXPECT_EQ(s.ack, 101u);
+    } else {
+        EXPECT_EQ(info.kind, L4Kind::icmp_error);
+    }
+    EXPECT_EQ(world.drops(DropReason::reject), 1u);
+    EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 0u);
+    // Neither a reset nor an ICMP error is answered.
+    world.out.clear();
+    world.send(tcp(r.flow, kRst, 100), kIn);
+    world.send(frames::unreachable(r.flow.dst, r.flow.src, in), kIn);
+    EXPECT_TRUE(world.out.empty());
+}
+INSTANTIATE_TEST_SUITE_P(All, Reject,
+                         ::testing::Values(Refusal{"tcp4", kFlow, true},
+                                           Refusal{"tcp6", kFlow6, true},
+                                           Refusal{"udp4", kFlow, false},
+                                           Refusal{"udp6", kFlow6, false}),
+                         [](const auto& param) { return std::string(param.param.name); });
+
+TEST(Pass, NonIpAndNeighbourDiscoveryAsConfigured) {
+    World world(kInsideOut, 1);  // passes arp and nd
+    Frame arp(60, 0), lldp(60, 0);
+    arp[12] = 0x08, arp[13] = 0x06;
+    lldp[12] = 0x88, lldp[13] = 0xcc;
+    const Frame solicit = frames::icmp(*IpAddr::parse("fe80::1"), *IpAddr::parse("ff02::1:ff00:2"),
+                                       135, 0, Frame(20, 0));
+    EXPECT_EQ(world.send_burst(
+                  {{arp, kIn}, {lldp, kIn}, {solicit, kOut}, {frames::wrap_vlan(arp, 5), kOut}}),
+              "adaa");
+    EXPECT_EQ(world.drops(DropReason::non_ip), 1u);
+    EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 0u);
+}
+
+TEST(Pass, TaggedFramesKeepTheirTags) {
+    World world(kInsideOut, 1);
+    world.keep_out = true;
+    const Frame tagged = frames::wrap_vlan(tcp(kFlow, kSyn, 100), 42);
+    ASSERT_TRUE(world.send(tagged, kIn));
+    EXPECT_EQ(world.out[0].frame, tagged);
+    EXPECT_EQ(world.out[0].port, kOut);
+}
+
+const std::string kFtp =
+    "helpers: [{name: ftp}]\n"
+    "policy:\n"
+    "  rules:\n"
+    "    - {name: control, from: inside, proto: tcp, dport: 21, ct: [new], action: accept,"
+    " helper: ftp}\n"
+    "    - {name: data, ct: [related], related: [ftp], action: accept}\n";
+
+/// A port of the server whose data connection from `sport` has its home on worker `on`.
+std::uint16_t data_port(World& world, std::uint16_t sport, unsigned on) {
+    for (std::uint16_t port = 50000;; ++port) {
+        PacketInfo info{};
+        const Frame f = tcp(flow("192.0.2.1", sport, "192.0.2.2", port), kSyn, 1);
+        parse_packet(f.data(), static_cast<std::uint32_t>(f.size()),
+                     static_cast<std::uint32_t>(f.size()), {&world.fw().plan().secret, 0}, info);
+        if (world.fw().plan().home(info.rss) == on) return port;
+    }
+}
+
+void announce(World& world, Talk& control, std::uint16_t port) {
+    ASSERT_TRUE(control.open());
+    ASSERT_TRUE(control.server("220 ready\r\n"));
+    ASSERT_TRUE(control.client("USER a\r\n"));
+    ASSERT_TRUE(control.server("230 in\r\n"));
+    ASSERT_TRUE(control.client("EPSV\r\n"));
+    ASSERT_TRUE(control.server("229 ok (|||" + std::to_string(port) + "|)\r\n"));
+    ASSERT_EQ(world.fw().expectations().live(), 1u);
+}
+
+TEST(Claim, OnEveryWorkerWhoeverAnnouncedIt) {
+    for (unsigned on = 0; on < 4; ++on) {
+        World world(kFtp, 4);
+        const std::uint16_t port = data_port(world, 41000, on);
+        Talk control(world, flow("192.0.2.1", 40000, "192.0.2.2", 21));
+        announce(world, control, port);
+        Talk data(world, flow("192.0.2.1", 41000, "192.0.2.2", port));
+        EXPECT_TRUE(data.open());
+        const auto child = world.connection(port), master = world.connection(21);
+        ASSERT_TRUE(child && master);
+        EXPECT_EQ(child->worker, on);
+        EXPECT_EQ(child->conn.master, master->id);
+        EXPECT_EQ(world.fw().expectations().live(), 0u);
+    }
+}
+
+TEST(Claim, OfTwoAtOnceOneWinsAndPolicyJudgesTheOther) {
+    World world(kFtp, 2);
+    // Two connections to one announced port, at home on different workers.
+    const std::uint16_t port = data_port(world, 41000, 0);
+    std::uint16_t other = 41001;
+    while (data_port(world, other, 1) != port && other < 60000) {
+        PacketInfo info{};
+        const Frame f = tcp(flow("192.0.2.1", other, "192.0.2.2", port), kSyn, 1);
+        parse_packet(f.data(), static_cast<std::uint32_t>(f.size()),
+                     static_cast<std::uint32_t>(f.size()), {&world.fw().plan().secret, 0}, info);
+        if (world.fw().plan().home(info.rss) == 1) break;
+        ++other;
+    }
+    Talk control(world, flow("192.0.2.1", 40000, "192.0.2.2", 21));
+    announce(world, control, port);
+
+    world.take({{tcp(flow("192.0.2.1", 41000, "192.0.2.2", port), kSyn, 1), kIn}}, 0);
+    world.take({{tcp(flow("192.0.2.1", other, "192.0.2.2", port), kSyn, 1), kIn}}, 1);
+    // Both workers see the expectation before either commits.
+    for (const StageDesc* stage : world.fw().plan().stages)
+        for (unsigned w : {0u, 1u}) {
+            Worker& worker = world.fw().worker(w);
+            if (worker.batch()[stage->on] != 0) stage->run(worker, worker.batch());
+            if (stage->name == "expect") {
+                EXPECT_TRUE(worker.batch().match[0].id) << "worker " << w;
+            }
+        }
+    EXPECT_EQ(world.fates(0), "a");
+    EXPECT_EQ(world.fates(1), "d");
+    EXPECT_EQ(world.sum(&WorkerCounters::claims_lost), 1u);
+    world.put_out(world.fw().worker(0));
+    world.put_out(world.fw().worker(1));
+    EXPECT_EQ(world.drops(DropReason::policy), 1u);
+    EXPECT_EQ(world.buffers_in_use(), 0u);
+}
+
+}  // namespace
+}  // namespace postern
