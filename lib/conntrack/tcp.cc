@@ -148,8 +148,9 @@ enum class Window : std::uint8_t {
 };
 
 /// The four bounds of van Rooij's paper, and what is learnt from a segment within them.
-Window check_window(TcpTrack& t, TcpLast& last, TcpState state, Direction dir, TcpKind kind,
-                    const TcpSegment& s, const TcpOptions& options) noexcept {
+[[gnu::always_inline]] inline Window check_window(TcpTrack& t, TcpLast& last, TcpState state,
+                                                  Direction dir, TcpKind kind, const TcpSegment& s,
+                                                  const TcpOptions& options) noexcept {
     TcpSide& sender = t.side[index(dir)];
     TcpSide& receiver = t.side[index(!dir)];
     const bool syn = s.flags & tcp_flag::syn, has_ack = s.flags & tcp_flag::ack;
@@ -249,22 +250,6 @@ constexpr bool is_closing(TcpState s) noexcept {
 }
 
 }  // namespace
-
-TcpSegment read_segment(const std::uint8_t* header, unsigned header_len,
-                        std::uint32_t payload_len) noexcept {
-    std::uint32_t seq, ack;
-    std::uint16_t win;
-    std::memcpy(&seq, header + 4, 4);
-    std::memcpy(&ack, header + 8, 4);
-    std::memcpy(&win, header + 14, 2);
-    return {__builtin_bswap32(seq),
-            __builtin_bswap32(ack),
-            __builtin_bswap16(win),
-            header[13],
-            static_cast<std::uint8_t>(header_len - 20),
-            payload_len,
-            header + 20};
-}
 
 bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept {
     const TcpState s = kNext[0][kind_of(flags)][static_cast<unsigned>(TcpState::none)];

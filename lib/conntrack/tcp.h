@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "base/drop_reason.h"
 #include "base/types.h"
@@ -132,7 +133,20 @@ TcpResult tcp_track(TcpTrack& track, TcpLast& last, TcpState state, Direction di
 
 /// Reads the fields of the TCP header at `header`, of which the first 20 bytes and the options of
 /// `header_len` can be read.
-TcpSegment read_segment(const std::uint8_t* header, unsigned header_len,
-                        std::uint32_t payload_len) noexcept;
+inline TcpSegment read_segment(const std::uint8_t* header, unsigned header_len,
+                               std::uint32_t payload_len) noexcept {
+    std::uint32_t seq, ack;
+    std::uint16_t win;
+    std::memcpy(&seq, header + 4, 4);
+    std::memcpy(&ack, header + 8, 4);
+    std::memcpy(&win, header + 14, 2);
+    return {__builtin_bswap32(seq),
+            __builtin_bswap32(ack),
+            __builtin_bswap16(win),
+            header[13],
+            static_cast<std::uint8_t>(header_len - 20),
+            payload_len,
+            header + 20};
+}
 
 }  // namespace postern

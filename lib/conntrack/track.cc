@@ -98,8 +98,8 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     }
     // Still talking two seconds after the first packet, both ways: a stream. A question and its
     // answer (DNS) never become one, and are forgotten soon.
-    if (conn.has(conn_flag::seen_reply) && info.kind == L4Kind::ports &&
-        reached(Tick{conn.start_ms} + kStreamAfterMs, now))
+    if (!conn.has(conn_flag::assured) && conn.has(conn_flag::seen_reply) &&
+        info.kind == L4Kind::ports && reached(Tick{conn.start_ms} + kStreamAfterMs, now))
         conn.flags |= conn_flag::assured;
     conn.timeout_ms = plain_timeout_ms(conn, conn.has(conn_flag::assured), config.timeouts);
     return TrackResult::accept;

@@ -24,18 +24,16 @@ struct HashSecret {
     static HashSecret from_seed(std::uint64_t seed) noexcept;
 };
 
-/// Hash of `kBytes` bytes at `key` (a multiple of 8, at most 80). `kLane` picks an independent
-/// member of the family; two lanes together make a 128-bit digest.
-template <std::size_t kBytes, unsigned kLane = 0>
-inline std::uint64_t keyed_hash(const void* key, const HashSecret& secret) noexcept {
-    static_assert(kBytes % 8 == 0 && kBytes / 8 + kLane + 1 <= 12);
-    const auto* bytes = static_cast<const std::uint8_t*>(key);
+/// Hash of 64-bit words (at most 10). `kLane` picks an independent member of the family; two lanes
+/// together make a 128-bit digest.
+template <unsigned kLane = 0, std::size_t kWords>
+inline std::uint64_t keyed_hash(const std::array<std::uint64_t, kWords>& words,
+                                const HashSecret& secret) noexcept {
+    static_assert(kWords + kLane + 1 <= 12);
     std::uint64_t sum = 0;
 #pragma GCC unroll 10
-    for (std::size_t i = 0; i < kBytes / 8; ++i) {
-        std::uint64_t word;
-        std::memcpy(&word, bytes + 8 * i, 8);
-        const std::uint64_t k = secret.words[i + kLane];
+    for (std::size_t i = 0; i < kWords; ++i) {
+        const std::uint64_t word = words[i], k = secret.words[i + kLane];
         const auto low = static_cast<std::uint32_t>(word) + static_cast<std::uint32_t>(k);
         const auto high =
             static_cast<std::uint32_t>(word >> 32) + static_cast<std::uint32_t>(k >> 32);
@@ -45,6 +43,15 @@ inline std::uint64_t keyed_hash(const void* key, const HashSecret& secret) noexc
     __extension__ const auto product =
         static_cast<unsigned __int128>(sum) * (secret.words[11 - kLane] | 1);
     return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+/// Hash of `kBytes` bytes at `key` (a multiple of 8, at most 80).
+template <std::size_t kBytes, unsigned kLane = 0>
+inline std::uint64_t keyed_hash(const void* key, const HashSecret& secret) noexcept {
+    static_assert(kBytes % 8 == 0);
+    std::array<std::uint64_t, kBytes / 8> words;
+    std::memcpy(words.data(), key, kBytes);
+    return keyed_hash<kLane>(words, secret);
 }
 
 }  // namespace postern

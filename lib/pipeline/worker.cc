@@ -51,6 +51,7 @@ void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t co
     for (unsigned i = 0; i < n; ++i) {
         b.pkt[i] = pkts[i];
         b.data[i] = rte_pktmbuf_mtod(pkts[i], std::uint8_t*);
+        __builtin_prefetch(b.data[i]);
         b.info[i].in_port = static_cast<PortIndex>(pkts[i]->port);
         bytes += rte_pktmbuf_pkt_len(pkts[i]);
     }
