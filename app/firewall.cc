@@ -47,6 +47,8 @@ Timeouts timeouts_of(const TimeoutsSpec& spec) {
     t.tcp_retransmitted_ms = spec.tcp.retransmitted_s * 1000;
     t.udp_ms[0] = spec.udp.unreplied_s * 1000;
     t.udp_ms[1] = spec.udp.stream_s * 1000;
+    t.gre_ms[0] = spec.gre_unreplied_s * 1000;
+    t.gre_ms[1] = spec.gre_stream_s * 1000;
     t.icmp_ms = spec.icmp_request_s * 1000;
     t.icmpv6_ms = spec.icmpv6_request_s * 1000;
     t.generic_ms = spec.generic_s * 1000;

@@ -116,6 +116,8 @@ struct UdpTimeoutsSpec {
 struct TimeoutsSpec {
     TcpTimeoutsSpec tcp;
     UdpTimeoutsSpec udp;
+    std::uint32_t gre_unreplied_s = 30;
+    std::uint32_t gre_stream_s = 180;  ///< seen both ways
     std::uint32_t icmp_request_s = 30;
     std::uint32_t icmpv6_request_s = 30;
     std::uint32_t generic_s = 600;  ///< any other protocol

@@ -14,6 +14,7 @@ struct Timeouts {
     std::uint32_t tcp_retransmitted_ms = 300'000;
     std::uint32_t tcp_unacknowledged_ms = 300'000;
     std::uint32_t udp_ms[2] = {30'000, 120'000};  ///< unreplied, stream
+    std::uint32_t gre_ms[2] = {30'000, 180'000};  ///< unreplied, stream
     std::uint32_t icmp_ms = 30'000;
     std::uint32_t icmpv6_ms = 30'000;
     std::uint32_t generic_ms = 600'000;

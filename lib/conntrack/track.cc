@@ -18,6 +18,7 @@ std::uint32_t plain_timeout_ms(const Conn& conn, bool replied, const Timeouts& t
     switch (conn.protocol()) {
         case proto::udp:
         case proto::udplite: return t.udp_ms[replied ? 1 : 0];
+        case proto::gre: return t.gre_ms[replied ? 1 : 0];
         case proto::icmp: return t.icmp_ms;
         case proto::icmpv6: return t.icmpv6_ms;
         default: return t.generic_ms;
@@ -100,6 +101,9 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     // answer (DNS) never become one, and are forgotten soon.
     if (!conn.has(conn_flag::assured) && conn.has(conn_flag::seen_reply) &&
         info.kind == L4Kind::ports && reached(Tick{conn.start_ms} + kStreamAfterMs, now))
+        conn.flags |= conn_flag::assured;
+    // A tunnel is one as soon as both ends use it.
+    if (conn.has(conn_flag::seen_reply) && conn.protocol() == proto::gre)
         conn.flags |= conn_flag::assured;
     conn.timeout_ms = plain_timeout_ms(conn, conn.has(conn_flag::assured), config.timeouts);
     return TrackResult::accept;

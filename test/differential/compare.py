@@ -147,15 +147,10 @@ def retransmission(run, difference):
     return all((n, kind) + what in map(event_key, run.kernel_events) for kind in ('new', 'end'))
 
 
-def gre(run, difference):
-    return difference.what == 'timeout_s' and run.packets[difference.n].protocol == 47
-
-
 # Every class of differences that are known and explained: {name: (test, reason)}. The reasons of
 # those that are wanted are told at length in lib/conntrack/NOTES.md.
 DIFFERENCES = {
     'helper-missing': (helper_missing, 'Linux has a helper that Postern has not'),
-    'gre': (gre, 'Linux tracks GRE by its key, with timeouts of its own'),
     'retransmission': (retransmission, 'Linux files an expectation anew for each repetition of '
                                        'the announcement; Postern reads each byte once'),
 }

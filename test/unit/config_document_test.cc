@@ -63,9 +63,9 @@ std::string file_of_unknown_keys(const std::string& kind) {
     return u + "\neal: {" + u + "}\nworkers: {" + u + ", idle: {" + u + "}}\nzones: [a, b]\n" +
            "ports: [{name: p, device: net_x, zone: a, " + u + "}]\nbridges: [{" + u + "}]\n" +
            "helpers: [{name: " + kind + ", " + u + ", params: {" + u + "}}]\n" + "timeouts: {" + u +
-           ", tcp: {" + u + "}, udp: {" + u + "}, icmp: {" + u + "}, icmpv6: {" + u +
-           "}, generic: {" + u + "}}\nlimits: {" + u + ", per_source: {" + u + "}}\npolicy: {" + u +
-           ", rules: [{action: drop, " + u + "}]}\ncontrol: {" + u + "}\n";
+           ", tcp: {" + u + "}, udp: {" + u + "}, gre: {" + u + "}, icmp: {" + u + "}, icmpv6: {" +
+           u + "}, generic: {" + u + "}}\nlimits: {" + u + ", per_source: {" + u + "}}\npolicy: {" +
+           u + ", rules: [{action: drop, " + u + "}]}\ncontrol: {" + u + "}\n";
 }
 
 std::map<std::string, std::set<std::string>> keys_of_loader() {
