@@ -131,6 +131,7 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     free_head_ = links_[slot].next;
     links_[slot] = {};
     // The next one to be made.
+    __builtin_prefetch(&links_[free_head_], 1);
     const auto* line = reinterpret_cast<const char*>(&slab_[free_head_]);
     __builtin_prefetch(line, 1);
     __builtin_prefetch(line + 64, 1);
