@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "commands.h"
 
-#include <deque>
 #include <map>
 
 #include <rte_ethdev.h>
@@ -101,31 +100,6 @@ class ConnSource : public RowSource {
     Tick now_;
 };
 
-/// Walks the expectation table, a few at a time; online as an RCU reader only while it looks.
-class ExpectSource : public RowSource {
-  public:
-    explicit ExpectSource(Firewall& fw) : fw_(fw) {}
-
-    Pull next(Json& row) override {
-        while (found_.empty() && more_) {
-            rte_rcu_qsbr_thread_online(fw_.rcu(), fw_.control_reader());
-            more_ = fw_.expectations().walk(
-                cursor_, 256, [this](const ExpectInfo& info) { found_.push_back(info); });
-            rte_rcu_qsbr_thread_offline(fw_.rcu(), fw_.control_reader());
-        }
-        if (found_.empty()) return Pull::done;
-        row = expectation_row(fw_.plan(), found_.front());
-        found_.pop_front();
-        return Pull::row;
-    }
-
-  private:
-    Firewall& fw_;
-    std::uint32_t cursor_ = 0;
-    bool more_ = true;
-    std::deque<ExpectInfo> found_;
-};
-
 std::vector<Json> count_rows(Firewall& fw) {
     std::uint64_t total = 0, capacity = 0;
     for (unsigned w = 0; w < fw.workers(); ++w) {
@@ -151,6 +125,7 @@ std::vector<Json> helper_rows(Firewall& fw) {
         rows.push_back({{"name", instance->name},
                         {"kind", instance->desc->name},
                         {"proto", protocol_name(instance->desc->protocol)},
+                        {"removed", fw.is_removed(id)},
                         {"ports", fw.plan().helpers[h].ports},
                         {"attached", counters["attached"]},
                         {"messages", counters["messages"]},
@@ -250,6 +225,15 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
             {"bytes_reply", c.bytes[1]}};
 }
 
+namespace {
+/// An operator may file in the name of a helper what that one has no class for.
+Json class_name(const Plan& plan, const ExpectInfo& e) {
+    if (e.helper == kNoHelper) return nullptr;
+    const auto& classes = plan.helpers[e.helper - 1u].classes;
+    return e.class_index < classes.size() ? Json(classes[e.class_index].name) : Json(nullptr);
+}
+}  // namespace
+
 Json expectation_row(const Plan& plan, const ExpectInfo& e) {
     Json flags = Json::array();
     if (e.flags & expect_flag::permanent) flags.push_back("permanent");
@@ -257,9 +241,7 @@ Json expectation_row(const Plan& plan, const ExpectInfo& e) {
     if (e.flags & expect_flag::userspace) flags.push_back("userspace");
     const unsigned full = address_bytes(e.dst.family) * 8;
     Json row{{"helper", name_or_null(plan, e.helper)},
-             {"class", e.helper == kNoHelper
-                           ? Json(nullptr)
-                           : Json(plan.helpers[e.helper - 1u].classes[e.class_index].name)},
+             {"class", class_name(plan, e)},
              {"flags", flags},
              {"timeout_s", e.timeout_ms / 1000},
              {"family", to_string(e.dst.family)},
@@ -275,7 +257,8 @@ Json expectation_row(const Plan& plan, const ExpectInfo& e) {
     return row;
 }
 
-void register_commands(ControlServer& server, Firewall& fw, const PortSet& ports) {
+void register_commands(ControlServer& server, Firewall& fw, const PortSet& ports,
+                       std::function<Tick()> now) {
     using Source = Result<std::unique_ptr<RowSource>>;
     auto owners = std::make_shared<MailOwners>(fw.workers(), nullptr);
     server.register_command({"conntrack list", "connections now", {}, [&fw, owners](const Json&) {
@@ -285,9 +268,7 @@ void register_commands(ControlServer& server, Firewall& fw, const PortSet& ports
         {"conntrack count", "how many connections there are", {}, [&fw](const Json&) {
              return Source(rows_of(count_rows(fw)));
          }});
-    server.register_command({"expect list", "expectations now", {}, [&fw](const Json&) {
-                                 return Source(std::make_unique<ExpectSource>(fw));
-                             }});
+    register_expect_commands(server, fw, std::move(now));
     server.register_command({"helper list", "helpers and their counters", {}, [&fw](const Json&) {
                                  return Source(rows_of(helper_rows(fw)));
                              }});

@@ -2,14 +2,20 @@
 // What posternctl can ask of the daemon.
 #pragma once
 
+#include <functional>
+
 #include "control/server.h"
 #include "firewall.h"
 #include "port/port_set.h"
 
 namespace postern {
 
-/// All commands; `firewall` and `ports` must outlive the server's last poll().
-void register_commands(ControlServer& server, Firewall& firewall, const PortSet& ports);
+/// All commands; `firewall` and `ports` must outlive the server's last poll(). `now` is the
+/// workers' time.
+void register_commands(ControlServer& server, Firewall& firewall, const PortSet& ports,
+                       std::function<Tick()> now);
+/// Of these, all about expectations, and the removal of a helper.
+void register_expect_commands(ControlServer& server, Firewall& firewall, std::function<Tick()> now);
 
 /// One row of `conntrack list`; also used for tests.
 Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const Conn& conn,

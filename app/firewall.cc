@@ -166,6 +166,10 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     for (const auto& r : spec.policy.rules)
         plan.rules.push_back(r.name);
     plan.helpers = helper_plans_of(spec);
+    for (std::size_t h = 0; h < spec.helpers.size(); ++h)
+        for (const std::uint16_t port : spec.helpers[h].ports)
+            plan.helper_ports.add({port, spec.helpers[h].protocol, static_cast<HelperId>(h + 1),
+                                   spec.helpers[h].auto_assign});
     plan.track.timeouts = timeouts_of(spec.timeouts);
     plan.secret = options.secret;
     plan.set_workers(n);
@@ -215,6 +219,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         p.plan = &plan;
         p.handoff = parts.handoff;
         p.activity = parts.activity;
+        p.removed_helpers = &fw->removed_helpers_;
         ConnTable::Config cc;
         cc.worker = p.id;
         // Hashing spreads connections well, not perfectly.
@@ -243,6 +248,11 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         fw->workers_.push_back(std::make_unique<Worker>(std::move(p)));
     }
     return fw;
+}
+
+bool Firewall::is_gone(HelperId id) const noexcept {
+    return std::all_of(workers_.begin(), workers_.end(),
+                       [id](const auto& w) { return (w->helpers_gone() >> id & 1) != 0; });
 }
 
 Firewall::~Firewall() {

@@ -6,6 +6,7 @@
 // more.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -51,12 +52,25 @@ class Firewall {
     /// RCU thread ids: worker i is reader i; control is the one after the last worker.
     unsigned control_reader() const noexcept { return workers(); }
 
+    /// Takes a helper out of service while traffic flows: each worker detaches it from its
+    /// connections, whose pending expectations end, and gives it to none any more. Children that
+    /// exist live on. There is no way back but a restart.
+    void remove_helper(HelperId id) noexcept {
+        removed_helpers_.fetch_or(std::uint64_t{1} << id, std::memory_order_release);
+    }
+    bool is_removed(HelperId id) const noexcept {
+        return (removed_helpers_.load(std::memory_order_relaxed) >> id & 1) != 0;
+    }
+    /// Whether every worker has done its part.
+    bool is_gone(HelperId id) const noexcept;
+
   private:
     struct FreeAligned {
         void operator()(void* p) const noexcept;
     };
     Firewall() = default;
 
+    std::atomic<std::uint64_t> removed_helpers_{0};  // control: w, workers: r
     // Order matters: what is below uses what is above.
     std::unique_ptr<rte_rcu_qsbr, FreeAligned> rcu_;
     Plan plan_;

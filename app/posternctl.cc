@@ -151,6 +151,21 @@ const std::vector<View>& views() {
           {"ZONE", "zone"},
           {"OWNER", "owner", nullptr, kRight},
           {"MASTER", nullptr, master_of}}},
+        {"expect create", "File one: proto= dst= dport= and master= or no_master=true …", {}},
+        {"expect delete",
+         "End those that match: helper= proto= src= dst= dport= zone= master=",
+         {}},
+        {"expect flush", "End all expectations", {}},
+        {"expect events",
+         "What happens to expectations, until interrupted (or count=N)",
+         {{"EVENT", "event"},
+          {"CAUSE", "cause"},
+          {"HELPER", "helper"},
+          {"PROTO", "proto"},
+          {"SOURCE", nullptr, expected_source},
+          {"DESTINATION", nullptr, [](const Json& r) { return endpoint(r, "dst", "dport", "*"); }},
+          {"MASTER", nullptr, master_of}}},
+        {"helper remove", "Take a helper out of service while traffic flows: name=", {}},
         {"helper list",
          "The helpers and what they have seen",
          {{"NAME", "helper"},
@@ -276,10 +291,20 @@ int complain(const std::string& message, int code) {
     return code;
 }
 
-int ask(const std::string& socket, const View& view, bool json) {
-    auto client = ControlClient::connect(socket);
+/// A value as the daemon wants it: numbers and truth values are not text.
+Json value_of(const std::string& text) {
+    if (text == "true" || text == "false") return text == "true";
+    const bool digits = !text.empty() && text.size() <= 10 &&
+                        text.find_first_not_of("0123456789") == std::string::npos;
+    return digits ? Json(std::stoll(text)) : Json(text);
+}
+
+int ask(const std::string& socket, const View& view, const Json& args, bool json) {
+    const bool stream = view.command == "expect events";
+    // Of a stream nothing may come for long.
+    auto client = stream ? ControlClient::connect(socket, 0) : ControlClient::connect(socket);
     if (!client) return complain(client.error().message, kFailed);
-    client->ask(view.command);
+    client->ask(view.command, args);
 
     Output out;
     Table table(view, out);
@@ -289,6 +314,10 @@ int ask(const std::string& socket, const View& view, bool json) {
             out.line(reply.text);
         else
             table.add(Json::parse(reply.text));
+        if (stream) {
+            if (!json) table.finish();
+            out.flush();
+        }
         if (out.error() != 0) break;
     }
     if (!json) table.finish();
@@ -302,7 +331,7 @@ int ask(const std::string& socket, const View& view, bool json) {
 }
 
 void print_commands(std::FILE* to) {
-    std::fprintf(to, "Usage: posternctl [-s SOCKET] [--json] COMMAND\n\n");
+    std::fprintf(to, "Usage: posternctl [-s SOCKET] [--json] COMMAND [KEY=VALUE...]\n\n");
     for (const View& view : views())
         std::fprintf(to, "  %-16s %s\n", std::string(view.command).c_str(), view.help);
     std::fprintf(to, "  %-16s %s\n", "help", "This list");
@@ -351,15 +380,20 @@ int run(int argc, char** argv) {
         print_commands(stdout);
         return kOk;
     }
-    if (const auto extra = app.remaining(true); !extra.empty())
-        return complain(
-            "there is no command or option '" + extra.front() + "'; 'posternctl help' lists them",
-            kUsage);
+    Json args = Json::object();
+    for (const std::string& extra : app.remaining(true)) {
+        const auto equals = extra.find('=');
+        if (chosen == nullptr || equals == 0 || equals == std::string::npos || extra[0] == '-')
+            return complain("there is no command or option '" + extra +
+                                "'; 'posternctl help' lists them, arguments are KEY=VALUE",
+                            kUsage);
+        args[extra.substr(0, equals)] = value_of(extra.substr(equals + 1));
+    }
     if (chosen == nullptr) {
         print_commands(stderr);
         return kUsage;
     }
-    return ask(socket, *chosen, json);
+    return ask(socket, *chosen, args, json);
 }
 
 }  // namespace

@@ -94,17 +94,45 @@ int fail(const Error& error) {
     return kRuntimeFailure;
 }
 
+/// What control does for the packets' sake: its part of the expectation table's upkeep, and a word
+/// in the log when a rule seems to have forgotten its helper.
+class ControlShare {
+  public:
+    explicit ControlShare(Firewall& fw) : fw_(fw) {}
+
+    void turn(Tick now) {
+        rte_rcu_qsbr_thread_online(fw_.rcu(), fw_.control_reader());
+        fw_.expectations().owner(static_cast<OwnerId>(fw_.workers())).tick({now}, 4096);
+        rte_rcu_qsbr_thread_offline(fw_.rcu(), fw_.control_reader());
+        for (unsigned w = 0; w < fw_.workers() && !warned_; ++w) {
+            if (fw_.worker(w).counters().helpers_not_assigned.get() == 0) continue;
+            spdlog::warn(
+                "a connection to a helper's port was accepted by a rule without `helper:`, so "
+                "nothing watches it (`postern check` names the rule; `auto_assign: true` at the "
+                "helper does without; counter helpers_not_assigned)");
+            warned_ = true;
+        }
+    }
+
+  private:
+    Firewall& fw_;
+    bool warned_ = false;
+};
+
 /// Everything between "DPDK runs" and "DPDK is told to stop".
 int serve(const Spec& spec, ControlServer& control, int signals) {
     FirewallOptions options;
     options.workers = spec.workers.count;
     options.secret = HashSecret::random();
+    options.expect_events = 1024;
     auto firewall = Firewall::build(spec, options);
     if (!firewall) return fail(firewall.error());
     Firewall& fw = **firewall;
     auto ports = PortSet::open(port_config(spec, fw.plan()));
     if (!ports) return fail(ports.error());
-    register_commands(control, fw, **ports);
+    const std::uint64_t start_tsc = rte_rdtsc();
+    TscClock clock(start_tsc);
+    register_commands(control, fw, **ports, [&clock] { return clock.now(); });
 
     std::atomic<bool> stop{false};
     bool asked_to_stop = false;
@@ -117,7 +145,6 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
         !r)
         return fail(r.error());
 
-    const std::uint64_t start_tsc = rte_rdtsc();
     std::vector<WorkerJob> jobs;
     for (unsigned w = 0; w < fw.workers(); ++w)
         jobs.push_back(
@@ -137,8 +164,11 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
                 control.path().c_str());
     std::fflush(stdout);
 
-    while (!asked_to_stop)
+    ControlShare share(fw);
+    while (!asked_to_stop) {
         control.poll(kPollMs);
+        share.turn(clock.now());
+    }
     spdlog::info("stopping");
     stop.store(true, std::memory_order_relaxed);
     rte_eal_mp_wait_lcore();

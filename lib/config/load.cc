@@ -356,6 +356,8 @@ void Loader::helpers(const Value& v) {
                         helper.ports.push_back(port);
                 }
         }
+        if (auto assign = map.get("auto_assign"))
+            if (auto on = assign->flag()) helper.auto_assign = *on;
         map.finish();
         spec_.helpers.push_back(std::move(helper));
     }

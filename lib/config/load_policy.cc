@@ -351,6 +351,7 @@ void Loader::advise() {
                     let_in[h] = true;
         if (r.helper != kNoHelper || !r.match_new || r.dport.empty()) continue;
         for (const auto& h : spec_.helpers) {
+            if (h.auto_assign) continue;
             if (std::count(r.protocols.begin(), r.protocols.end(), h.protocol) == 0) continue;
             const auto port = std::find_if(h.ports.begin(), h.ports.end(), [&](std::uint16_t p) {
                 return std::any_of(r.dport.begin(), r.dport.end(), [&](const PortRange& range) {
@@ -366,7 +367,7 @@ void Loader::advise() {
     for (std::size_t h = 0; h < spec_.helpers.size(); ++h) {
         const auto& helper = spec_.helpers[h];
         const std::string path = "helpers[" + std::to_string(h) + "]";
-        if (!assigned[h])
+        if (!assigned[h] && !helper.auto_assign)
             report_.warning(helper.where, path,
                             "no rule has `helper: " + helper.name + "`, so it watches nothing");
         else if (!let_in[h])

@@ -90,6 +90,8 @@ struct HelperSpec {
     std::string kind;                  ///< name of the helper in the schema; default: the same
     std::uint8_t protocol = 0;         ///< transport that the kind speaks (proto::tcp, …)
     std::vector<std::uint16_t> ports;  ///< its usual control ports, host order; default: the kind's
+    /// Also watches connections to its ports that a rule accepts without naming a helper.
+    bool auto_assign = false;
     std::vector<HelperParam>
         params;  ///< all of the kind's, in the kind's order, defaults filled in
     SpecMark where;

@@ -107,6 +107,8 @@ class HelperEngine {
     template <class F>
     void for_each_counter(HelperId helper, F&& f) const;
 
+    /// Slots 1..capacity() may be given to at(); a free one has no helper.
+    std::uint32_t capacity() const noexcept { return static_cast<std::uint32_t>(free_.capacity()); }
     std::uint32_t conns_free() const noexcept { return static_cast<std::uint32_t>(free_.size()); }
     std::uint32_t buffers_free() const noexcept { return assembler_.buffers_free(); }
 

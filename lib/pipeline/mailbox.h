@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "conntrack/conn.h"
+#include "expect/types.h"
 
 namespace postern {
 
@@ -36,6 +37,15 @@ class Mailbox {
     std::uint32_t now_ms = 0;  ///< out: the worker's clock
     std::uint32_t n = 0;       ///< out: rows
     std::array<Row, kPageRows> rows;
+};
+
+/// How control files an expectation for a live connection: its worker does it. The same hand-over.
+struct ExpectMail {
+    std::atomic<std::uint32_t> state{Mailbox::idle};
+    ConnId master;          ///< in
+    ExpectRequest request;  ///< in; what is the master's to say is filled in by the worker
+    bool found = false;     ///< out: the master is there, and has a helper
+    InsertResult result;    ///< out
 };
 
 }  // namespace postern

@@ -29,6 +29,12 @@ bool PortPlan::passes(std::uint16_t ethertype) const noexcept {
     return std::binary_search(pass_ethertypes.begin(), pass_ethertypes.end(), ethertype);
 }
 
+void HelperPorts::add(const Entry& entry) {
+    if (find(entry.protocol, entry.port) != nullptr) return;
+    known_[entry.port / 64] |= std::uint64_t{1} << entry.port % 64;
+    entries_.push_back(entry);
+}
+
 Result<void> check_order(const std::vector<const StageDesc*>& stages) {
     std::uint32_t known = 0;
     for (const StageDesc* s : stages) {

@@ -45,12 +45,36 @@ struct HelperPlan {
     std::vector<Class> classes;
 };
 
+/// Which helper a control port is usually for, whatever the rules say.
+class HelperPorts {
+  public:
+    struct Entry {
+        std::uint16_t port = 0;
+        std::uint8_t protocol = 0;
+        HelperId helper = kNoHelper;
+        bool assign = false;  ///< without being asked by a rule
+    };
+    /// The first one of a port stays.
+    void add(const Entry& entry);
+    const Entry* find(std::uint8_t protocol, std::uint16_t port) const noexcept {
+        if ((known_[port / 64] >> port % 64 & 1) == 0) return nullptr;
+        for (const Entry& e : entries_)
+            if (e.port == port && e.protocol == protocol) return &e;
+        return nullptr;
+    }
+
+  private:
+    std::array<std::uint64_t, 1024> known_{};  ///< a bit a port, so that most look-ups end here
+    std::vector<Entry> entries_;
+};
+
 struct Plan {
     static constexpr unsigned kRetaSize = 128;
 
     std::vector<PortPlan> ports;
     std::vector<HelperPlan> helpers;  ///< by HelperId - 1
-    std::vector<std::string> rules;   ///< names, by RuleId
+    HelperPorts helper_ports;
+    std::vector<std::string> rules;  ///< names, by RuleId
     std::vector<std::string> zones;
     std::unique_ptr<const Policy> policy;
     TrackConfig track;

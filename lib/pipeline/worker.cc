@@ -10,7 +10,8 @@ namespace {
 // Objects whose time is over that one turn may end. At 200 cycles each this is 5 microseconds.
 constexpr std::uint32_t kExpireBudget = 64;
 constexpr std::uint32_t kMaxDatagram = 65536;
-constexpr unsigned kActivityBudget = 32;  ///< masters kept alive a turn
+constexpr std::uint32_t kSweepBudget = 256;  ///< helper slots a turn
+constexpr unsigned kActivityBudget = 32;     ///< masters kept alive a turn
 
 // An id travels through a ring in place of a pointer.
 static_assert(sizeof(void*) == 8);
@@ -38,6 +39,7 @@ Worker::Worker(Parts parts)
       masters_(new MasterExpectations[helpers_->conns_free() + 1]),
       sources_(parts.source_limits, parts.plan->secret),
       zone_limits_(parts.zone_limits),
+      removed_helpers_(parts.removed_helpers),
       linear_(new std::uint8_t[kMaxDatagram]) {}
 
 void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie) noexcept {
@@ -91,6 +93,7 @@ bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
     batch_.now = now;
     batch_.cookie = cookie;
     hear_of_children(now);
+    drop_removed_helpers();
     const std::uint32_t conns = conns_->expire(
         now, kExpireBudget,
         [this](std::uint32_t slot) {
@@ -132,7 +135,55 @@ void Worker::hear_of_children(Tick now) noexcept {
         keep_master(as_id(ids[i]), now);
 }
 
+void Worker::drop_removed_helpers() noexcept {
+    if (removed_helpers_ == nullptr) return;
+    // Acquire pairs with control's release; nothing else is handed over with it.
+    if (const auto now = removed_helpers_->load(std::memory_order_acquire); now != removed_) {
+        removed_ = now;
+        sweep_ = 1;
+    }
+    if (sweep_ == 0) return;
+    for (std::uint32_t n = 0; n < kSweepBudget; ++n, ++sweep_) {
+        if (sweep_ > helpers_->capacity()) {
+            sweep_ = 0;
+            helpers_gone_.store(removed_, std::memory_order_release);
+            return;
+        }
+        const HelperConn* hc = helpers_->at(sweep_);
+        if (hc->helper == kNoHelper || (removed_ >> hc->helper & 1) == 0) continue;
+        detach_helper(hc->owner, ExpectEnd::helper_removed);
+        counters_.helpers_detached.add();
+    }
+}
+
+void Worker::detach_helper(std::uint32_t slot, ExpectEnd why) noexcept {
+    Conn& conn = conns_->at(slot);
+    expect_->remove_all(masters_[conn.helper_slot], why, expect_turn());
+    helpers_->detach(helpers_->at(conn.helper_slot));
+    conn.helper_slot = 0;
+    conn.helper = kNoHelper;
+}
+
+void Worker::answer_expect_mail() noexcept {
+    ExpectMail& m = expect_mail_;
+    if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
+    const Conn* conn = conns_->find(m.master);
+    m.found = conn != nullptr && conn->helper_slot != 0;
+    if (m.found) {
+        ExpectRequest& r = m.request;
+        r.zone = conn->zone;
+        r.master = m.master;
+        r.master_tuple = conn->tuple();
+        r.mark = conn->mark;
+        r.rule = conn->rule;
+        if (r.helper == kNoHelper) r.helper = conn->helper;
+        m.result = expect_->insert(r, &masters_[conn->helper_slot], expect_turn());
+    }
+    m.state.store(Mailbox::answered, std::memory_order_release);
+}
+
 void Worker::answer_mail() noexcept {
+    answer_expect_mail();
     Mailbox& m = *mailbox_;
     if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
     std::uint32_t looked_at = 0;
@@ -235,6 +286,7 @@ PolicyQuery Worker::policy_query(unsigned i) const noexcept {
 }
 
 void Worker::attach_helper(std::uint32_t slot, HelperId helper) noexcept {
+    if ((removed_ >> helper & 1) != 0) return;
     Conn& conn = conns_->at(slot);
     HelperConn* hc = helpers_->attach(helper, conn.tuple(), slot);
     if (hc == nullptr) {

@@ -33,27 +33,29 @@ struct rte_ring;
 namespace postern {
 
 // X(name, help)
-#define POSTERN_WORKER_COUNTERS(X)                                                   \
-    X(rx_packets, "frames taken from ports")                                         \
-    X(rx_bytes, "bytes of those frames")                                             \
-    X(tx_packets, "frames accepted and handed to ports")                             \
-    X(tx_bytes, "bytes of those frames")                                             \
-    X(dropped, "frames not forwarded, for all reasons; see `drops`")                 \
-    X(handed_off, "frames given to their home worker")                               \
-    X(taken_over, "frames got from another worker")                                  \
-    X(rejected, "senders told by a TCP reset or an ICMP message")                    \
-    X(connections_created, "connections begun")                                      \
-    X(connections_expected, "of these, children of an expectation")                  \
-    X(connections_ended, "connections ended, for all reasons")                       \
-    X(connections_expired, "of these, by silence")                                   \
-    X(early_dropped, "connections ended early to make room for new ones")            \
-    X(table_full, "packets dropped because the connection table was full")           \
-    X(claims_lost, "expectations that another worker claimed first")                 \
-    X(helper_pool_empty, "connections that passed without their helper: all in use") \
-    X(expectations_failed, "expectations that could not be filed")                   \
-    X(masters_kept, "times a child's activity kept its master connection alive")     \
-    X(masters_not_told, "of a child's activity: the ring to its master was full")    \
-    X(turns, "bursts worked on")                                                     \
+#define POSTERN_WORKER_COUNTERS(X)                                                          \
+    X(rx_packets, "frames taken from ports")                                                \
+    X(rx_bytes, "bytes of those frames")                                                    \
+    X(tx_packets, "frames accepted and handed to ports")                                    \
+    X(tx_bytes, "bytes of those frames")                                                    \
+    X(dropped, "frames not forwarded, for all reasons; see `drops`")                        \
+    X(handed_off, "frames given to their home worker")                                      \
+    X(taken_over, "frames got from another worker")                                         \
+    X(rejected, "senders told by a TCP reset or an ICMP message")                           \
+    X(connections_created, "connections begun")                                             \
+    X(connections_expected, "of these, children of an expectation")                         \
+    X(connections_ended, "connections ended, for all reasons")                              \
+    X(connections_expired, "of these, by silence")                                          \
+    X(early_dropped, "connections ended early to make room for new ones")                   \
+    X(table_full, "packets dropped because the connection table was full")                  \
+    X(claims_lost, "expectations that another worker claimed first")                        \
+    X(helper_pool_empty, "connections that passed without their helper: all in use")        \
+    X(helpers_not_assigned, "connections to a helper's port that a rule let in without it") \
+    X(helpers_detached, "connections that lost their helper because it was removed")        \
+    X(expectations_failed, "expectations that could not be filed")                          \
+    X(masters_kept, "times a child's activity kept its master connection alive")            \
+    X(masters_not_told, "of a child's activity: the ring to its master was full")           \
+    X(turns, "bursts worked on")                                                            \
     X(sleeps, "times the worker slept for want of packets")
 
 struct WorkerCounters {
@@ -85,6 +87,8 @@ class Worker {
         std::array<rte_ring*, kMaxWorkers> handoff{};
         /// By the master's worker: ids of masters whose children were active. May be empty, too.
         std::array<rte_ring*, kMaxWorkers> activity{};
+        /// Bit h: control has removed helper h. May be null.
+        const std::atomic<std::uint64_t>* removed_helpers = nullptr;
     };
     explicit Worker(Parts parts);
 
@@ -108,8 +112,14 @@ class Worker {
     }
     /// Answers control's question, if there is one; bounded work. Once a turn.
     void answer_mail() noexcept;
-    /// Control's end of it.
+    /// Control's ends of it.
     Mailbox& mailbox() noexcept { return *mailbox_; }
+    ExpectMail& expect_mail() noexcept { return expect_mail_; }
+    /// Of the helpers that control has removed, those that no connection here has any more. Acquire
+    /// pairs with the worker's release: what was theirs has ended.
+    std::uint64_t helpers_gone() const noexcept {
+        return helpers_gone_.load(std::memory_order_acquire);
+    }
 
     // --- for stages ---
     const Plan& plan() const noexcept { return *plan_; }
@@ -159,6 +169,10 @@ class Worker {
     void tell_master(ConnId master, Tick now) noexcept;
     void keep_master(ConnId master, Tick now) noexcept;
     void hear_of_children(Tick now) noexcept;
+    /// Takes removed helpers away from their connections, some slots a turn.
+    void drop_removed_helpers() noexcept;
+    void detach_helper(std::uint32_t slot, ExpectEnd why) noexcept;
+    void answer_expect_mail() noexcept;
     InsertOutcome file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept;
 
     /// No longer half-open: answered and confirmed, or over.
@@ -180,6 +194,11 @@ class Worker {
     alignas(64) WorkerCounters counters_;
     Batch batch_;
     std::unique_ptr<Mailbox> mailbox_ = std::make_unique<Mailbox>();
+    ExpectMail expect_mail_;
+    const std::atomic<std::uint64_t>* removed_helpers_;  // control: w, workers: r
+    std::uint64_t removed_ = 0;                          ///< as this worker saw it last
+    std::uint32_t sweep_ = 0;  ///< next helper slot to look at; 0 = nothing to do
+    std::atomic<std::uint64_t> helpers_gone_{0};  // worker: w, control: r
     Emit emit_;
     /// Payload of a packet in several segments, put together for its helper.
     std::unique_ptr<std::uint8_t[]> linear_;

@@ -59,6 +59,14 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     info.dir = Direction::original;
     info.rule = verdict.rule;
     account(conn, Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
+    if (helper == kNoHelper && !expected) {
+        if (const auto* usual = plan.helper_ports.find(conn.protocol, conn.dport.host())) {
+            if (usual->assign)
+                helper = usual->helper;
+            else
+                worker.counters().helpers_not_assigned.add();
+        }
+    }
     if (helper != kNoHelper && plan.helpers[helper - 1u].protocol == info.protocol) {
         worker.attach_helper(slot, helper);
         if (conn.has(conn_flag::helped)) b[MaskId::helped] |= bit(i);

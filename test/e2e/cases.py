@@ -34,8 +34,9 @@ def expect(condition, message):
 
 
 def all_cases():
+    import cases_expect
     import cases_ftp
     import cases_operation
     import cases_tftp
     import cases_traffic
-    return cases_ftp.cases() + cases_tftp.cases() + cases_traffic.cases() + cases_operation.cases()
+    return cases_expect.cases() + cases_ftp.cases() + cases_tftp.cases() + cases_traffic.cases() + cases_operation.cases()

@@ -121,5 +121,102 @@ TEST(KeepAlive, StaleMasterIsNobody) {
     EXPECT_FALSE(world.connection(21));
 }
 
+/// What all owners together have ended for this reason.
+std::uint64_t ended(World& world, ExpectEnd why) {
+    std::uint64_t n = 0;
+    for (unsigned o = 0; o < world.fw().expectations().owners(); ++o)
+        n += world.fw().expectations().owner(static_cast<OwnerId>(o)).ended(why);
+    return n;
+}
+
+class RemovedHelper : public ::testing::TestWithParam<unsigned> {};
+
+TEST_P(RemovedHelper, LeavesItsConnectionsAndTakesItsExpectationsAlong) {
+    World world(kFtpOnly, GetParam());
+    Ftp ftp(world);
+    ASSERT_TRUE(ftp.data(50000).open());  // a child that exists
+    Talk pending = ftp.data(50001);
+    ASSERT_EQ(world.fw().expectations().live(), 1u);
+    EXPECT_FALSE(world.fw().is_gone(1));
+    world.fw().remove_helper(1);
+    world.turn();
+    EXPECT_TRUE(world.fw().is_gone(1));
+    EXPECT_EQ(world.sum(&WorkerCounters::helpers_detached), 1u);
+    EXPECT_EQ(world.fw().expectations().live(), 0u);
+    EXPECT_EQ(ended(world, ExpectEnd::helper_removed), 1u);
+    EXPECT_FALSE(pending.open());
+    // The connections themselves live on, unwatched; new ones get no helper either.
+    EXPECT_EQ(world.connection(21)->conn.helper, kNoHelper);
+    EXPECT_TRUE(child_speaks(world, 50000));
+    EXPECT_FALSE(ftp.data(50002).open());
+    Talk next(world, frames::flow("192.0.2.3", 40000, "192.0.2.2", 21));
+    EXPECT_TRUE(next.open());
+    EXPECT_EQ(world.sum(&WorkerCounters::helpers_detached), 1u);
+    EXPECT_EQ(world.fw().expectations().live(), 0u);
+    // Ending a connection that lost its helper gives nothing back twice.
+    EXPECT_TRUE(ftp.control().packet(Direction::original, 0x04));
+    world.pass(12'000);
+    EXPECT_FALSE(world.connection(21));
+}
+INSTANTIATE_TEST_SUITE_P(Workers, RemovedHelper, ::testing::Values(1u, 3u));
+
+const std::string kNoHelperInRule =
+    "policy:\n"
+    "  default: drop\n"
+    "  rules:\n"
+    "    - {from: inside, proto: tcp, dport: [21, 80], ct: [new], action: accept}\n"
+    "    - {ct: [related], action: accept}\n";
+
+TEST(AutoAssign, IsOffAndCountsWhatItWouldHaveDone) {
+    World world("helpers: [{name: ftp}]\n" + kNoHelperInRule, 1);
+    ASSERT_TRUE(Talk(world, frames::flow("192.0.2.1", 1, "192.0.2.2", 80)).open());
+    EXPECT_EQ(world.sum(&WorkerCounters::helpers_not_assigned), 0u);
+    Ftp ftp(world);
+    EXPECT_EQ(world.sum(&WorkerCounters::helpers_not_assigned), 1u);
+    EXPECT_FALSE(ftp.data(50000).open());
+}
+
+TEST(AutoAssign, GivesTheHelperByPort) {
+    World world("helpers: [{name: ftp, auto_assign: true}]\n" + kNoHelperInRule, 1);
+    Ftp ftp(world);
+    EXPECT_TRUE(ftp.data(50000).open());
+    EXPECT_EQ(world.sum(&WorkerCounters::helpers_not_assigned), 0u);
+}
+
+TEST(ExpectMail, FilesForALiveMasterOnly) {
+    World world(kFtpOnly, 3);
+    Ftp ftp(world);
+    const auto control = *world.connection(21);
+    ExpectMail& mail = world.fw().worker(control.worker).expect_mail();
+    const auto ask = [&](ConnId master) {
+        mail.master = master;
+        mail.request = {};
+        mail.request.protocol = proto::tcp;
+        mail.request.dst = *IpAddr::parse("192.0.2.1");
+        mail.request.dport = Be16::from_host(2000);
+        mail.request.timeout_ms = 5000;
+        mail.request.flags = expect_flag::userspace;
+        mail.state.store(Mailbox::asked);
+        world.turn();
+        EXPECT_EQ(mail.state.load(), Mailbox::answered);
+        mail.state.store(Mailbox::idle);
+        return mail.found;
+    };
+    ConnId stale = control.id;
+    ++stale.generation;
+    EXPECT_FALSE(ask(stale));
+    EXPECT_TRUE(ask(control.id));
+    EXPECT_EQ(mail.result.outcome, InsertOutcome::created);
+    // Its child comes from any source, and has the control connection for its master.
+    Talk child(world, frames::flow("192.0.2.2", 20, "192.0.2.1", 2000), false);
+    EXPECT_TRUE(child.open());
+    EXPECT_EQ(world.connection(2000)->conn.master, control.id);
+    // It ends with its master, like a helper's own.
+    EXPECT_TRUE(ask(control.id));
+    world.fw().worker(control.worker).end_connection(control.id.index);
+    EXPECT_EQ(world.fw().expectations().live(), 0u);
+    EXPECT_FALSE(ask(control.id));
+}
+
 }  // namespace
 }  // namespace postern

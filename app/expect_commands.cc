@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The commands that look into or change the expectation table, and the removal of a helper. All run
+// on the control thread, which is an owner of expectations like each worker; it is online as an RCU
+// reader only while it looks.
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <set>
+
+#include <rte_rcu_qsbr.h>
+
+#include "commands.h"
+
+namespace postern {
+namespace {
+
+using Source = Result<std::unique_ptr<RowSource>>;
+using Clock = std::function<Tick()>;
+constexpr std::uint32_t kObjectsAStep = 1024;
+constexpr std::size_t kMaxEventsWaiting = 4096;  ///< of a client that does not read
+
+class Online {
+  public:
+    explicit Online(Firewall& fw) : fw_(fw) {
+        rte_rcu_qsbr_thread_online(fw_.rcu(), fw_.control_reader());
+    }
+    ~Online() { rte_rcu_qsbr_thread_offline(fw_.rcu(), fw_.control_reader()); }
+    Online(const Online&) = delete;
+    Online& operator=(const Online&) = delete;
+
+  private:
+    Firewall& fw_;
+};
+
+ExpectOwner& own(Firewall& fw) {
+    return fw.expectations().owner(static_cast<OwnerId>(fw.workers()));
+}
+
+// ---- arguments ----
+
+std::vector<ArgSpec> filter_args() {
+    return {{"helper", ArgType::string, false, "name of the helper that expects"},
+            {"proto", ArgType::string, false, "tcp, udp, … or a number"},
+            {"src", ArgType::string, false, "its source lies in this prefix"},
+            {"dst", ArgType::string, false, "destination lies in this prefix"},
+            {"dport", ArgType::integer, false, "destination port"},
+            {"zone", ArgType::integer, false, "conntrack zone"},
+            {"master", ArgType::string, false, "id of its master, WORKER/INDEX.GENERATION"}};
+}
+
+std::optional<std::uint64_t> number(std::string_view text, std::uint64_t max) {
+    if (text.empty() || text.size() > 10) return std::nullopt;
+    std::uint64_t v = 0;
+    for (const char c : text) {
+        if (c < '0' || c > '9') return std::nullopt;
+        v = v * 10 + static_cast<unsigned>(c - '0');
+    }
+    return v <= max ? std::optional(v) : std::nullopt;
+}
+
+/// "3/17.2", as lists show ids.
+std::optional<ConnId> parse_id(std::string_view text) {
+    const auto slash = text.find('/'), dot = text.find('.');
+    if (slash == text.npos || dot == text.npos || dot < slash) return std::nullopt;
+    const auto worker = number(text.substr(0, slash), kMaxWorkers - 1);
+    const auto index = number(text.substr(slash + 1, dot - slash - 1), UINT32_MAX);
+    const auto generation = number(text.substr(dot + 1), UINT16_MAX);
+    if (!worker || !index || *index == 0 || !generation) return std::nullopt;
+    return ConnId{static_cast<std::uint32_t>(*index), static_cast<std::uint16_t>(*generation),
+                  static_cast<WorkerId>(*worker)};
+}
+
+std::uint8_t full_length(const IpAddr& a) {
+    return static_cast<std::uint8_t>(address_bytes(a.family) * 8);
+}
+
+/// Reads arguments one after the other; what is wrong with the first bad one stays in `problem`.
+class Args {
+  public:
+    Args(const Firewall& fw, const Json& args) : fw_(fw), args_(args) {}
+
+    std::string problem;
+
+    bool flag(const char* name) const { return args_.value(name, false); }
+    std::optional<std::uint32_t> uint(const char* name, std::uint32_t max) {
+        if (!has(name)) return std::nullopt;
+        const auto v = args_[name].get<std::int64_t>();
+        if (v >= 0 && v <= std::int64_t{max}) return static_cast<std::uint32_t>(v);
+        wrong(name, "expected a number up to " + std::to_string(max));
+        return std::nullopt;
+    }
+    std::optional<std::uint8_t> protocol(const char* name) {
+        if (!has(name)) return std::nullopt;
+        const auto p = parse_protocol(text(name));
+        if (!p) wrong(name, "expected tcp, udp, … or a number");
+        return p;
+    }
+    std::optional<Prefix> prefix(const char* name) {
+        if (!has(name)) return std::nullopt;
+        if (const auto a = IpAddr::parse(text(name))) return Prefix{*a, full_length(*a)};
+        const auto p = Prefix::parse(text(name));
+        if (!p) wrong(name, "expected an address or a prefix");
+        return p;
+    }
+    std::optional<HelperId> helper(const char* name) {
+        if (!has(name)) return std::nullopt;
+        const auto& all = fw_.plan().helpers;
+        for (std::size_t i = 0; i < all.size(); ++i)
+            if (all[i].name == text(name)) return static_cast<HelperId>(i + 1);
+        wrong(name, "there is no helper \"" + text(name) + "\"");
+        return std::nullopt;
+    }
+    std::optional<ConnId> master(const char* name) {
+        if (!has(name)) return std::nullopt;
+        const auto id = parse_id(text(name));
+        if (id && id->worker < fw_.plan().workers) return id;
+        wrong(name, "expected an id as lists show it, WORKER/INDEX.GENERATION");
+        return std::nullopt;
+    }
+    void wrong(const std::string& name, const std::string& what) {
+        if (problem.empty()) problem = name + ": " + what;
+    }
+
+  private:
+    bool has(const char* name) const { return args_.contains(name); }
+    std::string text(const char* name) const { return args_.value(name, std::string()); }
+
+    const Firewall& fw_;
+    const Json& args_;
+};
+
+struct Filter {
+    std::optional<HelperId> helper;
+    std::optional<std::uint8_t> protocol;
+    std::optional<Prefix> src, dst;
+    std::optional<std::uint32_t> dport, zone;
+    std::optional<ConnId> master;
+
+    static Result<Filter> read(const Firewall& fw, const Json& json) {
+        Args a(fw, json);
+        Filter f{a.helper("helper"), a.protocol("proto"),    a.prefix("src"),
+                 a.prefix("dst"),    a.uint("dport", 65535), a.uint("zone", kMaxZones - 1),
+                 a.master("master")};
+        if (!a.problem.empty()) return Error{a.problem};
+        return f;
+    }
+    bool matches(const ExpectInfo& e) const {
+        if (helper && e.helper != *helper) return false;
+        if (protocol && e.protocol != *protocol) return false;
+        if (src && (e.src_prefix < src->length || !src->contains(e.src))) return false;
+        if (dst && !dst->contains(e.dst)) return false;
+        if (dport && e.dport.host() != *dport) return false;
+        if (zone && e.zone != *zone) return false;
+        return !master || e.master == *master;
+    }
+};
+
+// ---- list, delete, flush ----
+
+class ListSource : public RowSource {
+  public:
+    ListSource(Firewall& fw, Filter filter) : fw_(fw), filter_(filter) {}
+
+    Pull next(Json& row) override {
+        if (found_.empty() && more_) {
+            Online online(fw_);
+            more_ = fw_.expectations().walk(cursor_, kObjectsAStep, [this](const ExpectInfo& e) {
+                if (filter_.matches(e)) found_.push_back(e);
+            });
+        }
+        if (found_.empty()) return more_ ? Pull::pending : Pull::done;
+        row = expectation_row(fw_.plan(), found_.front());
+        found_.pop_front();
+        return Pull::row;
+    }
+
+  private:
+    Firewall& fw_;
+    Filter filter_;
+    std::uint32_t cursor_ = 0;
+    bool more_ = true;
+    std::deque<ExpectInfo> found_;
+};
+
+class DeleteSource : public RowSource {
+  public:
+    DeleteSource(Firewall& fw, Filter filter, Clock now)
+        : fw_(fw), filter_(filter), now_(std::move(now)) {}
+
+    Pull next(Json& row) override {
+        if (said_) return Pull::done;
+        if (more_) {
+            Online online(fw_);
+            more_ = fw_.expectations().walk(cursor_, kObjectsAStep, [this](const ExpectInfo& e) {
+                if (filter_.matches(e) && own(fw_).remove(e.id, ExpectEnd::control, {now_()}))
+                    ++deleted_;
+            });
+            if (more_) return Pull::pending;
+        }
+        row["deleted"] = deleted_;
+        said_ = true;
+        return Pull::row;
+    }
+
+  private:
+    Firewall& fw_;
+    Filter filter_;
+    Clock now_;
+    std::uint32_t cursor_ = 0;
+    std::uint64_t deleted_ = 0;
+    bool more_ = true, said_ = false;
+};
+
+// ---- create ----
+
+using MailOwners = std::vector<const void*>;  ///< who waits for an answer of which worker
+
+/// Asks the master's worker, which alone may touch the master's list.
+class CreateSource : public RowSource {
+  public:
+    CreateSource(Firewall& fw, ConnId master, const ExpectRequest& request,
+                 std::shared_ptr<MailOwners> owners)
+        : fw_(fw), master_(master), request_(request), owners_(std::move(owners)) {}
+    ~CreateSource() override {
+        for (auto& owner : *owners_)
+            if (owner == this) owner = nullptr;
+    }
+    CreateSource(const CreateSource&) = delete;
+    CreateSource& operator=(const CreateSource&) = delete;
+
+    Pull next(Json& row) override {
+        if (said_) return Pull::done;
+        ExpectMail& m = fw_.worker(master_.worker).expect_mail();
+        const void*& owner = (*owners_)[master_.worker];
+        if (owner != nullptr && owner != this) return Pull::pending;
+        // Acquire pairs with the worker's answer, release with its reading of the question.
+        if (m.state.load(std::memory_order_acquire) == Mailbox::asked) return Pull::pending;
+        if (owner == nullptr) {
+            owner = this;
+            m.master = master_;
+            m.request = request_;
+            m.state.store(Mailbox::asked, std::memory_order_release);
+            return Pull::pending;
+        }
+        const auto outcome = m.found ? m.result.outcome : InsertOutcome::master_gone;
+        row["outcome"] = to_string(outcome);
+        row["help"] = m.found ? help_text(outcome) : "no live connection with a helper has this id";
+        m.state.store(Mailbox::idle, std::memory_order_release);
+        owner = nullptr;
+        said_ = true;
+        return Pull::row;
+    }
+
+  private:
+    Firewall& fw_;
+    ConnId master_;
+    ExpectRequest request_;
+    std::shared_ptr<MailOwners> owners_;
+    bool said_ = false;
+};
+
+Source create(Firewall& fw, const Json& json, const Clock& now,
+              const std::shared_ptr<MailOwners>& owners) {
+    Args a(fw, json);
+    ExpectRequest r;
+    r.protocol = a.protocol("proto").value_or(0);
+    if (const auto dst = a.prefix("dst")) {
+        if (dst->length != full_length(dst->address)) a.wrong("dst", "expected one address");
+        r.dst = dst->address;
+    }
+    r.dport = Be16::from_host(static_cast<std::uint16_t>(a.uint("dport", 65535).value_or(0)));
+    if (const auto src = a.prefix("src")) {
+        if (src->address.family != r.dst.family) a.wrong("src", "is of another family than dst");
+        r.src = src->address;
+        r.src_prefix = src->length;
+    }
+    if (const auto sport = a.uint("sport", 65535)) {
+        r.sport = Be16::from_host(static_cast<std::uint16_t>(*sport));
+        r.sport_mask = Be16::from_raw(0xffff);
+    }
+    r.helper = a.helper("helper").value_or(kNoHelper);
+    r.child_helper = a.helper("child_helper").value_or(kNoHelper);
+    r.mark = a.uint("mark", UINT32_MAX).value_or(0);
+    r.class_index = static_cast<std::uint8_t>(a.uint("class", kExpectClasses - 1).value_or(0));
+    r.flags = expect_flag::userspace;
+    if (a.flag("permanent")) r.flags |= expect_flag::permanent;
+    if (a.flag("inactive")) r.flags |= expect_flag::inactive;
+    const auto zone = a.uint("zone", kMaxZones - 1);
+    const auto timeout_s = a.uint("timeout", kMaxTimeoutS);
+    if (timeout_s == 0u) a.wrong("timeout", "expected at least 1 second");
+    const auto master = a.master("master");
+    if (!a.problem.empty()) return Error{a.problem};
+    r.timeout_ms = timeout_s.value_or(300) * 1000;
+    if (master) {
+        if (a.flag("no_master")) return Error{"master and no_master exclude each other"};
+        if (zone) return Error{"zone: it is the master's"};
+        return Source(std::make_unique<CreateSource>(fw, *master, r, owners));
+    }
+    if (!a.flag("no_master"))
+        return Error{
+            "expected master=WORKER/INDEX.GENERATION of a live connection with a helper "
+            "(conntrack list shows it), or no_master=true with zone and timeout"};
+    if (!zone || !timeout_s) return Error{"no_master needs zone and timeout"};
+    r.zone = static_cast<ZoneId>(*zone);
+    Online online(fw);
+    const auto outcome = own(fw).insert(r, nullptr, {now()}).outcome;
+    return Source(rows_of({{{"outcome", to_string(outcome)}, {"help", help_text(outcome)}}}));
+}
+
+// ---- events ----
+
+/// Hands the owners' events out to all who listen. Without listeners nothing is read, and what the
+/// rings have no room for is gone.
+class EventHub {
+  public:
+    struct Listener {
+        Filter filter;
+        std::deque<ExpectEvent> waiting;
+        std::uint64_t lost = 0;
+    };
+    explicit EventHub(Firewall& fw) : fw_(fw) {}
+
+    void add(Listener& l) {
+        drain();  // old ones are not news
+        listeners_.insert(&l);
+    }
+    void remove(Listener& l) { listeners_.erase(&l); }
+
+    void drain() {
+        std::uint64_t lost = 0;
+        for (unsigned o = 0; o < fw_.expectations().owners(); ++o) {
+            EventRing& ring = fw_.expectations().owner(static_cast<OwnerId>(o)).events();
+            lost += ring.lost();
+            ExpectEvent e;
+            while (ring.pop(e))
+                for (Listener* l : listeners_) {
+                    if (!l->filter.matches(e.info)) continue;
+                    if (l->waiting.size() < kMaxEventsWaiting)
+                        l->waiting.push_back(e);
+                    else
+                        ++l->lost;
+                }
+        }
+        for (Listener* l : listeners_)
+            l->lost += lost - lost_;
+        lost_ = lost;
+    }
+
+  private:
+    Firewall& fw_;
+    std::set<Listener*> listeners_;
+    std::uint64_t lost_ = 0;  ///< of all rings, when last looked at
+};
+
+class EventSource : public RowSource {
+  public:
+    EventSource(Firewall& fw, std::shared_ptr<EventHub> hub, Filter filter,
+                std::optional<std::uint32_t> count)
+        : fw_(fw), hub_(std::move(hub)), left_(count) {
+        listener_.filter = filter;
+        hub_->add(listener_);
+    }
+    ~EventSource() override { hub_->remove(listener_); }
+    EventSource(const EventSource&) = delete;
+    EventSource& operator=(const EventSource&) = delete;
+
+    Pull next(Json& row) override {
+        if (!greeted_) {  // so that a script knows from when on nothing escapes it
+            greeted_ = true;
+            row["event"] = "listening";
+            return Pull::row;
+        }
+        if (left_ == 0u) return Pull::done;
+        if (listener_.waiting.empty()) hub_->drain();
+        if (listener_.waiting.empty()) {
+            if (listener_.lost == 0) return Pull::pending;
+            row["event"] = "lost";
+            row["events"] = listener_.lost;
+            listener_.lost = 0;
+            return Pull::row;
+        }
+        const ExpectEvent& e = listener_.waiting.front();
+        row["event"] = to_string(e.type);
+        row["cause"] = e.type == ExpectEventType::destroy ? Json(to_string(e.end)) : Json(nullptr);
+        row["at_ms"] = e.at.ms;
+        row["by"] = e.by;
+        row.update(expectation_row(fw_.plan(), e.info));
+        listener_.waiting.pop_front();
+        if (left_) --*left_;
+        return Pull::row;
+    }
+
+  private:
+    Firewall& fw_;
+    std::shared_ptr<EventHub> hub_;
+    std::optional<std::uint32_t> left_;
+    EventHub::Listener listener_;
+    bool greeted_ = false;
+};
+
+// ---- helper remove ----
+
+/// Tells the workers, waits until all have done it, then ends what other masters or operators still
+/// expect in its name.
+class RemoveHelperSource : public RowSource {
+  public:
+    RemoveHelperSource(Firewall& fw, HelperId id, Clock now)
+        : fw_(fw), id_(id), now_(std::move(now)), detached_before_(detached()) {
+        fw_.remove_helper(id);
+    }
+
+    Pull next(Json& row) override {
+        if (said_) return Pull::done;
+        if (!fw_.is_gone(id_)) return Pull::pending;
+        if (more_) {
+            Online online(fw_);
+            more_ = fw_.expectations().walk(cursor_, kObjectsAStep, [this](const ExpectInfo& e) {
+                if (e.helper == id_ || e.child_helper == id_)
+                    own(fw_).remove(e.id, ExpectEnd::helper_removed, {now_()});
+            });
+            if (more_) return Pull::pending;
+        }
+        row["helper"] = fw_.plan().helpers[id_ - 1u].name;
+        row["removed"] = true;
+        row["connections_detached"] = detached() - detached_before_;
+        said_ = true;
+        return Pull::row;
+    }
+
+  private:
+    std::uint64_t detached() const {
+        std::uint64_t n = 0;
+        for (unsigned w = 0; w < fw_.workers(); ++w)
+            n += fw_.worker(w).counters().helpers_detached.get();
+        return n;
+    }
+
+    Firewall& fw_;
+    HelperId id_;
+    Clock now_;
+    std::uint64_t detached_before_;
+    std::uint32_t cursor_ = 0;
+    bool more_ = true, said_ = false;
+};
+
+}  // namespace
+
+void register_expect_commands(ControlServer& server, Firewall& fw, Clock now) {
+    server.register_command(
+        {"expect list", "expectations now", filter_args(), [&fw](const Json& args) {
+             auto filter = Filter::read(fw, args);
+             if (!filter) return Source(filter.error());
+             return Source(std::make_unique<ListSource>(fw, *filter));
+         }});
+    server.register_command({"expect delete",
+                             "end the expectations that match (at least one condition)",
+                             filter_args(), [&fw, now](const Json& args) {
+                                 if (args.empty())
+                                     return Source(Error{"which ones? (`expect flush` ends all)"});
+                                 auto filter = Filter::read(fw, args);
+                                 if (!filter) return Source(filter.error());
+                                 return Source(std::make_unique<DeleteSource>(fw, *filter, now));
+                             }});
+    server.register_command({"expect flush", "end all expectations", {}, [&fw, now](const Json&) {
+                                 return Source(std::make_unique<DeleteSource>(fw, Filter{}, now));
+                             }});
+    auto owners = std::make_shared<MailOwners>(fw.workers(), nullptr);
+    server.register_command(
+        {"expect create",
+         "file an expectation, for a live master or for none",
+         {{"proto", ArgType::string, true, "tcp, udp, … or a number"},
+          {"dst", ArgType::string, true, "destination address"},
+          {"dport", ArgType::integer, true, "destination port"},
+          {"src", ArgType::string, false, "source address or prefix; default: any"},
+          {"sport", ArgType::integer, false, "source port; default: any"},
+          {"master", ArgType::string, false, "id of its master, WORKER/INDEX.GENERATION"},
+          {"no_master", ArgType::boolean, false, "it has none; needs zone and timeout"},
+          {"zone", ArgType::integer, false, "conntrack zone; the master's if it has one"},
+          {"timeout", ArgType::integer, false, "seconds; default 300 with a master"},
+          {"helper", ArgType::string, false, "in whose name; default: the master's"},
+          {"child_helper", ArgType::string, false, "helper of the expected connection"},
+          {"class", ArgType::integer, false, "class of the helper, from 0"},
+          {"mark", ArgType::integer, false, "mark of the expected connection"},
+          {"permanent", ArgType::boolean, false, "stays after it matched"},
+          {"inactive", ArgType::boolean, false, "matches nothing"}},
+         [&fw, now, owners](const Json& args) { return create(fw, args, now, owners); }});
+    auto hub = std::make_shared<EventHub>(fw);
+    auto event_args = filter_args();
+    event_args.push_back({"count", ArgType::integer, false, "end after this many events"});
+    server.register_command({"expect events", "what happens to expectations, as it happens",
+                             event_args, [&fw, hub](const Json& args) {
+                                 auto filter = Filter::read(fw, args);
+                                 if (!filter) return Source(filter.error());
+                                 Args a(fw, args);
+                                 const auto count = a.uint("count", UINT32_MAX);
+                                 if (!a.problem.empty()) return Source(Error{a.problem});
+                                 return Source(
+                                     std::make_unique<EventSource>(fw, hub, *filter, count));
+                             }});
+    server.register_command({"helper remove",
+                             "take a helper out of service",
+                             {{"name", ArgType::string, true, "as in the configuration"}},
+                             [&fw, now](const Json& args) {
+                                 Args a(fw, args);
+                                 const auto id = a.helper("name");
+                                 if (!id) return Source(Error{a.problem});
+                                 return Source(std::make_unique<RemoveHelperSource>(fw, *id, now));
+                             }});
+}
+
+}  // namespace postern
