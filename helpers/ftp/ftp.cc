@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // FTP: reads the data connections that the control connection announces (RFC 959 PORT and PASV,
-// RFC 2428 EPRT and EPSV) and asks for an expectation for each. See NOTES.md for the semantics.
+// RFC 2428 EPRT and EPSV, RFC 1639 LPRT and LPSV) and asks for an expectation for each. See
+// NOTES.md for the semantics.
 //
 // State of a connection: whether the server has greeted and the client has given a command (the
-// proof of protocol), the code of a multi-line reply that is under way, whether AUTH was asked.
+// proof of protocol), the code of a multi-line reply that is under way, whether AUTH was asked; in
+// strict mode also how many commands wait for their replies, and for which of these the server's
+// word opens a pin-hole.
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -21,8 +24,12 @@ namespace {
 enum Pattern : std::uint8_t {
     kPort = 1,
     kEprt,
+    kLprt,
     kAuth,
+    kEpsvAll,
+    kOkReply,
     kPasvReply,
+    kLpsvReply,
     kEpsvReply,
     kAuthReply,
     kMultiLine
@@ -32,7 +39,16 @@ enum OwnCounter : unsigned {
     kPortCommands,
     kEprtCommands,
     kPasvReplies,
-    kEpsvReplies
+    kEpsvReplies,
+    kLprtCommands,
+    kLpsvReplies,
+    kNotAsked,
+    kNotAccepted,
+    kEpsvOnly
+};
+
+enum Param : unsigned {
+    kStrict = 2
 };
 
 struct FtpState {
@@ -40,6 +56,16 @@ struct FtpState {
     bool greeted = false;          ///< by the server, with 120 or 220
     bool commanded = false;        ///< the client's first line was an FTP command
     bool auth_asked = false;
+    bool greeting_open = false;  ///< its last line has not come yet
+    bool epsv_all_asked = false;
+    bool epsv_all = false;  ///< the server has agreed: EPSV only, from here on
+    // Strict mode. Replies come in the order of the commands (RFC 959 section 5.4).
+    std::uint8_t unanswered = 0;     ///< commands whose final reply has not come
+    std::uint8_t port_reply = 0;     ///< the how manieth final reply from now is PORT's; 0 = none
+    std::uint8_t passive_reply = 0;  ///< the same of PASV, EPSV or LPSV
+    std::uint16_t passive_code = 0;  ///< and the code that it must have
+    std::uint16_t port = 0;          ///< announced by PORT; host byte order
+    std::array<std::uint8_t, 16> host{};  ///< of the client's family
 };
 
 // Telnet commands that clients send before ABOR and STAT (RFC 854, RFC 959 section 4.1.3): two
@@ -48,18 +74,30 @@ struct FtpState {
 
 constexpr std::uint16_t kPorts[] = {21};
 constexpr ExpectClass kClasses[] = {{"data", "a data connection", 1, 300}};
-constexpr ParamDesc kParams[] = {kLooseParam, kDenyPortsParam};
+constexpr ParamDesc kParams[] = {
+    kLooseParam, kDenyPortsParam,
+    ParamDesc{"strict", ParamType::boolean, "false",
+              "PORT opens when the server has agreed, 227 and the like only when asked for"}};
 constexpr CounterDesc kCounters[] = {
     {"port_commands", "PORT commands read"},
     {"eprt_commands", "EPRT commands read"},
     {"pasv_replies", "227 replies read"},
     {"epsv_replies", "229 replies read"},
+    {"lprt_commands", "LPRT commands read"},
+    {"lpsv_replies", "228 replies read"},
+    {"not_asked", "strict: 227, 228 or 229 that is no answer to PASV, LPSV or EPSV"},
+    {"not_accepted", "strict: PORT, EPRT or LPRT to which the server did not say 200"},
+    {"epsv_only", "anything but EPSV after EPSV ALL"},
 };
 constexpr PatternDesc kPatterns[] = {
     {kPort, IAC "PORT ", Direction::original, true},
     {kEprt, IAC "EPRT ", Direction::original, true},
+    {kLprt, IAC "LPRT ", Direction::original, true},
     {kAuth, IAC "AUTH ", Direction::original, true},
+    {kEpsvAll, IAC "EPSV ALL", Direction::original, true},
+    {kOkReply, "^200 ", Direction::reply},
     {kPasvReply, "^227 ", Direction::reply},
+    {kLpsvReply, "^228 ", Direction::reply},
     {kEpsvReply, "^229 ", Direction::reply},
     {kAuthReply, "^234 ", Direction::reply},
     {kMultiLine, "^[1-5][0-9][0-9]-", Direction::reply},
@@ -173,6 +211,41 @@ std::optional<HostPort> take_eprt(Cursor& c) noexcept {
     return HostPort{*host, Be16::from_host(static_cast<std::uint16_t>(*port))};
 }
 
+/// "af,hal,h1,…,hn,pal,p1,p2" (RFC 1639 section 3): the address family as IP's version number, and
+/// lengths of address and port.
+std::optional<HostPort> take_long_host_port(Cursor& c) noexcept {
+    const auto version = take_number(c, 1, 6);
+    if (!version || (*version != 4 && *version != 6) || !take(c, ',')) return std::nullopt;
+    const std::uint32_t length = *version == 4 ? 4 : 16;
+    if (take_number(c, 2, 16) != length) return std::nullopt;
+    std::array<std::uint8_t, 16> host{};
+    for (std::size_t i = 0; i < length; ++i) {
+        const auto v = take(c, ',') ? take_number(c, 3, 255) : std::nullopt;
+        if (!v) return std::nullopt;
+        host[i] = static_cast<std::uint8_t>(*v);
+    }
+    if (!take(c, ',') || take_number(c, 1, 2) != 2u) return std::nullopt;
+    std::uint32_t port = 0;
+    for (unsigned i = 0; i < 2; ++i) {
+        const auto v = take(c, ',') ? take_number(c, 3, 255) : std::nullopt;
+        if (!v) return std::nullopt;
+        port = port << 8 | *v;
+    }
+    return HostPort{*version == 4 ? IpAddr::v4(host.data()) : IpAddr::v6(host.data()),
+                    Be16::from_host(static_cast<std::uint16_t>(port))};
+}
+
+/// What a 228 has in its parentheses.
+std::optional<HostPort> find_long_host_port(Bytes text) noexcept {
+    Cursor c{text};
+    while (const auto b = c.u8()) {
+        if (*b != '(' || !c.peek() || !is_digit(*c.peek())) continue;
+        const auto found = take_long_host_port(c);
+        return found && take(c, ')') ? found : std::nullopt;
+    }
+    return std::nullopt;
+}
+
 /// The six numbers of a 227, which servers write with and without parentheses after any text
 /// (RFC 1123 section 4.1.2.6): in the first parenthesis that starts with a digit, or if there is
 /// none the first run of digits and commas. Other numbers in the text are passed over.
@@ -230,27 +303,119 @@ void ask(const View& view, Emit& emit, const HostPort& announced) noexcept {
     emit.expect(request);
 }
 
+/// The server has said 200 to what the client announced before.
+void ask_for_client(const View& view, Emit& emit, const FtpState& s) noexcept {
+    PinHole request;
+    request.src = PinHole::exact(view.speaker());
+    request.dst = view.listener().family == Family::ipv4 ? IpAddr::v4(s.host.data())
+                                                         : IpAddr::v6(s.host.data());
+    request.dport = Be16::from_host(s.port);
+    request.protocol = proto::tcp;
+    request.announced_by_listener = true;
+    emit.expect(request);
+}
+
+bool is_strict(const View& view) noexcept {
+    return view.params[kStrict].number != 0;
+}
+
+/// PORT, EPRT or LPRT with its argument read.
+void on_port(View& view, Emit& emit, FtpState& s, const std::optional<HostPort>& announced,
+             bool at_end) noexcept {
+    if (!announced || !at_end) return emit.parse_error();
+    if (s.epsv_all) return emit.count(kEpsvOnly);
+    if (!is_strict(view)) return ask(view, emit, *announced);
+    if (announced->host.family != view.speaker().family)
+        return emit.refuse(HelperCounter::wrong_family);
+    s.port_reply = s.unanswered;
+    s.port = announced->port.host();
+    s.host = announced->host.bytes;
+}
+
 void on_command(View& view, Emit& emit, FtpState& s) noexcept {
     Cursor c{without_line_end(view.message)};
     skip_telnet(c);
     if (!s.commanded) {
         if (!is_command(c)) return emit.blind(HelperCounter::blind_not_protocol);
         s.commanded = true;
-        emit.read_all(false);
+        emit.read_all(is_strict(view));
         if (s.greeted) emit.proven();
     }
+    if (is_strict(view) && s.unanswered != UINT8_MAX) ++s.unanswered;
+    const auto passive = [&](std::uint16_t code) {
+        s.passive_reply = s.unanswered;
+        s.passive_code = code;
+    };
     if (take_verb(c, "PORT")) {
         emit.count(kPortCommands);
         const auto announced = take(c, ' ') ? take_host_port(c) : std::nullopt;
-        if (!announced || !c.at_end()) return emit.parse_error();
-        ask(view, emit, *announced);
+        on_port(view, emit, s, announced, c.at_end());
     } else if (take_verb(c, "EPRT")) {
         emit.count(kEprtCommands);
         const auto announced = take(c, ' ') ? take_eprt(c) : std::nullopt;
-        if (!announced || !c.at_end()) return emit.parse_error();
-        ask(view, emit, *announced);
+        on_port(view, emit, s, announced, c.at_end());
+    } else if (take_verb(c, "LPRT")) {
+        emit.count(kLprtCommands);
+        const auto announced = take(c, ' ') ? take_long_host_port(c) : std::nullopt;
+        on_port(view, emit, s, announced, c.at_end());
+    } else if (take_verb(c, "EPSV")) {
+        if (take(c, ' ') && take_verb(c, "ALL"))
+            s.epsv_all_asked = true;
+        else
+            passive(229);
+    } else if (take_verb(c, "PASV")) {
+        passive(227);
+    } else if (take_verb(c, "LPSV")) {
+        passive(228);
     } else if (take_verb(c, "AUTH")) {
         s.auth_asked = true;
+    }
+}
+
+/// 227, 228 or 229 with its argument read.
+void on_passive(View& view, Emit& emit, FtpState& s, bool asked,
+                const std::optional<HostPort>& announced, std::uint32_t code) noexcept {
+    if (!announced) return emit.parse_error();
+    if (s.epsv_all && code != 229) return emit.count(kEpsvOnly);
+    if (is_strict(view) && !asked) return emit.count(kNotAsked);
+    ask(view, emit, *announced);
+}
+
+/// A final reply that is not the greeting: the next command has its answer.
+void on_answer(View& view, Emit& emit, FtpState& s, std::uint32_t code, Cursor c) noexcept {
+    const bool port_answered = s.port_reply == 1;
+    const bool asked = s.passive_reply == 1 && s.passive_code == code;
+    for (std::uint8_t* each : {&s.unanswered, &s.port_reply, &s.passive_reply})
+        if (*each != 0) --*each;
+    if (port_answered) {
+        if (code == 200)
+            ask_for_client(view, emit, s);
+        else
+            emit.count(kNotAccepted);
+    }
+    switch (code) {
+        case 200:
+            if (s.epsv_all_asked) s.epsv_all = true;
+            break;
+        case 227:
+            emit.count(kPasvReplies);
+            on_passive(view, emit, s, asked, find_host_port(c.rest()), code);
+            break;
+        case 228:
+            emit.count(kLpsvReplies);
+            on_passive(view, emit, s, asked, find_long_host_port(c.rest()), code);
+            break;
+        case 229: {
+            emit.count(kEpsvReplies);
+            const auto port = find_epsv_port(c.rest());
+            on_passive(view, emit, s, asked,
+                       port ? std::optional(HostPort{view.speaker(), *port}) : std::nullopt, code);
+            break;
+        }
+        case 234:
+            if (s.auth_asked) emit.blind(HelperCounter::blind_encrypted);
+            break;
+        default: break;
     }
 }
 
@@ -261,18 +426,22 @@ void on_reply(View& view, Emit& emit, FtpState& s) noexcept {
     const auto code = take_number(c, 3, 999);
     const auto mark = c.peek();
     const bool is_reply = code && *code >= 100 && (!mark || *mark == ' ' || *mark == '-');
+    bool is_greeting = !s.greeted;
 
     if (s.multi_line != 0) {  // all is text up to the same code without a hyphen (RFC 959, 4.2)
         if (!is_reply || *code != s.multi_line || mark == std::uint8_t{'-'}) return;
         s.multi_line = 0;
-        emit.read_all(!s.greeted);
+        emit.read_all(!s.greeted || is_strict(view));
+        is_greeting |= *code == 220 && s.greeting_open;
+        s.greeting_open = false;
     } else if (!s.greeted) {
         // 421 instead of a greeting is FTP too, but nothing may open after it.
         if (!is_reply || (*code != 120 && *code != 220 && *code != 421))
             return emit.blind(HelperCounter::blind_not_protocol);
         if (*code != 421) {
             s.greeted = true;
-            emit.read_all(false);
+            s.greeting_open = mark == std::uint8_t{'-'};
+            emit.read_all(is_strict(view));
             if (s.commanded) emit.proven();
         }
     }
@@ -282,19 +451,7 @@ void on_reply(View& view, Emit& emit, FtpState& s) noexcept {
         emit.read_all(true);
         return;
     }
-    if (*code == 227) {
-        emit.count(kPasvReplies);
-        const auto announced = find_host_port(c.rest());
-        if (!announced) return emit.parse_error();
-        ask(view, emit, *announced);
-    } else if (*code == 229) {
-        emit.count(kEpsvReplies);
-        const auto port = find_epsv_port(c.rest());
-        if (!port) return emit.parse_error();
-        ask(view, emit, HostPort{view.speaker(), *port});
-    } else if (*code == 234 && s.auth_asked) {
-        emit.blind(HelperCounter::blind_encrypted);
-    }
+    if (*code >= 200 && !is_greeting) on_answer(view, emit, s, *code, c);
 }
 
 void on_message(View& view, Emit& emit) noexcept {
@@ -311,7 +468,7 @@ void on_message(View& view, Emit& emit) noexcept {
 extern const HelperDesc helper_ftp;
 constinit const HelperDesc helper_ftp{
     .name = "ftp",
-    .help = "FTP data connections announced by PORT, EPRT, PASV and EPSV",
+    .help = "FTP data connections announced by PORT, EPRT, LPRT, PASV, EPSV and LPSV",
     .protocol = proto::tcp,
     .framing = Framing::line,
     .needs_proof = true,

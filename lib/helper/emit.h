@@ -29,6 +29,8 @@ struct PinHole {
     bool any_sport = true;
     std::uint8_t class_index = 0;  ///< into HelperDesc::classes
     std::uint8_t flags = 0;
+    /// The listener announced it earlier, the speaker has now agreed.
+    bool announced_by_listener = false;
     HelperId child_helper = kNoHelper;  ///< helper that the expected connection gets
     std::uint32_t timeout_s = 0;        ///< 0 from the helper: the class's; never 0 to the caller
 

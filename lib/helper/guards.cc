@@ -42,7 +42,8 @@ HelperCounter check_guards(const GuardPolicy& policy, const View& view,
     if (request.dst.family != view.original.src.family ||
         (!request.any_src() && request.src.address.family != request.dst.family))
         return HelperCounter::wrong_family;
-    if (!policy.loose && request.dst != view.speaker()) return HelperCounter::third_party_address;
+    const IpAddr& own = request.announced_by_listener ? view.listener() : view.speaker();
+    if (!policy.loose && request.dst != own) return HelperCounter::third_party_address;
     const std::uint16_t port = request.dport.host();
     if (port < kFirstUnprivilegedPort) return HelperCounter::privileged_port;
     for (unsigned i = 0; i < policy.deny_count; ++i)
