@@ -162,6 +162,7 @@ void Worker::detach_helper(std::uint32_t slot, ExpectEnd why) noexcept {
     helpers_->detach(helpers_->at(conn.helper_slot));
     conn.helper_slot = 0;
     conn.helper = kNoHelper;
+    conn.flags &= static_cast<std::uint8_t>(~conn_flag::helped);
 }
 
 void Worker::answer_expect_mail() noexcept {
@@ -171,7 +172,7 @@ void Worker::answer_expect_mail() noexcept {
     m.found = conn != nullptr && conn->helper_slot != 0;
     if (m.found) {
         ExpectRequest& r = m.request;
-        r.zone = conn->zone;
+        r.zone = conn->zone();
         r.master = m.master;
         r.master_tuple = conn->tuple();
         r.mark = conn->mark;

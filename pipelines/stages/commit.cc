@@ -60,7 +60,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     info.rule = verdict.rule;
     account(conn, Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
     if (helper == kNoHelper && !expected) {
-        if (const auto* usual = plan.helper_ports.find(conn.protocol, conn.dport.host())) {
+        if (const auto* usual = plan.helper_ports.find(info.protocol, conn.dport.host())) {
             if (usual->assign)
                 helper = usual->helper;
             else
