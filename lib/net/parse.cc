@@ -502,30 +502,43 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
     info.hash = hash_of(info.key, *context.secret);
 }
 
-Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
+namespace {
+
+/// The tuple of the IP packet at `ip` with its transport header at `l4`; without ports if `bare`.
+/// Filled in where the caller wants it: copying what was just written in pieces costs more.
+Tuple tuple_at(const std::uint8_t* ip, const std::uint8_t* l4, Family family, std::uint8_t protocol,
+               bool bare) noexcept {
     Tuple t;
-    const bool error = info.kind == L4Kind::icmp_error;
-    const std::uint8_t* ip = data + (error ? info.pay_off : info.l3_off);
-    const std::uint8_t* l4 = data + info.l4_off;
-    t.protocol = info.protocol;
-    const bool v4 = info.family == Family::ipv4;
-    t.src = v4 ? IpAddr::v4(ip + 12) : IpAddr::v6(ip + 8);
-    t.dst = v4 ? IpAddr::v4(ip + 16) : IpAddr::v6(ip + 24);
-    if (error) {
-        Layers in;
-        (void)parse_ip(ip, 0xffff, 0xffff, info.family, true, in);
-        t.protocol = in.protocol;
-        l4 = ip + in.l4_off;
-    }
-    if (info.fragment && !error) return t;
-    if (has_ports(t.protocol)) {
+    const bool v4 = family == Family::ipv4;
+    const std::size_t size = v4 ? 4 : 16;
+    const std::uint8_t* src = ip + (v4 ? 12 : 8);
+    t.protocol = protocol;
+    t.src.family = t.dst.family = family;
+    std::memcpy(t.src.bytes.data(), src, size);
+    std::memcpy(t.dst.bytes.data(), src + size, size);
+    if (bare) return t;
+    if (has_ports(protocol)) {
         t.sport = Be16::from_raw(raw16(l4));
         t.dport = Be16::from_raw(raw16(l4 + 2));
-    } else if (t.protocol == (v4 ? proto::icmp : proto::icmpv6) &&
-               icmp_role(info.family, l4[0]).icmp_class != 0) {
+    } else if (protocol == (v4 ? proto::icmp : proto::icmpv6) &&
+               icmp_role(family, l4[0]).icmp_class != 0) {
         t.sport = t.dport = Be16::from_raw(raw16(l4 + 4));
     }
-    return error ? t.reversed() : t;
+    return t;
+}
+
+Tuple tuple_of_error(const std::uint8_t* inner, Family family) noexcept {
+    Layers in;
+    (void)parse_ip(inner, 0xffff, 0xffff, family, true, in);
+    return tuple_at(inner, inner + in.l4_off, family, in.protocol, false).reversed();
+}
+
+}  // namespace
+
+Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
+    return info.kind == L4Kind::icmp_error ? tuple_of_error(data + info.pay_off, info.family)
+                                           : tuple_at(data + info.l3_off, data + info.l4_off,
+                                                      info.family, info.protocol, info.fragment);
 }
 
 FlowKey make_key(const Tuple& t, std::uint16_t ct_zone, const HashSecret& secret, bool& swapped,

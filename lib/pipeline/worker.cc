@@ -273,8 +273,7 @@ bool Worker::claim(unsigned i) noexcept {
 PolicyQuery Worker::policy_query(unsigned i) const noexcept {
     const PacketInfo& info = batch_.info[i];
     const PortPlan& port = plan_->ports[info.in_port];
-    PolicyQuery q;
-    q.tuple = tuple_of(batch_.data[i], info);
+    PolicyQuery q{.tuple = tuple_of(batch_.data[i], info)};
     if (info.protocol == proto::icmp || info.protocol == proto::icmpv6) {
         const std::uint8_t* icmp = batch_.data[i] + info.l4_off;
         q.tuple.dport = icmp_port(icmp[0], icmp[1]);
