@@ -14,44 +14,53 @@ import xml.etree.ElementTree as ElementTree
 PASSED = {'OK', 'EXPECTEDFAIL'}
 
 
-def gtest_cases(folder):
-    """{name of the program: [(case, verdict, reason), ...]}"""
-    found = {}
+def gtest_suites(folder):
+    """[(name, element)] of all suites that GoogleTest programs have reported."""
     path = os.path.join(folder, 'meson-logs', 'testlog.junit.xml')
-    for suite in ElementTree.parse(path).getroot().iter('testsuite'):
-        # "postern.net.Cursor" is the suite Cursor of the program net; "postern.net" is a plain one.
-        parts = suite.get('name').split('.')
-        if len(parts) < 3:
+    return [(suite.get('name'), suite)
+            for suite in ElementTree.parse(path).getroot().iter('testsuite')]
+
+
+def cases_of(program, suites):
+    """[(case, verdict, reason), ...] of a program; none if it is not a GoogleTest program."""
+    found = []
+    for name, suite in suites:
+        # "postern.PROGRAM.SUITE", where PROGRAM is as meson prints it: "postern / net"
+        _, _, gtest_suite = name.partition(f'.{program["name"]}.')
+        if not gtest_suite:
             continue
         for case in suite.iter('testcase'):
             skipped = case.find('skipped')
+            reason = ''
             if case.find('failure') is not None or case.find('error') is not None:
-                verdict, reason = 'not ok', ''
+                verdict = 'not ok'
             elif skipped is not None:
-                verdict, reason = 'skip', (skipped.get('message') or 'no reason given').strip()
+                verdict = 'skip'
+                reason = ' '.join((skipped.get('message') or 'gives no reason').split())
             else:
-                verdict, reason = 'ok', ''
-            name = f'{".".join(parts[2:])}.{case.get("name")}'
-            found.setdefault(parts[1], []).append((name, verdict, reason.splitlines()[:1]))
+                verdict = 'ok'
+            found.append((f'{gtest_suite}.{case.get("name")}', verdict, reason))
     return found
 
 
 def main():
     folder, prefix = sys.argv[1:3]
-    cases = gtest_cases(folder)
+    suites = gtest_suites(folder)
     with open(os.path.join(folder, 'meson-logs', 'testlog.json'), encoding='utf-8') as log:
         programs = [json.loads(line) for line in log]
     for program in programs:
-        # "suite / name" or "project:suite / name" where tests have suites
         name = program['name'].split(' / ')[-1]
-        rows = cases.get(name, [])
+        rows = cases_of(program, suites)
         for case, verdict, reason in rows:
-            print(verdict, f'{prefix}/{name}/{case}', *reason)
-        failed = program['result'] not in PASSED | {'SKIP'}
-        if failed and not any(verdict == 'not ok' for _, verdict, _ in rows):
-            print('not ok', f'{prefix}/{name}', program['result'].lower())
+            print(verdict, f'{prefix}/{name}/{case}', reason)
+        result = program['result']
+        if result not in PASSED | {'SKIP'}:
+            if not any(verdict == 'not ok' for _, verdict, _ in rows):
+                print('not ok', f'{prefix}/{name}', result.lower())
+        elif not rows and '[==========]' in program.get('stdout', ''):
+            print('not ok', f'{prefix}/{name}', 'its cases are missing in the log')
         elif not rows:
-            verdict = 'skip' if program['result'] == 'SKIP' else 'ok'
+            verdict = 'skip' if result == 'SKIP' else 'ok'
             print(verdict, f'{prefix}/{name}', 'it says so itself' if verdict == 'skip' else '')
 
 
