@@ -10,8 +10,8 @@
 
 #include <benchmark/benchmark.h>
 
-#include "support/init_eal.h"
 #include "support/expect_fixture.h"
+#include "support/init_eal.h"
 
 namespace postern {
 namespace {

@@ -15,8 +15,8 @@
 #include <random>
 #include <thread>
 
-#include "support/init_eal.h"
 #include "support/expect_fixture.h"
+#include "support/init_eal.h"
 
 namespace postern {
 namespace {
