@@ -10,7 +10,7 @@
 //   7, 8 the same, the sequence number moved by the next byte (signed)
 //   0x11 the next byte is payload, whatever it is
 //   0x0e, 0x0f FIN of the client, of the server          0x10 RST of the client
-// 0x00 as first byte: IPv6.
+// 0x00 as first byte: IPv6. 0x12 after that: with the helper's own switches on.
 //
 // Oracle: never more requests from a packet than messages in it times the class's limit, and never
 // one that the guards forbid: foreign address, other family, port below 1024 or denied.
@@ -40,23 +40,30 @@ struct Fixture {
     std::unique_ptr<HelperEngine> engine;
 
     Fixture() : desc(*find_helper(HELPER_NAME)) {
-        HelperConfig config{1, "", &desc, {}};
-        for (const ParamDesc& p : desc.params)
+        HelperConfig configs[2]{{1, "plain", &desc, {}}, {2, "switched", &desc, {}}};
+        for (const ParamDesc& p : desc.params) {
             if (p.name == kDenyPortsParam.name)
-                config.params.emplace_back(p.name, std::to_string(kDenied));
-        set = std::move(HelperSet::create({&config, 1})).value();
+                for (HelperConfig& c : configs)
+                    c.params.emplace_back(p.name, std::to_string(kDenied));
+            else if (p.type == ParamType::boolean && p.name != kLooseParam.name)
+                configs[1].params.emplace_back(p.name, "true");
+        }
+        set = std::move(HelperSet::create(configs)).value();
         engine = std::move(HelperEngine::create(*set, {1, 3, 512})).value();
     }
-    std::uint64_t messages() const { return engine->counters(1)[HelperCounter::messages].get(); }
+    std::uint64_t messages() const {
+        return engine->counters(1)[HelperCounter::messages].get() +
+               engine->counters(2)[HelperCounter::messages].get();
+    }
 };
 
 class Conversation {
   public:
-    Conversation(Fixture& f, bool v6) : f_(f) {
+    Conversation(Fixture& f, bool v6, bool switched) : f_(f) {
         const Tuple tuple{*IpAddr::parse(v6 ? "2001:db8::1" : "192.0.2.1"),
                           *IpAddr::parse(v6 ? "2001:db8:1::2" : "198.51.100.2"),
                           Be16::from_host(40000), Be16::from_host(21), f.desc.protocol};
-        conn_ = f.engine->attach(1, tuple, 0);
+        conn_ = f.engine->attach(switched ? 2 : 1, tuple, 0);
         require(conn_ != nullptr, "a slot was lost");
         if (f.desc.framing == Framing::datagram) return;
         f.engine->on_syn(conn_, Direction::original, next_[0] - 1);
@@ -141,7 +148,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static Fixture fixture;
     Cursor in{Bytes{data, size}};
     const bool v6 = in.peek() == 0 && in.skip(1);
-    Conversation conversation(fixture, v6);
+    const bool switched = in.peek() == 0x12 && in.skip(1);
+    Conversation conversation(fixture, v6, switched);
     std::vector<std::uint8_t> text;
     while (const auto b = in.u8()) {
         if (*b >= 1 && *b <= 8) {
