@@ -43,7 +43,7 @@ def refuses(change, code, *words):
 def left_behind(lab):
     """What a daemon could leave on the machine."""
     found = set()
-    for folder in ('/var/run/dpdk', '/dev/hugepages', '/dev/shm', '/run/postern', '/tmp'):
+    for folder in (lab.path('run'), '/dev/hugepages', '/dev/shm', '/run/postern', '/tmp'):
         try:
             found.update(os.path.join(folder, name) for name in os.listdir(folder))
         except FileNotFoundError:

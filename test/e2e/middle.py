@@ -115,7 +115,10 @@ class Postern:
         if self.config_path is None:
             config = self.config or configuration(self.setting, self.socket_path)
             self.config_path = lab.write(f'{self.name}.yaml', json.dumps(config, indent=2) + '\n')
-        self.process = lab.start(self.name, 'middle', POSTERN, 'run', self.config_path)
+        # DPDK keeps its run-time files below this folder, apart from those of other programs.
+        os.makedirs(lab.path('run'), exist_ok=True)
+        self.process = lab.start(self.name, 'middle', POSTERN, 'run', self.config_path,
+                                 env={**os.environ, 'RUNTIME_DIRECTORY': lab.path('run')})
         return self
 
     def start(self, lab):
