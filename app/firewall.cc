@@ -245,6 +245,9 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         auto engine = HelperEngine::create(*fw->helpers_, limits);
         if (!engine) return engine.error();
         p.helpers = std::move(engine.value());
+        auto reassembly = Reassembly::create({share(spec.limits.fragments), &plan.secret});
+        if (!reassembly) return reassembly.error();
+        p.reassembly = std::move(reassembly.value());
         fw->workers_.push_back(std::make_unique<Worker>(std::move(p)));
     }
     return fw;

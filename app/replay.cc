@@ -24,6 +24,7 @@ namespace {
 
 constexpr int kFailure = 1, kBadOptions = 2;
 constexpr std::uint16_t kDataRoom = 65535;
+constexpr std::uint16_t kSmallRoom = 2176;
 constexpr unsigned kBuffers = 64;
 constexpr std::uint32_t kEvents = 1024;
 // Longest step of the clock at once: timeouts are compared modulo 2^32 ms.
@@ -111,11 +112,12 @@ struct Totals {
 
 class Replay {
   public:
-    Replay(Firewall& fw, const ReplayOptions& options, rte_mempool* pool, PortIndex inside,
-           PortIndex outside, Sides sides)
+    Replay(Firewall& fw, const ReplayOptions& options, rte_mempool* pool, rte_mempool* small,
+           PortIndex inside, PortIndex outside, Sides sides)
         : fw_(fw),
           options_(options),
           pool_(pool),
+          small_(small),
           ports_{inside, outside},
           sides_(std::move(sides)) {}
 
@@ -137,6 +139,7 @@ class Replay {
     Firewall& fw_;
     const ReplayOptions& options_;
     rte_mempool* pool_;
+    rte_mempool* small_;
     PortIndex ports_[2];
     Sides sides_;
     std::optional<std::int64_t> start_ns_;
@@ -149,7 +152,9 @@ class Replay {
 };
 
 rte_mbuf* Replay::make_packet(const CapturedFrame& frame) {
-    rte_mbuf* head = rte_pktmbuf_alloc(pool_);
+    const bool fits = frame.frame.size() + RTE_PKTMBUF_HEADROOM <= kSmallRoom;
+    rte_mbuf* head = fits ? nullptr : rte_pktmbuf_alloc(pool_);
+    if (head == nullptr) head = rte_pktmbuf_alloc(small_);
     rte_mbuf* tail = head;
     Bytes left = frame.frame;
     while (head != nullptr) {
@@ -160,7 +165,7 @@ rte_mbuf* Replay::make_packet(const CapturedFrame& frame) {
         head->pkt_len += n;
         left = left.subspan(n);
         if (left.empty()) break;
-        rte_mbuf* more = rte_pktmbuf_alloc(pool_);
+        rte_mbuf* more = rte_pktmbuf_alloc(small_);
         if (more == nullptr) {
             rte_pktmbuf_free(head);
             return nullptr;
@@ -201,6 +206,7 @@ std::uint64_t Replay::connection_number(WorkerId worker, const ConnTable& conns,
 
 std::string reason_of(const Plan& plan, const Batch& b) {
     const PacketInfo& info = b.info[0];
+    if (b[MaskId::held] != 0) return "fragment_held";
     const bool dropped = b[MaskId::drop] != 0 || b[MaskId::answer] != 0;
     if (dropped && info.why != DropReason::policy && info.why != DropReason::reject)
         return std::string(to_string(info.why));
@@ -216,14 +222,18 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
     const std::string reason = reason_of(fw_.plan(), b);
     ++totals_.packets;
     accepted ? ++totals_.accepted : ++totals_.dropped;
-    if (!accepted) ++totals_.drops[std::string(to_string(info.why))];
+    // Nothing leaves by a fragment that is held; what becomes of it shows when its datagram is
+    // whole.
+    if (!accepted)
+        ++totals_.drops[b[MaskId::held] != 0 ? reason : std::string(to_string(info.why))];
     if (frame.truncated) ++totals_.truncated;
 
     const Conn* conn = info.conn != 0 ? &w.conns().at(info.conn) : nullptr;
     Json row{{"type", "packet"},
              {"n", frame.n},
              {"verdict", accepted ? "accept" : "drop"},
-             {"state", to_string(info.ct)},
+             // Conntrack sees datagrams, never a fragment.
+             {"state", info.fragment ? Json(nullptr) : Json(to_string(info.ct))},
              {"direction", conn == nullptr                   ? Json(nullptr)
                            : info.dir == Direction::original ? Json("original")
                                                              : Json("reply")},
@@ -248,8 +258,11 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
         known ? tuple_of(frame.frame.data(), info).to_string()
               : fmt::format("ethertype 0x{:04x}, {} bytes", info.ethertype, frame.frame.size());
     fmt::print("{:>6} {:>12.6f}  {:<6} {:<11} {:<8} {}", frame.n,
-               static_cast<double>(last_ns_ - *start_ns_) / 1e9, accepted ? "accept" : "DROP",
-               to_string(info.ct),
+               static_cast<double>(last_ns_ - *start_ns_) / 1e9,
+               accepted               ? "accept"
+               : b[MaskId::held] != 0 ? "held"
+                                      : "DROP",
+               info.fragment ? "" : to_string(info.ct),
                conn == nullptr                   ? ""
                : info.dir == Direction::original ? "original"
                                                  : "reply",
@@ -422,14 +435,18 @@ int replay_with_eal(const Spec& spec, const ReplayOptions& options, CaptureReade
     auto firewall = Firewall::build(spec, fo);
     if (!firewall) return fail(kFailure, firewall.error().message);
     rte_mempool* pool = rte_pktmbuf_pool_create("replay", kBuffers, 0, 0, kDataRoom, SOCKET_ID_ANY);
-    if (pool == nullptr) return fail(kFailure, "no memory for packet buffers");
+    // Those of fragments are held, as many as the configuration says.
+    rte_mempool* small =
+        rte_pktmbuf_pool_create("replay_small", kBuffers + spec.limits.fragments + fo.workers, 0, 0,
+                                kSmallRoom, SOCKET_ID_ANY);
+    if (pool == nullptr || small == nullptr) return fail(kFailure, "no memory for packet buffers");
     std::optional<CaptureWriter> writer;
     if (!options.output.empty()) {
         auto w = CaptureWriter::create(options.output);
         if (!w) return fail(kFailure, w.error().message);
         writer = std::move(w).value();
     }
-    Replay replay(**firewall, options, pool, ports->first, ports->second, std::move(sides));
+    Replay replay(**firewall, options, pool, small, ports->first, ports->second, std::move(sides));
     int code = replay.run(reader, writer ? &*writer : nullptr);
     if (writer) {
         if (auto r = writer->close(); !r) code = fail(kFailure, r.error().message);

@@ -46,6 +46,7 @@ PortSetConfig port_config(const Spec& spec, const Plan& plan) {
     PortSetConfig c;
     c.workers = spec.workers.count;
     c.burst = spec.workers.burst;
+    c.held = spec.limits.fragments + spec.workers.count;
     c.reta.assign(plan.reta.begin(), plan.reta.end());
     for (const auto& p : spec.ports)
         c.ports.push_back({p.name, p.device, p.is_pci(), p.queues, p.mtu});

@@ -86,6 +86,7 @@ void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfi
             rte_rcu_qsbr_thread_online(rcu, id);
         }
     }
+    worker.let_go();
     rte_rcu_qsbr_thread_offline(rcu, id);
 }
 

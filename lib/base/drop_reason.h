@@ -23,7 +23,14 @@ namespace postern {
     X(bad_tcp_flags, "a combination of TCP flags that no stack sends (SYN+FIN, none, ...)") \
     X(bad_tcp_options, "the TCP options' lengths cannot be right")                          \
     X(land, "source and destination address and port are the same")                         \
-    X(fragment, "an IP fragment that could not be put together")                            \
+    X(fragment, "an IP fragment, and nobody puts them together; or one in an ICMP error")   \
+    X(fragment_bad, "a fragment whose place cannot be right, or that contradicts another")  \
+    X(fragment_overlap, "fragments of its datagram overlap")                                \
+    X(fragment_tiny, "the first fragment lacks part of the transport header")               \
+    X(fragment_duplicate, "a fragment that came before")                                    \
+    X(fragment_too_many, "its datagram comes in more than 64 fragments")                    \
+    X(fragment_timeout, "the rest of its datagram did not come in time")                    \
+    X(fragment_full, "its datagram gave way to others: too many fragments held")            \
     X(non_ip, "not IP, and its ethertype is not on the port's pass list")                   \
     X(neighbour_discovery, "IPv6 neighbour discovery, and the port does not pass it")       \
     X(no_peer, "the port it came in by has no peer to leave by")                            \

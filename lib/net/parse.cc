@@ -78,6 +78,7 @@ DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t who
     const std::uint32_t end = out.total < len ? out.total : len;
     std::uint32_t at = 40;
     std::uint8_t next = ip[6];
+    bool seen_fragment = false;
     for (unsigned n = 0;; ++n) {
         unsigned size;
         switch (next) {
@@ -95,7 +96,8 @@ DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t who
                 size = (ip[at + 1] + 2u) * 4;
                 break;
             case 44: {  // fragment header, RFC 8200 section 4.5
-                if (end < at + 8) return DropReason::bad_ext_header;
+                if (end < at + 8 || seen_fragment) return DropReason::bad_ext_header;
+                seen_fragment = true;
                 const unsigned frag = be16(ip + at + 2);
                 out.fragment = (frag & 0xfff9) != 0;  // an atomic fragment (RFC 6946) is none
                 out.later_fragment = (frag & 0xfff8) != 0;
@@ -441,6 +443,10 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
             const unsigned header = (l4[12] >> 4) * 4u;
             if (header < 20 || header > info.l4_len) {
                 info.why = DropReason::bad_l4_length;
+                return;
+            }
+            if (header > have) {
+                info.why = DropReason::truncated_l4;
                 return;
             }
             info.tcp_flags = l4[13];

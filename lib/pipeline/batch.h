@@ -3,8 +3,8 @@
 //
 // Worker-private scratch, reused every turn, never allocated. Packet i is bit i of every mask. A
 // stage reads the mask it runs on and moves bits; it never frees or sends a packet. At the end of
-// the turn each packet is in exactly one of accept, drop and away (Worker::finish() sees to it), so
-// no packet can leak or be freed twice.
+// the turn each packet is in exactly one of accept, drop, away and held (Worker::finish() sees to
+// it), so no packet can leak or be freed twice.
 #pragma once
 
 #include <array>
@@ -38,15 +38,17 @@ inline void for_each(Mask mask, Fn&& fn) noexcept {
 }
 
 enum class MaskId : std::uint8_t {
-    live,    ///< nobody has decided about it yet
-    ip,      ///< parsed, and subject to connection tracking
-    hit,     ///< belongs to a known connection
-    miss,    ///< belongs to none
-    helped,  ///< accepted, and its connection's helper wants to see it
-    accept,  ///< will be sent
-    answer,  ///< of these, what was made into an answer to its sender; out_port is set
-    drop,    ///< will be freed, for PacketInfo::why
-    away,    ///< is another worker's now
+    live,      ///< nobody has decided about it yet
+    ip,        ///< parsed, and subject to connection tracking
+    fragment,  ///< of a datagram, and subject to connection tracking once that is whole
+    hit,       ///< belongs to a known connection
+    miss,      ///< belongs to none
+    helped,    ///< accepted, and its connection's helper wants to see it
+    accept,    ///< will be sent
+    answer,    ///< of these, what was made into an answer to its sender; out_port is set
+    drop,      ///< will be freed, for PacketInfo::why
+    away,      ///< is another worker's now
+    held,      ///< waits for the rest of its datagram
     kCount
 };
 

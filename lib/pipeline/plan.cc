@@ -42,6 +42,10 @@ Result<void> check_order(const std::vector<const StageDesc*>& stages) {
             if (s->needs & ~known & f.bit)
                 return Error{"stage \"" + std::string(s->name) + "\" needs " + f.text +
                              ", which no stage before it provides"};
+        for (const auto& f : kFacts)
+            if (s->before & known & f.bit)
+                return Error{"stage \"" + std::string(s->name) +
+                             "\" comes too late: a stage before it provides " + f.text};
         known |= s->provides;
     }
     // What is accepted after that would leave by a port that nobody chose.

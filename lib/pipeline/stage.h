@@ -32,6 +32,8 @@ struct StageDesc {
     MaskId on;  ///< not called when this mask is empty
     std::uint32_t needs;
     std::uint32_t provides;
+    /// What must not be established yet: the stage would come too late.
+    std::uint32_t before = 0;
     void (*run)(Worker& worker, Batch& batch) noexcept;
 };
 

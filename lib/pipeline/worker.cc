@@ -34,6 +34,7 @@ Worker::Worker(Parts parts)
       expect_(parts.expect),
       expectations_(parts.expectations),
       helpers_(std::move(parts.helpers)),
+      reassembly_(std::move(parts.reassembly)),
       handoff_(parts.handoff),
       activity_(parts.activity),
       masters_(new MasterExpectations[helpers_->conns_free() + 1]),
@@ -69,24 +70,42 @@ void Worker::run_stages() noexcept {
 
 void Worker::finish() noexcept {
     Batch& b = batch_;
-    for_each(b[MaskId::live], [&](unsigned i) { b.drop(i, DropReason::policy); });
-    std::uint64_t tx_bytes = 0;
+    for_each(b[MaskId::live], [&](unsigned i) {
+        b.drop(i, (b[MaskId::fragment] & bit(i)) ? DropReason::fragment : DropReason::policy);
+    });
+    std::uint64_t tx_packets = 0, tx_bytes = 0;
     for_each(b[MaskId::accept], [&](unsigned i) {
         TxBuffer& out = tx_[b.info[i].out_port];
-        tx_bytes += rte_pktmbuf_pkt_len(b.pkt[i]);
-        out.pkt[out.n++] = b.pkt[i];
+        const unsigned before = out.n;
+        if (!reassembly_->is_chain(b.pkt[i]))
+            out.pkt[out.n++] = b.pkt[i];
+        else if (!send_fragments(i, out))
+            return b.drop(i, DropReason::tx_full);
+        tx_packets += out.n - before;
+        for (unsigned k = before; k < out.n; ++k)
+            tx_bytes += rte_pktmbuf_pkt_len(out.pkt[k]);
     });
-    counters_.tx_packets.add(static_cast<unsigned>(std::popcount(b[MaskId::accept])));
+    counters_.tx_packets.add(tx_packets);
     counters_.tx_bytes.add(tx_bytes);
     if (b[MaskId::drop] == 0) return;
-    unsigned n = 0;
+    unsigned n = 0, frames = 0;
     rte_mbuf* dead[kMaxBurst];
     for_each(b[MaskId::drop], [&](unsigned i) {
-        counters_.drops[static_cast<unsigned>(b.info[i].why)].add();
+        const unsigned of_this = reassembly_->frames_of(b.pkt[i]);
+        counters_.drops[static_cast<unsigned>(b.info[i].why)].add(of_this);
+        frames += of_this;
         dead[n++] = b.pkt[i];
     });
-    counters_.dropped.add(n);
+    counters_.dropped.add(frames);
     rte_pktmbuf_free_bulk(dead, n);
+}
+
+bool Worker::send_fragments(unsigned i, TxBuffer& out) noexcept {
+    rte_mbuf* m = batch_.pkt[i];
+    // What is beyond is for the packets of this burst that are one frame each.
+    if (out.n + reassembly_->frames_of(m) > TxBuffer::kFragments) return false;
+    out.n += reassembly_->take_apart(m, batch_.info[i], out.pkt.data() + out.n);
+    return true;
 }
 
 bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
@@ -106,7 +125,8 @@ bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
             if (child.master && silent_ms <= conns_->visit_ms()) tell_master(child.master, now);
         });
     const std::uint32_t expectations = expect_->tick(expect_turn(), kExpireBudget);
-    return conns < kExpireBudget && expectations < kExpireBudget;
+    const unsigned datagrams = reassembly_->expire(now, kExpireBudget, counters_);
+    return conns < kExpireBudget && expectations < kExpireBudget && datagrams < kExpireBudget;
 }
 
 void Worker::tell_master(ConnId master, Tick now) noexcept {

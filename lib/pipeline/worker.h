@@ -26,6 +26,7 @@
 #include "pipeline/batch.h"
 #include "pipeline/mailbox.h"
 #include "pipeline/plan.h"
+#include "pipeline/reassembly.h"
 
 struct rte_mbuf;
 struct rte_ring;
@@ -41,6 +42,8 @@ namespace postern {
     X(dropped, "frames not forwarded, for all reasons; see `drops`")                        \
     X(handed_off, "frames given to their home worker")                                      \
     X(taken_over, "frames got from another worker")                                         \
+    X(reassembled, "datagrams put together from fragments")                                 \
+    X(fragments_held, "fragments that wait for the rest of their datagram, now")            \
     X(rejected, "senders told by a TCP reset or an ICMP message")                           \
     X(connections_created, "connections begun")                                             \
     X(connections_expected, "of these, children of an expectation")                         \
@@ -67,8 +70,10 @@ struct WorkerCounters {
 
 /// Accepted packets on their way to one port.
 struct TxBuffer {
+    /// Beyond a burst: fragments of datagrams that go on as they came.
+    static constexpr unsigned kFragments = 8 * Reassembly::kMaxFragments;
     unsigned n = 0;
-    std::array<rte_mbuf*, kMaxBurst> pkt{};
+    std::array<rte_mbuf*, kMaxBurst + kFragments> pkt{};
 };
 
 class Worker {
@@ -82,6 +87,7 @@ class Worker {
         ExpectOwner* expect = nullptr;
         ExpectTable* expectations = nullptr;
         std::unique_ptr<HelperEngine> helpers;
+        std::unique_ptr<Reassembly> reassembly;
         /// By home worker; this worker's own is where others put its packets. May be empty when
         /// there is one worker.
         std::array<rte_ring*, kMaxWorkers> handoff{};
@@ -102,6 +108,8 @@ class Worker {
     /// Expires connections and expectations; bounded work. Once a turn, also when idle. False when
     /// some that are due are left for the next call.
     bool housekeeping(Tick now, std::uint64_t cookie = 0) noexcept;
+    /// Gives up the fragments it holds. Before their pool goes away.
+    void let_go() noexcept { reassembly_->clear(counters_); }
     /// Up to kMaxBurst packets that other workers left here.
     unsigned take_handoff(rte_mbuf** out) noexcept;
 
@@ -128,6 +136,7 @@ class Worker {
     ExpectOwner& expect() noexcept { return *expect_; }
     ExpectTable& expectations() noexcept { return *expectations_; }
     HelperEngine& helpers() noexcept { return *helpers_; }
+    Reassembly& reassembly() noexcept { return *reassembly_; }
     WorkerCounters& counters() noexcept { return counters_; }
     const WorkerCounters& counters() const noexcept { return counters_; }
     WorkerId id() const noexcept { return id_; }
@@ -164,6 +173,8 @@ class Worker {
     std::array<TxBuffer, kMaxPorts>& tx() noexcept { return tx_; }
 
   private:
+    /// Accepted packet i as the fragments it came in; false when there is no room for them.
+    bool send_fragments(unsigned i, TxBuffer& out) noexcept;
     Bytes payload_of(unsigned i) noexcept;
     /// A child has been active lately: its master must not end by silence, wherever it lives.
     void tell_master(ConnId master, Tick now) noexcept;
@@ -184,6 +195,7 @@ class Worker {
     ExpectOwner* expect_;
     ExpectTable* expectations_;
     std::unique_ptr<HelperEngine> helpers_;
+    std::unique_ptr<Reassembly> reassembly_;
     std::array<rte_ring*, kMaxWorkers> handoff_;
     std::array<rte_ring*, kMaxWorkers> activity_;
     std::unique_ptr<MasterExpectations[]> masters_;

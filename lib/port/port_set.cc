@@ -53,7 +53,7 @@ Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
     // Full rings on every queue, a cache a worker, and bursts on their way between workers.
     const auto packets = static_cast<unsigned>(
         queues * kRxDescriptors + config.ports.size() * config.workers * kTxDescriptors +
-        config.workers * (kCacheSize + 4096));
+        config.workers * (kCacheSize + 4096) + config.held);
     const unsigned room = RTE_PKTMBUF_HEADROOM + largest_mtu + 64;
     set->pool_ =
         rte_pktmbuf_pool_create("packets", packets, kCacheSize, 0,

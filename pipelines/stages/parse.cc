@@ -11,7 +11,7 @@ namespace {
 
 void run(Worker& worker, Batch& b) noexcept {
     const Plan& plan = worker.plan();
-    Mask ip = 0;
+    Mask ip = 0, fragments = 0;
     for_each(b[MaskId::live], [&](unsigned i) {
         PacketInfo& info = b.info[i];
         const PortPlan& port = plan.ports[info.in_port];
@@ -26,7 +26,7 @@ void run(Worker& worker, Batch& b) noexcept {
             else
                 b.drop(i, DropReason::non_ip);
         } else if (info.fragment) {
-            b.drop(i, DropReason::fragment);
+            fragments |= bit(i);
         } else if (info.kind == L4Kind::icmp_nd) {
             info.ct = CtState::untracked;
             if (port.pass_nd)
@@ -39,6 +39,7 @@ void run(Worker& worker, Batch& b) noexcept {
         }
     });
     b[MaskId::ip] = ip;
+    b[MaskId::fragment] = fragments;
 }
 
 }  // namespace

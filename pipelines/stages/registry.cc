@@ -6,9 +6,9 @@
 namespace postern {
 
 std::span<const StageDesc* const> all_stages() noexcept {
-    static constexpr std::array<const StageDesc*, 8> kAll{
-        &kParseStage,  &kSteerStage,  &kConntrackStage, &kExpectStage,
-        &kPolicyStage, &kCommitStage, &kHelperStage,    &kForwardStage,
+    static constexpr std::array<const StageDesc*, 9> kAll{
+        &kParseStage,  &kReassembleStage, &kSteerStage,  &kConntrackStage, &kExpectStage,
+        &kPolicyStage, &kCommitStage,     &kHelperStage, &kForwardStage,
     };
     return kAll;
 }

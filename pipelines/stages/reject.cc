@@ -93,7 +93,8 @@ bool answer_with_icmp(rte_mbuf* m, std::uint8_t*& frame, const PacketInfo& info,
                       const Tuple& t) noexcept {
     const bool v4 = info.family == Family::ipv4;
     const unsigned ip_header = v4 ? 20 : 40, l2 = info.l3_off;
-    const unsigned whole = info.l4_off + info.l4_len - l2;  // of the packet complained about
+    // Of the packet complained about, as much as is here.
+    const unsigned whole = std::min(info.l4_off + info.l4_len + 0u, rte_pktmbuf_pkt_len(m)) - l2;
     // RFC 792 wants the header and 8 bytes; RFC 4443 as much as fits the minimum MTU.
     const unsigned head = v4 ? std::min(whole, info.l4_off - l2 + 8u) : std::min(whole, 1232u);
     const unsigned added = ip_header + 8;
@@ -128,9 +129,16 @@ bool is_multicast(const IpAddr& a) noexcept {
 bool reject(Worker& worker, Batch& b, unsigned i) noexcept {
     PacketInfo& info = b.info[i];
     rte_mbuf* m = b.pkt[i];
-    if (m->nb_segs != 1 || (b.data[i][0] & 1) != 0) return false;
+    if ((b.data[i][0] & 1) != 0) return false;
     const Tuple t = tuple_of(b.data[i], info);
     if (is_multicast(t.dst) || is_multicast(t.src)) return false;
+    if (worker.reassembly().is_chain(m)) {
+        const unsigned rest = worker.reassembly().frames_of(m) - 1;
+        worker.reassembly().keep_first(m);
+        worker.counters().drops[static_cast<unsigned>(DropReason::reject)].add(rest);
+        worker.counters().dropped.add(rest);
+    }
+    if (m->nb_segs != 1) return false;
     if (info.kind == L4Kind::tcp ? !answer_with_reset(m, b.data[i], info, t)
                                  : !answer_with_icmp(m, b.data[i], info, t))
         return false;

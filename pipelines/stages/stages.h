@@ -9,6 +9,7 @@
 namespace postern {
 
 extern const StageDesc kParseStage;
+extern const StageDesc kReassembleStage;
 extern const StageDesc kSteerStage;
 extern const StageDesc kConntrackStage;
 extern const StageDesc kExpectStage;

@@ -160,6 +160,43 @@ def udp_is_rejected(bench):
             expect(poller.poll(PATIENCE_S * 1000), f'IPv{family}: no ICMP error came')
 
 
+def ping_large(lab, source, family, patience_s):
+    done = lab.do(source, 'ping', f'-{family}', '-c', '1', '-s', '4000', '-W', str(patience_s),
+                  ADDRESS[OTHER[source], family], check=False)
+    return done.returncode == 0
+
+
+def fragments_pass(bench):
+    """Pings and datagrams too large for one frame, and their answers, arrive as they were sent; what
+    left the middle was fragments."""
+    payload = bytes(i * 7 % 251 for i in range(5000))
+    for family in (4, 6):
+        expect(ping_large(bench.lab, 'inside', family, PATIENCE_S), f'IPv{family}: no answer to ping')
+        with make_socket(bench.lab, 'outside', family, socket.SOCK_DGRAM) as server, \
+                make_socket(bench.lab, 'inside', family, socket.SOCK_DGRAM) as client:
+            server.bind((ADDRESS['outside', family], 5000))
+            server.settimeout(PATIENCE_S)
+            client.settimeout(PATIENCE_S)
+            client.sendto(payload, (ADDRESS['outside', family], 5000))
+            got, sender = server.recvfrom(65535)
+            expect(got == payload, f'IPv{family}: {len(got)} bytes arrived of {len(payload)}')
+            server.sendto(payload[::-1], sender)
+            got, _ = client.recvfrom(65535)
+            expect(got == payload[::-1], f'IPv{family}: {len(got)} bytes came back')
+    for host in ('inside', 'outside'):
+        for words in ('ip[6:2] & 0x3fff != 0', 'ip6[6] == 44'):
+            expect(bench.captured(host, words) > 0, f'no fragment was seen {host}: {words}')
+
+
+def fragments_stay_out(bench):
+    """The pair: from outside, policy drops the whole datagram."""
+    for family in (4, 6):
+        expect(not ping_large(bench.lab, 'outside', family, IMPATIENCE_S),
+               f'IPv{family}: a large ping from outside was answered')
+    drops = bench.middle.drops()
+    expect(drops.get('policy', 0) >= 6, f'drops: {drops}')
+
+
 def frames_are_tagged(bench):
     """The pair to the transfers through a VLAN: what crossed the middle was tagged indeed."""
     got = tcp_connect(bench.lab, 'inside', 4, bench.server().port, PATIENCE_S)
@@ -173,6 +210,7 @@ def frames_are_tagged(bench):
 def cases():
     policy = frozenset({'control-socket'})
     inside = Setting(policy='inside')
+    fragmented = Setting(policy='inside', workers=3, driver='pcap')
     found = [Case(f'pass-list/{"-".join(passes) or "none"}', Setting(passes=passes),
                   pass_list(passes), needs=frozenset({'pass-list'}))
              for passes in (('arp', 'nd'), ('arp',), ('nd',), ())]
@@ -183,6 +221,10 @@ def cases():
         Case('policy/ping-from-inside', inside, ping_passes),
         Case('policy/ping-from-outside', inside, ping_stays_out, needs=policy),
         Case('policy/udp', inside, udp_both_ways, needs=policy),
+        # Not on af_packet: there the kernel puts IPv4 fragments together before the device sees them.
+        Case('fragments/from-inside', fragmented, fragments_pass),
+        Case('fragments/from-outside', fragmented, fragments_stay_out,
+             needs=policy),
         Case('policy/tcp-from-outside', inside, closed_from_outside, needs=policy),
         Case('policy/default-drop', Setting(), default_action('silent'), needs=policy),
         Case('policy/default-reject', Setting(default='reject'), default_action('refused'),

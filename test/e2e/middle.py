@@ -38,6 +38,7 @@ class Setting:
     ftp_port: int = 21    # or TFTP's
     passes: tuple = ('arp', 'nd')
     vlan: int = 0
+    driver: str = 'af_packet'  # or pcap
     idle_s: int = 0       # silence after which an established TCP connection ends; 0: the default
 
     def name(self):
@@ -46,10 +47,17 @@ class Setting:
         words += [self.default] if self.default != 'drop' else []
         words += [f'port{self.ftp_port}'] if self.ftp_port != 21 else []
         words += ['pass-' + ('-'.join(self.passes) or 'none')] if self.passes != ('arp', 'nd') else []
+        words += [self.driver] if self.driver != 'af_packet' else []
         words += [f'vlan{self.vlan}'] if self.vlan else []
         words += [f'idle{self.idle_s}'] if self.idle_s else []
         words += ['helper' if self.helper else 'no-helper']
         return '-'.join(words)
+
+
+def device_of(setting, number, interface):
+    if setting.driver == 'pcap':
+        return f'net_pcap{number},rx_iface_in={interface},tx_iface={interface}'
+    return f'net_{setting.driver}{number},iface={interface}'
 
 
 def configuration(setting, socket_path):
@@ -66,9 +74,9 @@ def configuration(setting, socket_path):
         'eal': {'hugepages': 'no', 'memory_mb': 512},
         'workers': {'count': setting.workers, 'idle': {'spins': 100, 'sleep_us': 50}},
         'ports': [
-            {'name': 'in0', 'device': 'net_af_packet0,iface=pst-in', 'zone': 'inside',
+            {'name': 'in0', 'device': device_of(setting, 0, 'pst-in'), 'zone': 'inside',
              'queues': 1},
-            {'name': 'out0', 'device': 'net_af_packet1,iface=pst-out', 'zone': 'outside',
+            {'name': 'out0', 'device': device_of(setting, 1, 'pst-out'), 'zone': 'outside',
              'queues': 1},
         ],
         'zones': ['inside', 'outside'],

@@ -145,6 +145,42 @@ Frame wrap_extensions(const Frame& frame, const std::vector<Extension>& extensio
     return f;
 }
 
+Frame fragment(const Frame& frame, unsigned offset, unsigned bytes, bool more, std::uint32_t id) {
+    const bool v4 = get16(frame, 12) == 0x0800;
+    const std::size_t header = kEth + (v4 ? 20u : 40u);
+    Frame f(frame.begin(), frame.begin() + static_cast<long>(header));
+    if (v4) {
+        put16(f, 16, 20 + bytes);
+        put16(f, 18, id & 0xffff);
+        put16(f, 20, offset / 8 | (more ? 0x2000u : 0u));
+        put16(f, 24, 0);
+        put16(f, 24, fold(ones_sum(&f[14], 20)));
+    } else {
+        f.resize(header + 8);
+        f[header] = f[20];
+        f[20] = 44;
+        put16(f, 18, 8 + bytes);
+        put16(f, header + 2, offset | (more ? 1u : 0u));
+        put32(f, header + 4, id);
+    }
+    for (unsigned i = 0; i < bytes; ++i) {
+        const std::size_t at = header + offset + i;
+        f.push_back(at < frame.size() ? frame[at] : std::uint8_t{0});
+    }
+    return f;
+}
+
+std::vector<Frame> fragments(const Frame& frame, unsigned bytes, std::uint32_t id) {
+    const bool v4 = get16(frame, 12) == 0x0800;
+    const auto whole = static_cast<unsigned>(frame.size() - kEth - (v4 ? 20 : 40));
+    std::vector<Frame> out;
+    for (unsigned at = 0; at < whole; at += bytes) {
+        const unsigned n = std::min(bytes, whole - at);
+        out.push_back(fragment(frame, at, n, at + n < whole, id));
+    }
+    return out;
+}
+
 bool checksums_right(const Frame& f) {
     const bool v4 = get16(f, 12) == 0x0800;
     const std::uint8_t* ip = f.data() + kEth;

@@ -65,6 +65,12 @@ struct Extension {
 };
 Frame wrap_extensions(const Frame& frame, const std::vector<Extension>& extensions);
 
+/// A part of an untagged frame's IP packet, as a fragment of it: `bytes` of what follows the IP
+/// header, from `offset` (a multiple of eight) on. May reach over the end: zeros.
+Frame fragment(const Frame& frame, unsigned offset, unsigned bytes, bool more, std::uint32_t id);
+/// The whole of it in fragments of at most `bytes` of payload.
+std::vector<Frame> fragments(const Frame& frame, unsigned bytes, std::uint32_t id);
+
 /// Whether all checksums of an untagged frame's IP packet are right.
 bool checksums_right(const Frame& frame);
 

@@ -70,6 +70,9 @@ class World {
     Firewall& fw() { return *firewall_; }
     Tick now{100'000};
 
+    /// Packet buffers that nobody has given back.
+    unsigned buffers_in_use() { return rte_mempool_in_use_count(pool_); }
+
     /// One frame into a port, on the worker that a device without RSS would choose; true when it
     /// came out of the other.
     bool send(const frames::Frame& frame, PortIndex port, unsigned on = 0) {
@@ -87,7 +90,7 @@ class World {
         PortIndex port;
     };
     /// Several frames in one burst on one worker. What became of each: 'a' accepted, 'd' dropped,
-    /// 'w' given to another worker, '?' none or more than one of these.
+    /// 'w' given to another worker, 'h' held, '?' none or more than one of these.
     std::string send_burst(const std::vector<Packet>& packets, unsigned on = 0) {
         take(packets, on);
         fw().worker(on).run_stages();
@@ -108,8 +111,8 @@ class World {
         std::string fate;
         for (unsigned i = 0; i < b.n; ++i) {
             const bool a = b[MaskId::accept] & bit(i), d = b[MaskId::drop] & bit(i),
-                       w = b[MaskId::away] & bit(i);
-            fate += a + d + w != 1 ? '?' : a ? 'a' : d ? 'd' : 'w';
+                       w = b[MaskId::away] & bit(i), h = b[MaskId::held] & bit(i);
+            fate += a + d + w + h != 1 ? '?' : a ? 'a' : d ? 'd' : w ? 'w' : 'h';
         }
         return fate;
     }

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Makes datagrams of fragments. All of a datagram's fragments meet on the worker that their
+// addresses hash to; the whole datagram then goes on like any other packet, to the worker of its
+// connection. A packet that is not a fragment costs nothing here.
+#include <rte_mbuf.h>
+
+#include "pipeline/worker.h"
+#include "stages/stages.h"
+
+namespace postern {
+namespace {
+
+/// Fragment i has made a datagram whole, which takes its place in the batch.
+void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept {
+    PacketInfo& info = b.info[i];
+    const Plan& plan = worker.plan();
+    b.pkt[i] = whole;
+    b.data[i] = rte_pktmbuf_mtod(whole, std::uint8_t*);
+    parse_packet(b.data[i], rte_pktmbuf_data_len(whole), rte_pktmbuf_pkt_len(whole),
+                 {&plan.secret, plan.ports[info.in_port].ct_zone}, info);
+    b[MaskId::fragment] &= ~bit(i);
+    if (info.why == DropReason::truncated_l4)
+        b.drop(i, DropReason::fragment_tiny);  // its header goes on in the second fragment
+    else if (info.why != DropReason::none)
+        b.drop(i, info.why);
+    else if (info.kind == L4Kind::icmp_nd)
+        b.drop(i, DropReason::fragment_bad);  // RFC 6980: never in fragments
+    else
+        b[MaskId::ip] |= bit(i);
+}
+
+void run(Worker& worker, Batch& b) noexcept {
+    const Plan& plan = worker.plan();
+    for_each(b[MaskId::fragment], [&](unsigned i) {
+        const WorkerId home = plan.home(b.info[i].rss);
+        if (home != worker.id()) {
+            if (!worker.hand_off(i, home)) {
+                b.drop(i, DropReason::handoff_full);
+                return;
+            }
+            b[MaskId::live] &= ~bit(i);
+            b[MaskId::away] |= bit(i);
+            return;
+        }
+        const Reassembly::Taken taken =
+            worker.reassembly().take(b.pkt[i], b.info[i], b.now, worker.counters());
+        if (taken.why != DropReason::none) {
+            b.drop(i, taken.why);
+        } else if (taken.whole != nullptr) {
+            go_on_with(worker, b, i, taken.whole);
+        } else {
+            b[MaskId::live] &= ~bit(i);
+            b[MaskId::held] |= bit(i);
+        }
+    });
+}
+
+}  // namespace
+
+constinit const StageDesc kReassembleStage{
+    .name = "reassemble",
+    .help = "put fragments together",
+    .on = MaskId::fragment,
+    .needs = fact::headers,
+    .provides = 0,
+    .before = fact::home | fact::connection,
+    .run = run,
+};
+
+}  // namespace postern
