@@ -174,6 +174,9 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     stop.store(true, std::memory_order_relaxed);
     rte_eal_mp_wait_lcore();
     print_summary(fw);
+    // What is left in the rings between workers goes back to the ports' packet pool: while there is
+    // one.
+    firewall->reset();
     return 0;
 }
 
