@@ -165,8 +165,9 @@ TEST(Parse, ASenderThatIsItsOwnReceiverIsALand) {
 /// Bit by bit: DPDK's own.
 std::uint32_t reference(const std::vector<std::uint32_t>& host_words) {
     std::vector<std::uint32_t> words(host_words);
-    return rte_softrss(words.data(), static_cast<std::uint32_t>(words.size()),
-                       kSymmetricRssKey.data());
+    // It reads the key as words.
+    alignas(4) const auto key = kSymmetricRssKey;
+    return rte_softrss(words.data(), static_cast<std::uint32_t>(words.size()), key.data());
 }
 std::vector<std::uint32_t> words_of(const IpAddr& a) {
     std::vector<std::uint32_t> out;
