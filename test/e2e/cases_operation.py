@@ -9,7 +9,7 @@ import socket
 import lab as laboratory
 from cases import Case, expect
 from middle import POSTERN, POSTERNCTL, ROOT, Postern, Setting, configuration
-from peers import SLOWLY, FtpServer, Transfer
+from peers import SLOWLY, FtpServer, SteppedClient, Transfer
 
 CONFIG_ERROR, RUNTIME_FAILURE = 2, 1
 START_S, STOP_S = 30, 15
@@ -230,6 +230,21 @@ def check_command(bench):
                f'{command}: no file:line:column: {done.stdout}{done.stderr}')
 
 
+def lists_for_people(bench):
+    """The columns of posternctl's text are filled from the daemon's rows."""
+    client = SteppedClient(bench.lab, port=bench.server().port, name='step-lists')
+    client('announce epsv')
+    for words, wanted in ((('helper', 'list'), {'NAME': 'ftp', 'KIND': 'ftp', 'PORTS': '21'}),
+                          (('conntrack', 'list'), {'RULE': 'ftp-control', 'HELPER': 'ftp'}),
+                          (('expect', 'list'), {'HELPER': 'ftp', 'PROTO': 'tcp'})):
+        lines = bench.middle.text(*words).splitlines()
+        titles = lines[0].split()
+        rows = [dict(zip(titles, line.split())) for line in lines[1:]]
+        expect(any(wanted.items() <= row.items() for row in rows),
+               f'{" ".join(words)}: no row with {wanted}:\n' + '\n'.join(lines))
+    client.close()
+
+
 def client_without_daemon(bench):
     done = laboratory.run(POSTERNCTL, '-s', bench.lab.path('nobody.sock'), 'stats', check=False)
     expect(done.returncode == 1, f'exit code {done.returncode}')
@@ -287,5 +302,6 @@ def cases():
              client_dies_in_mid_list(signal.SIGKILL), needs=daemon),
         Case('operation/posternctl-stopped-in-mid-list', inside,
              client_dies_in_mid_list(signal.SIGSTOP), needs=daemon),
+        Case('operation/lists-for-people', Setting(workers=3), lists_for_people, needs=daemon),
     ]
     return found
