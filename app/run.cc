@@ -45,7 +45,6 @@ EalConfig eal_config(const Spec& spec, bool verbose) {
 PortSetConfig port_config(const Spec& spec, const Plan& plan) {
     PortSetConfig c;
     c.workers = spec.workers.count;
-    c.burst = spec.workers.burst;
     c.held = spec.limits.fragments + spec.workers.count;
     c.reta.assign(plan.reta.begin(), plan.reta.end());
     for (const auto& p : spec.ports)

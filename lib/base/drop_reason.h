@@ -16,12 +16,9 @@ namespace postern {
     X(truncated_l3, "the frame ends inside the IP header, or before the IP length says")    \
     X(truncated_l4, "the IP packet ends inside its transport header")                       \
     X(bad_ip_header, "IP version, header length or total length cannot be right")           \
-    X(bad_ip_checksum, "the IPv4 header checksum is wrong")                                 \
-    X(bad_l4_checksum, "the TCP, UDP or ICMP checksum is wrong")                            \
     X(bad_ext_header, "an IPv6 extension header is malformed, or there are too many")       \
     X(bad_l4_length, "the transport header's own length cannot be right")                   \
     X(bad_tcp_flags, "a combination of TCP flags that no stack sends (SYN+FIN, none, ...)") \
-    X(bad_tcp_options, "the TCP options' lengths cannot be right")                          \
     X(land, "source and destination address and port are the same")                         \
     X(fragment, "an IP fragment, and nobody puts them together; or one in an ICMP error")   \
     X(fragment_bad, "a fragment whose place cannot be right, or that contradicts another")  \

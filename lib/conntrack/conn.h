@@ -21,7 +21,6 @@ inline constexpr std::uint8_t seen_reply = 0x01,  ///< a packet of the reply dir
     assured = 0x02,                               ///< worth keeping under pressure
     expected = 0x04,   ///< an expectation's child; `master` names its parent
     swapped = 0x08,    ///< the original sender is the key's high end
-    dying = 0x10,      ///< ended; its slot is about to be freed
     liberal = 0x20,    ///< TCP windows are not enforced (by rule)
     half_open = 0x40,  ///< counted as half-open for its source
     helped = 0x80;     ///< has a helper: `helper_slot` is set

@@ -36,7 +36,6 @@ struct PortConfig {
 struct PortSetConfig {
     std::vector<PortConfig> ports;
     unsigned workers = 1;
-    unsigned burst = 32;
     unsigned held = 0;                ///< packets that workers may keep for later, all together
     std::vector<std::uint16_t> reta;  ///< worker by the low bits of the symmetric hash
 };
