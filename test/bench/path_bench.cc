@@ -10,295 +10,20 @@
 // Each run checks that the packets took the path that the row is about.
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <rte_cycles.h>
+#include <nlohmann/json.hpp>
 #include <rte_eal.h>
-#include <rte_malloc.h>
-#include <rte_mbuf.h>
-#include <rte_rcu_qsbr.h>
 #include <sched.h>
 
-#include "firewall.h"
-#include "net/packet.h"
+#include "path_lab.h"
 #include "port/eal.h"
 
-namespace postern {
+namespace postern::bench {
 namespace {
-
-constexpr unsigned kBurst = 32, kRingBursts = 32;
-constexpr PortIndex kInside = 0, kOutside = 1;
-constexpr std::uint32_t kLiveFlows = 1000;  ///< kept alive while others expire
-
-[[noreturn]] void die(const std::string& text) {
-    std::fprintf(stderr, "path_bench: %s\n", text.c_str());
-    std::exit(1);
-}
-
-class Random {
-  public:
-    std::uint64_t next() {
-        state_ ^= state_ << 13;
-        state_ ^= state_ >> 7;
-        return state_ ^= state_ << 17;
-    }
-    std::uint32_t below(std::uint32_t n) {
-        return static_cast<std::uint32_t>((next() >> 32) * n >> 32);
-    }
-
-  private:
-    std::uint64_t state_ = 0x9e3779b97f4a7c15u;
-};
-
-/// `count` connections whose addresses and ports follow from their number; only TCP's sequence
-/// numbers are kept.
-class Flows {
-  public:
-    Flows(Family family, std::uint8_t protocol, std::uint32_t count, std::uint8_t net = 10)
-        : v4_(family == Family::ipv4),
-          tcp_(protocol == proto::tcp),
-          count_(count),
-          net_(net),
-          sent_(tcp_ ? 2ul * count : 0, 0) {}
-
-    std::uint32_t count() const { return count_; }
-    bool tcp() const { return tcp_; }
-    void restart() { std::fill(sent_.begin(), sent_.end(), 0u); }
-
-    /// A packet of connection i. 64 bytes on the wire, or as few as the headers allow.
-    void write(rte_mbuf* m, std::uint32_t i, Direction dir, std::uint8_t tcp_flags) {
-        auto* p = rte_pktmbuf_mtod(m, std::uint8_t*);
-        const unsigned headers = 14u + (v4_ ? 20u : 40u) + (tcp_ ? 20u : 8u);
-        const bool data = (tcp_flags & (tcp_flag::syn | tcp_flag::rst)) == 0;
-        const unsigned length = std::max(60u, headers + (data ? 6u : 0u));
-        std::memset(p, 0, length);
-        put(p + 12, v4_ ? 0x0800 : 0x86dd, 2);
-        std::uint8_t* ip = p + 14;
-        const bool original = dir == Direction::original;
-        const std::uint32_t mixed = i * 2654435761u;
-        const std::uint32_t client = std::uint32_t{net_} << 24 | i;
-        const std::uint32_t server = 198u << 24 | 18u << 16 | (mixed & 0xffff);
-        const unsigned payload = data ? 6 : 0;
-        const unsigned l4_len = (tcp_ ? 20u : 8u) + payload;
-        if (v4_) {
-            ip[0] = 0x45;
-            put(ip + 2, 20 + l4_len, 2);
-            ip[8] = 64;
-            ip[9] = tcp_ ? proto::tcp : proto::udp;
-            put(ip + 12, original ? client : server, 4);
-            put(ip + 16, original ? server : client, 4);
-            ip += 20;
-        } else {
-            ip[0] = 0x60;
-            put(ip + 4, l4_len, 2);
-            ip[6] = tcp_ ? proto::tcp : proto::udp;
-            ip[7] = 64;
-            put(ip + 8, 0x20010db8, 4);
-            put(ip + 20, original ? client : server, 4);
-            put(ip + 24, 0x20010db8, 4);
-            put(ip + 36, original ? server : client, 4);
-            ip += 40;
-        }
-        const std::uint32_t sport = 1024 + (mixed >> 17), dport = tcp_ ? 443 : 4433;
-        put(ip, original ? sport : dport, 2);
-        put(ip + 2, original ? dport : sport, 2);
-        if (tcp_) {
-            std::uint32_t& seq = sent_[2ul * i + index(dir)];
-            const std::uint32_t ack = sent_[2ul * i + index(!dir)];
-            // Who refuses has no sequence number of its own (RFC 9293 section 3.10.7.1).
-            const bool refuses = seq == 0 && (tcp_flags & tcp_flag::rst) != 0;
-            put(ip + 4, refuses ? 0 : 1000 + seq, 4);
-            if (tcp_flags & tcp_flag::ack) put(ip + 8, 1000 + ack, 4);
-            ip[12] = 5 << 4;
-            ip[13] = tcp_flags;
-            put(ip + 14, 0xffff, 2);
-            seq += payload + ((tcp_flags & (tcp_flag::syn | tcp_flag::fin)) != 0 ? 1 : 0);
-        } else {
-            put(ip + 4, l4_len, 2);
-        }
-        m->data_len = static_cast<std::uint16_t>(length);
-        m->pkt_len = length;
-        m->port = original ? kInside : kOutside;
-    }
-
-  private:
-    static void put(std::uint8_t* p, std::uint32_t v, unsigned bytes) {
-        for (unsigned k = 0; k < bytes; ++k)
-            p[k] = static_cast<std::uint8_t>(v >> 8 * (bytes - 1 - k));
-    }
-
-    bool v4_, tcp_;
-    std::uint32_t count_;
-    std::uint8_t net_;
-    std::vector<std::uint32_t> sent_;  ///< by connection and direction
-};
-
-struct Cost {
-    std::uint64_t cycles = 0, items = 0, longest = 0;
-
-    void add(std::uint64_t c, std::uint64_t n) {
-        cycles += c;
-        items += n;
-        longest = std::max(longest, c);
-    }
-    double each() const { return static_cast<double>(cycles) / static_cast<double>(items); }
-};
-
-enum class Fate {
-    accepted,
-    dropped
-};
-
-/// One worker, and the packets for it.
-class Bench {
-  public:
-    Bench(rte_mempool* pool, std::uint32_t connections) : pool_(pool) {
-        const Spec spec = spec_of(connections);
-        const std::size_t before = heap_bytes();
-        FirewallOptions options;
-        options.secret = HashSecret::from_seed(1);
-        options.start = now_;
-        auto built = Firewall::build(spec, options);
-        if (!built) die(built.error().message);
-        firewall_ = std::move(built).value();
-        heap_bytes_ = heap_bytes() - before;
-        capacity_ = worker().conns().capacity();
-        rte_rcu_qsbr_thread_online(firewall_->rcu(), 0);
-    }
-
-    Worker& worker() { return firewall_->worker(0); }
-    std::size_t memory_bytes() const { return heap_bytes_; }
-    std::uint32_t capacity() const { return capacity_; }
-    void pass(std::uint32_t ms) { now_ = now_ + ms; }
-
-    /// Runs `packets` packets, made by write(mbuf, n) for n = 0, 1, ….
-    template <class Write>
-    Cost run(std::uint32_t packets, Fate fate, Write write) {
-        Cost cost;
-        for (std::uint32_t done = 0; done < packets;) {
-            rte_mbuf* ring[kRingBursts * kBurst];
-            const std::uint32_t n = std::min(packets - done, kRingBursts * kBurst);
-            if (rte_pktmbuf_alloc_bulk(pool_, ring, n) != 0) die("out of packet buffers");
-            for (std::uint32_t i = 0; i < n; ++i)
-                write(ring[i], done + i);
-            for (std::uint32_t at = 0; at < n; at += kBurst)
-                one_burst(ring + at, std::min(kBurst, n - at), fate, cost);
-            done += n;
-            now_ = now_ + 1;
-        }
-        return cost;
-    }
-
-    /// Lets time pass until the table has only `left` connections; a burst of `live` flows a turn.
-    Cost expire(std::uint32_t left, Flows& live, Cost& turns) {
-        Cost cost;
-        Random random;
-        rte_mbuf* ring[kBurst];
-        while (worker().conns().size() > left) {
-            bool more = true;
-            while (more && worker().conns().size() > left) {
-                if (rte_pktmbuf_alloc_bulk(pool_, ring, kBurst) != 0) die("out of packet buffers");
-                for (rte_mbuf* m : ring)
-                    live.write(m, random.below(live.count()), Direction(random.next() & 1),
-                               tcp_flag::ack);
-                const std::uint32_t before = worker().conns().size();
-                const std::uint64_t t0 = start();
-                more = !worker().housekeeping(now_);
-                const std::uint64_t t1 = stop();
-                Cost burst;
-                one_burst(ring, kBurst, Fate::accepted, burst);
-                if (const auto n = before - worker().conns().size(); n != 0) {
-                    cost.add(t1 - t0, n);
-                    turns.add(t1 - t0 + burst.cycles, 1);
-                }
-            }
-            now_ = now_ + 1;
-        }
-        return cost;
-    }
-
-  private:
-    static std::uint64_t start() {
-        rte_mb();
-        return rte_rdtsc();
-    }
-    static std::uint64_t stop() {
-        unsigned cpu;
-        return __builtin_ia32_rdtscp(&cpu);
-    }
-    static std::size_t heap_bytes() {
-        std::size_t sum = 0;
-        for (unsigned s = 0; s < rte_socket_count(); ++s) {
-            rte_malloc_socket_stats stats;
-            if (rte_malloc_get_socket_stats(rte_socket_id_by_idx(s), &stats) == 0)
-                sum += stats.heap_allocsz_bytes;
-        }
-        return sum;
-    }
-
-    static Spec spec_of(std::uint32_t connections) {
-        Spec spec;
-        spec.zones = {"inside", "outside"};
-        for (const char* name : {"in0", "out0"}) {
-            PortSpec& p = spec.ports.emplace_back();
-            p.name = name;
-            p.zone = static_cast<ZoneId>(spec.ports.size() - 1);
-        }
-        spec.bridges.push_back({{kInside, kOutside}, {}});
-        spec.limits = {connections, 1024, 64, 4096};
-        RuleSpec& out = spec.policy.rules.emplace_back();
-        out.name = "out";
-        out.from = {0};
-        out.to = {1};
-        out.action = RuleAction::accept;
-        spec.pipeline = build_schema().default_pipeline;
-        return spec;
-    }
-
-    /// What a receive function leaves of a packet in the cache: its mbuf's first line.
-    static void receive(rte_mbuf** pkts, unsigned n) {
-        for (unsigned i = 0; i < n; ++i) {
-            pkts[i]->data_off = RTE_PKTMBUF_HEADROOM;
-            pkts[i]->ol_flags = 0;
-        }
-    }
-
-    void one_burst(rte_mbuf** pkts, unsigned n, Fate fate, Cost& cost) {
-        Worker& w = worker();
-        receive(pkts, n);
-        const std::uint64_t t0 = start();
-        w.begin(pkts, n, now_);
-        w.run_stages();
-        w.finish();
-        cost.add(stop() - t0, n);
-        rte_rcu_qsbr_quiescent(firewall_->rcu(), 0);
-        unsigned sent = 0;
-        for (TxBuffer& tx : w.tx()) {
-            if (tx.n != 0) rte_pktmbuf_free_bulk(tx.pkt.data(), tx.n);
-            sent += tx.n;
-            tx.n = 0;
-        }
-        if (sent != (fate == Fate::accepted ? n : 0)) {
-            for (unsigned r = 0; r < kDropReasons; ++r)
-                if (const auto c = w.counters().drops[r].get(); c != 0)
-                    std::fprintf(stderr, "  dropped for %s: %llu\n",
-                                 std::string(to_string(DropReason(r))).c_str(),
-                                 static_cast<unsigned long long>(c));
-            die("packets did not take the path that is to be measured");
-        }
-    }
-
-    rte_mempool* pool_;
-    Tick now_{1'000'000};
-    std::unique_ptr<Firewall> firewall_;
-    std::size_t heap_bytes_ = 0;
-    std::uint32_t capacity_ = 0;
-};
 
 /// Makes all connections; TCP's with a handshake each. Returns the cost of their first packets.
 Cost open_all(Bench& bench, Flows& flows) {
@@ -342,14 +67,26 @@ class Report {
         std::printf("%-34s %9u %9.1f %9.1f %9.1f %7.2f  %s\n", name.c_str(), flows, best, median,
                     best / ghz_, best / first_, unit);
         std::fflush(stdout);
+        keep(name, flows, unit, values);
     }
     void note(const std::string& name, std::uint32_t flows, double value, const char* unit) {
         std::printf("%-34s %9u %9.1f  %s\n", name.c_str(), flows, value, unit);
         std::fflush(stdout);
+        keep(name, flows, unit, {value});
     }
     double ghz() const { return ghz_; }
+    /// All rows, each with the values of its runs.
+    nlohmann::json json() const {
+        return {{"ghz", ghz_}, {"hugepages", rte_eal_has_hugepages() != 0}, {"rows", rows_}};
+    }
 
   private:
+    void keep(const std::string& name, std::uint32_t flows, const char* unit,
+              const std::vector<double>& values) {
+        rows_.push_back({{"name", name}, {"flows", flows}, {"unit", unit}, {"values", values}});
+    }
+
+    nlohmann::json rows_ = nlohmann::json::array();
     double ghz_;
     double first_ = 0;
 };
@@ -361,6 +98,7 @@ struct Options {
     bool quick = false;
     bool no_huge = false;
     std::string only;
+    std::string json;
     int cpu = -1;
 
     bool wants(const std::string& row) const {
@@ -531,21 +269,27 @@ int run(Options& o) {
     create_and_expire(o, pool, report, kKinds[2]);
     ended(o, pool, report);
     memory(o, pool, report);
+    if (!o.json.empty()) {
+        std::ofstream out(o.json);
+        out << report.json().dump(1) << '\n';
+        if (!out.flush()) die("cannot write " + o.json);
+    }
     return 0;
 }
 
 }  // namespace
-}  // namespace postern
+}  // namespace postern::bench
 
 int main(int argc, char** argv) {
-    postern::Options o;
+    postern::bench::Options o;
     CLI::App app{"Cycles a packet of the whole path, from memory to memory"};
     app.add_option("--flows", o.flows, "numbers of connections, ascending")->delimiter(',');
     app.add_option("--runs", o.runs, "runs of each row")->check(CLI::Range(1u, 1000u));
     app.add_option("--only", o.only, "rows whose name has this in it");
+    app.add_option("--json", o.json, "write every run's value to this file, too");
     app.add_option("--cpu", o.cpu, "run on this CPU");
     app.add_flag("--no-huge", o.no_huge, "do not use hugepages");
     app.add_flag("--quick", o.quick, "small and short: only whether it works");
     CLI11_PARSE(app, argc, argv);
-    return postern::run(o);
+    return postern::bench::run(o);
 }
