@@ -14,6 +14,7 @@
 
 #include "helper/descriptor.h"
 #include "helper/emit.h"
+#include "helper/text.h"
 #include "helper/view.h"
 #include "net/addr.h"
 #include "net/cursor.h"
@@ -115,20 +116,6 @@ constexpr std::string_view kCommands[] = {
     "TYPE", "USER", "XCUP", "XCWD", "XMKD", "XPWD", "XRMD",
 };
 
-constexpr bool is_digit(std::uint8_t c) noexcept {
-    return c >= '0' && c <= '9';
-}
-constexpr char upper(std::uint8_t c) noexcept {
-    return static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
-}
-
-/// The line without what ends it.
-Bytes without_line_end(Bytes line) noexcept {
-    if (!line.empty() && line.back() == '\n') line = line.first(line.size() - 1);
-    if (!line.empty() && line.back() == '\r') line = line.first(line.size() - 1);
-    return line;
-}
-
 void skip_telnet(Cursor& c) noexcept {
     while (c.peek() == 0xff) {
         const auto command = c.peek(1);
@@ -152,25 +139,6 @@ bool is_command(Cursor c) noexcept {
     for (const std::string_view verb : kCommands)
         if (Cursor each = c; take_verb(each, verb)) return true;
     return false;
-}
-
-bool take(Cursor& c, std::uint8_t wanted) noexcept {
-    return c.peek() == wanted && c.skip(1);
-}
-
-/// A decimal number of 1 to `max_digits` digits, at most `max`.
-std::optional<std::uint32_t> take_number(Cursor& c, unsigned max_digits,
-                                         std::uint32_t max) noexcept {
-    std::uint32_t v = 0;
-    unsigned digits = 0;
-    while (const auto b = c.peek()) {
-        if (!is_digit(*b)) break;
-        if (++digits > max_digits) return std::nullopt;
-        v = v * 10 + (*b - std::uint32_t{'0'});
-        c.skip(1);
-    }
-    if (digits == 0 || v > max) return std::nullopt;
-    return v;
 }
 
 struct HostPort {
@@ -198,11 +166,7 @@ std::optional<HostPort> take_eprt(Cursor& c) noexcept {
     if (!d || *d < 33 || *d > 126 || is_digit(*d)) return std::nullopt;
     const auto protocol = take_number(c, 1, 2);
     if (!protocol || *protocol == 0 || !take(c, *d)) return std::nullopt;
-    std::size_t length = 0;
-    while (c.peek(length) && *c.peek(length) != *d)
-        ++length;
-    const auto text = c.take(length);
-    const auto host = IpAddr::parse({reinterpret_cast<const char*>(text->data()), text->size()});
+    const auto host = read_address(take_until(c, [&](std::uint8_t b) { return b == *d; }));
     if (!host || host->family != (*protocol == 1 ? Family::ipv4 : Family::ipv6))
         return std::nullopt;
     if (!take(c, *d)) return std::nullopt;

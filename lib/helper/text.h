@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Small pieces of text protocols, read through a Cursor: what helpers have in common. Each take_…()
+// moves the cursor past what it took; where it finds none it says so, and what it left of the
+// cursor is of no use.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "net/addr.h"
+#include "net/cursor.h"
+
+namespace postern {
+
+constexpr bool is_digit(std::uint8_t c) noexcept {
+    return c >= '0' && c <= '9';
+}
+constexpr bool is_blank(std::uint8_t c) noexcept {
+    return c == ' ' || c == '\t';
+}
+constexpr char upper(std::uint8_t c) noexcept {
+    return static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+}
+
+/// Whether the two are the same but for upper and lower case (ASCII).
+constexpr bool same_word(Bytes bytes, std::string_view word) noexcept {
+    if (bytes.size() != word.size()) return false;
+    for (std::size_t i = 0; i < word.size(); ++i)
+        if (upper(bytes[i]) != upper(static_cast<std::uint8_t>(word[i]))) return false;
+    return true;
+}
+
+/// The line without what ends it.
+constexpr Bytes without_line_end(Bytes line) noexcept {
+    if (!line.empty() && line.back() == '\n') line = line.first(line.size() - 1);
+    if (!line.empty() && line.back() == '\r') line = line.first(line.size() - 1);
+    return line;
+}
+
+constexpr bool take(Cursor& c, std::uint8_t wanted) noexcept {
+    return c.peek() == wanted && c.skip(1);
+}
+
+constexpr void skip_blanks(Cursor& c) noexcept {
+    while (c.peek() && is_blank(*c.peek()))
+        c.skip(1);
+}
+
+/// What comes before the first byte that `stop` says true to, possibly nothing or all of the rest.
+template <class Stop>
+constexpr Bytes take_until(Cursor& c, Stop&& stop) noexcept {
+    const Bytes rest = c.rest();
+    std::size_t n = 0;
+    while (n < rest.size() && !stop(rest[n]))
+        ++n;
+    c.skip(n);
+    return rest.first(n);
+}
+
+/// A decimal number of 1 to `max_digits` (at most 10) digits, at most `max`.
+constexpr std::optional<std::uint32_t> take_number(Cursor& c, unsigned max_digits,
+                                                   std::uint32_t max) noexcept {
+    std::uint64_t v = 0;
+    unsigned digits = 0;
+    while (const auto b = c.peek()) {
+        if (!is_digit(*b)) break;
+        if (++digits > max_digits) return std::nullopt;
+        v = v * 10 + (*b - std::uint64_t{'0'});
+        c.skip(1);
+    }
+    if (digits == 0 || v > max) return std::nullopt;
+    return static_cast<std::uint32_t>(v);
+}
+
+/// An IPv4 or IPv6 address written as text, nothing around it.
+inline std::optional<IpAddr> read_address(Bytes text) noexcept {
+    return IpAddr::parse({reinterpret_cast<const char*>(text.data()), text.size()});
+}
+
+}  // namespace postern
