@@ -32,6 +32,8 @@ struct ExpectClass {
     std::string_view help;
     std::uint16_t max_expected;  ///< pending at once, a connection
     std::uint32_t timeout_s;
+    /// Announced addresses are other hosts' by nature: the address guard is off for this class.
+    bool foreign = false;
 };
 
 enum class ParamType : std::uint8_t {
@@ -74,9 +76,18 @@ enum class Framing : std::uint8_t {
     datagram   ///< UDP: the payload is the message
 };
 
-/// Length in bytes of the message at the start of `bytes`; 0: more bytes are needed to tell;
-/// negative: no message of this protocol starts so (both streams go blind).
-using MeasureFn = std::int32_t (*)(Direction direction, Bytes bytes) noexcept;
+/// What stands at the start of a stream: a message, then bytes that are none (a body, media in
+/// between), which are passed over and never kept, however many they are.
+struct Measured {
+    std::int32_t length;     ///< bytes; 0: none; negative: not of this protocol, both go blind
+    std::uint32_t skip = 0;  ///< bytes after it. Both 0: more bytes are needed to tell
+
+    constexpr Measured(std::int32_t message, std::uint32_t after = 0) noexcept
+        : length(message), skip(after) {}
+};
+/// `state` is the helper's private state, for protocols whose messages do not tell what they are.
+using MeasureFn = Measured (*)(Direction direction, Bytes bytes,
+                               std::span<const std::uint8_t, kPrivateBytes> state) noexcept;
 /// Reads one message. Never blocks, allocates or keeps a pointer into the view.
 using MessageFn = void (*)(View& view, Emit& emit) noexcept;
 /// The connection ends; `state` is its private state.

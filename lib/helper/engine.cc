@@ -218,21 +218,29 @@ std::size_t HelperEngine::read_lines(Reading& r, Bytes run) noexcept {
 
 std::size_t HelperEngine::read_measured(Reading& r, Bytes run) noexcept {
     Stream& s = r.conn.stream[index(r.direction)];
+    std::uint32_t& skip = r.conn.skip[index(r.direction)];
     std::size_t at = 0;
     while (at < run.size()) {
-        const std::int32_t length = r.instance.desc->measure(r.direction, run.subspan(at));
-        if (length < 0) {
+        if (skip != 0) {
+            const std::size_t n = std::min<std::size_t>(skip, run.size() - at);
+            skip -= static_cast<std::uint32_t>(n);
+            at += n;
+            continue;
+        }
+        const Measured next = r.instance.desc->measure(r.direction, run.subspan(at), r.conn.state);
+        if (next.length < 0) {
             blind_both(r, HelperCounter::blind_not_protocol);
             return run.size();
         }
-        const auto n = static_cast<std::size_t>(length);
+        const auto n = static_cast<std::size_t>(next.length);
         if (n > assembler_.buffer_bytes()) {
             assembler_.stop(s, StreamState::blind);
             r.counters[HelperCounter::blind_overflow].add();
             return run.size();
         }
-        if (n == 0 || n > run.size() - at) break;
-        offer(r, run.subspan(at, n));
+        if ((n == 0 && next.skip == 0) || n > run.size() - at) break;
+        skip = next.skip;
+        if (n != 0) offer(r, run.subspan(at, n));
         if (s.state != StreamState::open) return run.size();
         at += n;
     }
@@ -287,8 +295,9 @@ void HelperEngine::guard(Reading& r, const View& view) noexcept {
         PinHole request = r.emit.requests_[i];
         assert(request.class_index < classes.size());
         const ExpectClass& c = classes[request.class_index];
-        HelperCounter refused = r.conn.proven ? check_guards(r.instance.guards, view, request)
-                                              : HelperCounter::not_proven;
+        HelperCounter refused = r.conn.proven
+                                    ? check_guards(r.instance.guards, view, request, c.foreign)
+                                    : HelperCounter::not_proven;
         if (refused == HelperCounter::kCount && ++kept[request.class_index] > c.max_expected)
             refused = HelperCounter::class_limit;
         if (refused != HelperCounter::kCount) {

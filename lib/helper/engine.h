@@ -44,10 +44,11 @@ namespace postern {
 
 /// The helper's part of one connection.
 struct alignas(64) HelperConn {
-    std::array<Stream, 2> stream;  ///< by Direction
-    std::uint32_t owner = 0;       ///< the caller's: its connection
-    HelperId helper = kNoHelper;   ///< kNoHelper: the slot is free
-    bool proven = false;           ///< may open
+    std::array<Stream, 2> stream;         ///< by Direction
+    std::uint32_t owner = 0;              ///< the caller's: its connection
+    HelperId helper = kNoHelper;          ///< kNoHelper: the slot is free
+    bool proven = false;                  ///< may open
+    std::array<std::uint32_t, 2> skip{};  ///< bytes still to pass over, by Direction
     alignas(8) std::array<std::uint8_t, kPrivateBytes> state{};
     Tuple original;
 

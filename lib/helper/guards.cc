@@ -37,13 +37,13 @@ Result<void> parse_deny_ports(std::string_view text, GuardPolicy& policy) {
     return {};
 }
 
-HelperCounter check_guards(const GuardPolicy& policy, const View& view,
-                           const PinHole& request) noexcept {
+HelperCounter check_guards(const GuardPolicy& policy, const View& view, const PinHole& request,
+                           bool foreign) noexcept {
     if (request.dst.family != view.original.src.family ||
         (!request.any_src() && request.src.address.family != request.dst.family))
         return HelperCounter::wrong_family;
     const IpAddr& own = request.announced_by_listener ? view.listener() : view.speaker();
-    if (!policy.loose && request.dst != own) return HelperCounter::third_party_address;
+    if (!policy.loose && !foreign && request.dst != own) return HelperCounter::third_party_address;
     const std::uint16_t port = request.dport.host();
     if (port < kFirstUnprivilegedPort) return HelperCounter::privileged_port;
     for (unsigned i = 0; i < policy.deny_count; ++i)

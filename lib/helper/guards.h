@@ -30,7 +30,8 @@ struct GuardPolicy {
 Result<void> parse_deny_ports(std::string_view text, GuardPolicy& policy);
 
 /// The counter of the guard that forbids the request; HelperCounter::kCount when none does.
-HelperCounter check_guards(const GuardPolicy& policy, const View& view,
-                           const PinHole& request) noexcept;
+/// `foreign`: the request's class may announce other hosts' addresses.
+HelperCounter check_guards(const GuardPolicy& policy, const View& view, const PinHole& request,
+                           bool foreign) noexcept;
 
 }  // namespace postern

@@ -125,8 +125,8 @@ class Conversation {
             require(p.timeout_s != 0, "no timeout");
             require(p.family() == conn_->original.src.family, "another family");
             require(p.dport.host() >= 1024 && p.dport.host() != kDenied, "a forbidden port");
-            require(f_.desc.foreign_media || p.dst == conn_->original.src ||
-                        p.dst == conn_->original.dst,
+            require(f_.desc.foreign_media || f_.desc.classes[p.class_index].foreign ||
+                        p.dst == conn_->original.src || p.dst == conn_->original.dst,
                     "a third party's address");
             require(conn_->proven, "before the proof of protocol");
         }

@@ -301,6 +301,11 @@ void toy_message(View& view, Emit& emit) noexcept {
             r.dst = IpAddr::v4(203, 0, 113, 9);
             emit.expect(r);
             break;
+        case 'F':
+            r.dst = IpAddr::v4(203, 0, 113, 9);
+            r.class_index = 1;
+            emit.expect(r);
+            break;
         case '6':
             r.dst = *IpAddr::parse("2001:db8::1");
             emit.expect(r);
@@ -320,13 +325,17 @@ void toy_destroy(std::span<std::uint8_t, kPrivateBytes> state) noexcept {
     destroyed += state[0];
 }
 
-/// A length byte, then so many bytes.
-std::int32_t toy_measure(Direction, Bytes b) noexcept {
+/// A length byte, then so many bytes. From 0x80 on: nothing, then length less 0x80 bytes to pass
+/// over. 0xff: a message, then 1000 bytes to pass over for each message before.
+Measured toy_measure(Direction, Bytes b,
+                     std::span<const std::uint8_t, kPrivateBytes> state) noexcept {
     if (b.empty()) return 0;
+    if (b[0] == 0xff) return {1, 1000u * state[0]};
+    if (b[0] >= 0x80) return {0, 1u + b[0] - 0x80u};
     return b[0] == 0 ? -1 : b[0] + 1;
 }
 
-constexpr ExpectClass kToyClasses[] = {{"data", "", 2, 30}};
+constexpr ExpectClass kToyClasses[] = {{"data", "", 2, 30}, {"media", "", 2, 30, true}};
 constexpr ParamDesc kToyParams[] = {
     kLooseParam, kDenyPortsParam, {"size", ParamType::uint, "7", "", 9}};
 constexpr CounterDesc kToyCounters[] = {{"woken", "times it ran"}};
@@ -484,9 +493,10 @@ TEST_F(EngineTest, GuardsRefuseByName) {
         EXPECT_TRUE(say(message).empty()) << counter;
         EXPECT_EQ(count(kToyId, counter), 1u) << counter;
     }
+    EXPECT_EQ(say("X-F\n").size(), 1u);
     EXPECT_EQ(say("X-t\n").size(), 2u);
     EXPECT_EQ(count(kToyId, "class_limit"), 1u);
-    EXPECT_EQ(count(kToyId, "expectations"), 2u);
+    EXPECT_EQ(count(kToyId, "expectations"), 3u);
     open(kLooseId);
     EXPECT_EQ(say("X-f\n").size(), 1u);
 }
@@ -556,6 +566,33 @@ TEST_F(EngineTest, MeasuredMessagesAreFoundOnEverySplit) {
     say(std::string_view("\0", 1));
     EXPECT_TRUE(conn->blind(Direction::reply));
     EXPECT_EQ(count(kMeasuredId, "blind_not_protocol"), 1u);
+}
+
+TEST_F(EngineTest, WhatIsNoMessageIsPassedOverOnEverySplit) {
+    // Five bytes of nothing, a message, 1000 bytes for it (the buffer has 256), another message.
+    std::string text = "\x84nnnn";
+    text += {3, '-', 'o', '?'};
+    text += "\xff" + std::string(1000, '\0');
+    text += {3, '-', 'o', '?'};
+    for (std::size_t cut = 0; cut <= text.size(); ++cut) {
+        open(kMeasuredId);
+        const auto before = count(kMeasuredId, "messages");
+        const std::size_t n = say(text.substr(0, cut)).size() + say(text.substr(cut)).size();
+        EXPECT_EQ(n, 2u) << cut;
+        EXPECT_EQ(count(kMeasuredId, "messages") - before, 3u) << cut;
+        EXPECT_EQ(engine->buffers_free(), 2u) << cut;
+        engine->detach(conn);
+    }
+}
+
+TEST_F(EngineTest, BytesPassedOverArePassedOverAgainAfterUndo) {
+    open(kMeasuredId);
+    say(std::string("\x82") + "n");
+    const std::string rest = {'n', 3, '-', 'o', '?'};
+    EXPECT_EQ(say(rest).size(), 1u);
+    ASSERT_TRUE(engine->undo(conn));
+    next[0] -= static_cast<std::uint32_t>(rest.size());
+    EXPECT_EQ(say(rest).size(), 1u);
 }
 
 TEST_F(EngineTest, DatagramsAreMessages) {
