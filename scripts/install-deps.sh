@@ -5,6 +5,7 @@
 #
 #   scripts/install-deps.sh         what scripts/demo.sh needs: the build and the demo's peers
 #   scripts/install-deps.sh test    and what scripts/test.sh needs in addition
+#   scripts/install-deps.sh bench   what scripts/bench.sh needs: the build, generators, peers
 set -euo pipefail
 
 packages=(
@@ -24,10 +25,16 @@ test_packages=(
     # end to end: TFTP
     tftpd-hpa tftp-hpa
 )
+bench_packages=(
+    libgtest-dev libgmock-dev libbenchmark-dev ccache
+    # generator and ceiling; peers: Open vSwitch on DPDK, the kernel
+    dpdk-dev openvswitch-switch-dpdk nftables
+)
 case "${1:-demo}" in
     demo) ;;
     test) packages+=("${test_packages[@]}") ;;
-    *) echo "usage: ${0##*/} [demo|test]" >&2; exit 2 ;;
+    bench) packages+=("${bench_packages[@]}") ;;
+    *) echo "usage: ${0##*/} [demo|test|bench]" >&2; exit 2 ;;
 esac
 
 missing_of() {
@@ -85,7 +92,7 @@ if ! { apt-get update -qq && install; } > "$log" 2>&1 && ! install >> "$log" 2>&
     tail -n 15 "$log" >&2
     give_up "apt-get could not install them (its last lines are above)"
 fi
-for server in vsftpd tftpd-hpa; do
+for server in vsftpd tftpd-hpa openvswitch-switch; do
     if printf '%s\n' "${missing[@]}" | grep -qx $server && command -v systemctl >/dev/null; then
         systemctl disable --quiet $server.service 2>/dev/null || true
     fi
