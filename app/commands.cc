@@ -195,7 +195,6 @@ std::vector<Json> drop_rows(Firewall& fw) {
 Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const Conn& c,
                     Tick now) {
     const Tuple t = c.tuple();
-    const bool tcp = c.protocol() == proto::tcp;
     const bool replied = c.has(conn_flag::seen_reply);
     return {{"proto", protocol_name(c.protocol())},
             {"family", to_string(c.family())},
@@ -206,7 +205,7 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
             {"state", replied                      ? "established"
                       : c.has(conn_flag::expected) ? "related"
                                                    : "new"},
-            {"tcp_state", tcp ? Json(to_string(c.tcp_state())) : Json(nullptr)},
+            {"tcp_state", c.state_name() != nullptr ? Json(c.state_name()) : Json(nullptr)},
             {"assured", c.has(conn_flag::assured)},
             {"worker", worker},
             {"index", slot},

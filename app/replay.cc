@@ -239,8 +239,8 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
                                                              : Json("reply")},
              {"reason", reason.empty() ? Json(nullptr) : Json(reason)}};
     row["conn"] = conn != nullptr ? Json(connection_number(w.id(), w.conns(), info.conn)) : Json();
-    const bool tcp = conn != nullptr && conn->protocol() == proto::tcp;
-    row["tcp_state"] = tcp ? Json(to_string(conn->tcp_state())) : Json(nullptr);
+    const char* state = conn != nullptr ? conn->state_name() : nullptr;
+    row["tcp_state"] = state != nullptr ? Json(state) : Json(nullptr);
     row["helper"] = conn != nullptr && conn->helper != kNoHelper
                         ? Json(fw_.plan().helpers[conn->helper - 1u].name)
                         : Json(nullptr);
@@ -267,7 +267,7 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
                : info.dir == Direction::original ? "original"
                                                  : "reply",
                what);
-    if (tcp) fmt::print("  {}", to_string(conn->tcp_state()));
+    if (state != nullptr) fmt::print("  {}", state);
     if (!reason.empty()) fmt::print("  [{}]", reason);
     if (fw_.workers() > 1) fmt::print("  worker {}", w.id());
     fmt::print("\n");

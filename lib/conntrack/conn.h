@@ -10,6 +10,8 @@
 #include <cstdint>
 
 #include "base/types.h"
+#include "conntrack/dccp.h"
+#include "conntrack/sctp.h"
 #include "conntrack/tcp.h"
 #include "net/addr.h"
 #include "net/packet.h"
@@ -35,13 +37,17 @@ struct alignas(64) Conn {
     std::uint8_t from = 0;           ///< security zone it was opened from
     std::uint8_t pad0 = 0;
     RuleId rule = kNoRule;              ///< that accepted it
-    std::uint8_t state = 0;             ///< TcpState; for others 0 = unreplied, 1 = replied
+    std::uint8_t state = 0;             ///< of its protocol; without one 0 = unreplied, 1 = replied
     std::uint8_t flags = 0;             ///< of conn_flag
     std::uint64_t packets[2] = {0, 0};  ///< by Direction
     std::uint64_t bytes[2] = {0, 0};    ///< by Direction; whole frames
 
-    // --- line 1: every packet of TCP ---
-    TcpTrack tcp;
+    // --- line 1: every packet of TCP, SCTP and DCCP ---
+    union {
+        TcpTrack tcp{};
+        SctpTrack sctp;
+        DccpTrack dccp;
+    };
     TcpLast tcp_last;
     std::uint32_t start_ms = 0;
 
@@ -68,6 +74,29 @@ struct alignas(64) Conn {
     Tick deadline() const noexcept { return Tick{last_seen_ms} + timeout_ms; }
     bool has(std::uint8_t flag) const noexcept { return (flags & flag) != 0; }
     TcpState tcp_state() const noexcept { return static_cast<TcpState>(state); }
+    SctpState sctp_state() const noexcept { return static_cast<SctpState>(state); }
+    DccpState dccp_state() const noexcept { return static_cast<DccpState>(state); }
+    /// One side has said goodbye.
+    bool closing() const noexcept {
+        switch (protocol()) {
+            case proto::tcp:
+                return tcp_state() >= TcpState::fin_wait && tcp_state() <= TcpState::close;
+            case proto::sctp:
+                return sctp_state() >= SctpState::shutdown_sent &&
+                       sctp_state() <= SctpState::shutdown_ack_sent;
+            case proto::dccp: return dccp_state() >= DccpState::closereq;
+            default: return false;
+        }
+    }
+    /// What its protocol's tracker calls its state; null when it has none.
+    const char* state_name() const noexcept {
+        switch (protocol()) {
+            case proto::tcp: return to_string(tcp_state());
+            case proto::sctp: return to_string(sctp_state());
+            case proto::dccp: return to_string(dccp_state());
+            default: return nullptr;
+        }
+    }
     Tuple tuple() const noexcept {
         Tuple t;
         for (unsigned i = 0; i < 16; ++i)

@@ -164,9 +164,7 @@ constexpr unsigned kVictimSample = 16;
 constexpr unsigned kKeep = 4;
 unsigned worth(const Conn& c) noexcept {
     if (!c.has(conn_flag::seen_reply)) return c.has(conn_flag::expected) ? 2 : 0;
-    if (c.protocol() == proto::tcp && c.tcp_state() >= TcpState::fin_wait &&
-        c.tcp_state() <= TcpState::close)
-        return 1;
+    if (c.closing()) return 1;
     return c.has(conn_flag::assured) ? kKeep : 3;
 }
 

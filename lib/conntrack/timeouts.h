@@ -4,7 +4,10 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
+#include "conntrack/dccp.h"
+#include "conntrack/sctp.h"
 #include "conntrack/tcp.h"
 
 namespace postern {
@@ -13,6 +16,8 @@ struct Timeouts {
     std::array<std::uint32_t, kTcpStates> tcp_ms{};
     std::uint32_t tcp_retransmitted_ms = 300'000;
     std::uint32_t tcp_unacknowledged_ms = 300'000;
+    std::array<std::uint32_t, kSctpStates> sctp_ms{};
+    std::array<std::uint32_t, kDccpStates> dccp_ms{};
     std::uint32_t udp_ms[2] = {30'000, 120'000};  ///< unreplied, stream
     std::uint32_t gre_ms[2] = {30'000, 180'000};  ///< unreplied, stream
     std::uint32_t icmp_ms = 30'000;
@@ -35,9 +40,33 @@ struct Timeouts {
         set(TcpState::time_wait, 120);
         set(TcpState::close, 10);
         set(TcpState::syn_sent2, 120);
+        using S = SctpState;
+        constexpr std::uint32_t kMinute = 60;
+        for (const auto& [state, seconds] : {std::pair{S::none, 10u},
+                                             {S::closed, 10u},
+                                             {S::cookie_wait, 3u},
+                                             {S::cookie_echoed, 3u},
+                                             {S::established, 210u},
+                                             {S::shutdown_sent, 3u},
+                                             {S::shutdown_recd, 3u},
+                                             {S::shutdown_ack_sent, 3u},
+                                             {S::heartbeat_sent, 30u}})
+            t.sctp_ms[static_cast<unsigned>(state)] = seconds * 1000;
+        using D = DccpState;
+        for (const auto& [state, seconds] : {std::pair{D::none, 4 * kMinute},
+                                             {D::request, 4 * kMinute},
+                                             {D::respond, 8 * kMinute},
+                                             {D::partopen, 8 * kMinute},
+                                             {D::open, 12 * 60 * kMinute},
+                                             {D::closereq, 64u},
+                                             {D::closing, 64u},
+                                             {D::timewait, 4 * kMinute}})
+            t.dccp_ms[static_cast<unsigned>(state)] = seconds * 1000;
         return t;
     }
 
+    std::uint32_t sctp(SctpState s) const noexcept { return sctp_ms[static_cast<unsigned>(s)]; }
+    std::uint32_t dccp(DccpState s) const noexcept { return dccp_ms[static_cast<unsigned>(s)]; }
     std::uint32_t tcp(TcpState state, TcpTimeout kind) const noexcept {
         const std::uint32_t by_state = tcp_ms[static_cast<unsigned>(state)];
         switch (kind) {

@@ -13,6 +13,12 @@ TcpSegment segment_of(const PacketInfo& info, const std::uint8_t* data) noexcept
                         info.pay_len);
 }
 
+/// From the transport header to the end of what can be read at once.
+Bytes transport_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
+    return {data + info.l4_off,
+            static_cast<std::size_t>(info.pay_off - info.l4_off) + info.pay_len};
+}
+
 /// Protocols without a state machine of their own: unreplied, then replied.
 std::uint32_t plain_timeout_ms(const Conn& conn, bool replied, const Timeouts& t) noexcept {
     switch (conn.protocol()) {
@@ -25,14 +31,64 @@ std::uint32_t plain_timeout_ms(const Conn& conn, bool replied, const Timeouts& t
     }
 }
 
+TrackResult refuse(PacketInfo& info) noexcept {
+    info.ct = CtState::invalid;
+    info.why = DropReason::ct_invalid;
+    return TrackResult::invalid;
+}
+
+/// What every packet that belongs to the connection does to it.
+void belongs(Conn& conn, PacketInfo& info, Direction dir) noexcept {
+    info.ct = state_of(conn, dir);
+    if (dir == Direction::reply) conn.flags |= conn_flag::seen_reply;
+}
+
+TrackResult track_sctp(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir,
+                       Tick now, const TrackConfig& config) noexcept {
+    const SctpResult r = sctp_track(conn.sctp, conn.sctp_state(), dir, transport_of(info, data));
+    if (r.action == SctpAction::invalid) return refuse(info);
+    if (r.state == SctpState::established && conn.sctp_state() != r.state)
+        conn.flags |= conn_flag::assured;
+    conn.state = static_cast<std::uint8_t>(r.state);
+    if (r.action == SctpAction::accept) {
+        conn.timeout_ms = config.timeouts.sctp(r.state);
+        conn.last_seen_ms = now.ms;
+    }
+    belongs(conn, info, dir);
+    return TrackResult::accept;
+}
+
+TrackResult track_dccp(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir,
+                       Tick now, const TrackConfig& config) noexcept {
+    const auto header = read_dccp(transport_of(info, data), info.l4_len);
+    if (!header) return refuse(info);
+    const DccpResult r =
+        dccp_track(conn.dccp, conn.dccp_state(), dir, conn.has(conn_flag::seen_reply), *header);
+    if (r.action == DccpAction::invalid) return refuse(info);
+    if (r.assured) conn.flags |= conn_flag::assured;
+    if (r.action == DccpAction::accept) {
+        conn.state = static_cast<std::uint8_t>(r.state);
+        conn.timeout_ms = config.timeouts.dccp(r.state);
+        conn.last_seen_ms = now.ms;
+    }
+    belongs(conn, info, dir);
+    return r.action == DccpAction::end ? TrackResult::end : TrackResult::accept;
+}
+
 }  // namespace
 
-bool may_start(const PacketInfo& info, const TrackConfig& config) noexcept {
+bool may_start(const PacketInfo& info, const std::uint8_t* data,
+               const TrackConfig& config) noexcept {
     switch (info.kind) {
         case L4Kind::icmp_reply:
         case L4Kind::icmp_error:
         case L4Kind::icmp_nd: return false;
         case L4Kind::tcp: return tcp_may_start(info.tcp_flags, config.tcp);
+        case L4Kind::sctp: return sctp_may_start(transport_of(info, data));
+        case L4Kind::dccp: {
+            const auto header = read_dccp(transport_of(info, data), info.l4_len);
+            return header && dccp_may_start(*header);
+        }
         // An ICMP message that neither asks, answers nor complains starts nothing.
         case L4Kind::other: return info.protocol != proto::icmp && info.protocol != proto::icmpv6;
         default: return true;
@@ -42,7 +98,22 @@ bool may_start(const PacketInfo& info, const TrackConfig& config) noexcept {
 bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
                     const TrackConfig& config) noexcept {
     conn.last_seen_ms = now.ms;
-    if (!may_start(info, config)) return false;
+    if (!may_start(info, data, config)) return false;
+    if (info.kind == L4Kind::sctp) {
+        conn.sctp = {};
+        const SctpResult r = sctp_start(conn.sctp, transport_of(info, data));
+        conn.state = static_cast<std::uint8_t>(r.state);
+        conn.timeout_ms = config.timeouts.sctp(r.state);
+        return true;
+    }
+    if (info.kind == L4Kind::dccp) {
+        conn.dccp = {};
+        const DccpResult r =
+            dccp_start(conn.dccp, *read_dccp(transport_of(info, data), info.l4_len));
+        conn.state = static_cast<std::uint8_t>(r.state);
+        conn.timeout_ms = config.timeouts.dccp(r.state);
+        return true;
+    }
     if (info.kind == L4Kind::tcp) {
         const TcpResult r = tcp_start(conn.tcp, conn.tcp_last, segment_of(info, data), config.tcp);
         if (r.action == TcpAction::invalid) return false;
@@ -91,6 +162,8 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
         if (dir == Direction::reply) conn.flags |= conn_flag::seen_reply;
         return result;
     }
+    if (info.kind == L4Kind::sctp) return track_sctp(conn, info, data, dir, now, config);
+    if (info.kind == L4Kind::dccp) return track_dccp(conn, info, data, dir, now, config);
     info.ct = state_of(conn, dir);
     conn.last_seen_ms = now.ms;
     if (dir == Direction::reply && !replied) {

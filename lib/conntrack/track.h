@@ -23,7 +23,8 @@ enum class TrackResult : std::uint8_t {
 };
 
 /// Whether the packet is such that a connection may begin with it.
-bool may_start(const PacketInfo& info, const TrackConfig& config) noexcept;
+bool may_start(const PacketInfo& info, const std::uint8_t* data,
+               const TrackConfig& config) noexcept;
 
 /// Whether the packet may start a connection; initialises the tracker's part of `conn` if so. The
 /// caller has set key, flags and start before.

@@ -35,8 +35,10 @@ static_assert(sizeof(FlowKey) == 16 && std::has_unique_object_representations_v<
 
 enum class L4Kind : std::uint8_t {
     other,  ///< tracked by addresses only
-    ports,  ///< UDP, UDP-Lite, SCTP, DCCP: ports, no state of its own
+    ports,  ///< UDP, UDP-Lite: ports, no state of its own
     tcp,
+    sctp,
+    dccp,
     icmp_request,  ///< echo, timestamp, …: may start a connection
     icmp_reply,
     icmp_error,  ///< carries the head of the packet it complains about; keyed by that one
@@ -57,7 +59,7 @@ struct alignas(64) PacketInfo {
     std::uint16_t l4_off;
     std::uint16_t l4_len;  ///< bytes from l4_off to the end of the IP datagram
     std::uint16_t pay_off;
-    std::uint16_t pay_len;
+    std::uint16_t pay_len;    ///< may be more than is contiguous, but for SCTP and DCCP
     std::uint16_t vlan;       ///< outermost tag's TCI, 0 when untagged
     std::uint16_t ethertype;  ///< innermost, host order
     std::uint8_t l3_off;

@@ -170,6 +170,42 @@ bool has_ports(std::uint8_t protocol) noexcept {
            protocol == proto::dccp || protocol == proto::udplite;
 }
 
+L4Kind kind_of_ports(std::uint8_t protocol) noexcept {
+    switch (protocol) {
+        case proto::tcp: return L4Kind::tcp;
+        case proto::sctp: return L4Kind::sctp;
+        case proto::dccp: return L4Kind::dccp;
+        default: return L4Kind::ports;
+    }
+}
+
+/// Whether a protocol without payload that anybody reads is sound, by the length its header tells.
+/// Of SCTP and DCCP only what can be read at once is looked at later: chains are not followed.
+DropReason check_rare(std::uint8_t protocol, const std::uint8_t* l4, std::uint32_t have,
+                      PacketInfo& info) noexcept {
+    const auto header = [&](unsigned bytes) {
+        if (have < bytes) return DropReason::truncated_l4;
+        info.pay_off = static_cast<std::uint16_t>(info.l4_off + bytes);
+        info.pay_len = static_cast<std::uint16_t>(have - bytes);
+        return DropReason::none;
+    };
+    switch (protocol) {
+        case proto::sctp: return header(12);  // RFC 9260 section 3.1
+        case proto::dccp: return header(12);  // RFC 4340 section 5.1
+        case proto::udplite: {
+            // RFC 3828 section 3.1: the checksum covers the header at least, 0: all.
+            if (have < 8) return DropReason::truncated_l4;
+            const unsigned covered = be16(l4 + 4);
+            if ((covered != 0 && covered < 8) || covered > info.l4_len)
+                return DropReason::bad_l4_length;
+            info.pay_off = static_cast<std::uint16_t>(info.l4_off + 8);
+            info.pay_len = static_cast<std::uint16_t>(info.l4_len - 8);
+            return DropReason::none;
+        }
+        default: return DropReason::none;
+    }
+}
+
 /// TCP flag combinations that stacks send, PSH, ECE and CWR apart (RFC 9293 section 3.10.7).
 constexpr std::array<bool, 64> kTcpFlagsValid = [] {
     std::array<bool, 64> ok{};
@@ -251,7 +287,7 @@ bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t ha
         const std::uint16_t sp = raw16(l4), dp = raw16(l4 + 2);
         key = key_from(src, dst, reversed ? dp : sp, reversed ? sp : dp, ip.family, ip.protocol,
                        context.ct_zone, *context.secret, swapped);
-        kind = ip.protocol == proto::tcp ? L4Kind::tcp : L4Kind::ports;
+        kind = kind_of_ports(ip.protocol);
         return true;
     }
     if (ip.protocol == (ip.family == Family::ipv4 ? proto::icmp : proto::icmpv6)) {
@@ -469,7 +505,9 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
             info.pay_len = static_cast<std::uint16_t>(udp_len - 8);
             break;
         }
-        default: break;
+        default:
+            info.why = check_rare(ip.protocol, l4, have, info);
+            if (info.why != DropReason::none) return;
     }
 
     if (!key_by_transport(ip, l4, have, context, info.kind, info.key, info.swapped, false)) {
@@ -500,7 +538,7 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
         }
         info.pay_off = static_cast<std::uint16_t>(info.l4_off + 8);  // where tuple_of() looks
         info.rss = rss_of(in, has_ports(in.protocol) ? inner + in.l4_off : nullptr);
-    } else if (info.kind == L4Kind::tcp || info.kind == L4Kind::ports) {
+    } else if (has_ports(ip.protocol)) {
         if (std::memcmp(ip.src, ip.dst, address_bytes(family)) == 0 && raw16(l4) == raw16(l4 + 2) &&
             info.why == DropReason::none)
             info.why = DropReason::land;

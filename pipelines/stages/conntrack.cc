@@ -15,7 +15,7 @@ void run(Worker& worker, Batch& b) noexcept {
     const TrackConfig& config = worker.plan().track;
     for_each(b[MaskId::miss], [&](unsigned i) {
         PacketInfo& info = b.info[i];
-        if (info.why == DropReason::none && may_start(info, config)) {
+        if (info.why == DropReason::none && may_start(info, b.data[i], config)) {
             info.ct = CtState::fresh;
             return;
         }

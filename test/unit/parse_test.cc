@@ -156,6 +156,25 @@ TEST(Parse, FlagsThatNoStackSendsAreNamed) {
             << flags;
 }
 
+TEST(Parse, RareTransportsMustBeWholeAndSound) {
+    const auto why = [](std::uint8_t protocol, const Frame& l4) {
+        return parse(ip(kFlow4.src, kFlow4.dst, protocol, l4)).why;
+    };
+    for (const std::uint8_t protocol : {proto::sctp, proto::dccp}) {
+        EXPECT_EQ(why(protocol, Frame(11)), DropReason::truncated_l4);
+        EXPECT_EQ(why(protocol, Frame(12)), DropReason::none);
+    }
+    // RFC 3828 section 3.1: a coverage of 0, or at least the header.
+    const auto covers = [&](std::uint8_t n) {
+        return why(proto::udplite, Frame{0, 1, 0, 2, 0, n, 0, 0, 'd', 'a', 't', 'a'});
+    };
+    EXPECT_EQ(why(proto::udplite, Frame(7)), DropReason::truncated_l4);
+    for (const std::uint8_t n : Frame{0, 8, 12})
+        EXPECT_EQ(covers(n), DropReason::none) << unsigned{n};
+    for (const std::uint8_t n : Frame{1, 7, 13})
+        EXPECT_EQ(covers(n), DropReason::bad_l4_length) << unsigned{n};
+}
+
 TEST(Parse, ASenderThatIsItsOwnReceiverIsALand) {
     EXPECT_EQ(parse(udp(flow("10.0.0.1", 7, "10.0.0.1", 7))).why, DropReason::land);
     EXPECT_EQ(parse(udp(flow("10.0.0.1", 7, "10.0.0.1", 8))).why, DropReason::none);
