@@ -24,6 +24,8 @@ test_packages=(
     tcpdump iputils-ping dpdk-dev nftables
     # end to end: TFTP
     tftpd-hpa tftp-hpa
+    # end to end: network scanners (saned, scanimage)
+    sane-utils
 )
 bench_packages=(
     libgtest-dev libgmock-dev libbenchmark-dev ccache

@@ -21,6 +21,15 @@ struct ParamSetting {
     std::string_view text;     ///< text; owned by the HelperSet
 };
 
+/// Private state as the helper's own struct.
+template <class State>
+State load_state(std::span<const std::uint8_t, kPrivateBytes> state) noexcept {
+    static_assert(std::is_trivially_copyable_v<State> && sizeof(State) <= kPrivateBytes);
+    State s;
+    std::memcpy(&s, state.data(), sizeof s);
+    return s;
+}
+
 struct View {
     const Tuple& original;  ///< of the helped connection
     Bytes message;          ///< one whole message, in order, framing included
@@ -35,13 +44,10 @@ struct View {
     const IpAddr& speaker() const noexcept { return from_client() ? original.src : original.dst; }
     const IpAddr& listener() const noexcept { return from_client() ? original.dst : original.src; }
 
-    /// The private state as the helper's own struct; save() writes it back.
+    /// The helper's private state; save() writes it back.
     template <class State>
     State load() const noexcept {
-        static_assert(std::is_trivially_copyable_v<State> && sizeof(State) <= kPrivateBytes);
-        State s;
-        std::memcpy(&s, state.data(), sizeof s);
-        return s;
+        return load_state<State>(state);
     }
     template <class State>
     void save(const State& s) noexcept {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a helped connection costs: FTP control lines through stream, scanner and parser, and payload
-// that does not matter. One worker, all in its caches; `items_per_second` are lines, or segments
-// where the name says so.
+// What a helped connection costs: control messages of each helper, FTP lines through stream,
+// scanner and parser, and payload that does not matter. One worker, all in its caches;
+// `items_per_second` are lines, or segments where the name says so.
 #include <array>
+#include <initializer_list>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -15,17 +18,22 @@
 namespace postern {
 namespace {
 
+using Words = std::vector<std::pair<Direction, std::string>>;
+constexpr Direction kClient = Direction::original, kServer = Direction::reply;
+
 class Control {
   public:
-    Control() {
-        const HelperConfig config{1, "", find_helper("ftp"), {}};
+    explicit Control(std::string_view helper = "ftp",
+                     const Words& opening = {{kServer, "220 ready\r\n"},
+                                             {kClient, "USER anonymous\r\n"}}) {
+        const HelperConfig config{1, "", find_helper(helper), {}};
         set_ = std::move(HelperSet::create({&config, 1})).value();
         engine_ = std::move(HelperEngine::create(*set_, {16, 16, 4096})).value();
         conn_ = engine_->attach(1, tuple(), 1);
-        engine_->on_syn(conn_, Direction::original, 0);
-        engine_->on_syn(conn_, Direction::reply, 0);
-        say(Direction::reply, "220 ready\r\n");
-        say(Direction::original, "USER anonymous\r\n");
+        engine_->on_syn(conn_, kClient, 0);
+        engine_->on_syn(conn_, kServer, 0);
+        for (const auto& [who, text] : opening)
+            say(who, text);
     }
     static Tuple tuple() {
         return {IpAddr::v4(192, 0, 2, 1), IpAddr::v4(198, 51, 100, 2), Be16::from_host(40000),
@@ -48,37 +56,59 @@ class Control {
     Emit emit_;
 };
 
-/// A session as clients and servers hold it: 14 lines, a segment each, of which two open.
-void session(benchmark::State& state) {
-    Control control;
-    const std::vector<std::pair<Direction, std::string>> lines{
-        {Direction::original, "CWD /pub/debian/pool/main/v/vsftpd\r\n"},
-        {Direction::reply, "250 Directory successfully changed.\r\n"},
-        {Direction::original, "TYPE I\r\n"},
-        {Direction::reply, "200 Switching to Binary mode.\r\n"},
-        {Direction::original, "SIZE vsftpd_3.0.3-13.dsc\r\n"},
-        {Direction::reply, "213 1970\r\n"},
-        {Direction::original, "EPSV\r\n"},
-        {Direction::reply, "229 Entering Extended Passive Mode (|||50001|)\r\n"},
-        {Direction::original, "RETR vsftpd_3.0.3-13.dsc\r\n"},
-        {Direction::reply, "150 Opening BINARY mode data connection (1970 bytes).\r\n"},
-        {Direction::reply, "226 Transfer complete.\r\n"},
-        {Direction::original, "PORT 192,0,2,1,195,80\r\n"},
-        {Direction::reply, "200 PORT command successful.\r\n"},
-        {Direction::original, "NOOP\r\n"},
-    };
+/// One round after the other of the same words, a segment (or datagram) each; `wanted` pin-holes
+/// a round.
+void rounds_of(benchmark::State& state, Control& control, const Words& round, std::size_t wanted) {
     std::size_t asked = 0, rounds = 0;
     for (auto _ : state) {
         ++rounds;
-        for (const auto& [who, line] : lines) {
-            control.say(who, line);
+        for (const auto& [who, text] : round) {
+            control.say(who, text);
             asked += control.asked();
         }
     }
-    if (asked != 2 * rounds) state.SkipWithError("the announcements were not all found");
-    state.SetItemsProcessed(static_cast<std::int64_t>(rounds * lines.size()));
+    if (asked != wanted * rounds) state.SkipWithError("the announcements were not all found");
+    state.SetItemsProcessed(static_cast<std::int64_t>(rounds * round.size()));
+}
+
+/// A session as clients and servers hold it: 14 lines, a segment each, of which two open.
+void session(benchmark::State& state) {
+    Control control;
+    rounds_of(state, control,
+              {
+                  {kClient, "CWD /pub/debian/pool/main/v/vsftpd\r\n"},
+                  {kServer, "250 Directory successfully changed.\r\n"},
+                  {kClient, "TYPE I\r\n"},
+                  {kServer, "200 Switching to Binary mode.\r\n"},
+                  {kClient, "SIZE vsftpd_3.0.3-13.dsc\r\n"},
+                  {kServer, "213 1970\r\n"},
+                  {kClient, "EPSV\r\n"},
+                  {kServer, "229 Entering Extended Passive Mode (|||50001|)\r\n"},
+                  {kClient, "RETR vsftpd_3.0.3-13.dsc\r\n"},
+                  {kServer, "150 Opening BINARY mode data connection (1970 bytes).\r\n"},
+                  {kServer, "226 Transfer complete.\r\n"},
+                  {kClient, "PORT 192,0,2,1,195,80\r\n"},
+                  {kServer, "200 PORT command successful.\r\n"},
+                  {kClient, "NOOP\r\n"},
+              },
+              2);
 }
 BENCHMARK(session);
+
+/// A request for an image and its answer: two messages.
+void sane(benchmark::State& state) {
+    const auto text = [](std::initializer_list<unsigned> words) {
+        std::string out;
+        for (const unsigned w : words)
+            for (unsigned shift = 32; shift != 0; shift -= 8)
+                out += static_cast<char>(w >> (shift - 8) & 0xff);
+        return out;
+    };
+    Control control("sane",
+                    {{kClient, text({0, 0x01000003, 0})}, {kServer, text({0, 0x01000003})}});
+    rounds_of(state, control, {{kClient, text({7, 0})}, {kServer, text({0, 22001, 0x1234, 0})}}, 1);
+}
+BENCHMARK(sane);
 
 /// One kind of line, a segment each.
 void line(benchmark::State& state, Direction who, const char* text, std::size_t wanted) {

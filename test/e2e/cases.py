@@ -33,10 +33,42 @@ def expect(condition, message):
         raise Failed(message)
 
 
+IMPATIENCE_S = 4  # for what should fail: long enough for two retransmitted SYNs
+
+
+def pair(name, setting, begin):
+    """Works with the helper, fails without it. `begin(bench, patience_s)` starts it and returns a
+    function that waits for its end and says what went wrong: None if nothing did. It has
+    `patience_s` seconds, which may be None: as long as it likes."""
+    filed, waiting = {}, {}
+
+    def works(bench):
+        filed[bench] = bench.filed_expectations()
+        problem = begin(bench, None)()
+        expect(problem is None, problem)
+        if filed[bench] is not None:
+            expect(bench.filed_expectations() > filed[bench], 'no expectation was filed')
+
+    def begin_to_fail(bench):
+        waiting[bench] = begin(bench, IMPATIENCE_S)
+
+    def fails(bench):
+        expect(waiting.pop(bench)() is not None, 'it works without the helper, too')
+        if bench.can('control-socket'):
+            expect(bench.middle.drops().get('policy', 0) > 0, 'the policy has dropped nothing')
+
+    without = dataclasses.replace(setting, helper=False, params=())
+    return [Case(f'{name}/helper', setting, works, needs=frozenset({'helper'})),
+            Case(f'{name}/no-helper', without, fails, begin_to_fail, frozenset({'no-helper'}))]
+
+
 def all_cases():
     import cases_expect
     import cases_ftp
     import cases_operation
+    import cases_sane
     import cases_tftp
     import cases_traffic
-    return cases_expect.cases() + cases_ftp.cases() + cases_tftp.cases() + cases_traffic.cases() + cases_operation.cases()
+    return [case for group in (cases_expect, cases_ftp, cases_tftp, cases_sane, cases_traffic,
+                               cases_operation)
+            for case in group.cases()]

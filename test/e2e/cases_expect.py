@@ -91,6 +91,6 @@ def cases():
         Case('expect/by-hand', three, expectations_by_hand, needs=daemon),
         Case('expect/for-a-live-master', three, expectation_for_a_master, needs=daemon),
         # A run of its own: nothing brings the helper back.
-        Case('helper/removed-under-traffic', Setting(workers=3, ftp_port=2122),
+        Case('helper/removed-under-traffic', Setting(workers=3, control_port=2122),
              helper_is_removed, needs=daemon),
     ]

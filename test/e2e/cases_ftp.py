@@ -193,7 +193,7 @@ def cases():
     found = pairs('ftp/1-worker', ALL, workers=1)
     found += pairs('ftp/3-workers', ALL, workers=3)
     found += pairs('ftp/inside-may-be-new', ALL, workers=2, policy='inside')
-    found += pairs('ftp/port-2121', FEW, ftp_port=2121)
+    found += pairs('ftp/port-2121', FEW, control_port=2121)
     found += pairs('ftp/vlan', FEW, vlan=7)
     with_tables = frozenset({'control-socket'})
     three = Setting(workers=3)

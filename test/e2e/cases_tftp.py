@@ -69,6 +69,6 @@ def pairs(prefix, transfers, **setting):
 
 
 def cases():
-    return (pairs('tftp/1-worker', ALL, workers=1, ftp_port=69) +
-            pairs('tftp/3-workers', ALL, workers=3, ftp_port=69) +
-            pairs('tftp/port-6969', FEW, ftp_port=6969))
+    return (pairs('tftp/1-worker', ALL, workers=1) +
+            pairs('tftp/3-workers', ALL, workers=3) +
+            pairs('tftp/port-6969', FEW, control_port=6969))

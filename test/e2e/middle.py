@@ -26,6 +26,10 @@ POSTERN = os.path.join(BUILD, 'app', 'postern')
 POSTERNCTL = os.path.join(BUILD, 'app', 'posternctl')
 
 
+# By helper: what its control connections run over, and their usual port.
+SERVICES = {'ftp': ('tcp', 21), 'tftp': ('udp', 69), 'sane': ('tcp', 6566)}
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """One way to set up the middle. Cases with equal settings share one run of it."""
@@ -34,8 +38,9 @@ class Setting:
     # control: only control ports may be new. inside: everything from inside may be new.
     policy: str = 'control'
     default: str = 'drop'
-    service: str = 'ftp'  # whose control port it is: ftp | tftp
-    ftp_port: int = 21    # or TFTP's
+    service: str = 'ftp'  # whose control port it is: one of SERVICES
+    control_port: int = 0  # 0: the usual one
+    params: tuple = ()     # of the helper: pairs of a name and a value
     passes: tuple = ('arp', 'nd')
     vlan: int = 0
     driver: str = 'af_packet'  # or pcap
@@ -45,13 +50,22 @@ class Setting:
         words = [f'{self.workers}w', self.policy]
         words += [self.service] if self.service != 'ftp' else []
         words += [self.default] if self.default != 'drop' else []
-        words += [f'port{self.ftp_port}'] if self.ftp_port != 21 else []
+        words += [f'port{self.control_port}'] if self.control_port else []
+        words += [f'{key}-{value}' for key, value in self.params]
         words += ['pass-' + ('-'.join(self.passes) or 'none')] if self.passes != ('arp', 'nd') else []
         words += [self.driver] if self.driver != 'af_packet' else []
         words += [f'vlan{self.vlan}'] if self.vlan else []
         words += [f'idle{self.idle_s}'] if self.idle_s else []
         words += ['helper' if self.helper else 'no-helper']
         return '-'.join(words)
+
+    @property
+    def transport(self):
+        return SERVICES[self.service][0]
+
+    @property
+    def port(self):
+        return self.control_port or SERVICES[self.service][1]
 
 
 def device_of(setting, number, interface):
@@ -64,8 +78,8 @@ def configuration(setting, socket_path):
     """The daemon's configuration as plain data (JSON is YAML, so it needs no writer)."""
     service = setting.service
     control = {'name': f'{service}-control', 'from': 'inside', 'to': 'outside',
-               'proto': 'udp' if service == 'tftp' else 'tcp',
-               'dport': setting.ftp_port, 'ct': ['new'], 'action': 'accept'}
+               'proto': setting.transport,
+               'dport': setting.port, 'ct': ['new'], 'action': 'accept'}
     rules = [control]
     if setting.policy == 'inside':
         rules.append({'name': 'inside-out', 'from': 'inside', 'to': 'outside', 'ct': ['new'],
@@ -91,7 +105,8 @@ def configuration(setting, socket_path):
         config['timeouts']['tcp'].update(dict.fromkeys(
             ('established', 'unacknowledged', 'retransmitted'), setting.idle_s))
     if setting.helper:
-        config['helpers'] = [{'name': service, 'ports': [setting.ftp_port]}]
+        config['helpers'] = [{'name': service, 'ports': [setting.port],
+                              'params': dict(setting.params)}]
         control['helper'] = service
         rules.append({'name': f'{service}-data', 'ct': ['related'], 'related': [service],
                       'action': 'accept'})
@@ -209,19 +224,18 @@ class LinuxBridge:
 
     def start(self, lab):
         s = self.setting
-        transport = 'udp' if s.service == 'tftp' else 'tcp'
         ruleset = lab.write('bridge.nft', f'''
 table inet fw {{
-    ct helper {s.service} {{ type "{s.service}" protocol {transport}; }}
+    ct helper {s.service} {{ type "{s.service}" protocol {s.transport}; }}
     chain helpers {{
         type filter hook prerouting priority -150;
-        {f'{transport} dport {s.ftp_port} ct state new ct helper set "{s.service}"' if s.helper else ''}
+        {f'{s.transport} dport {s.port} ct state new ct helper set "{s.service}"' if s.helper else ''}
     }}
     chain forward {{
         type filter hook forward priority 0; policy drop;
         ct state established,related accept
         icmpv6 type {{ 133-137 }} accept
-        meta iifname "br0" {transport} dport {s.ftp_port} ct state new accept
+        meta iifname "br0" {s.transport} dport {s.port} ct state new accept
         {'ip saddr %s ct state new accept' % laboratory.INSIDE4 if s.policy == 'inside' else ''}
         {'ip6 saddr %s ct state new accept' % laboratory.INSIDE6 if s.policy == 'inside' else ''}
     }}

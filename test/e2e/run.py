@@ -68,13 +68,12 @@ class Bench:
     def can(self, what):
         return what in self.kind.CAPABLE
 
-    def server(self):
-        """The FTP or TFTP server on the port that the Setting names."""
-        port = self.setting.ftp_port
-        if port not in self.servers:
-            kind = peers.TftpServer if self.setting.service == 'tftp' else peers.FtpServer
-            self.servers[port] = kind(self.lab, port)
-        return self.servers[port]
+    def server(self, kind=None):
+        """The server on the port that the Setting names, made by `kind` when first asked for."""
+        kind = kind or {'ftp': peers.FtpServer, 'tftp': peers.TftpServer}[self.setting.service]
+        if kind not in self.servers:
+            self.servers[kind] = kind(self.lab, self.setting.port)
+        return self.servers[kind]
 
     def filed_expectations(self):
         """How many expectations the helper has filed so far; None if that cannot be asked."""

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// docs/configuration.md and the README's example against the program: the same keys in the same
-// mappings, the same stages and helper kinds, and a default pipeline in the document's order. The
-// program's side is asked of the loader itself: an unknown key in a mapping makes it list the known
-// ones.
+// docs/configuration.md, the README's example and conf/ against the program: the same keys in the
+// same mappings, the same stages and helper kinds, and a default pipeline in the document's order.
+// The program's side is asked of the loader itself: an unknown key in a mapping makes it list the
+// known ones.
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <regex>
@@ -105,6 +106,19 @@ TEST(ConfigDocument, NamesStagesAndHelpersOfThisBuild) {
     for (const auto& h : schema.helpers)
         kinds.insert(h.name);
     EXPECT_EQ(doc.kinds, kinds);
+}
+
+TEST(ConfigDocument, EveryFileInConfLoadsWithoutComplaint) {
+    unsigned files = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(POSTERN_CONF_DIR)) {
+        if (entry.path().extension() != ".yaml") continue;
+        ++files;
+        const auto result = load_spec(entry.path(), build_schema());
+        for (const auto& list : {result.errors, result.warnings})
+            for (const auto& each : list)
+                ADD_FAILURE() << entry.path() << ": " << each.to_string();
+    }
+    EXPECT_GE(files, 5u);
 }
 
 TEST(ConfigDocument, ReadmeShowsAConfigurationThatWorks) {
