@@ -139,7 +139,7 @@ struct Filter {
     static Result<Filter> read(const Firewall& fw, const Json& json) {
         Args a(fw, json);
         Filter f{a.helper("helper"), a.protocol("proto"),    a.prefix("src"),
-                 a.prefix("dst"),    a.uint("dport", 65535), a.uint("zone", kMaxZones - 1),
+                 a.prefix("dst"),    a.uint("dport", 65535), a.uint("zone", kCtZones - 1),
                  a.master("master")};
         if (!a.problem.empty()) return Error{a.problem};
         return f;
@@ -285,7 +285,7 @@ Source create(Firewall& fw, const Json& json, const Clock& now,
     r.flags = expect_flag::userspace;
     if (a.flag("permanent")) r.flags |= expect_flag::permanent;
     if (a.flag("inactive")) r.flags |= expect_flag::inactive;
-    const auto zone = a.uint("zone", kMaxZones - 1);
+    const auto zone = a.uint("zone", kCtZones - 1);
     const auto timeout_s = a.uint("timeout", kMaxTimeoutS);
     if (timeout_s == 0u) a.wrong("timeout", "expected at least 1 second");
     const auto master = a.master("master");
@@ -301,7 +301,7 @@ Source create(Firewall& fw, const Json& json, const Clock& now,
             "expected master=WORKER/INDEX.GENERATION of a live connection with a helper "
             "(conntrack list shows it), or no_master=true with zone and timeout"};
     if (!zone || !timeout_s) return Error{"no_master needs zone and timeout"};
-    r.zone = static_cast<ZoneId>(*zone);
+    r.zone = static_cast<CtZone>(*zone);
     Online online(fw);
     const auto outcome = own(fw).insert(r, nullptr, {now()}).outcome;
     return Source(rows_of({{{"outcome", to_string(outcome)}, {"help", help_text(outcome)}}}));

@@ -69,7 +69,8 @@ std::vector<PortPlan> ports_of(const Spec& spec) {
             PortPlan& p = out[bridge.ports[side]];
             p.has_peer = true;
             p.peer = bridge.ports[1 - side];
-            p.ct_zone = static_cast<std::uint16_t>(b);
+            p.ct_zone = bridge.ct_zone;
+            p.vlan_zones = bridge.vlan_zones;
             p.pass_all_non_ip = bridge.pass.all_non_ip;
             p.pass_llc = bridge.pass.llc;
             p.pass_nd = bridge.pass.neighbour_discovery;

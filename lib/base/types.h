@@ -9,13 +9,16 @@ namespace postern {
 
 using WorkerId = std::uint8_t;   ///< index of a worker, 0..kMaxWorkers-1
 using PortIndex = std::uint8_t;  ///< index of a port in the configuration's order
-using ZoneId = std::uint16_t;    ///< index of a zone in the configuration's order
+using ZoneId = std::uint16_t;    ///< index of a (security) zone in the configuration's order
+using CtZone = std::uint16_t;    ///< conntrack zone: the same tuple may live in each of them
 using HelperId = std::uint8_t;   ///< index of a configured helper instance; 0 means "none"
 using RuleId = std::uint16_t;    ///< index of a policy rule; kNoRule when none matched
 
 inline constexpr unsigned kMaxWorkers = 32;
 inline constexpr unsigned kMaxPorts = 16;
 inline constexpr unsigned kMaxZones = 64;
+inline constexpr unsigned kCtZones = 65536;
+inline constexpr unsigned kVlans = 4096;  ///< VLAN ids, 0 for "priority tag only" included
 inline constexpr unsigned kMaxHelpers = 64;
 inline constexpr unsigned kMaxBurst = 64;  ///< packets in a batch, and bits in a mask
 inline constexpr HelperId kNoHelper = 0;

@@ -252,8 +252,38 @@ void Loader::bridges(const Value& v) {
             }
         }
         if (auto p = map.get("pass")) bridge.pass = pass(*p);
+        conntrack_zones(map, bridge);
         map.finish();
         spec_.bridges.push_back(std::move(bridge));
+    }
+}
+
+void Loader::conntrack_zones(Map& map, BridgeSpec& bridge) {
+    constexpr Range kZone{0, kCtZones - 1};
+    const auto index = static_cast<CtZone>(spec_.bridges.size());
+    const auto own = map.get("ct_zone");
+    const auto vlans = map.get("vlan_zones");
+    const auto word = vlans ? vlans->scalar() : std::nullopt;
+    const bool per_vlan = word && *word == "per_vlan";
+    bridge.ct_zone = index;
+    // Apart from what bridges without zones of their own have, and from other bridges' VLANs.
+    if (per_vlan) bridge.ct_zone = static_cast<CtZone>((index + 1) * kVlans);
+    if (own) own->read(bridge.ct_zone, per_vlan ? Range{0, kCtZones - kVlans} : kZone);
+    if (per_vlan) {
+        for (unsigned id = 0; id < kVlans; ++id)
+            bridge.vlan_zones.push_back(static_cast<CtZone>(bridge.ct_zone + id));
+    } else if (word) {
+        vlans->error(
+            "expected per_vlan, or a mapping of VLAN ids to zones such as {100: 1}, found " +
+            vlans->found());
+    } else if (vlans) {
+        bridge.vlan_zones.assign(kVlans, bridge.ct_zone);
+        Map of(*vlans);
+        for (const auto& item : of.items()) {
+            const auto id = item.key.number({1, kVlans - 2});
+            const auto zone = item.value.number(kZone);
+            if (id && zone) bridge.vlan_zones[*id] = static_cast<CtZone>(*zone);
+        }
     }
 }
 

@@ -46,6 +46,7 @@ class Loader {
     void ports(const Value& v);
     void bridges(const Value& v);
     PassSpec pass(const Value& v);
+    void conntrack_zones(Map& map, BridgeSpec& bridge);
     void helpers(const Value& v);
     void helper_params(const Value* v, const HelperSchema& kind, HelperSpec& helper);
     void timeouts(const Value& v);

@@ -260,7 +260,7 @@ Map::Map(const Value& value) : self_(value) {
             value.report_->error(at, path, "this key is given twice");
             continue;
         }
-        entries_.push_back({key, Value(*value.report_, pair.second, path), at});
+        entries_.push_back({key, pair.first, Value(*value.report_, pair.second, path), at});
     }
 }
 
@@ -280,6 +280,15 @@ std::optional<Value> Map::require(std::string_view key, const std::string& expec
     if (!v && (self_.is_map() || self_.is_null()))
         self_.error("\"" + std::string(key) + "\" is missing (expected " + expected + ")");
     return v;
+}
+
+std::vector<Map::Item> Map::items() {
+    std::vector<Item> out;
+    for (auto& e : entries_) {
+        e.used = true;
+        out.push_back({Value(*self_.report_, e.key_node, e.value.path()), e.value});
+    }
+    return out;
 }
 
 void Map::finish() {

@@ -114,11 +114,18 @@ class Map {
     void read(std::string_view key, T& out, Range range) {
         if (auto v = get(key)) v->read(out, range);
     }
+    /// All keys and values, for mappings whose keys are not known beforehand.
+    struct Item {
+        Value key;
+        Value value;
+    };
+    std::vector<Item> items();
     void finish();
 
   private:
     struct Entry {
         std::string key;
+        YAML::Node key_node;
         Value value;
         SpecMark key_mark;
         bool used = false;

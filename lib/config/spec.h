@@ -75,6 +75,10 @@ struct PassSpec {
 struct BridgeSpec {
     PortIndex ports[2] = {0, 0};  ///< indices into Spec::ports; a port is in one bridge at most
     PassSpec pass;                ///< default: arp and nd
+    /// Conntrack zone of untagged frames, and of VLANs without one of their own. Default: the
+    /// bridge's index.
+    CtZone ct_zone = 0;
+    std::vector<CtZone> vlan_zones;  ///< kVlans of them, by VLAN id; empty: tags do not matter
 };
 
 /// A parameter's value; the alternative is the one that the helper's kind declares.

@@ -118,7 +118,11 @@ ExpectTable::ExpectTable(const ExpectConfig& c)
       max_live_(c.max_live),
       max_per_host_(c.max_per_host),
       max_per_destination_(c.max_per_destination),
-      max_per_zone_(c.max_per_zone) {}
+      max_per_zone_(kCtZones, c.max_per_zone),
+      zone_live_(std::make_unique<std::atomic<std::uint32_t>[]>(kCtZones)) {
+    for (const auto& [zone, max] : c.zone_limits)
+        max_per_zone_[zone] = max;
+}
 
 Result<std::unique_ptr<ExpectTable>> ExpectTable::create(const ExpectConfig& config) {
     if (config.owners == 0 || config.owners > kMaxOwners)
@@ -359,7 +363,7 @@ struct ExpectOwner::Displaced {
 
 InsertResult ExpectOwner::insert(const ExpectRequest& r, MasterExpectations* master,
                                  ExpectTurn turn) noexcept {
-    if (r.class_index >= kExpectClasses || r.zone >= kMaxZones || r.timeout_ms == 0 ||
+    if (r.class_index >= kExpectClasses || r.timeout_ms == 0 ||
         r.timeout_ms > kMaxTimeoutS * 1000u || r.dst.family == Family::none ||
         (r.src.family != Family::none && r.src.family != r.dst.family))
         return count({InsertOutcome::invalid, {}});

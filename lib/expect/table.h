@@ -36,6 +36,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/counter.h"
@@ -58,12 +59,14 @@ struct ExpectConfig {
     unsigned owners = 1;  ///< threads that insert, claim or end: the workers and control
     /// Objects in each owner's pool: pending ones, and ended ones that wait for their grace period.
     std::uint32_t per_owner = 65536;
-    std::uint32_t max_live = 65536;                       ///< pending at once, of all owners
-    std::array<std::uint32_t, kMaxZones> max_per_zone{};  ///< 0 = no limit
-    std::uint32_t max_per_host = 0;                       ///< master's source address; 0 = no limit
-    std::uint32_t max_per_destination = 64;               ///< candidates of one key
-    std::uint32_t event_ring = 0;                         ///< events kept for each owner; 0 = none
-    int socket = -1;                                      ///< NUMA node, -1 = any
+    std::uint32_t max_live = 65536;  ///< pending at once, of all owners
+    std::uint32_t max_per_zone = 0;  ///< of each conntrack zone; 0 = no limit
+    /// Zones with a limit of their own (0 = none).
+    std::vector<std::pair<CtZone, std::uint32_t>> zone_limits;
+    std::uint32_t max_per_host = 0;          ///< master's source address; 0 = no limit
+    std::uint32_t max_per_destination = 64;  ///< candidates of one key
+    std::uint32_t event_ring = 0;            ///< events kept for each owner; 0 = none
+    int socket = -1;                         ///< NUMA node, -1 = any
     HashSecret secret;
     Tick start;
     rte_rcu_qsbr* rcu = nullptr;  ///< must outlive the table
@@ -92,7 +95,7 @@ class ExpectTable {
     }
 
     /// Hashes the tuple of a packet without connection, and starts to fetch what may_match() reads.
-    ExpectProbe probe(ZoneId zone, const Tuple& tuple) const noexcept {
+    ExpectProbe probe(CtZone zone, const Tuple& tuple) const noexcept {
         if (live() == 0) return {};  // no expectation has such a key
         ExpectProbe p{key_of(zone, tuple.protocol, tuple.dst, tuple.dport), 0};
         p.hash = keyed_hash<sizeof(ExpectKey)>(&p.key, secret_);
@@ -135,7 +138,7 @@ class ExpectTable {
 
     /// Pending now, of all owners; of one zone. Any thread.
     std::uint32_t live() const noexcept { return live_.load(std::memory_order_relaxed); }
-    std::uint32_t live_in_zone(ZoneId zone) const noexcept {
+    std::uint32_t live_in_zone(CtZone zone) const noexcept {
         return zone_live_[zone].load(std::memory_order_relaxed);
     }
     unsigned shards() const noexcept { return shard_count_; }
@@ -165,7 +168,7 @@ class ExpectTable {
     ExpectTable(const ExpectConfig& config);
     Result<void> allocate_all(const ExpectConfig& config);
 
-    static ExpectKey key_of(ZoneId zone, std::uint8_t protocol, const IpAddr& dst,
+    static ExpectKey key_of(CtZone zone, std::uint8_t protocol, const IpAddr& dst,
                             Be16 dport) noexcept {
         return ExpectKey{dst.bytes, dport, zone, dst.family, protocol, 0};
     }
@@ -198,14 +201,14 @@ class ExpectTable {
     std::uint32_t max_per_host_;
     std::uint32_t max_per_destination_;
     std::uint32_t host_mask_ = 0;
-    std::array<std::uint32_t, kMaxZones> max_per_zone_;
+    std::vector<std::uint32_t> max_per_zone_;  // by zone; 0 = none
     std::unique_ptr<Shard[]> shards_;
     RteArray<Expectation> objects_;  // [0] is never used; owner o has o*per_owner+1 and on
     RteArray<std::atomic<std::uint32_t>> host_live_;  // two rows, see NOTES.md
     std::vector<std::unique_ptr<ExpectOwner>> owners_;
     // Any thread that inserts or ends: rw, relaxed (they are limits and figures, not guards).
     alignas(64) std::atomic<std::uint32_t> live_{0};
-    alignas(64) std::array<std::atomic<std::uint32_t>, kMaxZones> zone_live_{};
+    alignas(64) std::unique_ptr<std::atomic<std::uint32_t>[]> zone_live_;
 };
 
 class ExpectOwner {

@@ -44,7 +44,7 @@ struct ExpectTurn {
 struct ExpectKey {
     std::array<std::uint8_t, 16> dst{};
     Be16 dport;
-    ZoneId zone = 0;
+    CtZone zone = 0;
     Family family = Family::none;
     std::uint8_t protocol = 0;
     std::uint16_t zero = 0;  ///< no padding: the key is hashed and compared as bytes
@@ -55,7 +55,7 @@ static_assert(sizeof(ExpectKey) == 24 && std::has_unique_object_representations_
 
 /// A wish for one expectation. The first group is the tuple, the second what the child inherits.
 struct ExpectRequest {
-    ZoneId zone = 0;  ///< 0..kMaxZones-1
+    CtZone zone = 0;
     std::uint8_t protocol = 0;
     IpAddr src;                     ///< family none: any source of dst's family
     std::uint8_t src_prefix = 128;  ///< leading bits of src that count; cut to the family's length
@@ -89,7 +89,7 @@ struct ExpectRequest {
     X(already, "an identical expectation of another master or class is pending")            \
     X(busy, "a pending expectation could match the same packet")                            \
     X(master_gone, "the master connection has ended")                                       \
-    X(invalid, "class, zone, family or timeout out of range")                               \
+    X(invalid, "class, family or timeout out of range")                                     \
     X(limit_total, "the table holds as many as configured")                                 \
     X(limit_zone, "the zone holds as many as configured")                                   \
     X(limit_host, "the master's source host holds as many as configured")                   \
@@ -150,7 +150,7 @@ struct ExpectMatch {
     std::uint32_t mark = 0;
     std::uint32_t label = 0;
     RuleId rule = kNoRule;
-    ZoneId zone = 0;
+    CtZone zone = 0;
     HelperId helper = kNoHelper;
     HelperId child_helper = kNoHelper;
     std::uint8_t class_index = 0;
@@ -161,7 +161,7 @@ struct ExpectMatch {
 struct ExpectInfo {
     ExpectId id;
     OwnerId owner = 0;
-    ZoneId zone = 0;
+    CtZone zone = 0;
     std::uint8_t protocol = 0;
     std::uint8_t src_prefix = 0;  ///< 0: any source address
     IpAddr src;

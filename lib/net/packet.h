@@ -50,6 +50,11 @@ inline constexpr std::uint8_t fin = 0x01, syn = 0x02, rst = 0x04, psh = 0x08, ac
                               urg = 0x20;
 }
 
+/// The VLAN id in a tag's control information; the rest is priority.
+constexpr std::uint16_t vlan_id(std::uint16_t tci) noexcept {
+    return tci & 0x0fff;
+}
+
 /// What is known of one packet. Filled by parse_packet(); the fields of the last block belong to
 /// the later stages.
 struct alignas(64) PacketInfo {
@@ -85,7 +90,8 @@ static_assert(sizeof(PacketInfo) == 64);
 
 struct ParseContext {
     const HashSecret* secret;
-    std::uint16_t ct_zone;  ///< conntrack zone of the port
+    CtZone ct_zone;  ///< of untagged frames, and of VLANs that have none of their own
+    const CtZone* vlan_zones = nullptr;  ///< by VLAN id of the outermost tag; null: as ct_zone
 };
 
 /// Parses the frame of `frame_len` bytes of which the first `len` are contiguous at `data`.
@@ -100,7 +106,7 @@ Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept;
 
 /// The key of a tuple, as parse_packet() builds it; `swapped` tells whether src is the high end.
 /// `request` matters for ICMP only: whether the tuple's source is the one who asks.
-FlowKey make_key(const Tuple& tuple, std::uint16_t ct_zone, const HashSecret& secret, bool& swapped,
+FlowKey make_key(const Tuple& tuple, CtZone ct_zone, const HashSecret& secret, bool& swapped,
                  std::uint8_t icmp_class = 0, bool request = true) noexcept;
 
 inline std::uint32_t hash_of(const FlowKey& key, const HashSecret& secret) noexcept {

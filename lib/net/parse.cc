@@ -411,12 +411,13 @@ template <Family kFamily>
 }  // namespace
 
 void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
-                  const ParseContext& context, PacketInfo& info) noexcept {
+                  const ParseContext& port, PacketInfo& info) noexcept {
     if (len >= 14) {
         const std::uint16_t plain_type = be16(data + 12);
-        if (plain_type == kEthIpv4 && parse_plain<Family::ipv4>(data, len, context, info)) return;
-        if (plain_type == kEthIpv6 && parse_plain<Family::ipv6>(data, len, context, info)) return;
+        if (plain_type == kEthIpv4 && parse_plain<Family::ipv4>(data, len, port, info)) return;
+        if (plain_type == kEthIpv6 && parse_plain<Family::ipv6>(data, len, port, info)) return;
     }
+    ParseContext context = port;
     const PortIndex in_port = info.in_port;
     info = PacketInfo{};
     info.in_port = in_port;
@@ -435,7 +436,10 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
             info.why = DropReason::truncated_l2;
             return;
         }
-        if (tags == 0) info.vlan = be16(data + at);
+        if (tags == 0) {
+            info.vlan = be16(data + at);
+            if (port.vlan_zones != nullptr) context.ct_zone = port.vlan_zones[vlan_id(info.vlan)];
+        }
         type = be16(data + at + 2);
         at += 4;
     }
@@ -585,7 +589,7 @@ Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
                                                       info.family, info.protocol, info.fragment);
 }
 
-FlowKey make_key(const Tuple& t, std::uint16_t ct_zone, const HashSecret& secret, bool& swapped,
+FlowKey make_key(const Tuple& t, CtZone ct_zone, const HashSecret& secret, bool& swapped,
                  std::uint8_t icmp_class, bool request) noexcept {
     if (icmp_class != 0)
         return icmp_key(t.src.bytes.data(), t.dst.bytes.data(), t.sport.raw(),

@@ -12,6 +12,7 @@
 #include "base/types.h"
 #include "conntrack/track.h"
 #include "net/keyed_hash.h"
+#include "net/packet.h"
 #include "pipeline/stage.h"
 #include "policy/policy.h"
 
@@ -22,8 +23,9 @@ struct PortPlan {
     std::string name;
     ZoneId zone = 0;
     bool has_peer = false;
-    PortIndex peer = 0;         ///< transparent mode: the other side of the bridge
-    std::uint16_t ct_zone = 0;  ///< conntrack zone: the same tuple may live in many
+    PortIndex peer = 0;              ///< transparent mode: the other side of the bridge
+    CtZone ct_zone = 0;              ///< of untagged frames
+    std::vector<CtZone> vlan_zones;  ///< by VLAN id; empty: tags do not matter
     bool pass_all_non_ip = false;
     bool pass_llc = false;  ///< 802.3 frames with a length instead of an ethertype
     bool pass_nd = false;   ///< IPv6 neighbour discovery and multicast listeners
@@ -84,6 +86,11 @@ struct Plan {
     /// Home worker by the low bits of the symmetric hash; NICs get the same table.
     std::array<WorkerId, kRetaSize> reta{};
 
+    /// What parse_packet() has to know of frames that come in by this port.
+    ParseContext parse_context(PortIndex port) const noexcept {
+        const PortPlan& p = ports[port];
+        return {&secret, p.ct_zone, p.vlan_zones.empty() ? nullptr : p.vlan_zones.data()};
+    }
     WorkerId home(std::uint32_t rss) const noexcept { return reta[rss % kRetaSize]; }
     void set_workers(unsigned n) noexcept {
         workers = n;

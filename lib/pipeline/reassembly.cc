@@ -89,7 +89,7 @@ std::uint16_t& Reassembly::note(rte_mbuf* m) const noexcept {
 Reassembly::Place Reassembly::read(const std::uint8_t* frame, const PacketInfo& info,
                                    Key& key) noexcept {
     const std::uint8_t* ip = frame + info.l3_off;
-    key.vlan = info.vlan;
+    key.vlan = vlan_id(info.vlan);
     key.family = static_cast<std::uint8_t>(info.family);
     key.port = static_cast<std::uint8_t>(info.in_port);
     key.l3_off = info.l3_off;

@@ -16,7 +16,7 @@ void run(Worker& worker, Batch& b) noexcept {
         PacketInfo& info = b.info[i];
         const PortPlan& port = plan.ports[info.in_port];
         parse_packet(b.data[i], rte_pktmbuf_data_len(b.pkt[i]), rte_pktmbuf_pkt_len(b.pkt[i]),
-                     {&plan.secret, port.ct_zone}, info);
+                     plan.parse_context(info.in_port), info);
         if (info.why != DropReason::none) {
             b.drop(i, info.why);
         } else if (info.family == Family::none) {

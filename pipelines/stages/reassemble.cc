@@ -17,7 +17,7 @@ void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept 
     b.pkt[i] = whole;
     b.data[i] = rte_pktmbuf_mtod(whole, std::uint8_t*);
     parse_packet(b.data[i], rte_pktmbuf_data_len(whole), rte_pktmbuf_pkt_len(whole),
-                 {&plan.secret, plan.ports[info.in_port].ct_zone}, info);
+                 plan.parse_context(info.in_port), info);
     b[MaskId::fragment] &= ~bit(i);
     if (info.why == DropReason::truncated_l4)
         b.drop(i, DropReason::fragment_tiny);  // its header goes on in the second fragment

@@ -306,8 +306,8 @@ int run(unsigned seconds, unsigned workers, std::uint64_t seed) {
     created = outcomes[0] + outcomes[1];
     CHECK(created == ended);
     CHECK(table->live() == 0);
-    for (ZoneId z = 0; z < kMaxZones; ++z)
-        CHECK(table->live_in_zone(z) == 0);
+    for (unsigned z = 0; z < kCtZones; ++z)
+        CHECK(table->live_in_zone(static_cast<CtZone>(z)) == 0);
     std::uint32_t cursor = 0, left = 0;
     while (table->walk(cursor, 1000, [&](const ExpectInfo&) { ++left; })) {
     }

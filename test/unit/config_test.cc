@@ -237,6 +237,32 @@ TEST(Config, Pass) {
     EXPECT_THAT(pass("[]").ethertypes, IsEmpty());
 }
 
+TEST(Config, ConntrackZones) {
+    const auto bridges = [](const std::string& first, const std::string& second = "") {
+        std::string text = "zones: [a]\npolicy: {}\nports:\n";
+        for (const char* name : {"p", "q", "r", "s"})
+            text += std::string("- {name: ") + name + ", device: net_null_" + name + ", zone: a}\n";
+        return good(text + "bridges: [{ports: [p, q]" + first + "}, {ports: [r, s]" + second +
+                    "}]\n")
+            .bridges;
+    };
+    EXPECT_EQ(bridges("")[0].ct_zone, 0);
+    EXPECT_EQ(bridges("")[1].ct_zone, 1);
+    EXPECT_THAT(bridges("")[1].vlan_zones, IsEmpty());
+    EXPECT_EQ(bridges(", ct_zone: 65535")[0].ct_zone, 65535);
+    const auto mapped = bridges(", ct_zone: 7, vlan_zones: {100: 5, 4094: 0}")[0];
+    ASSERT_EQ(mapped.vlan_zones.size(), kVlans);
+    EXPECT_EQ(mapped.vlan_zones[100], 5);
+    EXPECT_EQ(mapped.vlan_zones[4094], 0);
+    EXPECT_EQ(mapped.vlan_zones[101], 7);
+    EXPECT_EQ(bridges(", ct_zone: 0, vlan_zones: per_vlan")[0].vlan_zones[4094], 4094);
+    // Not given: apart from each other and from bridges that have one zone.
+    const auto apart = bridges(", vlan_zones: per_vlan", ", vlan_zones: per_vlan");
+    EXPECT_EQ(apart[0].vlan_zones[1], 4097);
+    EXPECT_EQ(apart[1].vlan_zones[1], 8193);
+    EXPECT_EQ(apart[1].ct_zone, 8192);
+}
+
 TEST(Config, PciAddresses) {
     const auto pci = [](const char* device) {
         PortSpec p;
@@ -384,6 +410,19 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"bridge_with_itself",
                 ports("- {name: p, device: net_null0, zone: a}\n", "bridges: [{ports: [p, p]}]\n"),
                 "x.yaml:5:23: bridges[0].ports[1]: port \"p\" is already in a bridge"},
+        Mistake{"vlan_out_of_range",
+                ports("- {name: p, device: net_null0, zone: a}\n"
+                      "- {name: q, device: net_null1, zone: a}\n",
+                      "bridges: [{ports: [p, q], vlan_zones: {4095: 1}}]\n"),
+                "x.yaml:6:40: bridges[0].vlan_zones.4095: 4095 is out of range (expected 1 to "
+                "4094)"},
+        Mistake{
+            "vlan_zones_word",
+            ports("- {name: p, device: net_null0, zone: a}\n"
+                  "- {name: q, device: net_null1, zone: a}\n",
+                  "bridges: [{ports: [p, q], vlan_zones: each}]\n"),
+            "x.yaml:6:39: bridges[0].vlan_zones: expected per_vlan, or a mapping of VLAN ids to "
+            "zones such as {100: 1}, found \"each\""},
         Mistake{"bridge_dangling",
                 ports("- {name: port1, device: net_null0, zone: a}\n",
                       "bridges: [{ports: [port1, port2]}]\n"),

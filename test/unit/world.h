@@ -28,15 +28,14 @@ class World {
         "connections: 1024, expectations: 256, helped_connections: 64";
 
     World(const std::string& policy, unsigned workers, const std::string& more = {},
-          const std::string& limits = kLimits) {
+          const std::string& limits = kLimits, const std::string& bridge = {}) {
         const std::string text =
             "zones: [inside, outside]\n"
             "ports:\n"
             "  - {name: in0, device: net_null0, zone: inside}\n"
             "  - {name: out0, device: net_null1, zone: outside}\n"
-            "bridges: [{ports: [in0, out0], pass: [arp, nd]}]\n"
-            "limits: {" +
-            limits + "}\n" + more + policy;
+            "bridges: [{ports: [in0, out0], pass: [arp, nd]" +
+            bridge + "}]\nlimits: {" + limits + "}\n" + more + policy;
         auto loaded = load_spec_text(text, "world.yaml", build_schema());
         for (const auto& e : loaded.errors)
             std::fprintf(stderr, "%s\n", e.to_string().c_str());
