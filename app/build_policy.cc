@@ -40,6 +40,8 @@ PolicyRules to_policy_rules(const Spec& spec) {
             .match_new = r.match_new,
             .match_related = r.match_related,
             .related = r.related,
+            .mark = r.mark,
+            .mark_mask = r.mark_mask,
             .action = to_action(r.action),
             .helper = r.helper,
         });

@@ -16,6 +16,8 @@
 namespace postern {
 namespace {
 
+static_assert(kMaxTimeoutNames + 1 <= kMaxTimeoutProfiles);
+
 /// A part of the table that new connections may not take: children that a helper expects get in.
 std::uint32_t reserve_of(std::uint32_t connections) {
     return connections / 64;
@@ -164,14 +166,25 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     Plan& plan = fw->plan_;
     plan.ports = ports_of(spec);
     plan.zones = spec.zones;
-    for (const auto& r : spec.policy.rules)
+    for (const auto& r : spec.policy.rules) {
         plan.rules.push_back(r.name);
+        plan.effects.push_back({.mark = r.set.mark,
+                                .mark_mask = r.set.mark_mask,
+                                .label = r.set.label,
+                                .label_mask = r.set.label_mask,
+                                .timeouts = r.timeouts,
+                                .liberal = r.liberal});
+    }
     plan.helpers = helper_plans_of(spec);
     for (std::size_t h = 0; h < spec.helpers.size(); ++h)
         for (const std::uint16_t port : spec.helpers[h].ports)
             plan.helper_ports.add({port, spec.helpers[h].protocol, static_cast<HelperId>(h + 1),
                                    spec.helpers[h].auto_assign});
-    plan.track.timeouts = timeouts_of(spec.timeouts);
+    plan.track.timeouts[0] = timeouts_of(spec.timeouts);
+    for (const TimeoutProfileSpec& profile : spec.timeout_profiles) {
+        plan.timeout_names.push_back(profile.name);
+        plan.track.timeouts[plan.timeout_names.size()] = timeouts_of(profile.timeouts);
+    }
     plan.secret = options.secret;
     plan.set_workers(n);
     for (const auto& name : spec.pipeline)
@@ -213,6 +226,9 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         fw->activity_rings_.push_back(activity);
         parts.activity[i] = activity;
     }
+    std::uint32_t visit_ms = visit_ms_of(plan.track.timeouts[0]);
+    for (std::size_t p = 1; p <= spec.timeout_profiles.size(); ++p)
+        visit_ms = std::min(visit_ms, visit_ms_of(plan.track.timeouts[p]));
     auto share = [n](std::uint32_t total) { return (total + n - 1) / n; };
     for (unsigned i = 0; i < n; ++i) {
         Worker::Parts p;
@@ -227,7 +243,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         cc.max_connections = n == 1 ? spec.limits.connections
                                     : share(spec.limits.connections) + spec.limits.connections / 64;
         cc.expected_reserve = reserve_of(cc.max_connections);
-        cc.visit_ms = visit_ms_of(plan.track.timeouts);
+        cc.visit_ms = visit_ms;
         cc.secret = &plan.secret;
         cc.start = options.start;
         p.source_limits = {share(spec.limits.half_open_per_source),

@@ -415,13 +415,39 @@ void Loader::helper_params(const Value* v, const HelperSchema& kind, HelperSpec&
 // --- timeouts, limits --------------------------------------------------------------------------
 
 void Loader::timeouts(const Value& v) {
+    Map map(v);
+    timeouts_of(map, spec_.timeouts);
+    if (auto profiles = map.get("profiles")) {
+        Map of(*profiles);
+        for (const auto& item : of.items()) {
+            TimeoutProfileSpec profile;
+            if (auto name = item.key.name()) profile.name = *name;
+            if (profile.name == "linux" || profile.name == "rfc" || profile.name == "default")
+                item.key.error(quoted(profile.name) + " has its meaning already");
+            // Those before it may be its base.
+            Map one(item.value);
+            timeouts_of(one, profile.timeouts);
+            one.finish();
+            timeout_profiles_.push_back(std::move(profile));
+        }
+    }
+    map.finish();
+}
+
+/// `base`, and what differs from it.
+void Loader::timeouts_of(Map& map, TimeoutsSpec& t) {
     constexpr Range kTimeout{1, kMaxTimeoutS, Unit::seconds};
-    TimeoutsSpec& t = spec_.timeouts;
+    if (auto base = map.get("base")) {
+        std::vector<std::string_view> names;
+        for (const auto& p : timeout_profiles_)
+            names.push_back(p.name);
+        if (auto i = base->choice(names, "a profile of timeouts above"))
+            t = timeout_profiles_[*i].timeouts;
+    }
     struct Entry {
         std::string_view key;
         std::uint32_t* out;
     };
-    Map map(v);
     const auto group = [&](std::string_view key, std::initializer_list<Entry> entries) {
         const auto section = map.get(key);
         if (!section) return;
@@ -446,7 +472,30 @@ void Loader::timeouts(const Value& v) {
     group("icmp", {{"request", &t.icmp_request_s}});
     group("icmpv6", {{"request", &t.icmpv6_request_s}});
     group("generic", {{"timeout", &t.generic_s}});
-    map.finish();
+}
+
+/// The number by which RuleSpec::timeouts knows a profile; it becomes one of the Spec's.
+std::uint8_t Loader::timeout_profile(const Value& v) {
+    std::vector<std::string_view> names;
+    for (const auto& p : timeout_profiles_)
+        names.push_back(p.name);
+    const auto chosen = v.choice(names, "a profile of timeouts");
+    if (!chosen) return 0;
+    auto& used = spec_.timeout_profiles;
+    const TimeoutProfileSpec& profile = timeout_profiles_[*chosen];
+    const auto at = static_cast<std::size_t>(
+        std::find_if(used.begin(), used.end(),
+                     [&](const TimeoutProfileSpec& p) { return p.name == profile.name; }) -
+        used.begin());
+    if (at == used.size()) {
+        if (at == kMaxTimeoutNames) {
+            v.error("rules use more than " + std::to_string(kMaxTimeoutNames) +
+                    " profiles of timeouts");
+            return 0;
+        }
+        used.push_back(profile);
+    }
+    return static_cast<std::uint8_t>(at + 1);
 }
 
 void Loader::limits(const Value& v) {

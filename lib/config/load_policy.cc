@@ -2,6 +2,7 @@
 // The policy section: rules and their conditions; and, for a file without errors, advice on what is
 // legal but probably not what was meant.
 #include <algorithm>
+#include <charconv>
 #include <span>
 
 #include "config/loader.h"
@@ -231,6 +232,62 @@ void Loader::states(Map& map, RuleSpec& rule) {
     });
 }
 
+namespace {
+/// "0x10", or "0x10/0xff": bits of the mask. Without a mask all 32 count.
+bool read_masked(const Value& v, std::uint32_t& value, std::uint32_t& mask) {
+    const auto s = v.scalar();
+    const auto number = [](std::string_view text) -> std::optional<std::uint32_t> {
+        const bool hex = text.starts_with("0x");
+        if (hex) text.remove_prefix(2);
+        std::uint32_t n = 0;
+        const auto [end, ec] =
+            std::from_chars(text.data(), text.data() + text.size(), n, hex ? 16 : 10);
+        if (text.empty() || ec != std::errc{} || end != text.data() + text.size())
+            return std::nullopt;
+        return n;
+    };
+    const auto slash = s ? s->find('/') : std::string::npos;
+    const auto n = s ? number(std::string_view(*s).substr(0, slash)) : std::nullopt;
+    const auto m = slash == std::string::npos ? std::optional(UINT32_MAX)
+                                              : number(std::string_view(*s).substr(slash + 1));
+    if (!n || !m || *m == 0) {
+        v.error(
+            "expected a number of 32 bits and perhaps a mask, such as 16, 0x10 or 0x10/0xff, "
+            "found " +
+            v.found());
+        return false;
+    }
+    if ((*n & ~*m) != 0) {
+        v.error(*s + " has bits outside of its mask");
+        return false;
+    }
+    value = *n;
+    mask = *m;
+    return true;
+}
+}  // namespace
+
+/// What the rule does to the connections that it accepts.
+void Loader::effects(Map& map, RuleSpec& rule) {
+    const auto given = [&](std::string_view key) {
+        const auto v = map.get(key);
+        if (v && rule.action != RuleAction::accept)
+            v->error("needs `action: accept`");
+        else if (v && !rule.match_new && !rule.match_related)
+            v->error("needs `ct: [new]` or `ct: [related]`");
+        return v;
+    };
+    if (auto set = given("set")) {
+        Map of(*set);
+        if (auto mark = of.get("mark")) read_masked(*mark, rule.set.mark, rule.set.mark_mask);
+        if (auto label = of.get("label")) read_masked(*label, rule.set.label, rule.set.label_mask);
+        of.finish();
+    }
+    if (auto profile = given("timeouts")) rule.timeouts = timeout_profile(*profile);
+    if (auto liberal = given("liberal"))
+        if (auto on = liberal->flag()) rule.liberal = *on;
+}
+
 void Loader::check_families(const Value& v, RuleSpec& rule) {
     const auto has = [](const std::vector<Prefix>& list, Family f) {
         return list.empty() || std::any_of(list.begin(), list.end(),
@@ -309,6 +366,9 @@ void Loader::rule(const Value& v) {
                               " and needs `proto: " + protocol_name(speaks) + "`");
         }
     }
+    if (auto mark = map.get("mark"); mark && !is_any(*mark))
+        read_masked(*mark, rule.mark, rule.mark_mask);
+    effects(map, rule);
     map.finish();
     spec_.policy.rules.push_back(std::move(rule));
 }

@@ -36,7 +36,10 @@ class Names {
 
 class Loader {
   public:
-    Loader(Report& report, const Schema& schema) : report_(report), schema_(schema) {}
+    Loader(Report& report, const Schema& schema)
+        : report_(report),
+          schema_(schema),
+          timeout_profiles_{{"linux", TimeoutsSpec{}}, {"rfc", TimeoutsSpec::rfc()}} {}
     Spec load(const YAML::Node& root);
 
   private:
@@ -50,6 +53,8 @@ class Loader {
     void helpers(const Value& v);
     void helper_params(const Value* v, const HelperSchema& kind, HelperSpec& helper);
     void timeouts(const Value& v);
+    void timeouts_of(Map& map, TimeoutsSpec& out);
+    std::uint8_t timeout_profile(const Value& v);
     void limits(const Value& v);
     void policy(const Value& v);
     void rule(const Value& v);
@@ -58,6 +63,7 @@ class Loader {
                      std::vector<PortRange>& out);
     void icmp_types(Map& map, RuleSpec& rule);
     void states(Map& map, RuleSpec& rule);
+    void effects(Map& map, RuleSpec& rule);
     void check_families(const Value& v, RuleSpec& rule);
     void pipeline(const Value& v);
     void control(const Value& v);
@@ -73,6 +79,7 @@ class Loader {
     Names zone_names_{"a zone of this file"};
     Names port_names_{"a port of this file"};
     Names helper_names_{"a helper of this file"};
+    std::vector<TimeoutProfileSpec> timeout_profiles_;  ///< all that rules may choose
     std::unordered_set<std::string> rule_names_;
 };
 

@@ -120,7 +120,7 @@ std::string suggestion(std::string_view text, std::span<const std::string_view> 
         if (best->size() > 2 && edit_distance(text, *best) <= best->size() / 3)
             return " (did you mean \"" + std::string(*best) + "\"?)";
     }
-    constexpr std::size_t kMax = 16;
+    constexpr std::size_t kMax = 32;
     std::string out = " (expected one of: ";
     for (std::size_t i = 0; i < candidates.size() && i < kMax; ++i)
         out += (i ? ", " : "") + std::string(candidates[i]);

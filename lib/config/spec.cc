@@ -65,6 +65,25 @@ bool PortSpec::is_pci() const noexcept {
            device[at + 5] == '.' && hex(at + 6, 1);
 }
 
+TimeoutsSpec TimeoutsSpec::rfc() {
+    constexpr std::uint32_t kTransitory = 4 * 60, kEstablished = 2 * 3600 + 4 * 60;
+    TimeoutsSpec t;
+    t.tcp = {.syn_sent_s = kTransitory,
+             .syn_recv_s = kTransitory,
+             .established_s = kEstablished,
+             .fin_wait_s = kTransitory,
+             .close_wait_s = kTransitory,
+             .last_ack_s = kTransitory,
+             .time_wait_s = kTransitory,
+             .close_s = kTransitory,
+             .syn_sent2_s = kTransitory,
+             .unacknowledged_s = kEstablished,
+             .retransmitted_s = kEstablished};
+    t.udp = {.unreplied_s = 300, .stream_s = 300};
+    t.icmp_request_s = t.icmpv6_request_s = 60;
+    return t;
+}
+
 std::string describe(const Spec& s) {
     const auto zone_name = [&](ZoneId z) { return s.zones[z]; };
     std::string out;

@@ -114,10 +114,12 @@ struct TcpTimeoutsSpec {
     std::uint32_t syn_sent2_s = 120;       ///< simultaneous open
     std::uint32_t unacknowledged_s = 300;  ///< established, and the last data was not acknowledged
     std::uint32_t retransmitted_s = 300;   ///< the same packet again and again
+    friend bool operator==(const TcpTimeoutsSpec&, const TcpTimeoutsSpec&) = default;
 };
 struct UdpTimeoutsSpec {
     std::uint32_t unreplied_s = 30;
     std::uint32_t stream_s = 120;  ///< seen both ways
+    friend bool operator==(const UdpTimeoutsSpec&, const UdpTimeoutsSpec&) = default;
 };
 struct TimeoutsSpec {
     TcpTimeoutsSpec tcp;
@@ -127,7 +129,19 @@ struct TimeoutsSpec {
     std::uint32_t icmp_request_s = 30;
     std::uint32_t icmpv6_request_s = 30;
     std::uint32_t generic_s = 600;  ///< any other protocol
+
+    /// What the RFCs on NAT ask for, where Linux forgets sooner: a TCP connection 2 h 4 min, and
+    /// 4 min while it opens or closes (RFC 5382 REQ-5, RFC 7857 section 2); UDP 5 min (RFC 4787
+    /// REQ-5c); ICMP queries 60 s (RFC 5508 REQ-2). For other protocols as Linux.
+    static TimeoutsSpec rfc();
+    friend bool operator==(const TimeoutsSpec&, const TimeoutsSpec&) = default;
 };
+/// One that rules may choose.
+struct TimeoutProfileSpec {
+    std::string name;
+    TimeoutsSpec timeouts;
+};
+inline constexpr unsigned kMaxTimeoutNames = 15;  ///< in use by rules at once
 
 /// Fixed at start; memory is set aside for all of it. Totals over all workers.
 struct LimitsSpec {
@@ -160,6 +174,12 @@ struct PortRange {
     friend constexpr bool operator==(const PortRange&, const PortRange&) = default;
 };
 
+/// Values that bits of a connection's mark and label take; they are 0 at first, or its master's.
+struct SetSpec {
+    std::uint32_t mark = 0, mark_mask = 0;  ///< mask: which bits
+    std::uint32_t label = 0, label_mask = 0;
+};
+
 /// One rule; its RuleId is its index. All given conditions must hold; within a list one is enough;
 /// an empty list means "any". The first rule that matches decides.
 struct RuleSpec {
@@ -183,6 +203,11 @@ struct RuleSpec {
     std::vector<HelperId> related;
     RuleAction action = RuleAction::drop;
     HelperId helper = kNoHelper;  ///< watches connections that this rule accepts
+    /// Only connections whose inherited mark has these bits under the mask; new ones have mark 0.
+    std::uint32_t mark = 0, mark_mask = 0;  ///< mask 0: any
+    SetSpec set;                ///< of connections that this rule accepts, like all below
+    std::uint8_t timeouts = 0;  ///< 0: Spec::timeouts, else index into timeout_profiles plus 1
+    bool liberal = false;       ///< TCP windows are not enforced
     SpecMark where;
 };
 
@@ -204,6 +229,7 @@ struct Spec {
     std::vector<BridgeSpec> bridges;
     std::vector<HelperSpec> helpers;  ///< a HelperId is an index plus 1; at most kMaxHelpers - 1
     TimeoutsSpec timeouts;
+    std::vector<TimeoutProfileSpec> timeout_profiles;  ///< those that rules use
     LimitsSpec limits;
     PolicySpec policy;
     std::vector<std::string> pipeline;  ///< stage names in running order; default: the schema's

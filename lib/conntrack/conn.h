@@ -30,12 +30,12 @@ inline constexpr std::uint8_t seen_reply = 0x01,  ///< a packet of the reply dir
 
 struct alignas(64) Conn {
     // --- line 0: every packet ---
-    FlowKey key{};                   ///< family 0: the slot is free
-    std::uint32_t last_seen_ms = 0;  ///< Tick of the last accepted packet
-    std::uint32_t timeout_ms = 0;    ///< silence after which it ends, by its state
-    std::uint16_t generation = 0;    ///< changes each time the slot is reused
-    std::uint8_t from = 0;           ///< security zone it was opened from
-    std::uint8_t pad0 = 0;
+    FlowKey key{};                      ///< family 0: the slot is free
+    std::uint32_t last_seen_ms = 0;     ///< Tick of the last accepted packet
+    std::uint32_t timeout_ms = 0;       ///< silence after which it ends, by its state
+    std::uint16_t generation = 0;       ///< changes each time the slot is reused
+    std::uint8_t from = 0;              ///< security zone it was opened from
+    std::uint8_t timeouts = 0;          ///< index into TrackConfig::timeouts
     RuleId rule = kNoRule;              ///< that accepted it
     std::uint8_t state = 0;             ///< of its protocol; without one 0 = unreplied, 1 = replied
     std::uint8_t flags = 0;             ///< of conn_flag
@@ -64,7 +64,7 @@ struct alignas(64) Conn {
     std::uint8_t icmp_class = 0;  ///< part of the key of an ICMP query
     std::uint8_t pad2 = 0;
     std::uint32_t visit_ms = 0;  ///< of an expected child: when its timer looks in
-    std::uint8_t pad3[4] = {};
+    std::uint32_t label = 0;
 
     bool alive() const noexcept { return key.family != 0; }
     std::uint8_t protocol() const noexcept { return key.protocol; }

@@ -12,6 +12,9 @@
 
 namespace postern {
 
+/// What a configuration may use at once, the default included.
+inline constexpr unsigned kMaxTimeoutProfiles = 16;
+
 struct Timeouts {
     std::array<std::uint32_t, kTcpStates> tcp_ms{};
     std::uint32_t tcp_retransmitted_ms = 300'000;

@@ -51,7 +51,7 @@ TrackResult track_sctp(Conn& conn, PacketInfo& info, const std::uint8_t* data, D
         conn.flags |= conn_flag::assured;
     conn.state = static_cast<std::uint8_t>(r.state);
     if (r.action == SctpAction::accept) {
-        conn.timeout_ms = config.timeouts.sctp(r.state);
+        conn.timeout_ms = config.timeouts_of(conn).sctp(r.state);
         conn.last_seen_ms = now.ms;
     }
     belongs(conn, info, dir);
@@ -68,7 +68,7 @@ TrackResult track_dccp(Conn& conn, PacketInfo& info, const std::uint8_t* data, D
     if (r.assured) conn.flags |= conn_flag::assured;
     if (r.action == DccpAction::accept) {
         conn.state = static_cast<std::uint8_t>(r.state);
-        conn.timeout_ms = config.timeouts.dccp(r.state);
+        conn.timeout_ms = config.timeouts_of(conn).dccp(r.state);
         conn.last_seen_ms = now.ms;
     }
     belongs(conn, info, dir);
@@ -103,7 +103,7 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
         conn.sctp = {};
         const SctpResult r = sctp_start(conn.sctp, transport_of(info, data));
         conn.state = static_cast<std::uint8_t>(r.state);
-        conn.timeout_ms = config.timeouts.sctp(r.state);
+        conn.timeout_ms = config.timeouts_of(conn).sctp(r.state);
         return true;
     }
     if (info.kind == L4Kind::dccp) {
@@ -111,21 +111,22 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
         const DccpResult r =
             dccp_start(conn.dccp, *read_dccp(transport_of(info, data), info.l4_len));
         conn.state = static_cast<std::uint8_t>(r.state);
-        conn.timeout_ms = config.timeouts.dccp(r.state);
+        conn.timeout_ms = config.timeouts_of(conn).dccp(r.state);
         return true;
     }
     if (info.kind == L4Kind::tcp) {
-        const TcpResult r = tcp_start(conn.tcp, conn.tcp_last, segment_of(info, data), config.tcp);
+        const TcpResult r =
+            tcp_start(conn.tcp, conn.tcp_last, segment_of(info, data), config.tcp_of(conn));
         if (r.action == TcpAction::invalid) return false;
         conn.state = static_cast<std::uint8_t>(r.state);
         // Picked up in mid-stream: not worth five days until the other side is seen.
-        conn.timeout_ms = config.timeouts.tcp(r.state, r.state == TcpState::established
-                                                           ? TcpTimeout::unacknowledged
-                                                           : TcpTimeout::by_state);
+        conn.timeout_ms = config.timeouts_of(conn).tcp(r.state, r.state == TcpState::established
+                                                                    ? TcpTimeout::unacknowledged
+                                                                    : TcpTimeout::by_state);
         return true;
     }
     conn.state = 0;
-    conn.timeout_ms = plain_timeout_ms(conn, false, config.timeouts);
+    conn.timeout_ms = plain_timeout_ms(conn, false, config.timeouts_of(conn));
     return true;
 }
 
@@ -140,20 +141,20 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     if (info.kind == L4Kind::tcp) {
         const TcpResult r =
             tcp_track(conn.tcp, conn.tcp_last, conn.tcp_state(), dir, replied,
-                      conn.has(conn_flag::assured), segment_of(info, data), config.tcp);
+                      conn.has(conn_flag::assured), segment_of(info, data), config.tcp_of(conn));
         switch (r.action) {
             case TcpAction::invalid:
                 info.ct = CtState::invalid;
                 info.why = DropReason::ct_invalid;
-                conn.timeout_ms =
-                    std::min(conn.timeout_ms, config.timeouts.tcp(conn.tcp_state(), r.timeout));
+                conn.timeout_ms = std::min(
+                    conn.timeout_ms, config.timeouts_of(conn).tcp(conn.tcp_state(), r.timeout));
                 return TrackResult::invalid;
             case TcpAction::reopen: return TrackResult::reopen;
             case TcpAction::pass: break;
             case TcpAction::end: result = TrackResult::end; [[fallthrough]];
             case TcpAction::accept:
                 conn.state = static_cast<std::uint8_t>(r.state);
-                conn.timeout_ms = config.timeouts.tcp(r.state, r.timeout);
+                conn.timeout_ms = config.timeouts_of(conn).tcp(r.state, r.timeout);
                 conn.last_seen_ms = now.ms;
                 if (r.assured) conn.flags |= conn_flag::assured;
                 break;
@@ -178,7 +179,8 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     // A tunnel is one as soon as both ends use it.
     if (conn.has(conn_flag::seen_reply) && conn.protocol() == proto::gre)
         conn.flags |= conn_flag::assured;
-    conn.timeout_ms = plain_timeout_ms(conn, conn.has(conn_flag::assured), config.timeouts);
+    conn.timeout_ms =
+        plain_timeout_ms(conn, conn.has(conn_flag::assured), config.timeouts_of(conn));
     return TrackResult::accept;
 }
 

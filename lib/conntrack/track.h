@@ -3,6 +3,8 @@
 // stages; touches the Conn's first two lines and the packet's transport header, nothing else.
 #pragma once
 
+#include <array>
+
 #include "base/drop_reason.h"
 #include "conntrack/conn.h"
 #include "conntrack/timeouts.h"
@@ -11,8 +13,16 @@
 namespace postern {
 
 struct TrackConfig {
-    Timeouts timeouts = Timeouts::linux_profile();
+    /// Profiles; [0] is the default, Conn::timeouts chooses. In place, not a vector: no packet pays
+    /// for one more load.
+    std::array<Timeouts, kMaxTimeoutProfiles> timeouts = {Timeouts::linux_profile()};
     TcpOptions tcp;
+    TcpOptions tcp_liberal{.liberal = true};  ///< of connections with conn_flag::liberal
+
+    const Timeouts& timeouts_of(const Conn& conn) const noexcept { return timeouts[conn.timeouts]; }
+    const TcpOptions& tcp_of(const Conn& conn) const noexcept {
+        return conn.has(conn_flag::liberal) ? tcp_liberal : tcp;
+    }
 };
 
 enum class TrackResult : std::uint8_t {
@@ -27,7 +37,7 @@ bool may_start(const PacketInfo& info, const std::uint8_t* data,
                const TrackConfig& config) noexcept;
 
 /// Whether the packet may start a connection; initialises the tracker's part of `conn` if so. The
-/// caller has set key, flags and start before.
+/// caller has set key, flags, timeouts and start before.
 bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
                     const TrackConfig& config) noexcept;
 

@@ -70,14 +70,28 @@ class HelperPorts {
     std::vector<Entry> entries_;
 };
 
+/// What a rule does to the connections that it accepts.
+struct RuleEffect {
+    std::uint32_t mark = 0, mark_mask = 0;  ///< bits of the mask take the value
+    std::uint32_t label = 0, label_mask = 0;
+    std::uint8_t timeouts = 0;  ///< index into TrackConfig::timeouts
+    bool liberal = false;       ///< TCP windows are not enforced
+    static constexpr std::uint32_t set(std::uint32_t old, std::uint32_t value,
+                                       std::uint32_t mask) noexcept {
+        return (old & ~mask) | value;
+    }
+};
+
 struct Plan {
     static constexpr unsigned kRetaSize = 128;
 
     std::vector<PortPlan> ports;
     std::vector<HelperPlan> helpers;  ///< by HelperId - 1
     HelperPorts helper_ports;
-    std::vector<std::string> rules;  ///< names, by RuleId
+    std::vector<std::string> rules;   ///< names, by RuleId
+    std::vector<RuleEffect> effects;  ///< by RuleId
     std::vector<std::string> zones;
+    std::vector<std::string> timeout_names;  ///< of TrackConfig::timeouts from [1] on
     std::unique_ptr<const Policy> policy;
     TrackConfig track;
     HashSecret secret;

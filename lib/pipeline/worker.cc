@@ -196,6 +196,7 @@ void Worker::answer_expect_mail() noexcept {
         r.master = m.master;
         r.master_tuple = conn->tuple();
         r.mark = conn->mark;
+        r.label = conn->label;
         r.rule = conn->rule;
         if (r.helper == kNoHelper) r.helper = conn->helper;
         m.result = expect_->insert(r, &masters_[conn->helper_slot], expect_turn());
@@ -302,6 +303,7 @@ PolicyQuery Worker::policy_query(unsigned i) const noexcept {
     q.to = port.has_peer ? plan_->ports[port.peer].zone : port.zone;
     q.state = info.ct;
     q.related_by = batch_.match[i].helper;
+    q.mark = batch_.match[i].mark;
     return q;
 }
 
@@ -348,6 +350,7 @@ InsertOutcome Worker::file(const PinHole& hole, const Conn& conn, std::uint32_t 
     r.helper = conn.helper;
     r.child_helper = hole.child_helper;
     r.mark = conn.mark;
+    r.label = conn.label;
     r.rule = conn.rule;
     r.class_index = hole.class_index;
     r.class_max = cls.max_expected;

@@ -2,9 +2,10 @@
 // How rules become tries.
 //
 // Key: the protocol (rte_acl wants one byte first), then groups of four bytes: zones, origin and a
-// filler; source; destination; ports. `origin` folds connection state and helper into one byte:
-// 0 = new, 1 + h = expected by helper h (1: related, but by no helper). So "new", "related" and
-// "related by ftp" are each one range, and new packets of all kinds share a path of the trie.
+// filler; source; destination; ports; and, only if a rule asks for it, the mark. `origin` folds
+// connection state and helper into one byte: 0 = new, 1 + h = expected by helper h (1: related, but
+// by no helper). So "new", "related" and "related by ftp" are each one range, and new packets of
+// all kinds share a path of the trie.
 //
 // A rule with lists is multiplied out into one entry for each combination, all with the rule's
 // priority and the same result, so it does not matter which of them matches. Sets of small numbers
@@ -60,16 +61,17 @@ struct KeyLayout {
     std::uint8_t dst[AddressBytes];
     std::uint16_t sport;
     std::uint16_t dport;
+    std::uint32_t mark;
 };
 using Key4 = KeyLayout<4>;
 using Key6 = KeyLayout<16>;
-static_assert(sizeof(Key4) == 20 && sizeof(Key6) == 44);
+static_assert(sizeof(Key4) == 24 && sizeof(Key6) == 48);
 
 template <class Key>
 constexpr unsigned kWords = Key::kAddressBytes / 4;  // of an address
-/// Field numbers: protocol, from, to, origin, filler, src words, dst words, sport, dport.
+/// Field numbers: protocol, from, to, origin, filler, src words, dst words, sport, dport, mark.
 template <class Key>
-constexpr unsigned kFields = 5 + 2 * kWords<Key> + 2;
+constexpr unsigned kFields = 5 + 2 * kWords<Key> + 3;
 
 template <class Key>
 void pack(Key& key, const PolicyQuery& q) noexcept {
@@ -82,6 +84,7 @@ void pack(Key& key, const PolicyQuery& q) noexcept {
     std::memcpy(key.dst, q.tuple.dst.bytes.data(), Key::kAddressBytes);
     key.sport = q.tuple.sport.raw();
     key.dport = q.tuple.dport.raw();
+    key.mark = Be32::from_host(q.mark).raw();
 }
 
 // Result word: bit 31 set (0 means "no match" to rte_acl), action, helper, rule.
@@ -220,11 +223,12 @@ void multiply(const Factors& x, AclRule<Key>& acl, Fn fn) {
     }
 }
 
+/// Without rules that ask for marks the walk ends before them.
 template <class Key>
-rte_acl_config acl_config() {
+rte_acl_config acl_config(bool with_marks) {
     rte_acl_config config{};
     config.num_categories = 1;
-    config.num_fields = kFields<Key>;
+    config.num_fields = with_marks ? kFields<Key> : kFields<Key> - 1;
     unsigned n = 0;
     const auto field = [&](std::uint8_t type, std::size_t size, std::size_t offset) {
         auto& d = config.defs[n];
@@ -247,6 +251,7 @@ rte_acl_config acl_config() {
         field(RTE_ACL_FIELD_TYPE_MASK, 4, offsetof(Key, dst) + 4 * i);
     field(RTE_ACL_FIELD_TYPE_RANGE, 2, offsetof(Key, sport));
     field(RTE_ACL_FIELD_TYPE_RANGE, 2, offsetof(Key, dport));
+    field(RTE_ACL_FIELD_TYPE_BITMASK, 4, offsetof(Key, mark));
     return config;
 }
 
@@ -276,6 +281,8 @@ Result<std::vector<AclRule<Key>>> make_entries(const PolicyRules& rules) {
         entry.data.category_mask = 1;
         entry.data.priority = RTE_ACL_MAX_PRIORITY - static_cast<std::int32_t>(i);
         entry.data.userdata = encode(static_cast<RuleId>(i), rules.rules[i]);
+        entry.field[kFields<Key> - 1].value.u32 = rules.rules[i].mark;
+        entry.field[kFields<Key> - 1].mask_range.u32 = rules.rules[i].mark_mask;
         multiply<Key>(Factors(rules.rules[i], Key::kFamily), entry,
                       [&](const AclRule<Key>& e) { entries.push_back(e); });
     }
@@ -284,13 +291,13 @@ Result<std::vector<AclRule<Key>>> make_entries(const PolicyRules& rules) {
 
 /// Puts a context of these entries into `ctx`. Returns 0 or a negative error number.
 template <class Key>
-int build_context(std::span<const AclRule<Key>> entries, const char* name, int socket_id,
-                  rte_acl_ctx*& ctx) {
+int build_context(std::span<const AclRule<Key>> entries, bool with_marks, const char* name,
+                  int socket_id, rte_acl_ctx*& ctx) {
     const rte_acl_param param{name, socket_id, RTE_ACL_RULE_SZ(kFields<Key>),
                               static_cast<std::uint32_t>(entries.size())};
     ctx = rte_acl_create(&param);
     if (ctx == nullptr) return -rte_errno;
-    const rte_acl_config config = acl_config<Key>();
+    const rte_acl_config config = acl_config<Key>(with_marks);
     int rc = rte_acl_add_rules(ctx, reinterpret_cast<const rte_acl_rule*>(entries.data()),
                                static_cast<std::uint32_t>(entries.size()));
     if (rc == 0) rc = rte_acl_build(ctx, &config);
@@ -306,6 +313,8 @@ Result<void> Policy::build_parts(const PolicyRules& rules, int socket_id, Parts&
     const auto entries = make_entries<Key>(rules);
     if (!entries) return entries.error();
     matches = entries.value().size();
+    const bool with_marks = std::any_of(rules.rules.begin(), rules.rules.end(),
+                                        [](const PolicyRule& r) { return r.mark_mask != 0; });
     // A stack of what is still to be built, the first part on top.
     std::vector<std::span<const AclRule<Key>>> rest{entries.value()};
     while (!rest.empty()) {
@@ -318,7 +327,7 @@ Result<void> Policy::build_parts(const PolicyRules& rules, int socket_id, Parts&
         std::snprintf(name, sizeof name, "pst-%s-%p-%zu", family.c_str(),
                       static_cast<const void*>(this), parts.size());
         rte_acl_ctx* ctx = nullptr;
-        const int rc = build_context<Key>(part, name, socket_id, ctx);
+        const int rc = build_context<Key>(part, with_marks, name, socket_id, ctx);
         Acl acl(ctx);
         if (rc == 0) {
             parts.push_back(std::move(acl));

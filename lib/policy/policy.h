@@ -34,6 +34,7 @@ struct PolicyQuery {
     CtState state = CtState::fresh;  ///< fresh or related
     /// With `related`: whose expectation it met; kNoHelper for ICMP errors and the like.
     HelperId related_by = kNoHelper;
+    std::uint32_t mark = 0;  ///< what it would inherit
 };
 
 /// Where an ICMP or ICMPv6 packet's type and code go in a query's dport.

@@ -38,6 +38,8 @@ struct PolicyRule {
     bool match_new = true;
     bool match_related = true;
     std::vector<HelperId> related;  ///< which helpers' expectations match_related means
+    std::uint32_t mark = 0;         ///< that the connection would inherit, under the mask
+    std::uint32_t mark_mask = 0;    ///< 0: any
     PolicyAction action = PolicyAction::drop;
     HelperId helper = kNoHelper;  ///< handed out with the verdict
 };

@@ -34,6 +34,9 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
         return true;
     }
     Conn& conn = conns.at(slot);
+    const RuleEffect& effect = plan.effects[verdict.rule];
+    conn.timeouts = effect.timeouts;
+    if (effect.liberal) conn.flags |= conn_flag::liberal;
     if (!start_tracking(conn, info, b.data[i], b.now, plan.track)) {
         worker.abandon(slot);
         info.ct = CtState::invalid;
@@ -50,9 +53,12 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
         conn.master = match.master;
         conn.expected_by = match.helper;
         conn.mark = match.mark;
+        conn.label = match.label;
         if (match.child_helper != kNoHelper) helper = match.child_helper;
         worker.counters().connections_expected.add();
     }
+    conn.mark = RuleEffect::set(conn.mark, effect.mark, effect.mark_mask);
+    conn.label = RuleEffect::set(conn.label, effect.label, effect.label_mask);
     conn.rule = verdict.rule;
     info.conn = slot;
     info.generation = conn.generation;

@@ -61,12 +61,13 @@ Document read_document() {
 /// A file with an unknown key in each mapping that the loader reads.
 std::string file_of_unknown_keys(const std::string& kind) {
     const std::string u = std::string(kUnknown) + ": 1";
+    const std::string timeouts = u + ", tcp: {" + u + "}, udp: {" + u + "}, gre: {" + u +
+                                 "}, icmp: {" + u + "}, icmpv6: {" + u + "}, generic: {" + u + "}";
     return u + "\neal: {" + u + "}\nworkers: {" + u + ", idle: {" + u + "}}\nzones: [a, b]\n" +
            "ports: [{name: p, device: net_x, zone: a, " + u + "}]\nbridges: [{" + u + "}]\n" +
-           "helpers: [{name: " + kind + ", " + u + ", params: {" + u + "}}]\n" + "timeouts: {" + u +
-           ", tcp: {" + u + "}, udp: {" + u + "}, gre: {" + u + "}, icmp: {" + u + "}, icmpv6: {" +
-           u + "}, generic: {" + u + "}}\nlimits: {" + u + ", per_source: {" + u + "}}\npolicy: {" +
-           u + ", rules: [{action: drop, " + u + "}]}\ncontrol: {" + u + "}\n";
+           "helpers: [{name: " + kind + ", " + u + ", params: {" + u + "}}]\n" + "timeouts: {" +
+           timeouts + "}\nlimits: {" + u + ", per_source: {" + u + "}}\npolicy: {" + u +
+           ", rules: [{action: accept, " + u + ", set: {" + u + "}}]}\ncontrol: {" + u + "}\n";
 }
 
 std::map<std::string, std::set<std::string>> keys_of_loader() {

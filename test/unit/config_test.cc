@@ -263,6 +263,51 @@ TEST(Config, ConntrackZones) {
     EXPECT_EQ(apart[1].ct_zone, 8192);
 }
 
+TEST(Config, TimeoutProfiles) {
+    const Spec s = good(
+        "timeouts:\n"
+        "  base: rfc\n"
+        "  udp: {stream: 7m}\n"
+        "  profiles:\n"
+        "    games: {udp: {unreplied: 1m}}\n"
+        "    long: {base: games, tcp: {established: 20d}}\n" +
+        with_rules("{action: accept, timeouts: long},\n"
+                   "{action: accept, timeouts: linux},\n"
+                   "{action: accept},\n"
+                   "{action: accept, timeouts: long, liberal: true}"));
+    EXPECT_EQ(s.timeouts.tcp.established_s, 7440u);
+    EXPECT_EQ(s.timeouts.tcp.syn_sent_s, 240u);
+    EXPECT_EQ(s.timeouts.udp.unreplied_s, 300u);
+    EXPECT_EQ(s.timeouts.udp.stream_s, 420u);
+    EXPECT_EQ(s.timeouts.icmp_request_s, 60u);
+    ASSERT_EQ(s.timeout_profiles.size(), 2u) << "those that rules use";
+    EXPECT_EQ(s.timeout_profiles[0].name, "long");
+    EXPECT_EQ(s.timeout_profiles[0].timeouts.udp.unreplied_s, 60u);
+    EXPECT_EQ(s.timeout_profiles[0].timeouts.tcp.established_s, 20u * 86400);
+    EXPECT_EQ(s.timeout_profiles[0].timeouts.tcp.syn_sent_s, 120u);
+    EXPECT_EQ(s.timeout_profiles[1].timeouts, TimeoutsSpec{});
+    const auto& rules = s.policy.rules;
+    EXPECT_EQ(rules[0].timeouts, 1);
+    EXPECT_EQ(rules[1].timeouts, 2);
+    EXPECT_EQ(rules[2].timeouts, 0);
+    EXPECT_EQ(rules[3].timeouts, 1);
+    EXPECT_TRUE(rules[3].liberal);
+    EXPECT_FALSE(rules[0].liberal);
+}
+
+TEST(Config, MarksAndLabels) {
+    const auto rule = [](const std::string& keys) {
+        return good(with_rules("{action: accept, " + keys + "}")).policy.rules[0];
+    };
+    EXPECT_EQ(rule("set: {mark: 16}").set.mark, 16u);
+    EXPECT_EQ(rule("set: {mark: 16}").set.mark_mask, 0xffffffffu);
+    EXPECT_EQ(rule("set: {label: 0x10/0xff}").set.label, 0x10u);
+    EXPECT_EQ(rule("set: {label: 0x10/0xff}").set.label_mask, 0xffu);
+    EXPECT_EQ(rule("set: {label: 1}").set.mark_mask, 0u);
+    EXPECT_EQ(rule("mark: 0/0xf").mark_mask, 0xfu);
+    EXPECT_EQ(rule("mark: any").mark_mask, 0u);
+}
+
 TEST(Config, PciAddresses) {
     const auto pci = [](const char* device) {
         PortSpec p;
@@ -537,6 +582,16 @@ INSTANTIATE_TEST_SUITE_P(
                 kFtp + with_rules("  {proto: tcp, ct: established, action: accept, helper: ftp}"),
                 "x.yaml:7:57: policy.rules[0].helper: a helper needs `ct: [new]` or `ct: "
                 "[related]`"},
+        Mistake{"set_on_drop", with_rules("{action: drop, set: {mark: 1}}"),
+                "x.yaml:6:21: policy.rules[0].set: needs `action: accept`"},
+        Mistake{"mark_beyond_mask", with_rules("{action: accept, set: {mark: 0x10/0xf}}"),
+                "x.yaml:6:30: policy.rules[0].set.mark: 0x10/0xf has bits outside of its mask"},
+        Mistake{"mark_no_number", with_rules("{action: accept, mark: red}"),
+                "x.yaml:6:24: policy.rules[0].mark: expected a number of 32 bits and perhaps a "
+                "mask, such as 16, 0x10 or 0x10/0xff, found \"red\""},
+        Mistake{"no_such_profile", with_rules("{action: accept, timeouts: slow}"),
+                "x.yaml:6:28: policy.rules[0].timeouts: \"slow\" is not a profile of timeouts "
+                "(expected one of: linux, rfc)"},
         Mistake{"rule_name_twice", with_rules("  {name: a, action: drop}, {name: a, action: drop}"),
                 "x.yaml:6:35: policy.rules[1].name: rule name \"a\" is given twice"},
         Mistake{"accept_by_default",
