@@ -42,11 +42,12 @@ EalConfig eal_config(const Spec& spec, bool verbose) {
     return c;
 }
 
-PortSetConfig port_config(const Spec& spec, const Plan& plan) {
+PortSetConfig port_config(const Spec& spec, Firewall& fw) {
     PortSetConfig c;
+    c.rcu = fw.rcu();
     c.workers = spec.workers.count;
     c.held = spec.limits.fragments + spec.workers.count;
-    c.reta.assign(plan.reta.begin(), plan.reta.end());
+    c.reta.assign(fw.plan().reta.begin(), fw.plan().reta.end());
     for (const auto& p : spec.ports)
         c.ports.push_back({p.name, p.device, p.is_pci(), p.queues, p.mtu});
     return c;
@@ -128,7 +129,7 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     auto firewall = Firewall::build(spec, options);
     if (!firewall) return fail(firewall.error());
     Firewall& fw = **firewall;
-    auto ports = PortSet::open(port_config(spec, fw.plan()));
+    auto ports = PortSet::open(port_config(spec, fw));
     if (!ports) return fail(ports.error());
     const std::uint64_t start_tsc = rte_rdtsc();
     TscClock clock(start_tsc);
@@ -173,6 +174,7 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     stop.store(true, std::memory_order_relaxed);
     rte_eal_mp_wait_lcore();
     print_summary(fw);
+    (*ports)->workers_ended();
     // What is left in the rings between workers goes back to the ports' packet pool: while there is
     // one.
     firewall->reset();

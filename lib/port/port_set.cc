@@ -28,6 +28,11 @@ Error about(const PortConfig& port, const std::string& what, int error) {
                  (error != 0 ? ": " + std::string(rte_strerror(error < 0 ? -error : error)) : "")};
 }
 
+/// Whose driver unmaps, in DPDK's interrupt thread, what a worker may be reading.
+bool needs_gate(const PortConfig& port) {
+    return port.device.starts_with("net_memif");
+}
+
 bool program_reta(std::uint16_t id, unsigned size, unsigned queues,
                   const std::vector<std::uint16_t>& reta) {
     if (size == 0) return false;
@@ -61,6 +66,11 @@ Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
     if (set->pool_ == nullptr)
         return Error{"no memory for " + std::to_string(packets) + " packet buffers of " +
                      std::to_string(room) + " bytes: raise eal.memory_mb"};
+    if (std::any_of(config.ports.begin(), config.ports.end(), needs_gate)) {
+        auto gate = ControlGate::create(config.rcu);
+        if (!gate) return gate.error();
+        set->gate_ = std::move(gate).value();
+    }
     for (const auto& p : config.ports) {
         if (auto r = set->open_port(p, config); !r) return r.error();
     }
@@ -70,6 +80,7 @@ Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
 Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& all) {
     Port port;
     port.name = config.name;
+    port.gated = needs_gate(config);
     if (!config.is_pci) {
         if (const int r = rte_dev_probe(config.device.c_str()); r != 0)
             return about(config, "no such device, or it could not be opened", r);
@@ -148,6 +159,7 @@ Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& a
 }
 
 PortSet::~PortSet() {
+    gate_.reset();
     for (auto& p : ports_) {
         if (p.started) rte_eth_dev_stop(p.id);
         rte_device* device = nullptr;
@@ -163,7 +175,7 @@ PortSet::~PortSet() {
 
 unsigned PortSet::receive(PortIndex p, WorkerId w, rte_mbuf** out, unsigned max) noexcept {
     const Port& port = ports_[p];
-    if (w >= port.rx_queues) return 0;
+    if (w >= port.rx_queues || shut(port)) return 0;
     const unsigned n = rte_eth_rx_burst(port.id, w, out, static_cast<std::uint16_t>(max));
     if (port.id != p)
         for (unsigned i = 0; i < n; ++i)
@@ -174,7 +186,7 @@ unsigned PortSet::receive(PortIndex p, WorkerId w, rte_mbuf** out, unsigned max)
 unsigned PortSet::transmit(const Port& port, std::uint16_t queue, rte_mbuf** pkts,
                            unsigned n) noexcept {
     unsigned sent = 0;
-    for (unsigned attempt = 0; sent < n && attempt < kTxRetries; ++attempt)
+    for (unsigned attempt = 0; sent < n && attempt < kTxRetries && !shut(port); ++attempt)
         sent += rte_eth_tx_burst(port.id, queue, pkts + sent, static_cast<std::uint16_t>(n - sent));
     if (sent < n) rte_pktmbuf_free_bulk(pkts + sent, n - sent);
     return n - sent;

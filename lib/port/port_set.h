@@ -18,9 +18,11 @@
 #include "base/counter.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "port/control_gate.h"
 
 struct rte_mbuf;
 struct rte_mempool;
+struct rte_rcu_qsbr;
 struct rte_ring;
 
 namespace postern {
@@ -38,6 +40,7 @@ struct PortSetConfig {
     unsigned workers = 1;
     unsigned held = 0;                ///< packets that workers may keep for later, all together
     std::vector<std::uint16_t> reta;  ///< worker by the low bits of the symmetric hash
+    rte_rcu_qsbr* rcu = nullptr;      ///< where workers report, between bursts
 };
 
 class PortSet {
@@ -56,6 +59,9 @@ class PortSet {
     /// Sends what workers without a queue of their own left for w. Once a turn. Returns how many
     /// packets it found.
     unsigned send_for_others(WorkerId w, unsigned& freed) noexcept;
+
+    /// To be called when the workers have ended: from here on nothing uses `rcu`.
+    void workers_ended() noexcept { gate_.reset(); }
 
     struct Info {
         std::string name;
@@ -76,6 +82,7 @@ class PortSet {
         bool rss = false;
         bool started = false;
         bool created = false;  ///< a virtual device that we made
+        bool gated = false;    ///< its driver changes it while workers use it: see ControlGate
         /// By owner of a transmit queue: from workers without one. Null when all have one.
         std::vector<rte_ring*> tx_rings;
     };
@@ -84,6 +91,10 @@ class PortSet {
     Result<void> open_port(const PortConfig& config, const PortSetConfig& all);
     unsigned transmit(const Port& port, std::uint16_t queue, rte_mbuf** pkts, unsigned n) noexcept;
 
+    /// Whether workers have to keep out of the port for now.
+    bool shut(const Port& port) const noexcept { return port.gated && gate_->closed(); }
+
+    std::unique_ptr<ControlGate> gate_;  ///< null when no port needs it
     std::vector<Port> ports_;
     rte_mempool* pool_ = nullptr;
     unsigned workers_ = 1;

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import sys
 
 import lab as laboratory
 from cases import Case, expect
@@ -214,6 +215,27 @@ def table_full(bench):
     expect(middle.terminate() == 0, 'it did not end with exit code 0')
 
 
+def memif_neighbour_dies(bench):
+    """Who is at the other end of a memif port leaves while its packets are being read, again and
+    again: the daemon lives, and lets the next one in."""
+    lab = bench.lab
+    name = f'postern-{os.getpid()}'
+
+    def memif(config):
+        for number, port in enumerate(config['ports']):
+            port['device'] = f'net_memif{number},role=server,id=0,socket={name}-{number}'
+        config['policy']['rules'] = [{'name': 'all', 'from': 'inside', 'to': 'outside',
+                                      'action': 'accept'}]
+    bench.middle = middle = Postern(config=variant(lab, memif)).start(lab)
+    program = os.path.join(os.path.dirname(__file__), 'memif_client.py')
+    client = lab.do('middle', sys.executable, program, f'{name}-0', '200', check=False, timeout=80)
+    expect(middle.process.running(), 'the daemon died with its neighbour')
+    expect(client.returncode == 0, f'a neighbour was not let in: {client.stderr}')
+    received = sum(row['value'] for row in middle.ctl('stats') if row['name'] == 'rx_packets')
+    expect(received > 100, 'the daemon has read nothing of what they sent')
+    expect(middle.terminate() == 0, 'it did not end with exit code 0')
+
+
 def check_command(bench):
     """`postern check` on every file that comes with Postern, and on a broken one."""
     folder = os.path.join(ROOT, 'conf')
@@ -293,6 +315,7 @@ def cases():
         ('second-daemon-on-one-socket', second_daemon),
         ('killed-and-started-again', killed_and_started_again),
         ('table-full', table_full),
+        ('memif-neighbour-dies', memif_neighbour_dies),
         ('check-command', check_command),
         ('posternctl-without-daemon', client_without_daemon),
     ]

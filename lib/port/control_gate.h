@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// ControlGate: keeps workers out of a device while its driver changes it under their feet.
+//
+// What for: when the neighbour of a memif port goes away, DPDK's interrupt thread hears of it and
+// the driver (22.11) at once unmaps the memory that a worker may be reading packets from. That
+// worker, and with it the firewall, would die. So while any interrupt handler runs, workers must
+// not be inside such a device.
+//
+// How: the gate's own interrupt handler keeps DPDK's interrupt thread to itself. It sleeps there
+// until one of the other handlers has something to do, closes the gate, waits until every worker
+// has passed a quiescent point (from there on they see the gate closed), and only then lets the
+// thread go on to the other handlers. The thread comes back to ours afterwards, which opens the
+// gate. Nothing else than DPDK's public interface is used; that "something to do" can be seen from
+// outside is a property of Linux: the thread's epoll instance is itself a file that can be polled.
+// Where it cannot be found the handler lets the thread go on every few milliseconds.
+//
+// Who: made and destroyed by control; closed() is asked by workers, once a burst.
+// Cost: one load of a line that changes only when a neighbour comes or goes.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+struct rte_intr_handle;
+struct rte_rcu_qsbr;
+
+namespace postern {
+
+class ControlGate {
+  public:
+    /// `rcu`: where the workers report their quiescent states, outside of any device; has to
+    /// outlive the gate. Returns when the gate works.
+    static Result<std::unique_ptr<ControlGate>> create(rte_rcu_qsbr* rcu);
+    ~ControlGate();
+    ControlGate(const ControlGate&) = delete;
+    ControlGate& operator=(const ControlGate&) = delete;
+
+    /// Whether a worker has to keep out of gated devices for now. Relaxed: the quiescent state that
+    /// the closing thread waits for orders it.
+    bool closed() const noexcept { return closed_.load(std::memory_order_relaxed); }
+
+  private:
+    ControlGate() = default;
+    static void on_interrupt(void* self);
+    void turn() noexcept;
+    /// Sleeps until another handler of this thread has something to do, or stop_ is set.
+    void wait_for_others() noexcept;
+
+    std::atomic<bool> closed_{false};   // interrupt thread: w, workers: r
+    std::atomic<bool> stop_{false};     // control: w, interrupt thread: r
+    std::atomic<bool> at_work_{false};  // interrupt thread: w, control: r
+    rte_rcu_qsbr* rcu_ = nullptr;
+    UniqueFd again_;  ///< readable: the thread is to call us
+    UniqueFd wake_;   ///< readable: stop_ is set
+    rte_intr_handle* handle_ = nullptr;
+};
+
+}  // namespace postern
