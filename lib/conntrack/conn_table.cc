@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "conntrack/conn_table.h"
 
+#include <array>
 #include <cstring>
 #include <new>
 #include <string>
@@ -78,10 +79,16 @@ bool ConnTable::same_ends(const Conn& conn, const PacketInfo& info,
            std::memcmp(t.dst.bytes.data(), dst, 16) == 0 && t.sport == sport && t.dport == dport;
 }
 
+/// Whether the connection with the packet's key is the packet's own.
+inline bool ConnTable::is_owner(const Conn& conn, const PacketInfo& info,
+                                const std::uint8_t* data) const noexcept {
+    return info.family != Family::ipv6 || same_ends(conn, info, data);
+}
+
 inline std::uint32_t ConnTable::find_slot(PacketInfo& info, const std::uint8_t* data) noexcept {
     const std::uint32_t slot = index_.find(
         info.hash, [&](std::uint32_t candidate) { return slab_[candidate].key == info.key; });
-    if (slot == 0 || info.family != Family::ipv6 || same_ends(slab_[slot], info, data)) return slot;
+    if (slot == 0 || is_owner(slab_[slot], info, data)) return slot;
     info.why = DropReason::ct_collision;
     return 0;
 }
@@ -97,9 +104,12 @@ inline void ConnTable::found(PacketInfo& info, std::uint32_t slot) const noexcep
 std::uint64_t ConnTable::lookup(PacketInfo* infos, const std::uint8_t* const* data,
                                 std::uint64_t mask) noexcept {
     // The index's lines are on their way since prefetch(); now the connections'.
+    std::array<std::uint32_t, kMaxBurst> candidates;
     for (std::uint64_t m = mask; m != 0; m &= m - 1) {
-        const PacketInfo& info = infos[std::countr_zero(m)];
-        const auto* line = reinterpret_cast<const char*>(&slab_[index_.candidate(info.hash)]);
+        const auto i = static_cast<unsigned>(std::countr_zero(m));
+        const PacketInfo& info = infos[i];
+        candidates[i] = index_.candidate(info.hash);
+        const auto* line = reinterpret_cast<const char*>(&slab_[candidates[i]]);
         __builtin_prefetch(line, 1);
         if (info.kind == L4Kind::tcp) __builtin_prefetch(line + 64, 1);
         if (info.family == Family::ipv6) __builtin_prefetch(line + 128);
@@ -107,8 +117,13 @@ std::uint64_t ConnTable::lookup(PacketInfo* infos, const std::uint8_t* const* da
     std::uint64_t hits = 0;
     for (std::uint64_t m = mask; m != 0; m &= m - 1) {
         const auto i = static_cast<unsigned>(std::countr_zero(m));
-        const std::uint32_t slot = find_slot(infos[i], data[i]);
-        if (slot == 0) continue;
+        std::uint32_t slot = candidates[i];
+        // Slot 0 is no connection, and its key nobody's.
+        if (slab_[slot].key != infos[i].key || !is_owner(slab_[slot], infos[i], data[i])) {
+            if (slot == 0 && !index_.spilled(infos[i].hash)) continue;
+            slot = find_slot(infos[i], data[i]);
+            if (slot == 0) continue;
+        }
         found(infos[i], slot);
         hits |= std::uint64_t{1} << i;
     }

@@ -155,6 +155,8 @@ class ConnTable {
     ConnTable(const Config& config, Memory memory) noexcept;
     std::uint32_t find_slot(PacketInfo& info, const std::uint8_t* data) noexcept;
     void found(PacketInfo& info, std::uint32_t slot) const noexcept;
+    bool is_owner(const Conn& conn, const PacketInfo& info,
+                  const std::uint8_t* data) const noexcept;
     bool same_ends(const Conn& conn, const PacketInfo& info,
                    const std::uint8_t* data) const noexcept;
     std::uint32_t hash_of_slot(std::uint32_t slot) const noexcept {

@@ -52,6 +52,8 @@ class FlowIndex {
         const std::uint32_t at = places_of(b, tag_of(hash));
         return at == 0 ? 0 : b.slot[std::countr_zero(at)];
     }
+    /// Whether an entry with this hash might be in its second bucket.
+    bool spilled(std::uint32_t hash) const noexcept { return buckets_[first(hash)].spilled != 0; }
     /// The slot for which is_it(slot) holds; 0: none.
     template <class IsIt>
     std::uint32_t find(std::uint32_t hash, IsIt&& is_it) const noexcept {
@@ -107,11 +109,11 @@ class FlowIndex {
         const __m128i wanted = _mm_set1_epi16(static_cast<short>(tag));
         const auto equal = [&](const std::uint16_t* from) noexcept {
             const __m128i tags = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));
-            const __m128i same = _mm_cmpeq_epi16(tags, wanted);
-            return static_cast<std::uint32_t>(
-                _mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128())));
+            return _mm_cmpeq_epi16(tags, wanted);
         };
-        found = equal(b.tag) | (equal(b.tag + 2) >> 6) << 8;
+        const auto both = static_cast<std::uint32_t>(
+            _mm_movemask_epi8(_mm_packs_epi16(equal(b.tag), equal(b.tag + 2))));
+        found = (both & 0xff) | (both >> 14) << 8;
 #else
         for (unsigned i = 0; i < kPlaces; ++i)
             found |= static_cast<std::uint32_t>(b.tag[i] == tag) << i;
@@ -126,7 +128,7 @@ class FlowIndex {
     static std::uint32_t find_in(const Bucket& b, std::uint16_t tag, IsIt&& is_it) noexcept {
         for (std::uint32_t at = places_of(b, tag); at != 0; at &= at - 1) {
             const std::uint32_t slot = b.slot[std::countr_zero(at)];
-            if (slot != 0 && is_it(slot)) return slot;
+            if (is_it(slot)) return slot;
         }
         return 0;
     }

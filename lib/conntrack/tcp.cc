@@ -4,29 +4,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "conntrack/tcp_window.h"
 #include "net/packet.h"
 
 namespace postern {
 namespace {
 
-// Serial number arithmetic (RFC 1982, RFC 9293 section 3.4).
-constexpr bool before(std::uint32_t a, std::uint32_t b) noexcept {
-    return static_cast<std::int32_t>(a - b) < 0;
-}
-constexpr bool after(std::uint32_t a, std::uint32_t b) noexcept {
-    return before(b, a);
-}
-
-/// The segment by its flags; the first of RST, SYN, FIN, ACK that is set names it.
-enum TcpKind : std::uint8_t {
-    kSyn,
-    kSynAck,
-    kFin,
-    kAck,
-    kRst,
-    kNone,
-    kKinds
-};
+constexpr auto kSyn = TcpKind::syn, kSynAck = TcpKind::syn_ack, kFin = TcpKind::fin,
+               kAck = TcpKind::ack, kRst = TcpKind::rst, kNone = TcpKind::none;
 constexpr TcpKind kind_of(std::uint8_t flags) noexcept {
     if (flags & tcp_flag::rst) return kRst;
     if (flags & tcp_flag::syn) return flags & tcp_flag::ack ? kSynAck : kSyn;
@@ -39,7 +24,7 @@ constexpr auto kInvalid = TcpState::kCount;          // the segment cannot be
 constexpr auto kIgnore = static_cast<TcpState>(11);  // let it through; the state stays
 
 using Row = std::array<TcpState, kTcpStates>;
-using Table = std::array<std::array<Row, kKinds>, 2>;
+using Table = std::array<std::array<Row, kTcpKinds>, 2>;
 
 // next[direction][kind][state]. Columns:
 // none, syn_sent, syn_recv, established, fin_wait, close_wait, last_ack, time_wait, close,
@@ -73,9 +58,6 @@ constexpr Table kNext = [] {
 
 // TcpLast::flags, besides those of tcp_side.
 constexpr std::uint8_t kExpectChallengeAck = 0x40, kSimultaneousOpen = 0x80;
-
-// How far behind an acknowledgement may be: at least this much, or the sender's largest window.
-constexpr std::uint32_t kMinAckWindow = 66000;
 
 std::uint32_t end_of(const TcpSegment& s) noexcept {
     return s.seq + s.payload_len + ((s.flags & tcp_flag::syn) != 0 ? 1 : 0) +
@@ -124,7 +106,7 @@ std::uint32_t highest_sack(const TcpSegment& s) noexcept {
             std::uint32_t edge;
             std::memcpy(&edge, value + at + 4, 4);
             edge = __builtin_bswap32(edge);
-            if (after(edge, high)) high = edge;
+            if (seq_after(edge, high)) high = edge;
         }
     });
     return high;
@@ -173,7 +155,7 @@ enum class Window : std::uint8_t {
             else if (sack == receiver.end + 1)
                 ++receiver.end;  // the answer to a keep-alive we did not see
         }
-    } else if (syn && after(end, sender.end) &&
+    } else if (syn && seq_after(end, sender.end) &&
                (state == TcpState::syn_sent || state == TcpState::syn_recv)) {
         // RFC 9293 section 3.4.1: a restarted side uses a larger initial sequence number.
         start_side(sender, receiver, s, end, dir);
@@ -187,16 +169,16 @@ enum class Window : std::uint8_t {
     if (kind == kRst && seq == 0 && state == TcpState::syn_sent) seq = end = sender.end;
 
     const bool liberal = options.liberal || (sender.flags & tcp_side::liberal);
-    const std::uint32_t ack_window = std::max(sender.max_win, kMinAckWindow);
+    const std::uint32_t ack_window = std::max(sender.max_win, kTcpMinAckWindow);
     const bool ends_in_window =
-        receiver.max_win == 0 || after(end, sender.end - receiver.max_win - 1);
-    const bool ack_not_old = after(sack, receiver.end - ack_window - 1);
+        receiver.max_win == 0 || seq_after(end, sender.end - receiver.max_win - 1);
+    const bool ack_not_old = seq_after(sack, receiver.end - ack_window - 1);
 
-    if (!before(seq, sender.max_end + 1)) {  // I: starts beyond what the receiver allows
+    if (!seq_before(seq, sender.max_end + 1)) {  // I: starts beyond what the receiver allows
         // A sender that overshoots a little: let it through, and know of it, so that the
         // acknowledgement will not look impossible.
         if (receiver.max_win != 0 && ends_in_window && ack_not_old &&
-            end - sender.max_end + 1 <= receiver.max_win && before(sack, receiver.end + 1)) {
+            end - sender.max_end + 1 <= receiver.max_win && seq_before(sack, receiver.end + 1)) {
             sender.end = end;
             sender.flags |= tcp_side::data_unacked;
             return liberal ? Window::in : Window::duplicate;
@@ -204,43 +186,15 @@ enum class Window : std::uint8_t {
         return liberal ? Window::in : Window::out;
     }
     // III: acknowledges what nobody sent.
-    if (!before(sack, receiver.end + 1)) return liberal ? Window::in : Window::out;
+    if (!seq_before(sack, receiver.end + 1)) return liberal ? Window::in : Window::out;
     // II: lies wholly before the window: an old duplicate.
     if (!ends_in_window) return liberal ? Window::in : Window::duplicate;
     // IV: an acknowledgement from long ago.
     if (!ack_not_old) return liberal ? Window::in : Window::duplicate;
 
-    if (!syn) win <<= sender.scale;
-    sender.max_win = std::max(sender.max_win, win + (sack - ack));
-    if (after(end, sender.end)) {
-        sender.end = end;
-        sender.flags |= tcp_side::data_unacked;
-    }
-    if (has_ack && (!(sender.flags & tcp_side::max_ack_set) || after(ack, sender.max_ack))) {
-        sender.max_ack = ack;
-        sender.flags |= tcp_side::max_ack_set;
-    }
-    if (receiver.max_win != 0 && after(end, sender.max_end))
-        receiver.max_win += end - sender.max_end;
-    if (after(sack + win, receiver.max_end - 1)) {
-        receiver.max_end = sack + win;
-        if (win == 0) ++receiver.max_end;  // a probe of one byte is allowed
-    }
-    if (ack == receiver.end) receiver.flags &= static_cast<std::uint8_t>(~tcp_side::data_unacked);
-
-    if (kind == kAck) {
-        if (last.dir == index(dir) && last.seq == seq && last.ack == ack && last.end == end &&
-            last.win == s.win) {
-            if (last.retransmits != 0xff) ++last.retransmits;
-        } else {
-            last.dir = static_cast<std::uint8_t>(index(dir));
-            last.seq = seq;
-            last.ack = ack;
-            last.end = end;
-            last.win = s.win;
-            last.retransmits = 0;
-        }
-    }
+    const TcpReach reach{seq, end, ack, sack, win, has_ack, !syn};
+    tcp_learn(sender, receiver, reach);
+    if (kind == kAck) tcp_remember(last, dir, reach);
     return Window::in;
 }
 
@@ -252,14 +206,14 @@ constexpr bool is_closing(TcpState s) noexcept {
 }  // namespace
 
 bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept {
-    const TcpState s = kNext[0][kind_of(flags)][static_cast<unsigned>(TcpState::none)];
+    const TcpState s = kNext[0][index(kind_of(flags))][static_cast<unsigned>(TcpState::none)];
     return s == TcpState::syn_sent || (s != kInvalid && options.loose);
 }
 
 TcpResult tcp_start(TcpTrack& t, TcpLast& last, const TcpSegment& s,
                     const TcpOptions& options) noexcept {
     TcpResult r;
-    r.state = kNext[0][kind_of(s.flags)][static_cast<unsigned>(TcpState::none)];
+    r.state = kNext[0][index(kind_of(s.flags))][static_cast<unsigned>(TcpState::none)];
     t = TcpTrack{};
     last = TcpLast{};
     if (!tcp_may_start(s.flags, options)) {
@@ -288,7 +242,7 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
                     bool assured, const TcpSegment& s, const TcpOptions& options) noexcept {
     const TcpKind kind = kind_of(s.flags);
     const auto d = static_cast<std::uint8_t>(index(dir));
-    TcpState next = kNext[d][kind][static_cast<unsigned>(old)];
+    TcpState next = kNext[d][index(kind)][static_cast<unsigned>(old)];
     TcpResult r;
     r.state = old;
     bool window_known = true;
@@ -370,7 +324,7 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
             if (peer.flags & tcp_side::max_ack_set && last.kind != kSyn) {
                 const bool established = old == TcpState::established && assured;
                 if (s.seq == 0 && !established) break;
-                if (before(s.seq, peer.max_ack) && !options.ignore_bad_rst) {
+                if (seq_before(s.seq, peer.max_ack) && !options.ignore_bad_rst) {
                     r.action = TcpAction::invalid;
                     return r;
                 }
@@ -412,14 +366,7 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
     r.state = next;
     if (old != next && next == TcpState::fin_wait) t.side[d].flags |= tcp_side::close_init;
 
-    if (last.retransmits >= options.max_retransmits)
-        r.timeout = TcpTimeout::retransmitted;
-    else if (kind == kRst)
-        r.timeout = TcpTimeout::close;
-    else if ((t.side[0].flags | t.side[1].flags) & tcp_side::data_unacked)
-        r.timeout = TcpTimeout::unacknowledged;
-    else if (last.win == 0)
-        r.timeout = TcpTimeout::retransmitted;
+    r.timeout = tcp_timeout(t, last, kind, options);
     if (!seen_reply) {
         if (kind == kRst)
             r.action = TcpAction::end;

@@ -40,6 +40,21 @@ constexpr const char* to_string(TcpState s) noexcept {
     return kNames[static_cast<unsigned>(s)];
 }
 
+/// A segment by its flags; the first of RST, SYN, FIN, ACK that is set names it.
+enum class TcpKind : std::uint8_t {
+    syn,
+    syn_ack,
+    fin,
+    ack,
+    rst,
+    none,
+    kCount
+};
+inline constexpr unsigned kTcpKinds = static_cast<unsigned>(TcpKind::kCount);
+constexpr unsigned index(TcpKind kind) noexcept {
+    return static_cast<unsigned>(kind);
+}
+
 /// What one side has sent and may send.
 struct TcpSide {
     std::uint32_t end = 0;      ///< highest sequence number sent, plus one
@@ -73,7 +88,7 @@ struct TcpLast {
     std::uint32_t end = 0;
     std::uint16_t win = 0;
     std::uint8_t dir = 0;
-    std::uint8_t kind = 0;  ///< TcpKind
+    TcpKind kind = TcpKind::syn;
     std::uint8_t scale = 0;
     std::uint8_t flags = 0;  ///< of tcp_side, and the two below
     std::uint8_t retransmits = 0;

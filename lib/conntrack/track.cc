@@ -8,11 +8,6 @@ namespace {
 
 constexpr std::uint32_t kStreamAfterMs = 2000;
 
-TcpSegment segment_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
-    return read_segment(data + info.l4_off, static_cast<unsigned>(info.pay_off - info.l4_off),
-                        info.pay_len);
-}
-
 /// From the transport header to the end of what can be read at once.
 Bytes transport_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
     return {data + info.l4_off,

@@ -7,6 +7,7 @@
 
 #include "base/drop_reason.h"
 #include "conntrack/conn.h"
+#include "conntrack/tcp_window.h"
 #include "conntrack/timeouts.h"
 #include "net/packet.h"
 
@@ -45,6 +46,32 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
 /// up to date; whether the deadline moved closer is told by the return of needs_rearm().
 TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
                   const TrackConfig& config) noexcept;
+
+inline TcpSegment segment_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
+    return read_segment(data + info.l4_off, static_cast<unsigned>(info.pay_off - info.l4_off),
+                        info.pay_len);
+}
+
+/// The short way of track(), for what nearly all packets are: UDP of a stream, and TCP's next
+/// segment of an established connection. True when it was such a packet; it is accepted, as
+/// established, and what track() would have changed is changed. Else false, and nothing is.
+inline bool track_settled(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
+                          const TrackConfig& config) noexcept {
+    constexpr std::uint8_t kSettled = conn_flag::seen_reply | conn_flag::assured;
+    if ((conn.flags & (kSettled | conn_flag::half_open)) != kSettled) return false;
+    if (info.kind == L4Kind::tcp) {
+        TcpTimeout timeout;
+        if (conn.tcp_state() != TcpState::established ||
+            !tcp_in_order(conn.tcp, conn.tcp_last, info.dir, segment_of(info, data),
+                          config.tcp_of(conn), timeout))
+            return false;
+        conn.timeout_ms = config.timeouts_of(conn).tcp(TcpState::established, timeout);
+    } else if (info.kind != L4Kind::ports) {
+        return false;
+    }
+    conn.last_seen_ms = now.ms;
+    return true;
+}
 
 /// ct state of an accepted packet, by the connection before the packet is counted.
 inline CtState state_of(const Conn& conn, Direction dir) noexcept {

@@ -2,9 +2,11 @@
 // Keyed hashing for tables that an attacker can fill.
 //
 // CRC with a secret seed is no defence: CRC is linear, so keys that collide under one seed collide
-// under all. This is NH (Black et al., "UMAC", CRYPTO '99), a universal family: for two different
-// keys of the same length the chance over the secret that they collide is 2^-32, whatever the
-// attacker chose. Two multiplications a 16 bytes; nothing else is as cheap and proven.
+// under all. This is NH (Black et al., "UMAC", CRYPTO '99), a universal family, over 64-bit words:
+// for two different keys of the same length the chance over the secret that their sums are equal is
+// 2^-64, whatever the attacker chose. The sum's 128 bits are folded by multiplications with words
+// of the secret again, so that 32 bits of hash collide with a chance of 2^-30 at most. One wide
+// multiplication a 16 bytes, two narrow ones at the end; nothing else is as cheap and proven.
 #pragma once
 
 #include <array>
@@ -14,9 +16,11 @@
 
 namespace postern {
 
-/// Secret of one process, drawn at start. 12 words serve keys of up to 80 bytes.
+/// Secret of one process, drawn at start.
 struct HashSecret {
-    std::array<std::uint64_t, 12> words{};
+    static constexpr std::size_t kKeys = 12;  ///< for sums: keys of up to 80 bytes, in two lanes
+    static constexpr std::size_t kFolds = 6;
+    std::array<std::uint64_t, kKeys + kFolds> words{};
 
     /// From the kernel's random source; never fails on a booted system.
     static HashSecret random();
@@ -24,25 +28,54 @@ struct HashSecret {
     static HashSecret from_seed(std::uint64_t seed) noexcept;
 };
 
-/// Hash of 64-bit words (at most 10). `kLane` picks an independent member of the family; two lanes
-/// together make a 128-bit digest.
+__extension__ using Word128 = unsigned __int128;
+
+/// NH over 64-bit words (at most 10): 128 bits, of which two keys agree with a chance of 2^-64.
+/// `kLane` picks another member of the family.
+template <unsigned kLane, std::size_t kWords>
+inline Word128 nh_sum(const std::array<std::uint64_t, kWords>& words,
+                      const HashSecret& secret) noexcept {
+    static_assert(kWords + kWords % 2 + 2 * kLane <= HashSecret::kKeys);
+    Word128 sum = 0;
+    const std::uint64_t* k = secret.words.data() + 2 * kLane;
+#pragma GCC unroll 5
+    for (std::size_t i = 0; i < kWords; i += 2) {
+        const std::uint64_t second = i + 1 < kWords ? words[i + 1] : 0;
+        sum += static_cast<Word128>(words[i] + k[i]) * (second + k[i + 1]);
+    }
+    return sum;
+}
+
+/// 32 bits of such a sum; `n` (0 to 2) picks one of three independent ones. Multiply-shift
+/// (Dietzfelbinger et al., J. Algorithms 25, 1997) for two words.
+inline std::uint32_t nh_fold(Word128 sum, unsigned n, const HashSecret& secret) noexcept {
+    const std::uint64_t* k = secret.words.data() + HashSecret::kKeys + 2 * n;
+    const std::uint64_t folded =
+        static_cast<std::uint64_t>(sum) * k[0] + static_cast<std::uint64_t>(sum >> 64) * k[1];
+    return static_cast<std::uint32_t>(folded >> 32);
+}
+
+/// The low half of keyed_hash<0>(), for whom that is enough.
+template <std::size_t kWords>
+inline std::uint32_t keyed_hash32(const std::array<std::uint64_t, kWords>& words,
+                                  const HashSecret& secret) noexcept {
+    return nh_fold(nh_sum<0>(words, secret), 0, secret);
+}
+
+/// Hash of 64-bit words. Either half may be used alone.
 template <unsigned kLane = 0, std::size_t kWords>
 inline std::uint64_t keyed_hash(const std::array<std::uint64_t, kWords>& words,
                                 const HashSecret& secret) noexcept {
-    static_assert(kWords + kLane + 1 <= 12);
-    std::uint64_t sum = 0;
-#pragma GCC unroll 10
-    for (std::size_t i = 0; i < kWords; ++i) {
-        const std::uint64_t word = words[i], k = secret.words[i + kLane];
-        const auto low = static_cast<std::uint32_t>(word) + static_cast<std::uint32_t>(k);
-        const auto high =
-            static_cast<std::uint32_t>(word >> 32) + static_cast<std::uint32_t>(k >> 32);
-        sum += std::uint64_t{low} * high;
-    }
-    // NH promises few collisions of the whole word, not of its low bits: spread it once more.
-    __extension__ const auto product =
-        static_cast<unsigned __int128>(sum) * (secret.words[11 - kLane] | 1);
-    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+    const auto sum = nh_sum<kLane>(words, secret);
+    return std::uint64_t{nh_fold(sum, 1, secret)} << 32 | nh_fold(sum, 0, secret);
+}
+
+/// 96 bits in the place of a longer key. Two keys have the same with a chance of 2^-64.
+template <std::size_t kWords>
+inline std::array<std::uint32_t, 3> keyed_digest(const std::array<std::uint64_t, kWords>& words,
+                                                 const HashSecret& secret) noexcept {
+    const auto sum = nh_sum<1>(words, secret);
+    return {nh_fold(sum, 0, secret), nh_fold(sum, 1, secret), nh_fold(sum, 2, secret)};
 }
 
 /// Hash of `kBytes` bytes at `key` (a multiple of 8, at most 80).

@@ -5,6 +5,7 @@
 // length checks, writes one PacketInfo (one cache line). No allocation, no DPDK type.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -92,6 +93,7 @@ struct ParseContext {
     const HashSecret* secret;
     CtZone ct_zone;  ///< of untagged frames, and of VLANs that have none of their own
     const CtZone* vlan_zones = nullptr;  ///< by VLAN id of the outermost tag; null: as ct_zone
+    bool rss = true;                     ///< whether anybody will read info.rss of a whole packet
 };
 
 /// Parses the frame of `frame_len` bytes of which the first `len` are contiguous at `data`.
@@ -110,7 +112,9 @@ FlowKey make_key(const Tuple& tuple, CtZone ct_zone, const HashSecret& secret, b
                  std::uint8_t icmp_class = 0, bool request = true) noexcept;
 
 inline std::uint32_t hash_of(const FlowKey& key, const HashSecret& secret) noexcept {
-    return static_cast<std::uint32_t>(keyed_hash<16>(&key, secret));
+    std::array<std::uint64_t, 2> words;
+    std::memcpy(words.data(), &key, sizeof key);
+    return keyed_hash32(words, secret);
 }
 
 }  // namespace postern

@@ -2,6 +2,7 @@
 // Header parsing: Ethernet, up to two VLAN tags, IPv4 (RFC 791), IPv6 (RFC 8200) with extension
 // headers, TCP, UDP, ICMP and the rest. Field offsets are those of the RFCs; every read is preceded
 // by a check against the bytes at hand.
+#include <algorithm>
 #include <array>
 #include <bit>
 
@@ -247,10 +248,10 @@ FlowKey build_key(const std::uint8_t* low, const std::uint8_t* high, std::uint16
     std::memcpy(whole + 32, &low_port, 2);
     std::memcpy(whole + 34, &high_port, 2);
     std::memset(whole + 36, 0, 4);
-    const std::uint64_t h0 = keyed_hash<40, 0>(whole, secret);
-    const std::uint64_t h1 = keyed_hash<40, 1>(whole, secret);
-    std::memcpy(&key.words[0], &h0, 8);
-    key.words[2] = static_cast<std::uint32_t>(h1);
+    std::array<std::uint64_t, 5> words;
+    std::memcpy(words.data(), whole, sizeof whole);
+    const auto digest = keyed_digest(words, secret);
+    std::copy(digest.begin(), digest.end(), key.words);
     return key;
 }
 
@@ -378,8 +379,9 @@ template <Family kFamily>
         const auto* high = swapped ? src : dst;
         const std::array<std::uint64_t, 5> whole{raw64(low), raw64(low + 8), raw64(high),
                                                  raw64(high + 8), ports};
-        words[0] = keyed_hash<0>(whole, *context.secret);
-        words[1] = static_cast<std::uint32_t>(keyed_hash<1>(whole, *context.secret));
+        const auto digest = keyed_digest(whole, *context.secret);
+        words[0] = digest[0] | std::uint64_t{digest[1]} << 32;
+        words[1] = digest[2];
     }
     static_assert(std::endian::native == std::endian::little);
     words[1] |= std::uint64_t{protocol} << 32 |
@@ -388,8 +390,8 @@ template <Family kFamily>
     const PortIndex in_port = info.in_port;
     info = PacketInfo{
         .key = std::bit_cast<FlowKey>(words),
-        .hash = static_cast<std::uint32_t>(keyed_hash<0>(words, *context.secret)),
-        .rss = symmetric_toeplitz(fold16(src, 2 * kAddress) ^ fold16(l4, 4)),
+        .hash = keyed_hash32(words, *context.secret),
+        .rss = context.rss ? symmetric_toeplitz(fold16(src, 2 * kAddress) ^ fold16(l4, 4)) : 0,
         .l4_off = kL4,
         .l4_len = static_cast<std::uint16_t>(l4_len),
         .pay_off = static_cast<std::uint16_t>(kL4 + header),
@@ -408,15 +410,10 @@ template <Family kFamily>
     return true;
 }
 
-}  // namespace
-
-void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
-                  const ParseContext& port, PacketInfo& info) noexcept {
-    if (len >= 14) {
-        const std::uint16_t plain_type = be16(data + 12);
-        if (plain_type == kEthIpv4 && parse_plain<Family::ipv4>(data, len, port, info)) return;
-        if (plain_type == kEthIpv6 && parse_plain<Family::ipv6>(data, len, port, info)) return;
-    }
+/// The general way: any frame at all. Apart from the plain one, which keeps that in registers.
+[[gnu::noinline]] void parse_any(const std::uint8_t* data, std::uint32_t len,
+                                 std::uint32_t frame_len, const ParseContext& port,
+                                 PacketInfo& info) noexcept {
     ParseContext context = port;
     const PortIndex in_port = info.in_port;
     info = PacketInfo{};
@@ -550,8 +547,6 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
     info.hash = hash_of(info.key, *context.secret);
 }
 
-namespace {
-
 /// The tuple of the IP packet at `ip` with its transport header at `l4`; without ports if `bare`.
 /// Filled in where the caller wants it: copying what was just written in pieces costs more.
 Tuple tuple_at(const std::uint8_t* ip, const std::uint8_t* l4, Family family, std::uint8_t protocol,
@@ -582,6 +577,16 @@ Tuple tuple_of_error(const std::uint8_t* inner, Family family) noexcept {
 }
 
 }  // namespace
+
+void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
+                  const ParseContext& context, PacketInfo& info) noexcept {
+    if (len >= 14) {
+        const std::uint16_t plain_type = be16(data + 12);
+        if (plain_type == kEthIpv4 && parse_plain<Family::ipv4>(data, len, context, info)) return;
+        if (plain_type == kEthIpv6 && parse_plain<Family::ipv6>(data, len, context, info)) return;
+    }
+    parse_any(data, len, frame_len, context, info);
+}
 
 Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
     return info.kind == L4Kind::icmp_error ? tuple_of_error(data + info.pay_off, info.family)

@@ -54,6 +54,7 @@ enum class MaskId : std::uint8_t {
 
 struct alignas(64) Batch {
     unsigned n = 0;
+    bool chains = false;       ///< a packet may be a datagram that came in fragments
     Tick now;                  ///< read once a burst
     std::uint64_t cookie = 0;  ///< replay: which packet this is; carried into events
     std::array<Mask, static_cast<unsigned>(MaskId::kCount)> masks{};

@@ -103,7 +103,8 @@ struct Plan {
     /// What parse_packet() has to know of frames that come in by this port.
     ParseContext parse_context(PortIndex port) const noexcept {
         const PortPlan& p = ports[port];
-        return {&secret, p.ct_zone, p.vlan_zones.empty() ? nullptr : p.vlan_zones.data()};
+        return {&secret, p.ct_zone, p.vlan_zones.empty() ? nullptr : p.vlan_zones.data(),
+                workers > 1};
     }
     WorkerId home(std::uint32_t rss) const noexcept { return reta[rss % kRetaSize]; }
     void set_workers(unsigned n) noexcept {

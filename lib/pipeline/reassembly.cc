@@ -333,7 +333,7 @@ void Reassembly::clear(WorkerCounters& counters) noexcept {
 }
 
 bool Reassembly::is_chain(const rte_mbuf* m) const noexcept {
-    return (m->ol_flags & begins_) != 0;
+    return is_chain(m->ol_flags);
 }
 
 unsigned Reassembly::frames_of(const rte_mbuf* m) const noexcept {

@@ -64,6 +64,8 @@ class Reassembly {
 
     /// Of a packet on its way out: whether it is a chain of fragments, and of how many.
     bool is_chain(const rte_mbuf* m) const noexcept;
+    /// The same by flags: of one packet, or of several whether any of them is.
+    bool is_chain(std::uint64_t ol_flags) const noexcept { return (ol_flags & begins_) != 0; }
     unsigned frames_of(const rte_mbuf* m) const noexcept;
     /// Undoes what take() did: writes the fragments, first to last, to `out`; returns how many
     /// (at most kMaxFragments). `info` is of the whole packet.

@@ -50,14 +50,16 @@ void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t co
     b.cookie = cookie;
     b.masks = {};
     b[MaskId::live] = first_n(n);
-    std::uint64_t bytes = 0;
+    std::uint64_t bytes = 0, flags = 0;
     for (unsigned i = 0; i < n; ++i) {
         b.pkt[i] = pkts[i];
         b.data[i] = rte_pktmbuf_mtod(pkts[i], std::uint8_t*);
         __builtin_prefetch(b.data[i]);
         b.info[i].in_port = static_cast<PortIndex>(pkts[i]->port);
         bytes += rte_pktmbuf_pkt_len(pkts[i]);
+        flags |= pkts[i]->ol_flags;
     }
+    b.chains = reassembly_->is_chain(flags);
     counters_.rx_packets.add(n);
     counters_.rx_bytes.add(bytes);
     counters_.turns.add();
@@ -76,11 +78,14 @@ void Worker::finish() noexcept {
     std::uint64_t tx_packets = 0, tx_bytes = 0;
     for_each(b[MaskId::accept], [&](unsigned i) {
         TxBuffer& out = tx_[b.info[i].out_port];
-        const unsigned before = out.n;
-        if (!reassembly_->is_chain(b.pkt[i]))
+        if (!b.chains || !reassembly_->is_chain(b.pkt[i])) {
             out.pkt[out.n++] = b.pkt[i];
-        else if (!send_fragments(i, out))
-            return b.drop(i, DropReason::tx_full);
+            ++tx_packets;
+            tx_bytes += rte_pktmbuf_pkt_len(b.pkt[i]);
+            return;
+        }
+        const unsigned before = out.n;
+        if (!send_fragments(i, out)) return b.drop(i, DropReason::tx_full);
         tx_packets += out.n - before;
         for (unsigned k = before; k < out.n; ++k)
             tx_bytes += rte_pktmbuf_pkt_len(out.pkt[k]);
@@ -232,6 +237,28 @@ bool Worker::hand_off(unsigned i, WorkerId home) noexcept {
     if (rte_ring_mp_enqueue(handoff_[home], batch_.pkt[i]) != 0) return false;
     counters_.handed_off.add();
     return true;
+}
+
+void Worker::track_hits() noexcept {
+    Batch& b = batch_;
+    Mask accepted = 0, helped = 0;
+    for_each(b[MaskId::hit], [&](unsigned i) {
+        PacketInfo& info = b.info[i];
+        Conn& conn = conns_->at(info.conn);
+        const std::uint32_t timeout_before = conn.timeout_ms;
+        if (conn.generation != info.generation ||
+            !track_settled(conn, info, b.data[i], b.now, plan_->track))
+            return track_hit(i);
+        account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+        if (conn.timeout_ms < timeout_before) conns_->arm(info.conn);
+        info.ct = CtState::established;
+        info.rule = conn.rule;
+        accepted |= bit(i);
+        if (conn.has(conn_flag::helped)) helped |= bit(i);
+    });
+    b[MaskId::live] &= ~accepted;
+    b[MaskId::accept] |= accepted;
+    b[MaskId::helped] |= helped;
 }
 
 void Worker::track_hit(unsigned i) noexcept {

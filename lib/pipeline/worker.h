@@ -147,6 +147,8 @@ class Worker {
     }
     /// Gives packet i to its home worker; false when that one's ring is full.
     bool hand_off(unsigned i, WorkerId home) noexcept;
+    /// track_hit() for all hits of the burst, oldest packet first.
+    void track_hits() noexcept;
     /// Tracks packet i, whose connection info.conn is: accepts or drops it, or, when its connection
     /// is over, puts it among the misses.
     void track_hit(unsigned i) noexcept;

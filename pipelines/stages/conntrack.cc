@@ -11,7 +11,7 @@ void run(Worker& worker, Batch& b) noexcept {
     const Mask ip = b[MaskId::ip];
     b[MaskId::hit] = worker.conns().lookup(b.info.data(), b.data.data(), ip);
     b[MaskId::miss] = ip & ~b[MaskId::hit];
-    for_each(b[MaskId::hit], [&](unsigned i) { worker.track_hit(i); });
+    worker.track_hits();
     const TrackConfig& config = worker.plan().track;
     for_each(b[MaskId::miss], [&](unsigned i) {
         PacketInfo& info = b.info[i];

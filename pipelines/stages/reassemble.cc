@@ -15,6 +15,7 @@ void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept 
     PacketInfo& info = b.info[i];
     const Plan& plan = worker.plan();
     b.pkt[i] = whole;
+    b.chains = true;
     b.data[i] = rte_pktmbuf_mtod(whole, std::uint8_t*);
     parse_packet(b.data[i], rte_pktmbuf_data_len(whole), rte_pktmbuf_pkt_len(whole),
                  plan.parse_context(info.in_port), info);

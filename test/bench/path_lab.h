@@ -146,6 +146,16 @@ enum class Fate {
     dropped
 };
 
+[[gnu::always_inline]] inline void whole_turn(Worker& w, rte_mbuf** pkts, unsigned n, Tick now) {
+    w.begin(pkts, n, now);
+    w.run_stages();
+    w.finish();
+}
+/// The same by a name of its own, for a profiler that is told to look at nothing else.
+[[gnu::noinline]] inline void counted_burst(Worker& w, rte_mbuf** pkts, unsigned n, Tick now) {
+    whole_turn(w, pkts, n, now);
+}
+
 /// One worker, and the packets for it.
 class Bench {
   public:
@@ -167,6 +177,8 @@ class Bench {
     std::size_t memory_bytes() const { return heap_bytes_; }
     std::uint32_t capacity() const { return capacity_; }
     void pass(std::uint32_t ms) { now_ = now_ + ms; }
+    /// From now on bursts are what a profiler is to count.
+    void set_counted() { counted_ = true; }
 
     /// Runs `packets` packets, made by write(mbuf, n) for n = 0, 1, ….
     template <class Write>
@@ -264,9 +276,10 @@ class Bench {
         Worker& w = worker();
         receive(pkts, n);
         const std::uint64_t t0 = start();
-        w.begin(pkts, n, now_);
-        w.run_stages();
-        w.finish();
+        if (counted_)
+            counted_burst(w, pkts, n, now_);
+        else
+            whole_turn(w, pkts, n, now_);
         cost.add(stop() - t0, n);
         rte_rcu_qsbr_quiescent(firewall_->rcu(), 0);
         unsigned sent = 0;
@@ -290,6 +303,7 @@ class Bench {
     std::unique_ptr<Firewall> firewall_;
     std::size_t heap_bytes_ = 0;
     std::uint32_t capacity_ = 0;
+    bool counted_ = false;
 };
 
 }  // namespace postern::bench

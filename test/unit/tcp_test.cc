@@ -5,10 +5,12 @@
 
 #include <cstring>
 #include <ostream>
+#include <random>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "conntrack/tcp_window.h"
 #include "net/packet.h"
 
 namespace postern {
@@ -406,6 +408,90 @@ TEST(TcpOptionsOfASegment, AreReadWithinTheirLength) {
     const TcpSegment s{1, 0, 1000, tcp_flag::syn, 4, 0, big.data()};
     tcp_start(track, last, s, {});
     EXPECT_EQ(track.side[0].scale, 14);  // RFC 7323 section 2.3
+}
+
+template <class T>
+bool same_bytes(const T& a, const T& b) {
+    return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+// What the short way accepts, the long way accepts with the same outcome: over conversations that
+// go right mostly, and wrong in every field now and then.
+TEST(TcpInOrder, IsTrackingCutShort) {
+    std::mt19937 random(1);
+    const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+    const std::vector<std::vector<std::uint8_t>> option_sets{
+        {},
+        {1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2},
+        {1, 1, 5, 10, 0, 0, 0x10, 0, 0, 0, 0x20, 0},
+        {8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 1, 1}};
+    const std::uint8_t kinds[] = {tcp_flag::ack | tcp_flag::psh,
+                                  tcp_flag::ack | tcp_flag::fin,
+                                  tcp_flag::rst,
+                                  tcp_flag::rst | tcp_flag::ack,
+                                  tcp_flag::syn,
+                                  tcp_flag::psh};
+    unsigned shortcuts = 0, segments = 0;
+    for (unsigned conversation = 0; conversation < 4000; ++conversation) {
+        TcpTrack track;
+        TcpLast last;
+        std::uint32_t next[2] = {static_cast<std::uint32_t>(random()),
+                                 static_cast<std::uint32_t>(random())};
+        const TcpOptions options{.liberal = below(8) == 0};
+        const std::vector<std::uint8_t> syn_options{1, 3, 3, static_cast<std::uint8_t>(below(15)),
+                                                    1, 1, 4, 2};
+        const auto with = static_cast<std::uint8_t>(below(2) == 0 ? 8 : 0);
+        tcp_start(track, last, {next[0]++, 0, 60000, tcp_flag::syn, with, 0, syn_options.data()},
+                  options);
+        TcpResult r = tcp_track(
+            track, last, syn_sent, Direction::reply, false, false,
+            {next[1]++, next[0], 60000, tcp_flag::syn | tcp_flag::ack, with, 0, syn_options.data()},
+            options);
+        r = tcp_track(track, last, r.state, Direction::original, true, false,
+                      {next[0], next[1], 60000, tcp_flag::ack, 0, 0, nullptr}, options);
+        ASSERT_EQ(r.state, established);
+        ASSERT_TRUE(r.assured);
+        while (r.state == established && segments < 4'000'000 && below(200) != 0) {
+            const unsigned d = below(2);
+            const auto& opts = option_sets[below(8) < 5 ? 0 : below(4)];
+            TcpSegment s{next[d],
+                         next[1 - d],
+                         static_cast<std::uint16_t>(below(30) == 0 ? 0 : random()),
+                         tcp_flag::ack,
+                         static_cast<std::uint8_t>(opts.size()),
+                         below(2) == 0 ? 0 : below(1500),
+                         opts.data()};
+            switch (below(12)) {
+                case 0: s.seq += below(3000) - 1500; break;
+                case 1: s.ack += below(140'000) - 100'000; break;
+                case 2: s.flags = kinds[below(6)]; break;
+                case 3: s.seq = below(UINT32_MAX); break;
+                case 4: s.seq = track.side[d].max_end + below(3) - 1; break;
+                case 5: s.ack -= below(2000); break;
+                default: break;
+            }
+            TcpTrack short_track = track;
+            TcpLast short_last = last;
+            TcpTimeout timeout{};
+            const auto dir = static_cast<Direction>(d);
+            const bool taken = tcp_in_order(short_track, short_last, dir, s, options, timeout);
+            if (!taken) {
+                ASSERT_TRUE(same_bytes(short_track, track) && same_bytes(short_last, last));
+            }
+            r = tcp_track(track, last, established, dir, true, true, s, options);
+            ++segments;
+            if (taken) {
+                ++shortcuts;
+                ASSERT_EQ(r.action, kAccept);
+                ASSERT_EQ(r.state, established);
+                ASSERT_EQ(r.timeout, timeout);
+                ASSERT_TRUE(same_bytes(short_track, track) && same_bytes(short_last, last));
+            }
+            if (r.action == kAccept && s.seq == next[d]) next[d] += s.payload_len;
+        }
+    }
+    EXPECT_GT(shortcuts, segments / 10);
+    EXPECT_LT(shortcuts, segments);
 }
 
 }  // namespace

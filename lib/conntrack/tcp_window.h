@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a segment within its windows teaches, and the short way for the one segment that nearly all
+// are: the next one, of an established connection.
+//
+// Used by tcp.cc for every segment, and by track.h, inlined, before anybody looks at states: what
+// tcp_in_order() accepts tcp_track() would have accepted with the same outcome
+// (test/unit/tcp_test.cc compares the two).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "conntrack/tcp.h"
+#include "net/packet.h"
+
+namespace postern {
+
+// Serial number arithmetic (RFC 1982, RFC 9293 section 3.4).
+constexpr bool seq_before(std::uint32_t a, std::uint32_t b) noexcept {
+    return static_cast<std::int32_t>(a - b) < 0;
+}
+constexpr bool seq_after(std::uint32_t a, std::uint32_t b) noexcept {
+    return seq_before(b, a);
+}
+
+/// How far behind an acknowledgement may be: at least this much, or the sender's largest window.
+inline constexpr std::uint32_t kTcpMinAckWindow = 66000;
+/// No window grows beyond this but by a peer that means to: its packets go the long way.
+inline constexpr std::uint32_t kTcpSaneWindow = 0x4fffffff;
+
+/// A segment's place: from `seq` to before `end`, acknowledging up to `ack`, selectively up to
+/// `sack`; `win` is its window as it stands in the header.
+struct TcpReach {
+    std::uint32_t seq, end, ack, sack;
+    std::uint32_t win;
+    bool has_ack;
+    bool scaled;  ///< the window of a SYN is not (RFC 7323 section 2.2)
+};
+
+/// Brings both sides up to date with a segment that is within its windows.
+inline void tcp_learn(TcpSide& sender, TcpSide& receiver, const TcpReach& s) noexcept {
+    const std::uint32_t win = s.scaled ? s.win << sender.scale : s.win;
+    sender.max_win = std::max(sender.max_win, win + (s.sack - s.ack));
+    if (seq_after(s.end, sender.end)) {
+        sender.end = s.end;
+        sender.flags |= tcp_side::data_unacked;
+    }
+    if (s.has_ack &&
+        (!(sender.flags & tcp_side::max_ack_set) || seq_after(s.ack, sender.max_ack))) {
+        sender.max_ack = s.ack;
+        sender.flags |= tcp_side::max_ack_set;
+    }
+    if (receiver.max_win != 0 && seq_after(s.end, sender.max_end))
+        receiver.max_win += s.end - sender.max_end;
+    if (seq_after(s.sack + win, receiver.max_end - 1)) {
+        receiver.max_end = s.sack + win;
+        if (win == 0) ++receiver.max_end;  // a probe of one byte is allowed
+    }
+    if (s.ack == receiver.end) receiver.flags &= static_cast<std::uint8_t>(~tcp_side::data_unacked);
+}
+
+/// Remembers a plain ACK, or counts it as one more of the same.
+inline void tcp_remember(TcpLast& last, Direction dir, const TcpReach& s) noexcept {
+    const auto win = static_cast<std::uint16_t>(s.win);
+    if (last.seq == s.seq && last.end == s.end && last.ack == s.ack && last.win == win &&
+        last.dir == index(dir)) {
+        if (last.retransmits != 0xff) ++last.retransmits;
+        return;
+    }
+    last.seq = s.seq;
+    last.ack = s.ack;
+    last.end = s.end;
+    last.win = win;
+    last.dir = static_cast<std::uint8_t>(index(dir));
+    last.retransmits = 0;
+}
+
+/// How long to wait for the next segment after one that was accepted.
+inline TcpTimeout tcp_timeout(const TcpTrack& t, const TcpLast& last, TcpKind kind,
+                              const TcpOptions& options) noexcept {
+    if (last.retransmits >= options.max_retransmits) return TcpTimeout::retransmitted;
+    if (kind == TcpKind::rst) return TcpTimeout::close;
+    if ((t.side[0].flags | t.side[1].flags) & tcp_side::data_unacked)
+        return TcpTimeout::unacknowledged;
+    return last.win == 0 ? TcpTimeout::retransmitted : TcpTimeout::by_state;
+}
+
+/// Whether the options are none, or timestamps as every stack lays them out (RFC 7323 appendix A):
+/// nothing that matters to windows.
+inline bool tcp_options_idle(const TcpSegment& s) noexcept {
+    constexpr std::uint8_t kTimestamps[4] = {1, 1, 8, 10};
+    return s.options_len == 0 ||
+           (s.options_len == 12 && std::memcmp(s.options, kTimestamps, sizeof kTimestamps) == 0);
+}
+
+/// A segment of a connection that is established and assured. True when it is a plain ACK, with or
+/// without data, that begins where the last one of its side ended and lies within the windows: then
+/// it is accepted, the state stays, and `timeout` is set. Else false, and nothing has changed.
+inline bool tcp_in_order(TcpTrack& t, TcpLast& last, Direction dir, const TcpSegment& s,
+                         const TcpOptions& options, TcpTimeout& timeout) noexcept {
+    constexpr std::uint8_t kNaming = tcp_flag::rst | tcp_flag::syn | tcp_flag::fin | tcp_flag::ack;
+    TcpSide& sender = t.side[index(dir)];
+    TcpSide& receiver = t.side[index(!dir)];
+    if ((s.flags & kNaming) != tcp_flag::ack || s.seq != sender.end ||
+        seq_after(s.seq, sender.max_end) || receiver.end - s.ack > kTcpMinAckWindow ||
+        sender.max_win == 0 || receiver.max_win - 1 >= kTcpSaneWindow || !tcp_options_idle(s))
+        return false;
+    const TcpReach reach{s.seq, s.seq + s.payload_len, s.ack, s.ack, s.win, true, true};
+    tcp_learn(sender, receiver, reach);
+    tcp_remember(last, dir, reach);
+    last.kind = TcpKind::ack;
+    timeout = tcp_timeout(t, last, TcpKind::ack, options);
+    return true;
+}
+
+}  // namespace postern
