@@ -51,6 +51,8 @@ Timeouts timeouts_of(const TimeoutsSpec& spec) {
     t.udp_ms[1] = spec.udp.stream_s * 1000;
     t.gre_ms[0] = spec.gre_unreplied_s * 1000;
     t.gre_ms[1] = spec.gre_stream_s * 1000;
+    t.gre_expected_ms[0] = spec.gre_expected_unreplied_s * 1000;
+    t.gre_expected_ms[1] = spec.gre_expected_stream_s * 1000;
     t.icmp_ms = spec.icmp_request_s * 1000;
     t.icmpv6_ms = spec.icmpv6_request_s * 1000;
     t.generic_ms = spec.generic_s * 1000;

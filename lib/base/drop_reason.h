@@ -19,6 +19,7 @@ namespace postern {
     X(bad_ext_header, "an IPv6 extension header is malformed, or there are too many")       \
     X(bad_l4_length, "the transport header's own length cannot be right")                   \
     X(bad_tcp_flags, "a combination of TCP flags that no stack sends (SYN+FIN, none, ...)") \
+    X(bad_gre, "a GRE version 1 header with flags or a protocol that PPTP never sends")     \
     X(land, "source and destination address and port are the same")                         \
     X(fragment, "an IP fragment, and nobody puts them together; or one in an ICMP error")   \
     X(fragment_bad, "a fragment whose place cannot be right, or that contradicts another")  \

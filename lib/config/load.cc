@@ -468,7 +468,10 @@ void Loader::timeouts_of(Map& map, TimeoutsSpec& t) {
                   {"unacknowledged", &t.tcp.unacknowledged_s},
                   {"retransmitted", &t.tcp.retransmitted_s}});
     group("udp", {{"unreplied", &t.udp.unreplied_s}, {"stream", &t.udp.stream_s}});
-    group("gre", {{"unreplied", &t.gre_unreplied_s}, {"stream", &t.gre_stream_s}});
+    group("gre", {{"unreplied", &t.gre_unreplied_s},
+                  {"stream", &t.gre_stream_s},
+                  {"expected_unreplied", &t.gre_expected_unreplied_s},
+                  {"expected_stream", &t.gre_expected_stream_s}});
     group("icmp", {{"request", &t.icmp_request_s}});
     group("icmpv6", {{"request", &t.icmpv6_request_s}});
     group("generic", {{"timeout", &t.generic_s}});

@@ -126,6 +126,8 @@ struct TimeoutsSpec {
     UdpTimeoutsSpec udp;
     std::uint32_t gre_unreplied_s = 30;
     std::uint32_t gre_stream_s = 180;  ///< seen both ways
+    std::uint32_t gre_expected_unreplied_s = 600;
+    std::uint32_t gre_expected_stream_s = 18000;
     std::uint32_t icmp_request_s = 30;
     std::uint32_t icmpv6_request_s = 30;
     std::uint32_t generic_s = 600;  ///< any other protocol

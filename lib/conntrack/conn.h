@@ -24,9 +24,16 @@ inline constexpr std::uint8_t seen_reply = 0x01,  ///< a packet of the reply dir
     expected = 0x04,   ///< an expectation's child; `master` names its parent
     swapped = 0x08,    ///< the original sender is the key's high end
     liberal = 0x20,    ///< TCP windows are not enforced (by rule)
+    alias = 0x10,      ///< only the other key of `gre.twin`, which is the connection
     half_open = 0x40,  ///< counted as half-open for its source
     helped = 0x80;     ///< has a helper: `helper_slot` is set
 }  // namespace conn_flag
+
+/// A GRE call is found by two keys, see ConnTable::pair(): the slot that holds the other one, and
+/// back. 0 = none.
+struct GreTrack {
+    std::uint32_t twin;
+};
 
 struct alignas(64) Conn {
     // --- line 0: every packet ---
@@ -42,11 +49,12 @@ struct alignas(64) Conn {
     std::uint64_t packets[2] = {0, 0};  ///< by Direction
     std::uint64_t bytes[2] = {0, 0};    ///< by Direction; whole frames
 
-    // --- line 1: every packet of TCP, SCTP and DCCP ---
+    // --- line 1: every packet of TCP, SCTP, DCCP and GRE calls ---
     union {
         TcpTrack tcp{};
         SctpTrack sctp;
         DccpTrack dccp;
+        GreTrack gre;
     };
     TcpLast tcp_last;
     std::uint32_t start_ms = 0;
@@ -54,19 +62,19 @@ struct alignas(64) Conn {
     // --- line 2: cold ---
     std::uint8_t src[16] = {};  ///< original direction; IPv4 in the first four bytes
     std::uint8_t dst[16] = {};
-    Be16 sport;
+    Be16 sport;  ///< GRE version 1: the source's call id, 0 if not known
     Be16 dport;
     std::uint32_t helper_slot = 0;  ///< HelperConn of the worker's engine; 0 = none
     ConnId master;                  ///< whose helper expected it
     std::uint32_t mark = 0;
     HelperId helper = kNoHelper;
     HelperId expected_by = kNoHelper;
-    std::uint8_t icmp_class = 0;  ///< part of the key of an ICMP query
+    std::uint8_t key_class = 0;  ///< as in PacketInfo
     std::uint8_t pad2 = 0;
     std::uint32_t visit_ms = 0;  ///< of an expected child: when its timer looks in
     std::uint32_t label = 0;
 
-    bool alive() const noexcept { return key.family != 0; }
+    bool alive() const noexcept { return key.family != 0 && !has(conn_flag::alias); }
     std::uint8_t protocol() const noexcept { return key.protocol; }
     Family family() const noexcept { return static_cast<Family>(key.family); }
     std::uint16_t zone() const noexcept { return key.zone; }  ///< conntrack zone

@@ -75,8 +75,13 @@ bool ConnTable::same_ends(const Conn& conn, const PacketInfo& info,
                std::memcmp(data + info.l4_off, ports, 4) == 0;
     }
     const Tuple t = tuple_of(data, info);
-    return std::memcmp(t.src.bytes.data(), src, 16) == 0 &&
-           std::memcmp(t.dst.bytes.data(), dst, 16) == 0 && t.sport == sport && t.dport == dport;
+    if (std::memcmp(t.src.bytes.data(), src, 16) != 0 ||
+        std::memcmp(t.dst.bytes.data(), dst, 16) != 0)
+        return false;
+    // A GRE call: only the receiver's id is in the packet.
+    if (conn.protocol() == proto::gre && conn.key_class == kGreCall)
+        return info.kind == L4Kind::icmp_error ? t.sport == sport : t.dport == dport;
+    return t.sport == sport && t.dport == dport;
 }
 
 /// Whether the connection with the packet's key is the packet's own.
@@ -94,6 +99,7 @@ inline std::uint32_t ConnTable::find_slot(PacketInfo& info, const std::uint8_t* 
 }
 
 inline void ConnTable::found(PacketInfo& info, std::uint32_t slot) const noexcept {
+    if (slab_[slot].has(conn_flag::alias)) slot = slab_[slot].gre.twin;
     const Conn& conn = slab_[slot];
     info.conn = slot;
     info.generation = conn.generation;
@@ -137,14 +143,30 @@ bool ConnTable::lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept 
     return true;
 }
 
+/// A free slot, and its place in the index. False: there is none.
+inline bool ConnTable::take_slot(std::uint32_t hash, std::uint32_t& slot) noexcept {
+    slot = free_head_;
+    if (slot == 0 || !index_.insert(hash, slot, [&](std::uint32_t s) { return hash_of_slot(s); }))
+        return false;
+    free_head_ = links_[slot].next;
+    links_[slot] = {};
+    return true;
+}
+
+inline void ConnTable::give_slot(std::uint32_t slot) noexcept {
+    Conn& c = slab_[slot];
+    index_.erase(hash_of_slot(slot), slot);
+    ++c.generation;
+    c.key.family = 0;  // the rest may still be read by who reports on its last packet
+    links_[slot].next = free_head_;
+    free_head_ = slot;
+}
+
 std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t* data, Tick now,
                                      bool expected) noexcept {
     const std::uint32_t limit = expected ? max_ : max_ - reserve_;
-    if (size() >= limit || free_head_ == 0) return 0;
-    const std::uint32_t slot = free_head_;
-    if (!index_.insert(info.hash, slot, [&](std::uint32_t s) { return hash_of_slot(s); })) return 0;
-    free_head_ = links_[slot].next;
-    links_[slot] = {};
+    std::uint32_t slot;
+    if (size() >= limit || !take_slot(info.hash, slot)) return 0;
     // The next one to be made.
     __builtin_prefetch(&links_[free_head_], 1);
     const auto* line = reinterpret_cast<const char*>(&slab_[free_head_]);
@@ -160,7 +182,8 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     c.generation = generation;
     c.flags = static_cast<std::uint8_t>((info.swapped ? conn_flag::swapped : 0) |
                                         (expected ? conn_flag::expected : 0));
-    c.icmp_class = info.icmp_class;
+    c.key_class = info.key_class;
+    if (info.protocol == proto::gre) c.gre = {};
     std::memcpy(c.src, t.src.bytes.data(), 16);
     std::memcpy(c.dst, t.dst.bytes.data(), 16);
     c.sport = t.sport;
@@ -169,6 +192,46 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     if (expected) c.visit_ms = now.ms + visit_ms_;
     count_.add(1);
     return slot;
+}
+
+/// What the answers to a GRE call's first packet carry: back to its sender, with the sender's id.
+FlowKey ConnTable::answer_key(const Conn& conn, Be16 sender, bool& swapped) const noexcept {
+    Tuple answer = conn.tuple().reversed();
+    answer.dport = sender;
+    return make_key(answer, conn.zone(), *secret_, swapped, kGreCall);
+}
+
+std::uint32_t ConnTable::holder_of(std::uint32_t slot, Be16 sender) const noexcept {
+    bool swapped;
+    const FlowKey key = answer_key(slab_[slot], sender, swapped);
+    const std::uint32_t holder =
+        index_.find(hash_of(key, *secret_), [&](std::uint32_t s) { return slab_[s].key == key; });
+    if (holder == 0 || holder == slot) return 0;
+    return slab_[holder].has(conn_flag::alias) ? slab_[holder].gre.twin : holder;
+}
+
+bool ConnTable::pair(std::uint32_t slot, Be16 sender) noexcept {
+    Conn& c = slab_[slot];
+    c.sport = sender;
+    bool swapped;
+    const FlowKey key = answer_key(c, sender, swapped);
+    if (key == c.key) return true;  // a host that calls itself, with one id
+    std::uint32_t twin;
+    if (!take_slot(hash_of(key, *secret_), twin)) return false;
+    Conn& a = slab_[twin];
+    const auto generation = a.generation;
+    a = Conn{};
+    a.key = key;
+    a.generation = generation;
+    a.key_class = kGreCall;
+    a.flags = static_cast<std::uint8_t>(conn_flag::alias | (swapped ? conn_flag::swapped : 0));
+    std::memcpy(a.src, c.dst, 16);
+    std::memcpy(a.dst, c.src, 16);
+    a.sport = c.dport;
+    a.dport = sender;
+    a.gre = {slot};
+    c.gre = {twin};
+    return true;
 }
 
 namespace {
@@ -211,13 +274,10 @@ std::uint32_t ConnTable::find_victim(Tick now) noexcept {
 }
 
 void ConnTable::remove(std::uint32_t slot) noexcept {
-    Conn& c = slab_[slot];
-    index_.erase(hash_of_slot(slot), slot);
     wheel_.disarm(slot);
-    ++c.generation;
-    c.key.family = 0;  // the rest may still be read by who reports on its last packet
-    links_[slot].next = free_head_;
-    free_head_ = slot;
+    if (slab_[slot].protocol() == proto::gre && slab_[slot].gre.twin != 0)
+        give_slot(slab_[slot].gre.twin);
+    give_slot(slot);
     count_.set(count_.get() - 1);
 }
 

@@ -54,7 +54,13 @@ class ConnTable {
     /// arm(). The packet must not have a connection yet.
     std::uint32_t create_conn(const PacketInfo& info, const std::uint8_t* data, Tick now,
                               bool expected) noexcept;
-    /// Forgets a connection: key, timer, slot. Its ids are stale from here on.
+    /// Gives a GRE version 1 connection its second key: `sender` is the call id of the end that
+    /// sent the first packet, which the answers will carry. Another connection that has this key is
+    /// named by holder_of(), and must go first. False: the table is full.
+    bool pair(std::uint32_t slot, Be16 sender) noexcept;
+    /// The connection that the answers would belong to without pair(); 0: none.
+    std::uint32_t holder_of(std::uint32_t slot, Be16 sender) const noexcept;
+    /// Forgets a connection: keys, timer, slot. Its ids are stale from here on.
     void remove(std::uint32_t slot) noexcept;
 
     /// Of a few connections all over the table the one whose loss hurts least, or 0 when all of
@@ -159,6 +165,9 @@ class ConnTable {
                   const std::uint8_t* data) const noexcept;
     bool same_ends(const Conn& conn, const PacketInfo& info,
                    const std::uint8_t* data) const noexcept;
+    FlowKey answer_key(const Conn& conn, Be16 sender, bool& swapped) const noexcept;
+    bool take_slot(std::uint32_t hash, std::uint32_t& slot) noexcept;
+    void give_slot(std::uint32_t slot) noexcept;
     std::uint32_t hash_of_slot(std::uint32_t slot) const noexcept {
         return hash_of(slab_[slot].key, *secret_);
     }

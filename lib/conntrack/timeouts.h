@@ -23,6 +23,8 @@ struct Timeouts {
     std::array<std::uint32_t, kDccpStates> dccp_ms{};
     std::uint32_t udp_ms[2] = {30'000, 120'000};  ///< unreplied, stream
     std::uint32_t gre_ms[2] = {30'000, 180'000};  ///< unreplied, stream
+    /// Of expected tunnels (PPTP): an idle one keeps quiet for long. Unreplied, stream.
+    std::uint32_t gre_expected_ms[2] = {600'000, 18'000'000};
     std::uint32_t icmp_ms = 30'000;
     std::uint32_t icmpv6_ms = 30'000;
     std::uint32_t generic_ms = 600'000;

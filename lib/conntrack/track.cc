@@ -19,7 +19,8 @@ std::uint32_t plain_timeout_ms(const Conn& conn, bool replied, const Timeouts& t
     switch (conn.protocol()) {
         case proto::udp:
         case proto::udplite: return t.udp_ms[replied ? 1 : 0];
-        case proto::gre: return t.gre_ms[replied ? 1 : 0];
+        case proto::gre:
+            return (conn.has(conn_flag::expected) ? t.gre_expected_ms : t.gre_ms)[replied ? 1 : 0];
         case proto::icmp: return t.icmp_ms;
         case proto::icmpv6: return t.icmpv6_ms;
         default: return t.generic_ms;
@@ -171,9 +172,8 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     if (!conn.has(conn_flag::assured) && conn.has(conn_flag::seen_reply) &&
         info.kind == L4Kind::ports && reached(Tick{conn.start_ms} + kStreamAfterMs, now))
         conn.flags |= conn_flag::assured;
-    // A tunnel is one as soon as both ends use it.
-    if (conn.has(conn_flag::seen_reply) && conn.protocol() == proto::gre)
-        conn.flags |= conn_flag::assured;
+    // A tunnel is one once its answer was answered.
+    if (replied && conn.protocol() == proto::gre) conn.flags |= conn_flag::assured;
     conn.timeout_ms =
         plain_timeout_ms(conn, conn.has(conn_flag::assured), config.timeouts_of(conn));
     return TrackResult::accept;

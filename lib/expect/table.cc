@@ -220,7 +220,8 @@ std::uint32_t ExpectTable::find_candidate(const ExpectProbe& p, const Tuple& tup
     while (index != 0) {
         const Expectation& e = at(index);
         if (expect_state::of(e.state.load(std::memory_order_acquire)) == expect_state::live &&
-            source_matches(e, src, tuple.sport) && !expired(e, now))
+            source_matches(e, src, p.sport_unknown ? Be16::from_raw(e.sport) : tuple.sport) &&
+            !expired(e, now))
             return index;
         // Acquire pairs with unlink_locked()'s release.
         index = e.next.load(std::memory_order_acquire);
@@ -297,6 +298,8 @@ void ExpectTable::copy(const Expectation& e, std::uint32_t index, std::uint32_t 
     out = ExpectMatch{
         .id = {index, expect_state::generation(word)},
         .master = e.master,
+        .sport = Be16::from_raw(e.sport),
+        .sport_mask = Be16::from_raw(e.sport_mask),
         .mark = e.mark,
         .label = e.label,
         .rule = e.rule,

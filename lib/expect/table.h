@@ -76,6 +76,8 @@ struct ExpectConfig {
 struct ExpectProbe {
     ExpectKey key;
     std::uint64_t hash = 0;
+    /// The packet does not tell its source port (a GRE call's id): any that is expected will do.
+    bool sport_unknown = false;
 };
 
 class ExpectTable {
@@ -95,9 +97,9 @@ class ExpectTable {
     }
 
     /// Hashes the tuple of a packet without connection, and starts to fetch what may_match() reads.
-    ExpectProbe probe(CtZone zone, const Tuple& tuple) const noexcept {
+    ExpectProbe probe(CtZone zone, const Tuple& tuple, bool sport_unknown = false) const noexcept {
         if (live() == 0) return {};  // no expectation has such a key
-        ExpectProbe p{key_of(zone, tuple.protocol, tuple.dst, tuple.dport), 0};
+        ExpectProbe p{key_of(zone, tuple.protocol, tuple.dst, tuple.dport), 0, sport_unknown};
         p.hash = keyed_hash<sizeof(ExpectKey)>(&p.key, secret_);
         const Shard& shard = shards_[shard_index(p.hash)];
         if (shard.live.load(std::memory_order_relaxed) != 0)

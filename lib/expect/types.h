@@ -121,6 +121,7 @@ constexpr bool is_limit(InsertOutcome o) noexcept {
     X(master_end, "its master connection ended")                   \
     X(evicted, "the oldest of a full class made room for another") \
     X(refreshed, "replaced by the same expectation, asked again")  \
+    X(paired, "the connection began in the other direction")       \
     X(helper_removed, "its helper was removed")                    \
     X(control, "an operator deleted it")
 
@@ -147,6 +148,8 @@ struct InsertResult {
 struct ExpectMatch {
     ExpectId id;
     ConnId master;
+    Be16 sport;  ///< that was expected; what a GRE call's packet does not tell. See sport_mask
+    Be16 sport_mask;
     std::uint32_t mark = 0;
     std::uint32_t label = 0;
     RuleId rule = kNoRule;

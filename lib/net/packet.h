@@ -22,6 +22,10 @@ namespace postern {
 /// {low address, high address, low port, high port, protocol, 4, zone}, where the end with the
 /// smaller (address, port) comes first. IPv6 is a 96-bit keyed digest of the same fields, protocol,
 /// 6, zone; who finds a connection by it compares the full tuple once more.
+///
+/// The exception is GRE version 1, whose packets name the receiver's call id but not the sender's:
+/// there the key is of one direction, {..., call id, which end receives, ...}. A connection of
+/// which both ids are known has two keys (ConnTable::pair()).
 struct FlowKey {
     std::uint32_t words[3];
     std::uint8_t protocol;
@@ -44,6 +48,7 @@ enum class L4Kind : std::uint8_t {
     icmp_reply,
     icmp_error,  ///< carries the head of the packet it complains about; keyed by that one
     icmp_nd,     ///< IPv6 neighbour discovery and multicast listeners: not tracked
+    gre_call,    ///< GRE version 1 (PPTP): names the receiver's call, and that only
 };
 
 namespace tcp_flag {
@@ -81,13 +86,17 @@ struct alignas(64) PacketInfo {
     DropReason why;
     CtState ct;
     Direction dir;
-    std::uint32_t conn;       ///< slot of its connection, 0 when none
-    RuleId rule;              ///< rule that decided, kNoRule when none did
-    std::uint8_t icmp_class;  ///< of an ICMP query: which question; part of its key. 0: none
+    std::uint32_t conn;  ///< slot of its connection, 0 when none
+    RuleId rule;         ///< rule that decided, kNoRule when none did
+    /// Part of the key where ends do not suffice. ICMP query: which question. GRE version 1:
+    /// kGreCall. Else 0.
+    std::uint8_t key_class;
     std::uint8_t pad;
     std::uint16_t generation;  ///< of `conn` when this packet met it
 };
 static_assert(sizeof(PacketInfo) == 64);
+
+inline constexpr std::uint8_t kGreCall = 1;
 
 struct ParseContext {
     const HashSecret* secret;
@@ -103,13 +112,16 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
                   const ParseContext& context, PacketInfo& info) noexcept;
 
 /// The tuple of a parsed IP packet in its own direction (for ICMP errors: of the packet inside it,
-/// reversed, so that it too reads in the direction the error travels).
+/// reversed, so that it too reads in the direction the error travels). GRE version 1: dport is the
+/// call id, which is the receiver's; the sender's, sport, is not in the packet and is 0.
 Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept;
 
 /// The key of a tuple, as parse_packet() builds it; `swapped` tells whether src is the high end.
-/// `request` matters for ICMP only: whether the tuple's source is the one who asks.
+/// `key_class` as in PacketInfo. `request` matters for ICMP only: whether the tuple's source is the
+/// one who asks. With kGreCall it is the key of what travels to the tuple's destination, whose call
+/// dport is.
 FlowKey make_key(const Tuple& tuple, CtZone ct_zone, const HashSecret& secret, bool& swapped,
-                 std::uint8_t icmp_class = 0, bool request = true) noexcept;
+                 std::uint8_t key_class = 0, bool request = true) noexcept;
 
 inline std::uint32_t hash_of(const FlowKey& key, const HashSecret& secret) noexcept {
     std::array<std::uint64_t, 2> words;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Header parsing: Ethernet, up to two VLAN tags, IPv4 (RFC 791), IPv6 (RFC 8200) with extension
-// headers, TCP, UDP, ICMP and the rest. Field offsets are those of the RFCs; every read is preceded
-// by a check against the bytes at hand.
+// headers, TCP, UDP, ICMP, GRE version 1 and the rest. Field offsets are those of the RFCs; every
+// read is preceded by a check against the bytes at hand.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -13,6 +13,7 @@ namespace postern {
 namespace {
 
 constexpr std::uint16_t kEthIpv4 = 0x0800, kEthIpv6 = 0x86dd, kEthVlan = 0x8100, kEthQinq = 0x88a8;
+constexpr std::uint16_t kGrePpp = 0x880b;
 constexpr unsigned kMaxExtensionHeaders = 8;
 
 std::uint16_t be16(const std::uint8_t* p) noexcept {
@@ -180,6 +181,21 @@ L4Kind kind_of_ports(std::uint8_t protocol) noexcept {
     }
 }
 
+/// RFC 2637 section 4.1: {C R K S s recur}, {A flags version}, protocol, payload length, call id.
+constexpr unsigned kGreCallHeader = 8, kGreCallOffset = 6, kGreSequence = 0x10;
+bool is_gre_call(const std::uint8_t* l4) noexcept {
+    return (l4[1] & 7) == 1;
+}
+
+/// Whether PPTP may have sent this header; `header` is its length.
+bool gre_call_valid(const std::uint8_t* l4, unsigned& header) noexcept {
+    constexpr unsigned kKey = 0x20, kAcknowledgement = 0x80, kVersion = 0x01;
+    header = kGreCallHeader + ((l4[0] & kGreSequence) != 0 ? 4 : 0) +
+             ((l4[1] & kAcknowledgement) != 0 ? 4 : 0);
+    return (l4[0] & ~kGreSequence) == kKey && (l4[1] & ~kAcknowledgement) == kVersion &&
+           be16(l4 + 2) == kGrePpp;
+}
+
 /// Whether a protocol without payload that anybody reads is sound, by the length its header tells.
 /// Of SCTP and DCCP only what can be read at once is looked at later: chains are not followed.
 DropReason check_rare(std::uint8_t protocol, const std::uint8_t* l4, std::uint32_t have,
@@ -202,6 +218,17 @@ DropReason check_rare(std::uint8_t protocol, const std::uint8_t* l4, std::uint32
             info.pay_off = static_cast<std::uint16_t>(info.l4_off + 8);
             info.pay_len = static_cast<std::uint16_t>(info.l4_len - 8);
             return DropReason::none;
+        }
+        case proto::gre: {
+            // Less than a header of version 1 is left to who wants its key.
+            if (have < kGreCallHeader || !is_gre_call(l4)) return DropReason::none;
+            unsigned bytes;
+            if (!gre_call_valid(l4, bytes)) return DropReason::bad_gre;
+            if (header(bytes) != DropReason::none) return DropReason::truncated_l4;
+            // Without a sequence number there is no payload, whatever the length says.
+            const bool has_payload = (l4[0] & kGreSequence) != 0;
+            return has_payload && be16(l4 + 4) > info.l4_len - bytes ? DropReason::bad_l4_length
+                                                                     : DropReason::none;
         }
         default: return DropReason::none;
     }
@@ -276,6 +303,16 @@ FlowKey icmp_key(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t
                    : build_key(src, dst, id, tag, family, protocol, zone, secret);
 }
 
+/// GRE version 1 carries the receiver's call id only, so its key is of one direction: the id, and
+/// {2, whether the high end receives}. The tag keeps it apart from GRE without calls, which has 0.
+FlowKey gre_key(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t call, Family family,
+                std::uint16_t zone, const HashSecret& secret, bool& swapped) noexcept {
+    swapped = source_is_high(src, dst, 0, 0, family);
+    const std::uint16_t tag = swapped ? 2 : 3;
+    return swapped ? build_key(dst, src, call, tag, family, proto::gre, zone, secret)
+                   : build_key(src, dst, call, tag, family, proto::gre, zone, secret);
+}
+
 /// Keys the packet by its transport header at `l4`, of which `have` bytes can be read.
 /// False when the header is not all there.
 bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t have,
@@ -303,6 +340,18 @@ bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t ha
                            *context.secret, swapped);
             return true;
         }
+    } else if (ip.protocol == proto::gre) {
+        if (have < 4) return false;
+        if (is_gre_call(l4)) {
+            if (have < kGreCallHeader) return false;
+            kind = L4Kind::gre_call;
+            // Of what the packet itself is, whichever way is asked for: it has no other.
+            key = gre_key(ip.src, ip.dst, raw16(l4 + kGreCallOffset), ip.family, context.ct_zone,
+                          *context.secret, swapped);
+            swapped ^= reversed;
+            return true;
+        }
+        kind = L4Kind::other;
     } else {
         kind = L4Kind::other;
     }
@@ -517,7 +566,8 @@ template <Family kFamily>
     }
     info.rss = rss_of(ip, has_ports(ip.protocol) ? l4 : nullptr);
     if (info.kind == L4Kind::icmp_request || info.kind == L4Kind::icmp_reply)
-        info.icmp_class = icmp_role(family, l4[0]).icmp_class;
+        info.key_class = icmp_role(family, l4[0]).icmp_class;
+    if (info.kind == L4Kind::gre_call) info.key_class = kGreCall;
 
     if (info.kind == L4Kind::icmp_error) {
         // RFC 792, RFC 4443 section 3: eight bytes, then the head of the packet that caused it.
@@ -566,6 +616,8 @@ Tuple tuple_at(const std::uint8_t* ip, const std::uint8_t* l4, Family family, st
     } else if (protocol == (v4 ? proto::icmp : proto::icmpv6) &&
                icmp_role(family, l4[0]).icmp_class != 0) {
         t.sport = t.dport = Be16::from_raw(raw16(l4 + 4));
+    } else if (protocol == proto::gre && is_gre_call(l4)) {
+        t.dport = Be16::from_raw(raw16(l4 + kGreCallOffset));
     }
     return t;
 }
@@ -595,10 +647,13 @@ Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
 }
 
 FlowKey make_key(const Tuple& t, CtZone ct_zone, const HashSecret& secret, bool& swapped,
-                 std::uint8_t icmp_class, bool request) noexcept {
-    if (icmp_class != 0)
+                 std::uint8_t key_class, bool request) noexcept {
+    if (key_class == kGreCall && t.protocol == proto::gre)
+        return gre_key(t.src.bytes.data(), t.dst.bytes.data(), t.dport.raw(), t.src.family, ct_zone,
+                       secret, swapped);
+    if (key_class != 0)
         return icmp_key(t.src.bytes.data(), t.dst.bytes.data(), t.sport.raw(),
-                        {icmp_class, request ? L4Kind::icmp_request : L4Kind::icmp_reply},
+                        {key_class, request ? L4Kind::icmp_request : L4Kind::icmp_reply},
                         t.src.family, t.protocol, ct_zone, secret, swapped);
     return key_from(t.src.bytes.data(), t.dst.bytes.data(), t.sport.raw(), t.dport.raw(),
                     t.src.family, t.protocol, ct_zone, secret, swapped);

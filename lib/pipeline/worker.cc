@@ -310,12 +310,34 @@ void Worker::find_expectation(unsigned i) noexcept {
     b.match[i] = {};
     if (expectations_->live() == 0) return;
     const Tuple tuple = tuple_of(b.data[i], info);
-    if (expectations_->peek(expectations_->probe(info.key.zone, tuple), tuple, b.now, b.match[i]))
-        info.ct = CtState::related;
+    const ExpectProbe probe =
+        expectations_->probe(info.key.zone, tuple, info.kind == L4Kind::gre_call);
+    if (expectations_->peek(probe, tuple, b.now, b.match[i])) info.ct = CtState::related;
 }
 
 bool Worker::claim(unsigned i) noexcept {
-    return expect_->take(batch_.match[i], expect_turn());
+    const ExpectMatch& match = batch_.match[i];
+    if (!expect_->take(match, expect_turn())) return false;
+    const PacketInfo& info = batch_.info[i];
+    if (info.kind == L4Kind::gre_call && match.sport_mask.raw() != 0) {
+        // The other direction of the pair is expected, too; it is this connection's now.
+        Tuple call = tuple_of(batch_.data[i], info);
+        call.sport = match.sport;
+        const Tuple answer = call.reversed();
+        ExpectInfo other;
+        if (expectations_->find(expectations_->probe(match.zone, answer), answer, batch_.now,
+                                other) &&
+            other.master == match.master)
+            expect_->remove(other.id, ExpectEnd::paired, expect_turn());
+    }
+    return true;
+}
+
+bool Worker::pair_call(unsigned i, std::uint32_t slot) noexcept {
+    const Be16 sender = batch_.match[i].sport;
+    if (const std::uint32_t holder = conns_->holder_of(slot, sender); holder != 0)
+        end_connection(holder);
+    return conns_->pair(slot, sender);
 }
 
 PolicyQuery Worker::policy_query(unsigned i) const noexcept {

@@ -163,6 +163,10 @@ class Worker {
     DropReason admit(unsigned i) noexcept;
     /// A slot for the connection of packet i, ending a less valuable one if need be; 0: none.
     std::uint32_t make_connection(unsigned i, bool expected) noexcept;
+    /// Packet i begins an expected GRE call: the expectation knows its sender's call id, which the
+    /// answers will carry. A connection that was made of such answers before the call was expected
+    /// ends. False: the table is full.
+    bool pair_call(unsigned i, std::uint32_t slot) noexcept;
     /// Takes make_connection() back.
     void abandon(std::uint32_t slot) noexcept;
     /// Gives a connection its helper, if one can be had.

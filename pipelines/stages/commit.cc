@@ -45,6 +45,13 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     }
     HelperId helper = verdict.helper;
     if (expected) {
+        if (info.kind == L4Kind::gre_call && match.sport_mask.raw() != 0 &&
+            !worker.pair_call(i, slot)) {
+            worker.abandon(slot);
+            worker.counters().table_full.add();
+            b.drop(i, DropReason::ct_table_full);
+            return true;
+        }
         if (!worker.claim(i)) {
             worker.abandon(slot);
             worker.counters().claims_lost.add();

@@ -105,6 +105,15 @@ Frame icmp(const IpAddr& src, const IpAddr& dst, std::uint8_t type, std::uint8_t
     return ip(src, dst, v4 ? proto::icmp : proto::icmpv6, l4);
 }
 
+Frame gre_call(const IpAddr& src, const IpAddr& dst, std::uint16_t call_id,
+               std::string_view payload) {
+    Frame l4{0x30, 0x81, 0x88, 0x0b, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2};  // with both numbers
+    put16(l4, 4, static_cast<unsigned>(payload.size()));
+    put16(l4, 6, call_id);
+    l4.insert(l4.end(), payload.begin(), payload.end());
+    return ip(src, dst, proto::gre, l4);
+}
+
 Frame echo(const Flow& f, bool request, std::uint16_t id) {
     Frame rest(4);
     put16(rest, 0, id);

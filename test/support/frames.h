@@ -51,6 +51,9 @@ Frame udp(const Flow& f, std::string_view payload = {});
 Frame icmp(const IpAddr& src, const IpAddr& dst, std::uint8_t type, std::uint8_t code,
            const Frame& rest);
 Frame echo(const Flow& f, bool request, std::uint16_t id);
+/// A packet of a PPTP call, which names its receiver's id: GRE version 1, RFC 2637 section 4.1.
+Frame gre_call(const IpAddr& src, const IpAddr& dst, std::uint16_t call_id,
+               std::string_view payload = "ppp");
 /// A "port unreachable" about `about`, with at most `head` bytes of its packet.
 Frame unreachable(const IpAddr& src, const IpAddr& dst, const Frame& about,
                   std::size_t head = 2000);

@@ -217,6 +217,85 @@ TEST_F(ConnTableTest, TwoHostsThatPingEachOtherWithOneIdHaveTwoConnections) {
     }
 }
 
+TEST_F(ConnTableTest, AGreCallIsFoundByBothOfItsKeys) {
+    for (const bool v6 : {false, true})
+        for (const bool high : {false, true}) {
+            IpAddr a = *IpAddr::parse(v6 ? "2001:db8::1" : "10.0.0.1"),
+                   b = *IpAddr::parse(v6 ? "2001:db8::2" : "192.0.2.9");
+            if (high) std::swap(a, b);
+            auto t = make(10);
+            const auto theirs = Be16::from_host(2), ours = Be16::from_host(1);
+            Parsed there(gre_call(a, b, 2)), back(gre_call(b, a, 1)), other(gre_call(b, a, 2));
+            const std::uint32_t slot = add(*t, there, true);
+            ASSERT_NE(slot, 0u);
+            EXPECT_FALSE(found(*t, back));  // so far nobody knows whose it is
+            EXPECT_EQ(t->holder_of(slot, ours), 0u);
+            ASSERT_TRUE(t->pair(slot, ours));
+            EXPECT_EQ(t->size(), 1u);
+            EXPECT_EQ(t->at(slot).tuple(), (Tuple{a, b, ours, theirs, proto::gre}));
+            EXPECT_TRUE(found(*t, there));
+            EXPECT_EQ(there.info.conn, slot);
+            EXPECT_EQ(there.info.dir, Direction::original);
+            EXPECT_TRUE(found(*t, back));
+            EXPECT_EQ(back.info.conn, slot);
+            EXPECT_EQ(back.info.dir, Direction::reply);
+            EXPECT_FALSE(found(*t, other));
+            Parsed without_call(ip(a, b, proto::gre, Frame(12, 0)));
+            EXPECT_FALSE(found(*t, without_call));
+            Parsed error(unreachable(b, a, there.frame)),
+                other_error(unreachable(a, b, back.frame));
+            ASSERT_TRUE(found(*t, error));
+            EXPECT_EQ(error.info.dir, Direction::reply);
+            ASSERT_TRUE(found(*t, other_error));
+            EXPECT_EQ(other_error.info.conn, slot);
+            EXPECT_EQ(other_error.info.dir, Direction::original);
+            // It is one connection: one row, one end.
+            unsigned rows = 0;
+            for (std::uint32_t s = 1; s <= t->capacity(); ++s)
+                rows += t->at(s).alive() ? 1 : 0;
+            EXPECT_EQ(rows, 1u);
+            t->remove(slot);
+            EXPECT_FALSE(found(*t, there));
+            EXPECT_FALSE(found(*t, back));
+            EXPECT_EQ(t->size(), 0u);
+        }
+}
+
+TEST_F(ConnTableTest, PairsAndTheirEndLeaveNoSlotBehind) {
+    auto t = make(10);
+    const auto call = [](unsigned id, bool back) {
+        const IpAddr a = IpAddr::v4(10, 0, 0, 1), b = IpAddr::v4(192, 0, 2, 9);
+        return Parsed(gre_call(back ? b : a, back ? a : b, static_cast<std::uint16_t>(id)));
+    };
+    for (int round = 0; round < 3; ++round) {
+        std::vector<std::uint32_t> slots;
+        for (unsigned id = 1;; ++id) {
+            Parsed p = call(id, false);
+            const std::uint32_t slot = add(*t, p, true);
+            if (slot == 0) break;
+            slots.push_back(slot);
+            ASSERT_TRUE(t->pair(slot, Be16::from_host(static_cast<std::uint16_t>(100 + id))));
+        }
+        EXPECT_EQ(slots.size(), 5u);  // of ten slots each took two
+        EXPECT_EQ(t->size(), 5u);
+        // Who would get another's answers is named, by either of the other's keys.
+        Parsed answer = call(101, true);
+        ASSERT_TRUE(found(*t, answer));
+        EXPECT_EQ(t->holder_of(slots[1], Be16::from_host(101)), slots[0]);
+        EXPECT_EQ(t->holder_of(slots[1], Be16::from_host(102)), slots[1]);
+        for (const std::uint32_t slot : slots)
+            t->remove(slot);
+        EXPECT_EQ(t->size(), 0u);
+    }
+    Parsed last = call(1, false);
+    auto one = make(1);
+    const std::uint32_t slot = add(*one, last, true);
+    ASSERT_NE(slot, 0u);
+    EXPECT_FALSE(one->pair(slot, Be16::from_host(9)));
+    one->remove(slot);
+    EXPECT_NE(add(*one, last, true), 0u);
+}
+
 TEST_F(ConnTableTest, AnErrorFindsTheConnectionItSpeaksOf) {
     auto t = make(100);
     for (const Exchange& e : exchanges()) {

@@ -45,7 +45,9 @@ std::vector<Frame> samples() {
         // RFC 792: the header and eight bytes.
         const std::size_t head = (f.src.family == Family::ipv4 ? 20 : 40) + 8;
         out.push_back(unreachable(f.dst, f.src, udp(f, "more"), head));
-        out.push_back(ip(f.src, f.dst, proto::gre, Frame(12, 1)));
+        out.push_back(ip(f.src, f.dst, proto::gre, Frame(12, 0)));
+        out.push_back(gre_call(f.src, f.dst, 7));
+        out.push_back(unreachable(f.dst, f.src, gre_call(f.src, f.dst, 7), head));
         out.push_back(wrap_vlan(syn, 5));
         out.push_back(wrap_vlan(wrap_vlan(syn, 5), 6, 0x88a8));
     }
@@ -140,6 +142,56 @@ TEST(Parse, BothDirectionsHaveOneKeyAndOneHomeAndOtherEndsHaveOthers) {
         EXPECT_EQ(error.key, a.key);
         EXPECT_EQ(error.rss, a.rss);
     }
+}
+
+TEST(Parse, AGreCallHasAKeyForEachDirection) {
+    for (const Flow& f : {kFlow4, kFlow6, kFlow4.back(), kFlow6.back()}) {
+        const PacketInfo a = parse(gre_call(f.src, f.dst, 7)), b = parse(gre_call(f.dst, f.src, 7));
+        EXPECT_EQ(a.kind, L4Kind::gre_call);
+        EXPECT_EQ(a.pay_len, 3);
+        EXPECT_FALSE(a.key == b.key);
+        EXPECT_NE(a.swapped, b.swapped);
+        EXPECT_EQ(a.rss, b.rss);  // one home for both, and for those without calls
+        EXPECT_EQ(a.rss, parse(ip(f.src, f.dst, proto::gre, Frame(12, 0))).rss);
+        EXPECT_FALSE(parse(gre_call(f.src, f.dst, 8)).key == a.key);
+        EXPECT_FALSE(parse(ip(f.src, f.dst, proto::gre, Frame(12, 0))).key ==
+                     parse(gre_call(f.src, f.dst, 0)).key);
+        // make_key() of the packet's tuple is the same; of the answer's, the answer's.
+        const Tuple tuple{f.src, f.dst, Be16::from_host(9), Be16::from_host(7), proto::gre};
+        bool swapped;
+        EXPECT_EQ(make_key(tuple, 0, kSecret, swapped, kGreCall), a.key);
+        EXPECT_EQ(swapped, a.swapped);
+        EXPECT_EQ(make_key(tuple.reversed(), 0, kSecret, swapped, kGreCall),
+                  parse(gre_call(f.dst, f.src, 9)).key);
+        // An error speaks of the packet it carries, and goes the other way.
+        const PacketInfo error = parse(unreachable(f.dst, f.src, gre_call(f.src, f.dst, 7)));
+        EXPECT_EQ(error.key, a.key);
+        EXPECT_NE(error.swapped, a.swapped);
+        EXPECT_EQ(error.rss, a.rss);
+    }
+}
+
+TEST(Parse, GreHeadersThatPptpNeverSendsAreNamed) {
+    const Frame good = gre_call(kFlow4.src, kFlow4.dst, 7);
+    const auto with = [&](unsigned at, unsigned value) {
+        Frame f = good;
+        f[34 + at] = static_cast<std::uint8_t>(value);
+        return parse(f).why;
+    };
+    EXPECT_EQ(with(0, 0x30), DropReason::none);
+    for (const unsigned byte0 : {0x10u, 0xb0u, 0x70u, 0x38u, 0x31u})  // K gone; C, R, s, recursion
+        EXPECT_EQ(with(0, byte0), DropReason::bad_gre) << byte0;
+    EXPECT_EQ(with(1, 0xc1), DropReason::bad_gre);  // a flag
+    EXPECT_EQ(with(2, 0x08), DropReason::bad_gre);  // not PPP
+    EXPECT_EQ(with(5, 4), DropReason::bad_l4_length);
+    EXPECT_EQ(with(0, 0x20), DropReason::none);  // an acknowledgement alone, whatever its length
+    for (const unsigned version : {0u, 2u, 7u})
+        EXPECT_EQ(with(1, version), DropReason::none) << version;
+    // What the flags say must be there.
+    const Frame head(good.begin() + 34, good.begin() + 34 + 12);
+    EXPECT_EQ(parse(ip(kFlow4.src, kFlow4.dst, proto::gre, head)).why, DropReason::truncated_l4);
+    EXPECT_EQ(parse(ip(kFlow4.src, kFlow4.dst, proto::gre, Frame(3))).why,
+              DropReason::truncated_l4);
 }
 
 TEST(Parse, FlagsThatNoStackSendsAreNamed) {

@@ -60,6 +60,9 @@ class World {
         if (pool_ == nullptr) std::abort();
     }
     ~World() {
+        // Who is still a reader keeps what the table has yet to reuse.
+        for (unsigned i = 0; i <= fw().workers(); ++i)
+            rte_rcu_qsbr_thread_offline(fw().rcu(), i);
         firewall_.reset();
         rte_mempool_free(pool_);
     }
