@@ -110,6 +110,11 @@ std::vector<Json> count_rows(Firewall& fw) {
     return {{{"connections", total}, {"max", capacity}}};
 }
 
+std::string transports_text(const HelperDesc& desc) {
+    if (desc.transports == (transport::tcp | transport::udp)) return "tcp, udp";
+    return desc.transports == transport::tcp ? "tcp" : "udp";
+}
+
 std::vector<Json> helper_rows(Firewall& fw) {
     std::vector<Json> rows;
     for (std::size_t h = 0; h < fw.plan().helpers.size(); ++h) {
@@ -124,7 +129,7 @@ std::vector<Json> helper_rows(Firewall& fw) {
         }
         rows.push_back({{"name", instance->name},
                         {"kind", instance->desc->name},
-                        {"proto", protocol_name(instance->desc->protocol)},
+                        {"proto", transports_text(*instance->desc)},
                         {"removed", fw.is_removed(id)},
                         {"ports", fw.plan().helpers[h].ports},
                         {"attached", counters["attached"]},

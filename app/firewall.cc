@@ -8,6 +8,7 @@
 #include <rte_mbuf.h>
 #include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
+#include <rte_ring_elem.h>
 
 #include "build_policy.h"
 #include "helper/registry.h"
@@ -84,13 +85,22 @@ std::vector<PortPlan> ports_of(const Spec& spec) {
     return out;
 }
 
+std::vector<std::uint8_t> protocols_of(const HelperDesc& desc) {
+    std::vector<std::uint8_t> out;
+    for (const std::uint8_t p : {proto::tcp, proto::udp})
+        if ((desc.transports & transport::of(p)) != 0) out.push_back(p);
+    return out;
+}
+
 std::string param_text(const ParamValue& value) {
     if (const auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
     if (const auto* n = std::get_if<std::uint64_t>(&value)) return std::to_string(*n);
     return std::get<std::string>(value);
 }
 
-Result<std::unique_ptr<const HelperSet>> helpers_of(const Spec& spec) {
+/// The helpers of `spec` as the framework takes them, and those it needs besides: these are added
+/// to `spec`, too, and where a rule means what a helper expects it means what its children expect.
+Result<std::unique_ptr<const HelperSet>> add_helpers(Spec& spec) {
     std::vector<HelperConfig> configs;
     for (std::size_t i = 0; i < spec.helpers.size(); ++i) {
         const HelperSpec& h = spec.helpers[i];
@@ -101,7 +111,23 @@ Result<std::unique_ptr<const HelperSet>> helpers_of(const Spec& spec) {
         for (const auto& p : h.params)
             c.params.emplace_back(p.name, param_text(p.value));
     }
-    return HelperSet::create(configs);
+    const std::size_t configured = configs.size();
+    if (auto added = add_children(configs, find_helper); !added) return added.error();
+    for (std::size_t i = configured; i < configs.size(); ++i) {
+        HelperSpec& h = spec.helpers.emplace_back();
+        h.name = configs[i].name;
+        h.kind = configs[i].desc->name;
+        h.protocols = protocols_of(*configs[i].desc);
+    }
+    auto set = HelperSet::create(configs);
+    if (!set) return set;
+    for (RuleSpec& rule : spec.policy.rules)
+        for (std::size_t i = 0; i < rule.related.size(); ++i)  // it grows
+            for (const HelperId child : (*set.value())[rule.related[i]].children)
+                if (child > configured &&
+                    std::count(rule.related.begin(), rule.related.end(), child) == 0)
+                    rule.related.push_back(child);
+    return set;
 }
 
 std::vector<HelperPlan> helper_plans_of(const Spec& spec) {
@@ -110,7 +136,7 @@ std::vector<HelperPlan> helper_plans_of(const Spec& spec) {
         const HelperDesc* desc = find_helper(h.kind);
         HelperPlan& p = out.emplace_back();
         p.name = h.name;
-        p.protocol = desc->protocol;
+        p.transports = desc->transports;
         p.ports = h.ports;
         for (const auto& c : desc->classes)
             p.classes.push_back({std::string(c.name), static_cast<std::uint8_t>(c.max_expected),
@@ -126,7 +152,8 @@ Schema build_schema() {
     for (const HelperDesc* desc : all_helpers()) {
         HelperSchema& h = schema.helpers.emplace_back();
         h.name = desc->name;
-        h.protocol = desc->protocol;
+        h.protocols = protocols_of(*desc);
+        h.children.assign(desc->children.begin(), desc->children.end());
         h.ports.assign(desc->default_ports.begin(), desc->default_ports.end());
         for (const ParamDesc& p : desc->params) {
             ParamSchema& out = h.params.emplace_back();
@@ -152,9 +179,14 @@ void Firewall::FreeAligned::operator()(void* p) const noexcept {
     std::free(p);
 }
 
-Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
+Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& configured,
                                                   const FirewallOptions& options) {
     std::unique_ptr<Firewall> fw(new Firewall);
+    Spec spec = configured;
+    auto set = add_helpers(spec);
+    if (!set) return set.error();
+    fw->helpers_ = std::move(set.value());
+
     const unsigned n = options.workers;
     const unsigned readers = n + 1;
 
@@ -180,8 +212,9 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     plan.helpers = helper_plans_of(spec);
     for (std::size_t h = 0; h < spec.helpers.size(); ++h)
         for (const std::uint16_t port : spec.helpers[h].ports)
-            plan.helper_ports.add({port, spec.helpers[h].protocol, static_cast<HelperId>(h + 1),
-                                   spec.helpers[h].auto_assign});
+            for (const std::uint8_t protocol : spec.helpers[h].protocols)
+                plan.helper_ports.add(
+                    {port, protocol, static_cast<HelperId>(h + 1), spec.helpers[h].auto_assign});
     plan.track.timeouts[0] = timeouts_of(spec.timeouts);
     for (const TimeoutProfileSpec& profile : spec.timeout_profiles) {
         plan.timeout_names.push_back(profile.name);
@@ -195,10 +228,6 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     auto policy = build_policy(spec);
     if (!policy) return policy.error();
     plan.policy = std::move(policy.value());
-
-    auto set = helpers_of(spec);
-    if (!set) return set.error();
-    fw->helpers_ = std::move(set.value());
 
     ExpectConfig ec;
     ec.owners = readers;
@@ -215,17 +244,25 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
 
     static std::atomic<unsigned> serial{0};
     Worker::Parts parts;
-    for (unsigned i = 0; n > 1 && i < n; ++i) {
+    const Error no_rings{"no memory for the rings between workers"};
+    for (unsigned i = 0; i < n; ++i) {
         const std::string name = "home_" + std::to_string(serial.fetch_add(1));
+        rte_ring* endings =
+            rte_ring_create_elem(("endings_" + name).c_str(), sizeof(EndChild),
+                                 options.activity_ring, SOCKET_ID_ANY, RING_F_SC_DEQ);
+        if (endings == nullptr) return no_rings;
+        fw->message_rings_.push_back(endings);
+        parts.endings[i] = endings;
+        if (n == 1) break;
         rte_ring* ring =
             rte_ring_create(name.c_str(), options.handoff_ring, SOCKET_ID_ANY, RING_F_SC_DEQ);
-        if (ring == nullptr) return Error{"no memory for the rings between workers"};
+        if (ring == nullptr) return no_rings;
         fw->rings_.push_back(ring);
         parts.handoff[i] = ring;
         rte_ring* activity = rte_ring_create(("activity_" + name).c_str(), options.activity_ring,
                                              SOCKET_ID_ANY, RING_F_SC_DEQ);
-        if (activity == nullptr) return Error{"no memory for the rings between workers"};
-        fw->activity_rings_.push_back(activity);
+        if (activity == nullptr) return no_rings;
+        fw->message_rings_.push_back(activity);
         parts.activity[i] = activity;
     }
     std::uint32_t visit_ms = visit_ms_of(plan.track.timeouts[0]);
@@ -238,6 +275,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         p.plan = &plan;
         p.handoff = parts.handoff;
         p.activity = parts.activity;
+        p.endings = parts.endings;
         p.removed_helpers = &fw->removed_helpers_;
         ConnTable::Config cc;
         cc.worker = p.id;
@@ -285,7 +323,7 @@ Firewall::~Firewall() {
             rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
         rte_ring_free(r);
     }
-    for (rte_ring* r : activity_rings_)
+    for (rte_ring* r : message_rings_)
         rte_ring_free(r);
 }
 

@@ -77,7 +77,7 @@ class Firewall {
     std::unique_ptr<const HelperSet> helpers_;
     std::unique_ptr<ExpectTable> expectations_;
     std::vector<rte_ring*> rings_;  ///< of packets
-    std::vector<rte_ring*> activity_rings_;
+    std::vector<rte_ring*> message_rings_;
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 

@@ -86,7 +86,7 @@ extern const HelperDesc helper_sample;
 constinit const HelperDesc helper_sample{
     .name = "sample",
     .help = "a protocol that does not exist",
-    .protocol = proto::tcp,
+    .transports = transport::tcp,
     .framing = Framing::line,
     .needs_proof = true,
     .default_ports = kPorts,

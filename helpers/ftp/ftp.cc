@@ -433,7 +433,7 @@ extern const HelperDesc helper_ftp;
 constinit const HelperDesc helper_ftp{
     .name = "ftp",
     .help = "FTP data connections announced by PORT, EPRT, LPRT, PASV, EPSV and LPSV",
-    .protocol = proto::tcp,
+    .transports = transport::tcp,
     .framing = Framing::line,
     .needs_proof = true,
     .default_ports = kPorts,

@@ -324,7 +324,7 @@ extern const HelperDesc helper_sane;
 constinit const HelperDesc helper_sane{
     .name = "sane",
     .help = "SANE scanners: the connection for the image that START is answered with",
-    .protocol = proto::tcp,
+    .transports = transport::tcp,
     .framing = Framing::measured,
     .needs_proof = true,
     .default_ports = kPorts,

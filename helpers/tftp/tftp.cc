@@ -86,7 +86,7 @@ extern const HelperDesc helper_tftp;
 constinit const HelperDesc helper_tftp{
     .name = "tftp",
     .help = "TFTP transfers asked for by RRQ and WRQ",
-    .protocol = proto::udp,
+    .transports = transport::udp,
     .framing = Framing::datagram,
     .default_ports = kPorts,
     .classes = kClasses,

@@ -371,7 +371,7 @@ void Loader::helpers(const Value& v) {
         if (kind) {
             const HelperSchema& schema = schema_.helpers[*kind];
             helper.kind = schema.name;
-            helper.protocol = schema.protocol;
+            helper.protocols = schema.protocols;
             helper.ports = schema.ports;
             helper_params(params ? &*params : nullptr, schema, helper);
         }

@@ -26,9 +26,10 @@ struct ParamSchema {
 
 struct HelperSchema {
     std::string name;
-    std::uint8_t protocol = 0;         ///< proto::tcp, proto::udp, …
-    std::vector<std::uint16_t> ports;  ///< usual control ports, host order
+    std::vector<std::uint8_t> protocols;  ///< proto::tcp, proto::udp
+    std::vector<std::uint16_t> ports;     ///< usual control ports, host order
     std::vector<ParamSchema> params;
+    std::vector<std::string> children;  ///< kinds that connections expected by it may get
 };
 
 /// What this build of Postern has; a file may name nothing else.

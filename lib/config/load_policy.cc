@@ -107,6 +107,13 @@ void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, std::vect
 }
 
 namespace {
+std::string names_of(const std::vector<std::uint8_t>& protocols) {
+    std::string out;
+    for (const std::uint8_t p : protocols)
+        out += (out.empty() ? "" : ", ") + protocol_name(p);
+    return out;
+}
+
 bool has_ports(std::uint8_t protocol) {
     return protocol == proto::tcp || protocol == proto::udp || protocol == proto::udplite ||
            protocol == proto::sctp || protocol == proto::dccp;
@@ -356,14 +363,20 @@ void Loader::rule(const Value& v) {
     if (auto helper = map.get("helper")) {
         if (auto i = helper_names_.find(*helper)) {
             rule.helper = static_cast<HelperId>(*i + 1);
-            const std::uint8_t speaks = spec_.helpers[*i].protocol;
+            const auto& speaks = spec_.helpers[*i].protocols;
+            const bool understood =
+                !rule.protocols.empty() &&
+                std::all_of(rule.protocols.begin(), rule.protocols.end(), [&](std::uint8_t p) {
+                    return std::count(speaks.begin(), speaks.end(), p) != 0;
+                });
             if (rule.action != RuleAction::accept)
                 helper->error("a helper needs `action: accept`");
             else if (!rule.match_new && !rule.match_related)
                 helper->error("a helper needs `ct: [new]` or `ct: [related]`");
-            else if (speaks != 0 && rule.protocols != std::vector{speaks})
-                helper->error("this helper speaks " + protocol_name(speaks) +
-                              " and needs `proto: " + protocol_name(speaks) + "`");
+            else if (!speaks.empty() && !understood)
+                helper->error(
+                    "this helper speaks " + names_of(speaks) + " and needs `proto: " +
+                    (speaks.size() == 1 ? names_of(speaks) : "[" + names_of(speaks) + "]") + "`");
         }
     }
     if (auto mark = map.get("mark"); mark && !is_any(*mark))
@@ -374,6 +387,16 @@ void Loader::rule(const Value& v) {
 }
 
 // --- advice ------------------------------------------------------------------------------------
+
+/// Whether connections that some helper of this file expects may get one of this kind.
+bool Loader::is_child(const std::string& kind) const {
+    return std::any_of(spec_.helpers.begin(), spec_.helpers.end(), [&](const HelperSpec& h) {
+        const auto schema = std::find_if(schema_.helpers.begin(), schema_.helpers.end(),
+                                         [&](const HelperSchema& s) { return s.name == h.kind; });
+        return h.kind != kind && schema != schema_.helpers.end() &&
+               std::count(schema->children.begin(), schema->children.end(), kind) != 0;
+    });
+}
 
 /// Legal, but probably not what was meant. Only looked for in a file without errors.
 void Loader::advise() {
@@ -394,6 +417,8 @@ void Loader::advise() {
     }
 
     std::vector<bool> assigned(spec_.helpers.size());
+    for (std::size_t h = 0; h < assigned.size(); ++h)
+        assigned[h] = is_child(spec_.helpers[h].kind);
     std::vector<bool> let_in(spec_.helpers.size());
     for (std::size_t i = 0; i < rules.size(); ++i) {
         const auto& r = rules[i];
@@ -412,7 +437,10 @@ void Loader::advise() {
         if (r.helper != kNoHelper || !r.match_new || r.dport.empty()) continue;
         for (const auto& h : spec_.helpers) {
             if (h.auto_assign) continue;
-            if (std::count(r.protocols.begin(), r.protocols.end(), h.protocol) == 0) continue;
+            if (std::none_of(h.protocols.begin(), h.protocols.end(), [&](std::uint8_t p) {
+                    return std::count(r.protocols.begin(), r.protocols.end(), p) != 0;
+                }))
+                continue;
             const auto port = std::find_if(h.ports.begin(), h.ports.end(), [&](std::uint16_t p) {
                 return std::any_of(r.dport.begin(), r.dport.end(), [&](const PortRange& range) {
                     return range.first <= p && p <= range.last;

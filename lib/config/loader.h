@@ -51,6 +51,7 @@ class Loader {
     PassSpec pass(const Value& v);
     void conntrack_zones(Map& map, BridgeSpec& bridge);
     void helpers(const Value& v);
+    bool is_child(const std::string& kind) const;
     void helper_params(const Value* v, const HelperSchema& kind, HelperSpec& helper);
     void timeouts(const Value& v);
     void timeouts_of(Map& map, TimeoutsSpec& out);

@@ -106,7 +106,7 @@ std::string describe(const Spec& s) {
     out += count(s.helpers.size(), "helper") + "\n";
     for (const auto& h : s.helpers)
         out += "  " + h.name + (h.name == h.kind ? "" : " (" + h.kind + ")") + ": " +
-               protocol_name(h.protocol) + " " +
+               join(h.protocols, [](auto p) { return protocol_name(p); }) + " " +
                join(h.ports, [](auto port) { return std::to_string(port); }) + "\n";
 
     const auto rules = [&](RuleAction a) {

@@ -90,9 +90,10 @@ struct HelperParam {
 
 /// A configured helper instance. Its HelperId is its index in Spec::helpers plus 1.
 struct HelperSpec {
-    std::string name;                  ///< unique; rules use it
-    std::string kind;                  ///< name of the helper in the schema; default: the same
-    std::uint8_t protocol = 0;         ///< transport that the kind speaks (proto::tcp, …)
+    std::string name;  ///< unique; rules use it
+    std::string kind;  ///< name of the helper in the schema; default: the same
+    std::vector<std::uint8_t>
+        protocols;                     ///< transports that the kind speaks: proto::tcp, proto::udp
     std::vector<std::uint16_t> ports;  ///< its usual control ports, host order; default: the kind's
     /// Also watches connections to its ports that a rule accepts without naming a helper.
     bool auto_assign = false;

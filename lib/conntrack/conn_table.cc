@@ -162,6 +162,27 @@ inline void ConnTable::give_slot(std::uint32_t slot) noexcept {
     free_head_ = slot;
 }
 
+std::uint32_t ConnTable::find(const Tuple& tuple, CtZone ct_zone) const noexcept {
+    // Of GRE only calls are told apart by more than their addresses.
+    const bool call = tuple.protocol == proto::gre;
+    for (const Tuple& way : {tuple, tuple.reversed()}) {
+        bool swapped;
+        const FlowKey key =
+            make_key(way, ct_zone, *secret_, swapped, call ? kGreCall : std::uint8_t{0});
+        const std::uint32_t slot =
+            index_.find(hash_of(key, *secret_), [&](std::uint32_t candidate) {
+                const Conn& c = slab_[candidate];
+                if (c.key != key) return false;
+                const Tuple have = c.tuple();
+                if (call)
+                    return have.src == way.src && have.dst == way.dst && have.dport == way.dport;
+                return have == way || have.reversed() == way;
+            });
+        if (slot != 0) return slab_[slot].has(conn_flag::alias) ? slab_[slot].gre.twin : slot;
+    }
+    return 0;
+}
+
 std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t* data, Tick now,
                                      bool expected) noexcept {
     const std::uint32_t limit = expected ? max_ : max_ - reserve_;

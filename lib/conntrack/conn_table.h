@@ -49,6 +49,9 @@ class ConnTable {
     /// The same for one packet; true when found.
     bool lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept;
 
+    /// The connection that has this tuple in either direction; 0: none. Not for packets.
+    std::uint32_t find(const Tuple& tuple, CtZone ct_zone) const noexcept;
+
     /// A slot for the packet's connection, with key, tuple, flags and generation set, or 0 when the
     /// table is full. `expected`: may use the reserve. The caller fills in the rest, then calls
     /// arm(). The packet must not have a connection yet.

@@ -65,6 +65,7 @@ struct alignas(64) Expectation {
     // Next in the owner's free, retired or returned list. Written by the owner, or by the thread
     // that ended it before it pushes it back (release/acquire on the stack's head).
     std::uint32_t link = 0;
+    std::uint32_t tag = 0;  // immutable like the above
 
     // Third line: the owner's own, but for master_tuple, which is immutable like the above.
     alignas(64) MasterExpectations* list = nullptr;

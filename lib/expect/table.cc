@@ -267,6 +267,7 @@ void ExpectTable::copy(const Expectation& e, std::uint32_t index, std::uint32_t 
         .child_helper = e.child_helper,
         .class_index = e.class_index,
         .flags = static_cast<std::uint8_t>((e.flags & ~expect_flag::inactive) | inactive),
+        .tag = e.tag,
         .timeout_ms = e.timeout_ms,
         .deadline = Tick{e.deadline_ms.load(std::memory_order_relaxed)},
     };
@@ -448,6 +449,7 @@ void ExpectOwner::fill(Expectation& e, const ExpectRequest& r, ExpectTurn turn) 
     e.child_helper = r.child_helper;
     e.mark = r.mark;
     e.label = r.label;
+    e.tag = r.tag;
     e.rule = r.rule;
     e.owner = id_;
     e.master = r.master;
@@ -496,10 +498,11 @@ InsertResult ExpectOwner::check_chain(Shard& shard, std::int32_t position, const
                 if (displaced.place_of == 0 && same_account(other, e)) displaced.place_of = i;
                 outcome = InsertOutcome::refreshed;
             } else {
-                return {same_class && skip_master ? InsertOutcome::shared : InsertOutcome::already,
+                return {skip_master && other.master != e.master ? InsertOutcome::shared
+                                                                : InsertOutcome::already,
                         id};
             }
-        } else if (sources_overlap(other, e)) {
+        } else if (sources_overlap(other, e) && !(skip_master && other.master != e.master)) {
             return {InsertOutcome::busy, id};
         } else {
             ++candidates;
@@ -684,6 +687,30 @@ void ExpectOwner::remove_all(MasterExpectations& master, ExpectEnd why, ExpectTu
         if (!end(e)) continue;  // taken: it comes back by itself
         unlink(e, index);
         finish(index, why, turn, false);
+    }
+}
+
+void ExpectOwner::remove(MasterExpectations& master, std::uint8_t class_index, std::uint32_t tag,
+                         ExpectEnd why, ExpectTurn turn) noexcept {
+    for (std::uint32_t i = master.oldest, newer; i != 0; i = newer) {
+        Expectation& e = table_.at(i);
+        newer = e.newer;
+        if (e.class_index != class_index || (tag != 0 && e.tag != tag)) continue;
+        detach(e);
+        if (!end(e)) continue;  // taken: it comes back by itself
+        unlink(e, i);
+        finish(i, why, turn, false);
+    }
+}
+
+void ExpectOwner::activate(MasterExpectations& master, std::uint8_t class_index, std::uint32_t tag,
+                           std::uint32_t timeout_ms, ExpectTurn turn) noexcept {
+    for (std::uint32_t i = master.oldest; i != 0; i = table_.at(i).newer) {
+        const Expectation& e = table_.at(i);
+        if (e.class_index != class_index || (tag != 0 && e.tag != tag)) continue;
+        const ExpectId id{i, expect_state::generation(e.state.load(std::memory_order_relaxed))};
+        if (timeout_ms != 0) set_timeout(id, timeout_ms, turn);
+        activate(id);
     }
 }
 

@@ -72,11 +72,13 @@ struct ExpectRequest {
     std::uint32_t mark = 0;
     std::uint32_t label = 0;
     RuleId rule = kNoRule;
+    std::uint32_t tag = 0;  ///< the helper's own; see ExpectOwner::activate() and remove()
 
     std::uint8_t class_index = 0;  ///< 0..kExpectClasses-1
     std::uint8_t class_max = 0;    ///< pending at once of this class and master; 0 = no limit
     std::uint8_t flags = 0;        ///< expect_flag
     /// Another master's identical expectation is as good as an own one: `shared`, nothing is added.
+    /// One that could match the same packet is not in the way either: the newer is found first.
     bool skip_master = false;
     std::uint32_t timeout_ms = 0;  ///< 1..kMaxTimeoutS * 1000
 };
@@ -122,6 +124,7 @@ constexpr bool is_limit(InsertOutcome o) noexcept {
     X(evicted, "the oldest of a full class made room for another") \
     X(refreshed, "replaced by the same expectation, asked again")  \
     X(paired, "the connection began in the other direction")       \
+    X(retracted, "its helper took it back")                        \
     X(helper_removed, "its helper was removed")                    \
     X(control, "an operator deleted it")
 
@@ -180,7 +183,8 @@ struct ExpectInfo {
     HelperId helper = kNoHelper;
     HelperId child_helper = kNoHelper;
     std::uint8_t class_index = 0;
-    std::uint8_t flags = 0;        ///< as it is now: activate() takes `inactive` away
+    std::uint8_t flags = 0;  ///< as it is now: activate() takes `inactive` away
+    std::uint32_t tag = 0;
     std::uint32_t timeout_ms = 0;  ///< as asked for
     Tick deadline;
 };

@@ -31,6 +31,7 @@ struct CounterDesc {
     X(wrong_family, "refused: the announced address is of another family")                    \
     X(not_proven, "refused: the protocol had not yet proven itself")                          \
     X(class_limit, "refused: more expectations in one message than the class allows")         \
+    X(action_limit, "refused: more activations and removals in one packet than are kept")     \
     X(superseded, "requests replaced by later ones of the same packet")                       \
     X(undone, "packets whose reading was undone, to be read again when retransmitted")        \
     X(blind_gap, "streams given up: bytes were missing for too long")                         \
@@ -48,7 +49,7 @@ enum class HelperCounter : std::uint8_t {
 };
 
 inline constexpr unsigned kHelperCounters = static_cast<unsigned>(HelperCounter::kCount);
-inline constexpr unsigned kMaxOwnCounters = 11;
+inline constexpr unsigned kMaxOwnCounters = 26;
 
 inline constexpr std::array<CounterDesc, kHelperCounters> kHelperCounterTable{{
 #define X(name, help) {#name, help},

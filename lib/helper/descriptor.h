@@ -14,6 +14,7 @@
 
 #include "base/types.h"
 #include "helper/counters.h"
+#include "net/addr.h"
 #include "net/cursor.h"
 
 namespace postern {
@@ -24,13 +25,23 @@ class Emit;
 inline constexpr unsigned kMaxClasses = 4;
 inline constexpr unsigned kMaxParams = 8;
 inline constexpr unsigned kMaxPatterns = 64;
+inline constexpr unsigned kMaxChildren = 4;
 inline constexpr unsigned kPrivateBytes = 32;
+
+/// What a helper's control connections run over: a set of bits.
+namespace transport {
+inline constexpr std::uint8_t tcp = 1, udp = 2;
+/// The bit of an IP protocol; 0 for one that carries no control connections.
+constexpr std::uint8_t of(std::uint8_t protocol) noexcept {
+    return protocol == proto::tcp ? tcp : protocol == proto::udp ? udp : std::uint8_t{0};
+}
+}  // namespace transport
 
 /// A kind of expectation a helper makes, with the limits that a connection has for it.
 struct ExpectClass {
     std::string_view name;
     std::string_view help;
-    std::uint16_t max_expected;  ///< pending at once, a connection
+    std::uint16_t max_expected;  ///< pending at once, a connection; at most 255
     std::uint32_t timeout_s;
     /// Announced addresses are other hosts' by nature: the address guard is off for this class.
     bool foreign = false;
@@ -69,11 +80,11 @@ struct PatternDesc {
 };
 inline constexpr std::uint8_t kNoPattern = 0;
 
-/// How a stream falls into messages.
+/// How a TCP stream falls into messages. Over UDP the datagram is the message, always.
 enum class Framing : std::uint8_t {
     line,      ///< up to and including LF
     measured,  ///< `measure` tells
-    datagram   ///< UDP: the payload is the message
+    datagram   ///< UDP only: there is no stream
 };
 
 /// What stands at the start of a stream: a message, then bytes that are none (a body, media in
@@ -90,13 +101,17 @@ using MeasureFn = Measured (*)(Direction direction, Bytes bytes,
                                std::span<const std::uint8_t, kPrivateBytes> state) noexcept;
 /// Reads one message. Never blocks, allocates or keeps a pointer into the view.
 using MessageFn = void (*)(View& view, Emit& emit) noexcept;
-/// The connection ends; `state` is its private state.
-using DestroyFn = void (*)(std::span<std::uint8_t, kPrivateBytes> state) noexcept;
+/// The connection `original` ends; `state` is its private state. Of `emit` only count() and
+/// end_child() mean something now.
+using DestroyFn = void (*)(const Tuple& original, std::span<std::uint8_t, kPrivateBytes> state,
+                           Emit& emit) noexcept;
 
 struct HelperDesc {
     std::string_view name;
     std::string_view help;
-    std::uint8_t protocol;  ///< proto::tcp or proto::udp
+    /// Bits of `transport`. With both, View::original.protocol tells which a message came over, and
+    /// `framing` is TCP's.
+    std::uint8_t transports;
     Framing framing;
     /// Nothing opens until the helper says Emit::proven(); until it says otherwise it reads every
     /// message of both directions.
@@ -108,6 +123,10 @@ struct HelperDesc {
     std::span<const ParamDesc> params;
     std::span<const CounterDesc> counters;
     std::span<const PatternDesc> patterns;  ///< none: every message wakes the parser
+    /// Helpers that expected connections may get, by name; PinHole::child is an index into this. It
+    /// may name itself, and stays the same instance then. Of another one the first configured
+    /// instance is meant; if there is none, the framework makes one with default parameters.
+    std::span<const std::string_view> children;
     MeasureFn measure = nullptr;
     MessageFn on_message = nullptr;
     DestroyFn on_destroy = nullptr;

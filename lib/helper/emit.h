@@ -18,7 +18,11 @@ namespace postern {
 /// A pin-hole asked for. The destination is always exact; zone and master are the caller's.
 struct PinHole {
     static constexpr std::uint8_t kPermanent = 1;  ///< stays after it matched
-    static constexpr std::uint8_t kInactive = 2;   ///< present, but matches nothing yet
+    static constexpr std::uint8_t kInactive = 2;   ///< matches nothing until Emit::activate()
+    /// Another master's identical expectation serves this one too, and one that could match the
+    /// same packet is not in the way (the legs of a call through a proxy: SIP, H.323).
+    static constexpr std::uint8_t kSkipMaster = 4;
+    static constexpr std::uint8_t kNoChild = 0xff;
 
     /// Source prefix: length 0 is any address (the family is then dst's), full length is exact.
     Prefix src;
@@ -31,7 +35,10 @@ struct PinHole {
     std::uint8_t flags = 0;
     /// The listener announced it earlier, the speaker has now agreed.
     bool announced_by_listener = false;
-    HelperId child_helper = kNoHelper;  ///< helper that the expected connection gets
+    std::uint8_t child =
+        kNoChild;  ///< helper of the expected connection: into HelperDesc::children
+    HelperId child_helper = kNoHelper;  ///< the engine's: the instance that `child` means
+    std::uint32_t tag = 0;              ///< the helper's own: a call, a dialog; 0 is none
     std::uint32_t timeout_s = 0;        ///< 0 from the helper: the class's; never 0 to the caller
 
     Family family() const noexcept { return dst.family; }
@@ -41,10 +48,26 @@ struct PinHole {
     }
 };
 
+/// Something to be done to what was filed before, in its place among the pin-holes of the packet.
+struct EmitAction {
+    enum class Kind : std::uint8_t {
+        activate,
+        remove,
+        end_child
+    };
+    Kind kind = Kind::remove;
+    std::uint8_t class_index = 0;
+    std::uint8_t after = 0;  ///< how many of Emit::requests() come first
+    std::uint32_t tag = 0;   ///< 0: all of the class
+    std::uint32_t timeout_s = 0;
+    Tuple child;  ///< end_child only
+};
+
 class Emit {
   public:
     static constexpr unsigned kCapacity = 16;    ///< requests of one packet
     static constexpr unsigned kPerMessage = 16;  ///< and of one message
+    static constexpr unsigned kActions = 16;     ///< of one packet
 
     // For helpers.
     void expect(const PinHole& request) noexcept {
@@ -68,13 +91,57 @@ class Emit {
     /// Give up both directions for good: HelperCounter::blind_not_protocol or blind_encrypted.
     void blind(HelperCounter cause) noexcept { blind_ = cause; }
 
+    // These act on what this connection has pending, in the order in which they and expect() are
+    // called. Tag 0 means all of the class.
+    /// Inactive expectations of the class and tag begin to match. Those that match already, too,
+    /// have `timeout_s` from now; 0: the time they had.
+    void activate(unsigned class_index, std::uint32_t tag, std::uint32_t timeout_s) noexcept {
+        act({EmitAction::Kind::activate,
+             static_cast<std::uint8_t>(class_index),
+             0,
+             tag,
+             timeout_s,
+             {}});
+    }
+    /// Pending expectations of the class and tag go.
+    void remove(unsigned class_index, std::uint32_t tag) noexcept {
+        act({EmitAction::Kind::remove, static_cast<std::uint8_t>(class_index), 0, tag, 0, {}});
+    }
+    /// The running connection with this tuple, in either direction, ends, on whichever worker it
+    /// lives; within a turn or two. Nothing happens when there is none.
+    void end_child(const Tuple& child) noexcept {
+        act({EmitAction::Kind::end_child, 0, 0, 0, 0, child});
+    }
+    /// From now on this connection may be silent for so long at least (up to 65535 s; 0: as its
+    /// protocol has it). A TCP connection that is being closed keeps its short times.
+    void master_timeout(std::uint32_t seconds) noexcept {
+        master_timeout_s_ = static_cast<std::uint16_t>(seconds < 0xffff ? seconds : 0xffff);
+        master_timeout_set_ = true;
+    }
+
     // For the caller of the engine.
     std::span<const PinHole> requests() const noexcept { return {requests_.data(), count_}; }
-    bool empty() const noexcept { return count_ == 0; }
+    std::span<const EmitAction> actions() const noexcept { return {actions_.data(), acts_}; }
+    bool empty() const noexcept { return count_ == 0 && acts_ == 0; }
 
   private:
     friend class HelperEngine;
 
+    void act(const EmitAction& action) noexcept {
+        if (acts_ == kActions) return refuse(HelperCounter::action_limit);
+        actions_[acts_] = action;
+        actions_[acts_++].after = static_cast<std::uint8_t>(count_ + asked_);
+    }
+
+    void clear(HelperCounters& counters) noexcept {
+        count_ = asked_ = acts_ = 0;
+        counters_ = &counters;
+    }
+    /// The request at this place is gone: actions after it move up.
+    void close_gap(unsigned place) noexcept {
+        for (unsigned i = 0; i < acts_; ++i)
+            if (actions_[i].after > place) --actions_[i].after;
+    }
     /// Keeps a request that passed the guards. When full, the oldest of the same class goes, as it
     /// would in the expectation table.
     void keep(const PinHole& request) noexcept;
@@ -83,8 +150,12 @@ class Emit {
     std::array<PinHole, kCapacity + kPerMessage> requests_{};
     unsigned count_ = 0;
     unsigned asked_ = 0;
+    std::array<EmitAction, kActions> actions_{};
+    unsigned acts_ = 0;
     HelperCounters* counters_ = nullptr;
     HelperCounter blind_ = HelperCounter::kCount;
+    std::uint16_t master_timeout_s_ = 0;
+    bool master_timeout_set_ = false;
     bool proven_ = false;
     bool read_all_ = false;
     bool read_all_set_ = false;

@@ -54,6 +54,7 @@ void Emit::keep(const PinHole& request) noexcept {
         std::copy(requests_.begin() + victim + 1, requests_.begin() + count_,
                   requests_.begin() + victim);
         --count_;
+        close_gap(victim);
         refuse(HelperCounter::superseded);
     }
     requests_[count_++] = request;
@@ -101,11 +102,15 @@ HelperConn* HelperEngine::attach(HelperId helper, const Tuple& original,
     return &conn;
 }
 
-void HelperEngine::detach(HelperConn* conn) noexcept {
+void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {
     assembler_.settle();
     last_ = nullptr;
+    emit.clear(counters_[conn->helper]);
     const HelperDesc& desc = *set_[conn->helper].desc;
-    if (desc.on_destroy != nullptr) desc.on_destroy(conn->state);
+    if (desc.on_destroy != nullptr) {
+        desc.on_destroy(conn->original, conn->state, emit);
+        emit.asked_ = 0;
+    }
     for (Stream& s : conn->stream)
         assembler_.stop(s, StreamState::ended);
     assembler_.settle();
@@ -114,8 +119,7 @@ void HelperEngine::detach(HelperConn* conn) noexcept {
 }
 
 void HelperEngine::begin(HelperConn* conn, Direction direction, Emit& emit) noexcept {
-    emit.count_ = 0;
-    emit.counters_ = &counters_[conn->helper];
+    emit.clear(counters_[conn->helper]);
     Stream& s = conn->stream[index(direction)];
     assembler_.settle(s);
     last_ = conn;
@@ -139,7 +143,7 @@ bool HelperEngine::undo(HelperConn* conn) noexcept {
 
 void HelperEngine::on_segment(HelperConn* conn, Direction direction, std::uint32_t seq,
                               std::uint8_t flags, Bytes payload, Emit& emit) noexcept {
-    emit.count_ = 0;
+    emit.clear(counters_[conn->helper]);
     Stream& s = conn->stream[index(direction)];
     if (s.state == StreamState::ended || s.state == StreamState::blind) {
         // Nothing to read; an RST still ends the other side.
@@ -180,8 +184,7 @@ std::size_t HelperEngine::read(Reading& r, Bytes run, std::size_t fresh) noexcep
     if (s.read_all || r.instance.desc->patterns.empty() || end > assembler_.buffer_bytes())
         return read_lines(r, lines);
 
-    r.counters[HelperCounter::scanned_bytes].add(end);
-    set_.scanner(proto::tcp).scan(scratch_, lines, r.instance.owner, matches_);
+    scan(r, lines);
     if (matches_.count == 0) return end;
     if (matches_.overflow) return read_lines(r, lines);
     std::size_t done = 0;  // end of the last line that woke the parser
@@ -247,12 +250,17 @@ std::size_t HelperEngine::read_measured(Reading& r, Bytes run) noexcept {
     return at;
 }
 
+void HelperEngine::scan(const Reading& r, Bytes bytes) noexcept {
+    r.counters[HelperCounter::scanned_bytes].add(bytes.size());
+    const std::uint8_t protocol = r.conn.original.protocol;
+    set_.scanner(protocol).scan(scratch_, bytes, r.instance.owner(protocol), matches_);
+}
+
 void HelperEngine::offer(Reading& r, Bytes message) noexcept {
     const HelperDesc& desc = *r.instance.desc;
     unsigned pattern = kNoMatch;
     if (!desc.patterns.empty()) {
-        r.counters[HelperCounter::scanned_bytes].add(message.size());
-        set_.scanner(desc.protocol).scan(scratch_, message, r.instance.owner, matches_);
+        scan(r, message);
         for (unsigned i = 0; i < matches_.count; ++i)
             if (matches_.at[i].pattern < pattern) pattern = matches_.at[i].pattern;
         if (pattern == kNoMatch && !r.conn.stream[index(r.direction)].read_all) return;
@@ -278,10 +286,13 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
               r.direction,     id,      r.conn.helper};
     Emit& e = r.emit;
     e.blind_ = HelperCounter::kCount;
-    e.proven_ = e.read_all_set_ = false;
+    e.proven_ = e.read_all_set_ = e.master_timeout_set_ = false;
     e.asked_ = 0;
+    const unsigned acts_before = e.acts_;
     desc.on_message(view, e);
     if (e.proven_) r.conn.proven = true;
+    if (!r.conn.proven) e.acts_ = acts_before;
+    if (e.master_timeout_set_ && r.conn.proven) r.conn.min_timeout_s = e.master_timeout_s_;
     if (e.read_all_set_) s.read_all = e.read_all_;
     if (e.asked_ != 0) guard(r, view);
     if (e.blind_ != HelperCounter::kCount) blind_both(r, e.blind_);
@@ -290,7 +301,8 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
 void HelperEngine::guard(Reading& r, const View& view) noexcept {
     const auto& classes = r.instance.desc->classes;
     std::array<unsigned, kMaxClasses> kept{};
-    const unsigned first = r.emit.count_;  // keep() writes below what is still to be looked at
+    // keep() writes below what is still to be looked at.
+    const unsigned first = r.emit.count_;
     for (unsigned i = first; i < first + r.emit.asked_; ++i) {
         PinHole request = r.emit.requests_[i];
         assert(request.class_index < classes.size());
@@ -302,8 +314,11 @@ void HelperEngine::guard(Reading& r, const View& view) noexcept {
             refused = HelperCounter::class_limit;
         if (refused != HelperCounter::kCount) {
             r.counters[refused].add();
+            r.emit.close_gap(r.emit.count_);
             continue;
         }
+        request.child_helper =
+            request.child == PinHole::kNoChild ? kNoHelper : r.instance.children[request.child];
         if (request.timeout_s == 0) request.timeout_s = c.timeout_s;
         r.counters[HelperCounter::expectations].add();
         r.emit.keep(request);

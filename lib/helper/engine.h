@@ -48,13 +48,14 @@ struct alignas(64) HelperConn {
     std::uint32_t owner = 0;              ///< the caller's: its connection
     HelperId helper = kNoHelper;          ///< kNoHelper: the slot is free
     bool proven = false;                  ///< may open
+    std::uint16_t min_timeout_s = 0;      ///< Emit::master_timeout()
     std::array<std::uint32_t, 2> skip{};  ///< bytes still to pass over, by Direction
     alignas(8) std::array<std::uint8_t, kPrivateBytes> state{};
     Tuple original;
 
     bool blind(Direction d) const noexcept { return stream[index(d)].state == StreamState::blind; }
 };
-static_assert(sizeof(HelperConn) == 128 && offsetof(HelperConn, owner) < 64);
+static_assert(sizeof(HelperConn) == 128 && offsetof(HelperConn, min_timeout_s) < 64);
 
 struct EngineLimits {
     std::uint32_t max_conns = 4096;     ///< helped connections of this worker
@@ -77,7 +78,8 @@ class HelperEngine {
 
     /// Null when no slot is left (counted) or no helper has this id.
     HelperConn* attach(HelperId helper, const Tuple& original, std::uint32_t owner) noexcept;
-    void detach(HelperConn* conn) noexcept;
+    /// Empties `emit`, then has in it what the helper asks for at the end: end_child only.
+    void detach(HelperConn* conn, Emit& emit) noexcept;
 
     /// A slot's name for the caller's connection: 0 is none.
     std::uint32_t index_of(const HelperConn* conn) const noexcept {
@@ -128,6 +130,7 @@ class HelperEngine {
     std::size_t read(Reading& r, Bytes run, std::size_t fresh) noexcept;
     std::size_t read_lines(Reading& r, Bytes run) noexcept;
     std::size_t read_measured(Reading& r, Bytes run) noexcept;
+    void scan(const Reading& r, Bytes bytes) noexcept;
     /// Scans one message; wakes the parser if it matters.
     void offer(Reading& r, Bytes message) noexcept;
     void wake(Reading& r, Bytes message, unsigned pattern) noexcept;

@@ -44,8 +44,13 @@ HelperCounter check_guards(const GuardPolicy& policy, const View& view, const Pi
         return HelperCounter::wrong_family;
     const IpAddr& own = request.announced_by_listener ? view.listener() : view.speaker();
     if (!policy.loose && !foreign && request.dst != own) return HelperCounter::third_party_address;
+    if (request.protocol == proto::gre) return HelperCounter::kCount;  // a call id is no port
     const std::uint16_t port = request.dport.host();
-    if (port < kFirstUnprivilegedPort) return HelperCounter::privileged_port;
+    // To where the client sends from (answers to broadcast questions): that socket is open already.
+    const bool own_socket =
+        request.protocol == proto::udp && view.original.protocol == proto::udp &&
+        request.dst == view.original.src && request.dport == view.original.sport;
+    if (port < kFirstUnprivilegedPort && !own_socket) return HelperCounter::privileged_port;
     for (unsigned i = 0; i < policy.deny_count; ++i)
         if (port >= policy.deny[i].first && port <= policy.deny[i].last)
             return HelperCounter::denied_port;

@@ -11,15 +11,19 @@ Result<void> check_descriptor(const HelperDesc& d) {
     const auto wrong = [&](const char* what) {
         return Error{"helper " + std::string(d.name) + ": " + what};
     };
-    if (d.protocol != proto::tcp && d.protocol != proto::udp)
-        return wrong("its protocol is neither tcp nor udp");
-    if ((d.framing == Framing::datagram) != (d.protocol == proto::udp))
-        return wrong("datagrams are UDP's framing, and the only one");
+    if (d.transports == 0 || (d.transports & ~(transport::tcp | transport::udp)) != 0)
+        return wrong("its transports are neither tcp nor udp nor both");
+    if ((d.framing == Framing::datagram) != (d.transports == transport::udp))
+        return wrong("a stream falls into lines or measured messages, and only a stream does");
     if (d.on_message == nullptr || (d.framing == Framing::measured && d.measure == nullptr))
         return wrong("a function is missing");
     if (d.classes.size() > kMaxClasses || d.params.size() > kMaxParams ||
-        d.counters.size() > kMaxOwnCounters || d.patterns.size() > kMaxPatterns)
-        return wrong("too many classes, parameters, counters or patterns");
+        d.counters.size() > kMaxOwnCounters || d.patterns.size() > kMaxPatterns ||
+        d.children.size() > kMaxChildren)
+        return wrong("too many classes, parameters, counters, patterns or children");
+    for (const ExpectClass& c : d.classes)
+        if (c.max_expected == 0 || c.max_expected > UINT8_MAX || c.timeout_s == 0)
+            return wrong("a class has no maximum from 1 to 255 or no timeout");
     for (const PatternDesc& p : d.patterns)
         if (p.id == kNoPattern) return wrong("a pattern has the id 0");
     return {};
@@ -77,6 +81,49 @@ Result<std::uint64_t> parse_param(const ParamDesc& desc, std::string_view text) 
     return v;
 }
 
+namespace {
+
+/// The instance that a child's name means for `config`; null when there is none yet.
+const HelperConfig* child_of(const HelperConfig& config, std::string_view name,
+                             std::span<const HelperConfig> all) {
+    if (config.desc->name == name) return &config;
+    const auto at = std::find_if(all.begin(), all.end(), [&](const HelperConfig& c) {
+        return c.desc != nullptr && c.desc->name == name;
+    });
+    return at == all.end() ? nullptr : &*at;
+}
+
+}  // namespace
+
+Result<void> add_children(std::vector<HelperConfig>& configs,
+                          const HelperDesc* (*find)(std::string_view)) {
+    for (std::size_t i = 0; i < configs.size(); ++i) {
+        if (configs[i].desc == nullptr) continue;
+        for (const std::string_view name : configs[i].desc->children) {
+            if (child_of(configs[i], name, configs) != nullptr) continue;
+            HelperConfig child;
+            child.desc = find(name);
+            if (child.desc == nullptr)
+                return Error{"helper " + std::string(configs[i].desc->name) + ": its child " +
+                             std::string(name) + " is not built in"};
+            const auto taken = [&](auto&& is) {
+                return std::any_of(configs.begin(), configs.end(), is);
+            };
+            child.name = name;
+            while (taken([&](const HelperConfig& c) { return c.name == child.name; }))
+                child.name += "_";
+            child.id = 1;
+            while (taken([&](const HelperConfig& c) { return c.id == child.id; }))
+                ++child.id;
+            if (child.id >= kMaxHelpers)
+                return Error{"more than " + std::to_string(kMaxHelpers - 1) +
+                             " helpers, with the children of those configured"};
+            configs.push_back(std::move(child));
+        }
+    }
+    return {};
+}
+
 Result<std::unique_ptr<const HelperSet>> HelperSet::create(std::span<const HelperConfig> configs) {
     std::unique_ptr<HelperSet> set(new HelperSet);
     std::array<std::vector<const HelperDesc*>, 2> owners;
@@ -94,10 +141,21 @@ Result<std::unique_ptr<const HelperSet>> HelperSet::create(std::span<const Helpe
             instance.params[i].text = instance.texts[i];  // only now are they where they stay
 
         // Instances of one helper share its patterns.
-        auto& list = owners[config.desc->protocol == proto::udp];
-        const auto at = std::find(list.begin(), list.end(), config.desc);
-        instance.owner = static_cast<std::uint8_t>(at - list.begin());
-        if (at == list.end()) list.push_back(config.desc);
+        for (std::size_t t = 0; t < owners.size(); ++t) {
+            if ((config.desc->transports & (t == 0 ? transport::tcp : transport::udp)) == 0)
+                continue;
+            auto& list = owners[t];
+            const auto at = std::find(list.begin(), list.end(), config.desc);
+            instance.owners[t] = static_cast<std::uint8_t>(at - list.begin());
+            if (at == list.end()) list.push_back(config.desc);
+        }
+        for (std::size_t i = 0; i < config.desc->children.size(); ++i) {
+            const HelperConfig* child = child_of(config, config.desc->children[i], configs);
+            if (child == nullptr)
+                return Error{"helper " + instance.name + ": its child " +
+                             std::string(config.desc->children[i]) + " is missing"};
+            instance.children[i] = child->id;
+        }
     }
     for (std::size_t i = 0; i < owners.size(); ++i) {
         auto compiled = Scanner::compile(owners[i], set->scratch_);

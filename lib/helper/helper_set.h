@@ -39,14 +39,26 @@ struct HelperInstance {
     std::vector<std::string> texts;    ///< of `params`, in the same order
     std::vector<ParamSetting> params;  ///< in the order of HelperDesc::params
     GuardPolicy guards;
-    std::uint8_t owner = 0;  ///< of its patterns in the transport's scanner
+    /// The instances that HelperDesc::children mean, in the same order.
+    std::array<HelperId, kMaxChildren> children{};
+    std::array<std::uint8_t, 2> owners{};  ///< of its patterns in the scanners of TCP and UDP
+
+    std::uint8_t owner(std::uint8_t protocol) const noexcept {
+        return owners[protocol == proto::udp];
+    }
 };
 
 /// Whether `text` is a value of this parameter; its number when it is not text.
 Result<std::uint64_t> parse_param(const ParamDesc& desc, std::string_view text);
 
+/// Adds an instance with default parameters for each child that a helper names and no `configs` has
+/// (and for those that these name). `find` is find_helper(), or what a test has in its place.
+Result<void> add_children(std::vector<HelperConfig>& configs,
+                          const HelperDesc* (*find)(std::string_view));
+
 class HelperSet {
   public:
+    /// Every child has to be there: see add_children().
     static Result<std::unique_ptr<const HelperSet>> create(std::span<const HelperConfig> configs);
 
     /// The instance, or null.

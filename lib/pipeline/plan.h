@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "conntrack/track.h"
+#include "helper/descriptor.h"
 #include "net/keyed_hash.h"
 #include "net/packet.h"
 #include "pipeline/stage.h"
@@ -37,7 +38,7 @@ struct PortPlan {
 /// A helper instance as the path sees it.
 struct HelperPlan {
     std::string name;
-    std::uint8_t protocol = 0;
+    std::uint8_t transports = 0;       ///< bits of `transport`
     std::vector<std::uint16_t> ports;  ///< its usual control ports, host order
     struct Class {
         std::string name;
@@ -45,6 +46,10 @@ struct HelperPlan {
         std::uint32_t timeout_ms = 0;
     };
     std::vector<Class> classes;
+
+    bool speaks(std::uint8_t protocol) const noexcept {
+        return (transports & transport::of(protocol)) != 0;
+    }
 };
 
 /// Which helper a control port is usually for, whatever the rules say.

@@ -3,6 +3,7 @@
 
 #include <rte_mbuf.h>
 #include <rte_ring.h>
+#include <rte_ring_elem.h>
 
 namespace postern {
 namespace {
@@ -12,6 +13,7 @@ constexpr std::uint32_t kExpireBudget = 64;
 constexpr std::uint32_t kMaxDatagram = 65536;
 constexpr std::uint32_t kSweepBudget = 256;  ///< helper slots a turn
 constexpr unsigned kActivityBudget = 32;     ///< masters kept alive a turn
+constexpr unsigned kEndingsBudget = 16;      ///< children ended a turn
 
 // An id travels through a ring in place of a pointer.
 static_assert(sizeof(void*) == 8);
@@ -37,6 +39,7 @@ Worker::Worker(Parts parts)
       reassembly_(std::move(parts.reassembly)),
       handoff_(parts.handoff),
       activity_(parts.activity),
+      endings_(parts.endings),
       masters_(new MasterExpectations[helpers_->conns_free() + 1]),
       sources_(parts.source_limits, parts.plan->secret),
       zone_limits_(parts.zone_limits),
@@ -117,6 +120,7 @@ bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
     batch_.now = now;
     batch_.cookie = cookie;
     hear_of_children(now);
+    end_children();
     drop_removed_helpers();
     const std::uint32_t conns = conns_->expire(
         now, kExpireBudget,
@@ -160,6 +164,26 @@ void Worker::hear_of_children(Tick now) noexcept {
         keep_master(as_id(ids[i]), now);
 }
 
+void Worker::tell_to_end(const Tuple& child, CtZone ct_zone) noexcept {
+    EndChild message{child, ct_zone};
+    // Over the ring to oneself, too: ending one may be what ending another asks for.
+    for (unsigned w = 0; w < plan_->workers; ++w)
+        if (rte_ring_mp_enqueue_elem(endings_[w], &message, sizeof message) != 0)
+            counters_.children_not_ended.add();
+}
+
+void Worker::end_children() noexcept {
+    EndChild messages[kEndingsBudget];
+    const unsigned n = rte_ring_sc_dequeue_burst_elem(endings_[id_], messages, sizeof(EndChild),
+                                                      kEndingsBudget, nullptr);
+    for (unsigned i = 0; i < n; ++i) {
+        const std::uint32_t slot = conns_->find(messages[i].tuple, messages[i].ct_zone);
+        if (slot == 0) continue;
+        counters_.children_ended.add();
+        end_connection(slot);
+    }
+}
+
 void Worker::drop_removed_helpers() noexcept {
     if (removed_helpers_ == nullptr) return;
     // Acquire pairs with control's release; nothing else is handed over with it.
@@ -181,10 +205,16 @@ void Worker::drop_removed_helpers() noexcept {
     }
 }
 
+void Worker::release_helper(Conn& conn, ExpectEnd why) noexcept {
+    expect_->remove_all(masters_[conn.helper_slot], why, expect_turn());
+    helpers_->detach(helpers_->at(conn.helper_slot), parting_);
+    for (const EmitAction& action : parting_.actions())
+        if (action.kind == EmitAction::Kind::end_child) tell_to_end(action.child, conn.zone());
+}
+
 void Worker::detach_helper(std::uint32_t slot, ExpectEnd why) noexcept {
     Conn& conn = conns_->at(slot);
-    expect_->remove_all(masters_[conn.helper_slot], why, expect_turn());
-    helpers_->detach(helpers_->at(conn.helper_slot));
+    release_helper(conn, why);
     conn.helper_slot = 0;
     conn.helper = kNoHelper;
     conn.flags &= static_cast<std::uint8_t>(~conn_flag::helped);
@@ -250,11 +280,14 @@ void Worker::track_hits() noexcept {
             !track_settled(conn, info, b.data[i], b.now, plan_->track))
             return track_hit(i);
         account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+        if (conn.has(conn_flag::helped)) {
+            helped |= bit(i);
+            keep_patience(conn);
+        }
         if (conn.timeout_ms < timeout_before) conns_->arm(info.conn);
         info.ct = CtState::established;
         info.rule = conn.rule;
         accepted |= bit(i);
-        if (conn.has(conn_flag::helped)) helped |= bit(i);
     });
     b[MaskId::live] &= ~accepted;
     b[MaskId::accept] |= accepted;
@@ -297,6 +330,7 @@ void Worker::track_hit(unsigned i) noexcept {
     if (conn.has(conn_flag::half_open) &&
         conn.has(conn.protocol() == proto::tcp ? conn_flag::assured : conn_flag::seen_reply))
         settle(conn);
+    if (conn.has(conn_flag::helped)) keep_patience(conn);
     if (info.kind != L4Kind::icmp_error) account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
     if (conn.timeout_ms < timeout_before) conns_->arm(slot);
     info.rule = conn.rule;
@@ -403,7 +437,9 @@ InsertOutcome Worker::file(const PinHole& hole, const Conn& conn, std::uint32_t 
     r.rule = conn.rule;
     r.class_index = hole.class_index;
     r.class_max = cls.max_expected;
-    r.flags = hole.flags;
+    r.tag = hole.tag;
+    r.flags = hole.flags & (PinHole::kPermanent | PinHole::kInactive);
+    r.skip_master = (hole.flags & PinHole::kSkipMaster) != 0;
     r.timeout_ms = hole.timeout_s != 0 ? hole.timeout_s * 1000 : cls.timeout_ms;
     return expect_->insert(r, &masters_[conn.helper_slot], expect_turn()).outcome;
 }
@@ -411,7 +447,7 @@ InsertOutcome Worker::file(const PinHole& hole, const Conn& conn, std::uint32_t 
 void Worker::run_helper(unsigned i) noexcept {
     Batch& b = batch_;
     const PacketInfo& info = b.info[i];
-    const Conn& conn = conns_->at(info.conn);
+    Conn& conn = conns_->at(info.conn);
     // A later packet of the burst may have ended the connection, and another taken its slot.
     if (conn.generation != info.generation || !conn.has(conn_flag::helped)) return;
     HelperConn* hc = helpers_->at(conn.helper_slot);
@@ -423,7 +459,16 @@ void Worker::run_helper(unsigned i) noexcept {
     } else {
         helpers_->on_datagram(hc, info.dir, payload_of(i), emit_);
     }
+    if (emit_.empty()) return keep_patience(conn);
+    const auto actions = emit_.actions();
+    unsigned acted = 0, filed = 0;
+    const auto act_now = [&] {
+        for (; acted < actions.size() && actions[acted].after <= filed; ++acted)
+            act(actions[acted], conn);
+    };
     for (const PinHole& hole : emit_.requests()) {
+        act_now();
+        ++filed;
         if (ok(file(hole, conn, info.conn))) continue;
         counters_.expectations_failed.add();
         // Without its pin-hole the announcement is worth nothing: let the sender repeat it, when
@@ -433,6 +478,28 @@ void Worker::run_helper(unsigned i) noexcept {
             return;
         }
     }
+    act_now();
+    keep_patience(conn);
+}
+
+void Worker::act(const EmitAction& action, const Conn& conn) noexcept {
+    MasterExpectations& pending = masters_[conn.helper_slot];
+    switch (action.kind) {
+        case EmitAction::Kind::activate:
+            return expect_->activate(pending, action.class_index, action.tag,
+                                     action.timeout_s * 1000, expect_turn());
+        case EmitAction::Kind::remove:
+            return expect_->remove(pending, action.class_index, action.tag, ExpectEnd::retracted,
+                                   expect_turn());
+        case EmitAction::Kind::end_child: return tell_to_end(action.child, conn.zone());
+    }
+}
+
+void Worker::keep_patience(Conn& conn) noexcept {
+    const std::uint32_t least_ms = helpers_->at(conn.helper_slot)->min_timeout_s * 1000u;
+    if (conn.timeout_ms >= least_ms) return;
+    if (conn.protocol() == proto::tcp && conn.tcp_state() != TcpState::established) return;
+    conn.timeout_ms = least_ms;
 }
 
 DropReason Worker::admit(unsigned i) noexcept {
@@ -477,10 +544,7 @@ void Worker::settle(Conn& conn) noexcept {
 
 void Worker::end_connection(std::uint32_t slot) noexcept {
     Conn& conn = conns_->at(slot);
-    if (conn.has(conn_flag::helped)) {
-        expect_->remove_all(masters_[conn.helper_slot], ExpectEnd::master_end, expect_turn());
-        helpers_->detach(helpers_->at(conn.helper_slot));
-    }
+    if (conn.has(conn_flag::helped)) release_helper(conn, ExpectEnd::master_end);
     abandon(slot);
     counters_.connections_ended.add();
 }

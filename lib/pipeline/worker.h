@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 
 #include "base/counter.h"
 #include "base/drop_reason.h"
@@ -58,6 +59,8 @@ namespace postern {
     X(expectations_failed, "expectations that could not be filed")                          \
     X(masters_kept, "times a child's activity kept its master connection alive")            \
     X(masters_not_told, "of a child's activity: the ring to its master was full")           \
+    X(children_ended, "running connections ended because their helper said so")             \
+    X(children_not_ended, "times a worker was not told to end one: its ring was full")      \
     X(turns, "bursts worked on")                                                            \
     X(sleeps, "times the worker slept for want of packets")
 
@@ -67,6 +70,13 @@ struct WorkerCounters {
 #undef X
     std::array<Counter, kDropReasons> drops;
 };
+
+/// What a worker's helper wants ended, told to all: who has it is not known. An element of a ring.
+struct alignas(4) EndChild {
+    Tuple tuple;
+    CtZone ct_zone = 0;
+};
+static_assert(sizeof(EndChild) % 4 == 0 && std::is_trivially_copyable_v<EndChild>);
 
 /// Accepted packets on their way to one port.
 struct TxBuffer {
@@ -93,6 +103,8 @@ class Worker {
         std::array<rte_ring*, kMaxWorkers> handoff{};
         /// By the master's worker: ids of masters whose children were active. May be empty, too.
         std::array<rte_ring*, kMaxWorkers> activity{};
+        /// By worker: EndChild messages.
+        std::array<rte_ring*, kMaxWorkers> endings{};
         /// Bit h: control has removed helper h. May be null.
         const std::atomic<std::uint64_t>* removed_helpers = nullptr;
     };
@@ -186,6 +198,14 @@ class Worker {
     void tell_master(ConnId master, Tick now) noexcept;
     void keep_master(ConnId master, Tick now) noexcept;
     void hear_of_children(Tick now) noexcept;
+    /// What a helper asked for besides expectations.
+    void act(const EmitAction& action, const Conn& conn) noexcept;
+    /// Raises its time to what its helper asked for by Emit::master_timeout().
+    void keep_patience(Conn& conn) noexcept;
+    void tell_to_end(const Tuple& child, CtZone ct_zone) noexcept;
+    void end_children() noexcept;
+    /// Ends what the helper's state of a connection hangs on.
+    void release_helper(Conn& conn, ExpectEnd why) noexcept;
     /// Takes removed helpers away from their connections, some slots a turn.
     void drop_removed_helpers() noexcept;
     void detach_helper(std::uint32_t slot, ExpectEnd why) noexcept;
@@ -204,6 +224,7 @@ class Worker {
     std::unique_ptr<Reassembly> reassembly_;
     std::array<rte_ring*, kMaxWorkers> handoff_;
     std::array<rte_ring*, kMaxWorkers> activity_;
+    std::array<rte_ring*, kMaxWorkers> endings_;
     std::unique_ptr<MasterExpectations[]> masters_;
     SourceTable sources_;
     std::array<std::uint32_t, kMaxZones> zone_limits_;
@@ -218,6 +239,7 @@ class Worker {
     std::uint32_t sweep_ = 0;  ///< next helper slot to look at; 0 = nothing to do
     std::atomic<std::uint64_t> helpers_gone_{0};  // worker: w, control: r
     Emit emit_;
+    Emit parting_;  ///< of a connection that ends, perhaps while emit_ is being worked on
     /// Payload of a packet in several segments, put together for its helper.
     std::unique_ptr<std::uint8_t[]> linear_;
 };

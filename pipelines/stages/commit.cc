@@ -80,7 +80,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
                 worker.counters().helpers_not_assigned.add();
         }
     }
-    if (helper != kNoHelper && plan.helpers[helper - 1u].protocol == info.protocol) {
+    if (helper != kNoHelper && plan.helpers[helper - 1u].speaks(info.protocol)) {
         worker.attach_helper(slot, helper);
         if (conn.has(conn_flag::helped)) b[MaskId::helped] |= bit(i);
     }

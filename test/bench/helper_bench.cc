@@ -167,10 +167,11 @@ void attach_and_detach(benchmark::State& state) {
     const HelperConfig config{1, "", find_helper("ftp"), {}};
     const auto set = std::move(HelperSet::create({&config, 1})).value();
     const auto engine = std::move(HelperEngine::create(*set, {16, 16, 4096})).value();
+    Emit emit;
     for (auto _ : state) {
         HelperConn* conn = engine->attach(1, Control::tuple(), 1);
         benchmark::DoNotOptimize(conn);
-        engine->detach(conn);
+        engine->detach(conn, emit);
     }
 }
 BENCHMARK(attach_and_detach);

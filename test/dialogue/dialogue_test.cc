@@ -7,18 +7,34 @@
 //   helper NAME [PARAM=VALUE ...]      first; the helper under test
 //   families ipv4 ipv6                 the conversation is run once for each; default: both
 //   midstream client|server            the SYN of that side is not seen
+//   over tcp|udp                       for a helper that has both; default: tcp
 //   in order                           only the ways without reordering (when that is the point)
+//   once                               datagrams are not said twice (when the second says nothing)
 //   C: text    S: text                 client, server says a line; CR LF is added
 //   C| text    S| text                 as it stands, nothing is added
+//   C= hex     S= hex                  bytes, in groups of pairs; {client#} and the like may stand
+//                                      between the groups
 //   C- text    S- text                 lost: never seen, never repeated
-//   expect SRC -> DST:PORT CLASS [TIMEOUT]    what the words just before it ask for, and no more.
-//                                      SRC and DST: client, server, any, or an address
-//   count COUNTER N                    at the end; refusals, blind streams and parse errors that
-//   are
-//                                      not named must be 0
-// With a datagram helper each line is one datagram, never cut; said twice, it asks twice.
+//   + text                             one more line of the words before it; CR LF is added
+//   = hex                              more bytes of the words before it
+// What the words just before ask for, in this order, and no more:
+//   expect SRC -> DST:PORT CLASS [TIMEOUT] [WORD ...]
+//                                      SRC and DST: client, server, any, or an address; TIMEOUT: if
+//                                      it is not the class's. Words: permanent, inactive,
+//                                      skip_master, tag=N, child=NAME, and tcp, udp or gre if it is
+//                                      not what the conversation runs over
+//   activate CLASS TAG TIMEOUT
+//   remove CLASS TAG
+//   end PROTO SRC:PORT -> DST:PORT     a running connection
+//   master_timeout N                   from here on, in seconds; in any place
+// At the end:
+//   destroy                            what follows (`end`) is asked for when the connection ends
+//   count COUNTER N                    refusals, blind streams and parse errors that are not named
+//                                      must be 0
+// Over UDP each of the words is one datagram, never cut; said twice, it asks twice.
 // In text: \r \n \t \\ \xHH, {client} {server} (addresses), {client,} {server,} (as in PORT),
-// {af} (1 or 2, as in EPRT), {N*c} (N times the character c).
+// {client#} {server#} (their bytes), {af} (1 or 2, as in EPRT), {N*c} (N times the character c),
+// {length} (bytes after the first empty line, as in Content-Length).
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -49,6 +65,7 @@ struct Words {
     bool lost = false;
     std::string text;
     std::vector<std::string> expect;  ///< as print() writes them
+    std::optional<std::uint16_t> master_timeout_s;
 };
 
 struct Dialogue {
@@ -57,7 +74,10 @@ struct Dialogue {
     std::vector<Family> families{Family::ipv4, Family::ipv6};
     std::array<bool, 2> syn_seen{true, true};
     bool in_order = false;
+    bool once = false;
+    std::uint8_t protocol = proto::tcp;
     std::vector<Words> words;
+    std::vector<std::string> parting;  ///< what is asked for when it ends
     std::map<std::string, std::uint64_t> counts;
 };
 
@@ -77,6 +97,13 @@ std::string with_commas(const IpAddr& a) {
     std::replace(s.begin(), s.end(), '.', ',');
     return s;
 }
+
+std::string raw_bytes(const IpAddr& a) {
+    return {reinterpret_cast<const char*>(a.bytes.data()), address_bytes(a.family)};
+}
+
+/// Stands where {length} was until the length is known.
+constexpr std::string_view kLengthHere = "\001length\001";
 
 std::string expand(std::string_view in, const Addresses& addresses) {
     std::string out;
@@ -102,13 +129,63 @@ std::string expand(std::string_view in, const Addresses& addresses) {
                 out += (name == "client" ? addresses.client : addresses.server).to_string();
             else if (name == "client," || name == "server,")
                 out += with_commas(name == "client," ? addresses.client : addresses.server);
+            else if (name == "client#" || name == "server#")
+                out += raw_bytes(name == "client#" ? addresses.client : addresses.server);
+            else if (name == "length")
+                out += kLengthHere;
             else
                 throw std::runtime_error("unknown {" + name + "}");
         } else {
             out += in[i];
         }
     }
+    if (const auto at = out.find(kLengthHere); at != std::string::npos) {
+        const auto head = out.find("\r\n\r\n");
+        const std::size_t body = head == std::string::npos ? 0 : out.size() - head - 4;
+        out.replace(at, kLengthHere.size(), std::to_string(body));
+    }
     return out;
+}
+
+/// "00 9c1a {client#}" in the notation of text.
+std::string hex_as_text(const std::string& in) {
+    std::istringstream words(in);
+    std::string out;
+    for (std::string word; words >> word;) {
+        if (word[0] == '{') {
+            out += word;
+            continue;
+        }
+        if (word.size() % 2 != 0 ||
+            word.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
+            throw std::runtime_error("not pairs of hexadecimal digits: " + word);
+        for (std::size_t i = 0; i < word.size(); i += 2)
+            out += "\\x" + word.substr(i, 2);
+    }
+    return out;
+}
+
+/// The words after CLASS in the order in which print() writes them; the class's own timeout when
+/// there is none.
+std::string expect_words(std::istringstream& in, const ExpectClass& cls) {
+    std::string timeout = std::to_string(cls.timeout_s), word;
+    std::vector<std::string> words;
+    while (in >> word) {
+        if (word.find_first_not_of("0123456789") == std::string::npos)
+            timeout = word;
+        else
+            words.push_back(word);
+    }
+    std::sort(words.begin(), words.end());
+    for (const std::string& w : words)
+        timeout += " " + w;
+    return timeout;
+}
+
+const ExpectClass* find_class(const Dialogue& d, std::string_view name) {
+    for (const ExpectClass& c : d.config.desc->classes)
+        if (c.name == name) return &c;
+    return nullptr;
 }
 
 Dialogue parse(const std::filesystem::path& path) {
@@ -116,6 +193,7 @@ Dialogue parse(const std::filesystem::path& path) {
     d.file = path.string();
     std::ifstream in(path);
     std::string line;
+    bool parting = false;
     for (int n = 1; std::getline(in, line); ++n) {
         const auto first = line.find_first_not_of(' ');
         if (first == std::string::npos || line[first] == '#') continue;
@@ -124,13 +202,22 @@ Dialogue parse(const std::filesystem::path& path) {
         };
         line.erase(0, first);
         if ((line[0] == 'C' || line[0] == 'S') && line.size() > 1 &&
-            std::string_view(":|-").find(line[1]) != std::string_view::npos) {
+            std::string_view(":|-=").find(line[1]) != std::string_view::npos) {
             Words w;
             w.by = line[0] == 'C' ? Direction::original : Direction::reply;
             w.lost = line[1] == '-';
             w.text = line.size() > 3 ? line.substr(3) : "";
-            if (line[1] != '|') w.text += "\\r\\n";
+            if (line[1] == '=')
+                w.text = hex_as_text(w.text);
+            else if (line[1] != '|')
+                w.text += "\\r\\n";
             d.words.push_back(std::move(w));
+            continue;
+        }
+        if (line[0] == '+' || line[0] == '=') {
+            if (d.words.empty()) wrong("there are no words to go on with");
+            const std::string text = line.size() > 2 ? line.substr(2) : "";
+            d.words.back().text += line[0] == '=' ? hex_as_text(text) : text + "\\r\\n";
             continue;
         }
         std::istringstream rest(line);
@@ -141,6 +228,7 @@ Dialogue parse(const std::filesystem::path& path) {
             d.config.id = kHelper;
             d.config.desc = find_helper(word);
             if (d.config.desc == nullptr) wrong("no such helper");
+            if ((d.config.desc->transports & transport::tcp) == 0) d.protocol = proto::udp;
             while (rest >> word) {
                 const auto eq = word.find('=');
                 d.config.params.emplace_back(word.substr(0, eq), word.substr(eq + 1));
@@ -154,12 +242,30 @@ Dialogue parse(const std::filesystem::path& path) {
             d.syn_seen[word == "server"] = false;
         } else if (key == "in") {
             d.in_order = true;
+        } else if (key == "once") {
+            d.once = true;
+        } else if (key == "over") {
+            rest >> word;
+            d.protocol = word == "udp" ? proto::udp : proto::tcp;
         } else if (key == "expect") {
-            std::string src, arrow, dst, cls, timeout = "300";
-            rest >> src >> arrow >> dst >> cls >> timeout;
-            if (arrow != "->" || cls.empty() || d.words.empty()) wrong("bad expect");
-            if (timeout.empty()) timeout = "300";
-            d.words.back().expect.push_back(src + " -> " + dst + " " + cls + " " + timeout);
+            std::string src, arrow, dst, cls;
+            rest >> src >> arrow >> dst >> cls;
+            const ExpectClass* known = d.config.desc == nullptr ? nullptr : find_class(d, cls);
+            if (arrow != "->" || d.words.empty() || known == nullptr) wrong("bad expect");
+            d.words.back().expect.push_back(src + " -> " + dst + " " + cls + " " +
+                                            expect_words(rest, *known));
+        } else if (key == "activate" || key == "remove" || key == "end") {
+            std::string all = key;
+            while (rest >> word)
+                all += " " + word;
+            if (d.words.empty()) wrong("nobody has said anything");
+            (parting ? d.parting : d.words.back().expect).push_back(all);
+        } else if (key == "master_timeout") {
+            unsigned v = 0;
+            if (!(rest >> v) || d.words.empty()) wrong("bad master_timeout");
+            d.words.back().master_timeout_s = static_cast<std::uint16_t>(v);
+        } else if (key == "destroy") {
+            parting = true;
         } else if (key == "count") {
             std::uint64_t v = 0;
             if (!(rest >> word >> v)) wrong("bad count");
@@ -172,13 +278,43 @@ Dialogue parse(const std::filesystem::path& path) {
     return d;
 }
 
-std::string print(const PinHole& p, const HelperDesc& desc, const Addresses& a) {
+std::string print(const PinHole& p, const HelperDesc& desc, const Addresses& a, std::uint8_t over) {
     std::string src = p.any_src() ? "any" : a.name(p.src.address);
     if (!p.any_src() && p.src.length != address_bytes(p.src.address.family) * 8)
         src += "/" + std::to_string(p.src.length);
     if (!p.any_sport) src += ":" + std::to_string(p.sport.host());
-    return src + " -> " + a.name(p.dst) + ":" + std::to_string(p.dport.host()) + " " +
-           std::string(desc.classes[p.class_index].name) + " " + std::to_string(p.timeout_s);
+    std::vector<std::string> words;
+    if ((p.flags & PinHole::kPermanent) != 0) words.emplace_back("permanent");
+    if ((p.flags & PinHole::kInactive) != 0) words.emplace_back("inactive");
+    if ((p.flags & PinHole::kSkipMaster) != 0) words.emplace_back("skip_master");
+    if (p.tag != 0) words.push_back("tag=" + std::to_string(p.tag));
+    if (p.child != PinHole::kNoChild)
+        words.push_back("child=" + std::string(desc.children[p.child]));
+    if (p.protocol != over) words.push_back(protocol_name(p.protocol));
+    std::sort(words.begin(), words.end());
+    std::string out = src + " -> " + a.name(p.dst) + ":" + std::to_string(p.dport.host()) + " " +
+                      std::string(desc.classes[p.class_index].name) + " " +
+                      std::to_string(p.timeout_s);
+    for (const std::string& w : words)
+        out += " " + w;
+    return out;
+}
+
+std::string print(const EmitAction& act, const HelperDesc& desc, const Addresses& a) {
+    const auto cls = [&] {
+        return std::string(desc.classes[act.class_index].name) + " " + std::to_string(act.tag);
+    };
+    const auto end = [&](const IpAddr& address, Be16 port) {
+        return a.name(address) + ":" + std::to_string(port.host());
+    };
+    switch (act.kind) {
+        case EmitAction::Kind::activate:
+            return "activate " + cls() + " " + std::to_string(act.timeout_s);
+        case EmitAction::Kind::remove: return "remove " + cls();
+        case EmitAction::Kind::end_child: break;
+    }
+    return "end " + protocol_name(act.child.protocol) + " " + end(act.child.src, act.child.sport) +
+           " -> " + end(act.child.dst, act.child.dport);
 }
 
 /// One piece of a segment train: bytes [begin, end) of the words so far said by that side.
@@ -201,7 +337,10 @@ struct Way {
 class Talk {
   public:
     Talk(const Dialogue& dialogue, Family family) : dialogue_(dialogue), addresses_(family) {
-        auto set = HelperSet::create({&dialogue_.config, 1});
+        std::vector<HelperConfig> configs{dialogue_.config};
+        if (auto added = add_children(configs, find_helper); !added)
+            throw std::runtime_error(dialogue.file + ": " + added.error().message);
+        auto set = HelperSet::create(configs);
         if (!set) throw std::runtime_error(dialogue.file + ": " + set.error().message);
         set_ = std::move(set).value();
         for (const Words& w : dialogue.words) {
@@ -226,20 +365,24 @@ class Talk {
         return out;
     }
 
-    bool datagrams() const { return dialogue_.config.desc->framing == Framing::datagram; }
+    bool datagrams() const { return dialogue_.protocol == proto::udp; }
+    bool once() const { return dialogue_.once; }
 
     /// Empty when all went as the file says.
     std::string run(const Way& way) {
         engine_ = std::move(HelperEngine::create(*set_, {2, 4, 4096})).value();
         const HelperDesc& desc = *dialogue_.config.desc;
         const Tuple tuple{addresses_.client, addresses_.server, Be16::from_host(40000),
-                          Be16::from_host(desc.default_ports.front()), desc.protocol};
+                          Be16::from_host(desc.default_ports.empty() ? std::uint16_t{40001}
+                                                                     : desc.default_ports.front()),
+                          dialogue_.protocol};
         conn_ = engine_->attach(kHelper, tuple, 0);
         next_ = {way.isn + 1, way.isn + 7001};
         for (unsigned d = 0; d < 2; ++d)
             if (dialogue_.syn_seen[d] && !datagrams())
                 engine_->on_syn(conn_, static_cast<Direction>(d), next_[d] - 1);
         std::size_t turn = 0;
+        std::uint16_t patience = 0;
         for (std::size_t i = 0; i < texts_.size(); ++turn) {
             const std::size_t end = turn_end(i, way.join);
             const Words& w = dialogue_.words[i];
@@ -248,6 +391,7 @@ class Talk {
             for (; i < end; ++i) {
                 text += texts_[i];
                 expected.insert(expected.end(), expects_[i].begin(), expects_[i].end());
+                patience = dialogue_.words[i].master_timeout_s.value_or(patience);
             }
             got_.clear();
             if (!w.lost)
@@ -256,6 +400,10 @@ class Talk {
             next_[index(w.by)] += static_cast<std::uint32_t>(text.size());
             if (got_ != expected)
                 return "after \"" + text + "\": got " + list(got_) + ", expected " + list(expected);
+            if (conn_->min_timeout_s != patience)
+                return "after \"" + text + "\": master_timeout is " +
+                       std::to_string(conn_->min_timeout_s) + ", expected " +
+                       std::to_string(patience);
         }
         std::string problem;
         engine_->for_each_counter(kHelper, [&](const CounterValue& c) {
@@ -268,7 +416,12 @@ class Talk {
                 problem += name + " is " + std::to_string(c.value) + ", expected " +
                            std::to_string(wanted) + "; ";
         });
-        engine_->detach(conn_);
+        engine_->detach(conn_, emit_);
+        std::vector<std::string> parting;
+        for (const std::string& each : dialogue_.parting)
+            parting.push_back(expand(each, addresses_));
+        if (asked() != parting)
+            problem += "at the end: got " + list(asked()) + ", expected " + list(parting) + "; ";
         if (engine_->buffers_free() != 4) problem += "a stream buffer was lost; ";
         return problem;
     }
@@ -310,19 +463,33 @@ class Talk {
             else if (p.end <= 4096)  // else what was waiting may have been moved
                 got_.push_back("(undo was not possible)");
         }
-        for (const PinHole& hole : emit_.requests())
-            got_.push_back(print(hole, *dialogue_.config.desc, addresses_));
+        const auto first = asked();
+        got_.insert(got_.end(), first.begin(), first.end());
         if (way.twice) {
             segment(by, seq, datagrams() ? payload : std::string(payload.size(), '\n'));
-            if (datagrams() && emit_.requests().size() != 0) {
-                for (const PinHole& hole : emit_.requests())
-                    if (print(hole, *dialogue_.config.desc, addresses_) != got_.back())
-                        got_.push_back("another when said again");
-                return;
-            }
-            for (const PinHole& hole : emit_.requests())
-                got_.push_back("again: " + print(hole, *dialogue_.config.desc, addresses_));
+            if (datagrams() && asked() == first) return;
+            for (const std::string& each : asked())
+                got_.push_back("again: " + each);
         }
+    }
+
+    /// All that the last packet asked for, in its order.
+    std::vector<std::string> asked() const {
+        const HelperDesc& desc = *dialogue_.config.desc;
+        std::vector<std::string> out;
+        const auto actions = emit_.actions();
+        std::size_t acted = 0, filed = 0;
+        const auto act_now = [&] {
+            for (; acted < actions.size() && actions[acted].after <= filed; ++acted)
+                out.push_back(print(actions[acted], desc, addresses_));
+        };
+        for (const PinHole& hole : emit_.requests()) {
+            act_now();
+            ++filed;
+            out.push_back(print(hole, desc, addresses_, dialogue_.protocol));
+        }
+        act_now();
+        return out;
     }
 
     // The payload lies at the end of a heap block of its size, so that a sanitizer sees a read
@@ -390,7 +557,7 @@ class DialogueTest : public ::testing::Test {
             if (!check("whole lines", plain)) return;
             Way way = plain;
             way.twice = true;
-            check("each segment twice", way);
+            if (!talk.once()) check("each segment twice", way);
             way = plain;
             way.undo = true;
             check("undone and sent again", way);

@@ -10,10 +10,12 @@
 //   7, 8 the same, the sequence number moved by the next byte (signed)
 //   0x11 the next byte is payload, whatever it is
 //   0x0e, 0x0f FIN of the client, of the server          0x10 RST of the client
-// 0x00 as first byte: IPv6. 0x12 after that: with the helper's own switches on.
+// 0x00 as first byte: IPv6. 0x12 after that: with the helper's own switches on. 0x13 after that:
+// over UDP, for a helper that has both.
 //
 // Oracle: never more requests from a packet than messages in it times the class's limit, and never
-// one that the guards forbid: foreign address, other family, port below 1024 or denied.
+// one that the guards forbid: foreign address, other family, port below 1024 or denied
+// (but for call ids, and answers to where the client asked from).
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -40,7 +42,7 @@ struct Fixture {
     std::unique_ptr<HelperEngine> engine;
 
     Fixture() : desc(*find_helper(HELPER_NAME)) {
-        HelperConfig configs[2]{{1, "plain", &desc, {}}, {2, "switched", &desc, {}}};
+        std::vector<HelperConfig> configs{{1, "plain", &desc, {}}, {2, "switched", &desc, {}}};
         for (const ParamDesc& p : desc.params) {
             if (p.name == kDenyPortsParam.name)
                 for (HelperConfig& c : configs)
@@ -48,6 +50,7 @@ struct Fixture {
             else if (p.type == ParamType::boolean && p.name != kLooseParam.name)
                 configs[1].params.emplace_back(p.name, "true");
         }
+        require(add_children(configs, find_helper).ok(), "a child is not built in");
         set = std::move(HelperSet::create(configs)).value();
         engine = std::move(HelperEngine::create(*set, {1, 3, 512})).value();
     }
@@ -59,18 +62,20 @@ struct Fixture {
 
 class Conversation {
   public:
-    Conversation(Fixture& f, bool v6, bool switched) : f_(f) {
+    Conversation(Fixture& f, bool v6, bool switched, bool datagrams)
+        : f_(f), datagrams_(datagrams) {
         const Tuple tuple{*IpAddr::parse(v6 ? "2001:db8::1" : "192.0.2.1"),
                           *IpAddr::parse(v6 ? "2001:db8:1::2" : "198.51.100.2"),
-                          Be16::from_host(40000), Be16::from_host(21), f.desc.protocol};
+                          Be16::from_host(40000), Be16::from_host(21),
+                          datagrams ? proto::udp : proto::tcp};
         conn_ = f.engine->attach(switched ? 2 : 1, tuple, 0);
         require(conn_ != nullptr, "a slot was lost");
-        if (f.desc.framing == Framing::datagram) return;
+        if (datagrams) return;
         f.engine->on_syn(conn_, Direction::original, next_[0] - 1);
         f.engine->on_syn(conn_, Direction::reply, next_[1] - 1);
     }
     ~Conversation() {
-        f_.engine->detach(conn_);
+        f_.engine->detach(conn_, emit_);
         require(f_.engine->buffers_free() == 3 && f_.engine->conns_free() == 1,
                 "a buffer or a slot was lost");
     }
@@ -92,14 +97,14 @@ class Conversation {
         held.clear();
     }
     void end(Direction by, std::uint8_t flags) {
-        if (f_.desc.framing != Framing::datagram) segment(by, next_[index(by)], flags, {});
+        if (!datagrams_) segment(by, next_[index(by)], flags, {});
     }
 
   private:
     void segment(Direction by, std::uint32_t seq, std::uint8_t flags,
                  const std::vector<std::uint8_t>& payload) {
         const std::uint64_t before = f_.messages();
-        if (f_.desc.framing == Framing::datagram)
+        if (datagrams_)
             f_.engine->on_datagram(conn_, by, payload, emit_);
         else
             f_.engine->on_segment(conn_, by, seq, flags, payload, emit_);
@@ -107,7 +112,7 @@ class Conversation {
         // Now and then the caller cannot file it and drops the packet.
         if (!emit_.empty() && payload.size() % 2 != 0 && f_.engine->undo(conn_)) {
             const std::uint64_t again = f_.messages();
-            if (f_.desc.framing == Framing::datagram)
+            if (datagrams_)
                 f_.engine->on_datagram(conn_, by, payload, emit_);
             else
                 f_.engine->on_segment(conn_, by, seq, flags, payload, emit_);
@@ -124,7 +129,13 @@ class Conversation {
             require(p.class_index < f_.desc.classes.size(), "a class that does not exist");
             require(p.timeout_s != 0, "no timeout");
             require(p.family() == conn_->original.src.family, "another family");
-            require(p.dport.host() >= 1024 && p.dport.host() != kDenied, "a forbidden port");
+            if (p.protocol != proto::gre) {
+                const bool own_socket =
+                    p.dst == conn_->original.src && p.dport == conn_->original.sport && datagrams_;
+                require(p.dport.host() >= 1024 || own_socket, "a privileged port");
+                require(p.dport.host() != kDenied, "a denied port");
+            }
+            require(p.child == PinHole::kNoChild || p.child_helper != kNoHelper, "a lost child");
             require(f_.desc.foreign_media || f_.desc.classes[p.class_index].foreign ||
                         p.dst == conn_->original.src || p.dst == conn_->original.dst,
                     "a third party's address");
@@ -133,6 +144,7 @@ class Conversation {
     }
 
     Fixture& f_;
+    const bool datagrams_;
     HelperConn* conn_;
     std::array<std::uint32_t, 2> next_{0xffffff00u, 1000u};
     std::array<std::vector<std::uint8_t>, 2> held_;
@@ -149,7 +161,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Cursor in{Bytes{data, size}};
     const bool v6 = in.peek() == 0 && in.skip(1);
     const bool switched = in.peek() == 0x12 && in.skip(1);
-    Conversation conversation(fixture, v6, switched);
+    const bool udp = in.peek() == 0x13 && in.skip(1);
+    const std::uint8_t transports = fixture.desc.transports;
+    Conversation conversation(
+        fixture, v6, switched,
+        transports == transport::udp || (udp && (transports & transport::udp) != 0));
     std::vector<std::uint8_t> text;
     while (const auto b = in.u8()) {
         if (*b >= 1 && *b <= 8) {

@@ -29,10 +29,10 @@ class BuiltOf {
     explicit BuiltOf(const char* file) {
         const Schema schema{
             .helpers = {{.name = "ftp",
-                         .protocol = proto::tcp,
+                         .protocols = {proto::tcp},
                          .ports = {21},
                          .params = {{.name = "loose", .fallback = false}}},
-                        {.name = "tftp", .protocol = proto::udp, .ports = {69}, .params = {}}},
+                        {.name = "tftp", .protocols = {proto::udp}, .ports = {69}, .params = {}}},
             .stages = {"parse"},
             .default_pipeline = {"parse"}};
         auto loaded = load_spec(std::string(POSTERN_CONF_DIR "/") + file, schema);

@@ -20,12 +20,12 @@ using ::testing::StartsWith;
 Schema schema() {
     return {
         .helpers = {{.name = "ftp",
-                     .protocol = proto::tcp,
+                     .protocols = {proto::tcp},
                      .ports = {21},
                      .params = {{.name = "loose", .fallback = false},
                                 {.name = "depth", .fallback = std::uint64_t{4}, .min = 1, .max = 8},
                                 {.name = "banner", .fallback = std::string("hello")}}},
-                    {.name = "tftp", .protocol = proto::udp, .ports = {69}, .params = {}}},
+                    {.name = "tftp", .protocols = {proto::udp}, .ports = {69}, .params = {}}},
         .stages = {"parse", "steer", "conntrack", "expect", "policy", "commit", "helper", "forward",
                    "sample"},
         .default_pipeline = {"parse", "steer", "conntrack", "expect", "policy", "commit", "helper",
@@ -155,7 +155,7 @@ TEST(Config, HelpersTakeDefaultsFromTheirKind) {
                   "  - {name: tftp, ports: 70}\n"));
     ASSERT_EQ(s.helpers.size(), 3u);
     EXPECT_EQ(s.helpers[0].kind, "ftp");
-    EXPECT_EQ(s.helpers[0].protocol, proto::tcp);
+    EXPECT_EQ(s.helpers[0].protocols, std::vector{proto::tcp});
     EXPECT_THAT(s.helpers[0].ports, ElementsAre(21));
     ASSERT_EQ(s.helpers[0].params.size(), 3u);
     EXPECT_EQ(s.helpers[0].params[0].name, "loose");

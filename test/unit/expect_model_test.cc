@@ -114,11 +114,10 @@ class Model {
                     place |= same_place(p->r, r);
                     p = tell_end(p, ExpectEnd::refreshed);
                 } else {
-                    return r.skip_master && p->r.class_index == r.class_index
-                               ? InsertOutcome::shared
-                               : InsertOutcome::already;
+                    return r.skip_master && p->r.master != r.master ? InsertOutcome::shared
+                                                                    : InsertOutcome::already;
                 }
-            } else if (overlap(p->r, r)) {
+            } else if (overlap(p->r, r) && !(r.skip_master && p->r.master != r.master)) {
                 return InsertOutcome::busy;
             } else {
                 ++candidates;

@@ -292,6 +292,50 @@ TEST_F(ExpectTest, InactiveIsSkippedUntilActivated) {
     expect_all_free();
 }
 
+// A helper's own names for what it files: a call's media, a registration's signalling.
+TEST_F(ExpectTest, ATagOfAMasterIsActivatedAndRemoved) {
+    MasterExpectations mine, other;
+    const auto file = [&](std::uint16_t port, MasterExpectations& m, std::uint32_t tag,
+                          std::uint8_t cls = 0) {
+        ExpectRequest r = ftp(port, 1, &m == &mine ? 1 : 2);
+        r.flags = expect_flag::inactive;
+        r.tag = tag;
+        r.class_index = cls;
+        ASSERT_EQ(insert(0, r, &m), InsertOutcome::created);
+    };
+    const auto live = [&] {
+        std::string ports;
+        for (std::uint16_t p = 5000; p < 5006; ++p)
+            ports += would_match(tcp(client(1), 33333, kServer, p)) ? '1' : '0';
+        return ports;
+    };
+    file(5000, mine, 7);
+    file(5001, mine, 8);
+    file(5002, mine, 7, 1);
+    file(5003, other, 7);
+    file(5004, mine, 7);
+    ExpectInfo info;
+    ASSERT_TRUE(table->get(last.id, info));
+    EXPECT_EQ(info.tag, 7u);
+    owner(0).activate(mine, 0, 7, 0, turn());
+    EXPECT_EQ(live(), "100010");
+    owner(0).activate(mine, 0, 0, 3 * kTimeout, turn());
+    EXPECT_EQ(live(), "110010");
+    now = now + kTimeout + 100;  // these three have a new time, the others not
+    settle();
+    EXPECT_EQ(table->live(), 3u);
+    EXPECT_EQ(live(), "110010");
+    told(0);
+    owner(0).remove(mine, 0, 8, ExpectEnd::retracted, turn());
+    EXPECT_EQ(told(0), "destroy:retracted");
+    EXPECT_EQ(live(), "100010");
+    ASSERT_TRUE(claim(1, tcp(client(1), 33333, kServer, 5000)));  // still in the master's list
+    owner(0).activate(mine, 0, 7, kTimeout, turn());
+    owner(0).remove(mine, 0, 0, ExpectEnd::retracted, turn());
+    EXPECT_EQ(live(), "000000");
+    expect_all_free();
+}
+
 TEST_F(ExpectTest, AnInactiveOneSaysSoInItsEvents) {
     ExpectRequest r = ftp(5000);
     r.flags = expect_flag::inactive;
@@ -377,11 +421,20 @@ TEST_F(ExpectTest, SkipMasterSharesAnIdenticalOne) {
     EXPECT_TRUE(ok(last.outcome));
     EXPECT_EQ(table->live(), 1u);
     second.class_index = 1;
-    EXPECT_EQ(insert(1, second), InsertOutcome::already);
+    EXPECT_EQ(insert(1, second), InsertOutcome::shared);
+    second.master = ftp(5000).master;
+    EXPECT_EQ(insert(0, second), InsertOutcome::already);  // its own, of another class
+
+    // One that overlaps is another, and is found first.
     ExpectRequest wider = ftp(5000, 1, 2);
     wider.src = {};
     wider.skip_master = true;
-    EXPECT_EQ(insert(1, wider), InsertOutcome::busy);
+    EXPECT_EQ(insert(1, wider), InsertOutcome::created);
+    const ExpectId newer = last.id;
+    EXPECT_TRUE(claim(0, tcp(client(1), 33333, kServer, 5000)));
+    EXPECT_EQ(match.id, newer);
+    EXPECT_TRUE(claim(0, tcp(client(1), 33334, kServer, 5000)));
+    EXPECT_EQ(match.id, first);
 }
 
 // A.2, A.4.1: a clash is judged on the intersection of the two masks.

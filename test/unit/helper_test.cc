@@ -321,7 +321,7 @@ void toy_message(View& view, Emit& emit) noexcept {
 }
 
 unsigned destroyed = 0;
-void toy_destroy(std::span<std::uint8_t, kPrivateBytes> state) noexcept {
+void toy_destroy(const Tuple&, std::span<std::uint8_t, kPrivateBytes> state, Emit&) noexcept {
     destroyed += state[0];
 }
 
@@ -343,7 +343,7 @@ constexpr PatternDesc kToyPatterns[] = {{3, "^X-", std::nullopt}, {4, "^CX-", Di
 constexpr PatternDesc kOtherPatterns[] = {{1, "^X-", std::nullopt}, {2, "^Y-", std::nullopt}};
 constexpr HelperDesc kToy{.name = "toy",
                           .help = "",
-                          .protocol = proto::tcp,
+                          .transports = transport::tcp,
                           .framing = Framing::line,
                           .classes = kToyClasses,
                           .params = kToyParams,
@@ -353,14 +353,14 @@ constexpr HelperDesc kToy{.name = "toy",
                           .on_destroy = toy_destroy};
 constexpr HelperDesc kOther{.name = "other",
                             .help = "",
-                            .protocol = proto::tcp,
+                            .transports = transport::tcp,
                             .framing = Framing::line,
                             .counters = kToyCounters,
                             .patterns = kOtherPatterns,
                             .on_message = toy_message};
 constexpr HelperDesc kMeasured{.name = "measured",
                                .help = "",
-                               .protocol = proto::tcp,
+                               .transports = transport::tcp,
                                .framing = Framing::measured,
                                .classes = kToyClasses,
                                .counters = kToyCounters,
@@ -368,7 +368,7 @@ constexpr HelperDesc kMeasured{.name = "measured",
                                .on_message = toy_message};
 constexpr HelperDesc kDatagram{.name = "datagram",
                                .help = "",
-                               .protocol = proto::udp,
+                               .transports = transport::udp,
                                .framing = Framing::datagram,
                                .classes = kToyClasses,
                                .counters = kToyCounters,
@@ -376,7 +376,7 @@ constexpr HelperDesc kDatagram{.name = "datagram",
                                .on_message = toy_message};
 constexpr HelperDesc kProof{.name = "proof",
                             .help = "",
-                            .protocol = proto::tcp,
+                            .transports = transport::tcp,
                             .framing = Framing::line,
                             .needs_proof = true,
                             .classes = kToyClasses,
@@ -546,7 +546,7 @@ TEST_F(EngineTest, ALineLongerThanTheBufferBlindsWhereverItWasCut) {
         EXPECT_TRUE(say(text.substr(0, cut)).empty());
         EXPECT_TRUE(say(text.substr(cut)).empty()) << cut;
         EXPECT_TRUE(conn->blind(Direction::original)) << cut;
-        engine->detach(conn);
+        engine->detach(conn, emit);
     }
     EXPECT_EQ(count(kToyId, "blind_overflow"), text.size() + 1);
     EXPECT_EQ(engine->buffers_free(), 2u);
@@ -560,7 +560,7 @@ TEST_F(EngineTest, MeasuredMessagesAreFoundOnEverySplit) {
         const std::size_t n = say(text.substr(0, cut)).size() + say(text.substr(cut)).size();
         EXPECT_EQ(n, 2u) << cut;
         EXPECT_EQ(count(kMeasuredId, "messages") - before, 3u) << cut;
-        engine->detach(conn);
+        engine->detach(conn, emit);
     }
     open(kMeasuredId);
     say(std::string_view("\0", 1));
@@ -581,7 +581,7 @@ TEST_F(EngineTest, WhatIsNoMessageIsPassedOverOnEverySplit) {
         EXPECT_EQ(n, 2u) << cut;
         EXPECT_EQ(count(kMeasuredId, "messages") - before, 3u) << cut;
         EXPECT_EQ(engine->buffers_free(), 2u) << cut;
-        engine->detach(conn);
+        engine->detach(conn, emit);
     }
 }
 
@@ -619,7 +619,7 @@ TEST_F(EngineTest, SlotsAndBuffersComeBack) {
         ASSERT_NE(c, nullptr);
         EXPECT_NE(engine->index_of(c), 0u);
         EXPECT_EQ(engine->at(engine->index_of(c)), c);
-        engine->detach(c);
+        engine->detach(c, emit);
     }
     EXPECT_EQ(engine->at(0), nullptr);
     EXPECT_EQ(engine->index_of(nullptr), 0u);
@@ -630,7 +630,7 @@ TEST_F(EngineTest, SlotsAndBuffersComeBack) {
     say("X-?\nhalf");
     say("half", Direction::reply);
     EXPECT_EQ(engine->buffers_free(), 0u);
-    engine->detach(conn);
+    engine->detach(conn, emit);
     EXPECT_EQ(destroyed, 1u);
     EXPECT_EQ(engine->buffers_free(), 2u);
     EXPECT_EQ(engine->conns_free(), 3u);
@@ -645,7 +645,7 @@ TEST_F(EngineTest, ResetEndsBothDirections) {
     EXPECT_TRUE(say(" line\nX-o\n").empty());
     EXPECT_EQ(conn->stream[0].state, StreamState::ended);
     EXPECT_EQ(conn->stream[1].state, StreamState::ended);
-    engine->detach(conn);
+    engine->detach(conn, emit);
     EXPECT_EQ(engine->buffers_free(), 2u);
 }
 
@@ -672,7 +672,7 @@ TEST_F(EngineTest, UndoneSegmentsAreReadAgain) {
             ASSERT_EQ(count(kToyId, "woken") - n0 - undone_woken, 3u);
             View view{conn->original, {}, {}, conn->state, Direction::original};
             ASSERT_EQ(view.load<std::uint32_t>(), 3u) << "private state was turned back too";
-            engine->detach(conn);
+            engine->detach(conn, emit);
             ASSERT_EQ(engine->buffers_free(), 2u);
         }
     }
@@ -691,7 +691,7 @@ TEST_F(EngineTest, UndoBringsEarlyBytesBack) {
     EXPECT_EQ(send(0, "line\n"), 1u);
     EXPECT_EQ(send(13, "\n"), 0u);
     EXPECT_EQ(send(17, "\nX-o\n"), 1u);
-    engine->detach(conn);
+    engine->detach(conn, emit);
     EXPECT_EQ(engine->buffers_free(), 2u);
 }
 
@@ -702,7 +702,7 @@ TEST_F(EngineTest, UndoGivesBackABufferTakenAndReleasedByTheSamePacket) {
                            emit);
         EXPECT_EQ(emit.requests().size(), 1u);
         EXPECT_TRUE(engine->undo(conn));
-        engine->detach(conn);
+        engine->detach(conn, emit);
         EXPECT_EQ(engine->buffers_free(), 2u);
     }
 }
@@ -727,7 +727,7 @@ TEST(HelperSet, RefusesWhatIsWrong) {
     static constexpr PatternDesc kBad[] = {{1, "^(", std::nullopt}};
     static constexpr HelperDesc kBadDesc{.name = "bad",
                                          .help = "",
-                                         .protocol = proto::tcp,
+                                         .transports = transport::tcp,
                                          .framing = Framing::line,
                                          .patterns = kBad,
                                          .on_message = toy_message};
