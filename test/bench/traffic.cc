@@ -2,14 +2,18 @@
 // A generator and sink over two ports, for what testpmd cannot send: flows that begin and end,
 // whole TCP and FTP sessions, and probes that carry the time they were sent.
 //
-//   traffic --in DEVICE --out DEVICE [--load udp|tcp|ftp] [--flows N] ...
+//   traffic --in DEVICE --out DEVICE [--sessions N] ...
 //
 // Packets go in at one port and are expected at the other. It reads commands from standard input,
 // one a line, and answers each with one line of JSON:
 //
-//   warm              sends a packet of each flow both ways, slowly enough that none is lost
-//   run SECONDS       sends as fast as it can
-//   run SECONDS RATE  sends that many packets a second (udp)
+//   warm FLOWS        a UDP packet of each flow both ways, slowly enough that none is lost
+//   udp SECONDS RATE FLOWS NEW BOTH
+//                     packets of these flows at random, RATE a second (0: as fast as it can); of
+//                     1000 packets from inside NEW begin a flow instead; BOTH 1: every other burst
+//                     is answers from outside
+//   tcp SECONDS       sessions of open, ask, answer, close, one after the other
+//   ftp SECONDS       FTP sessions
 //   quit
 //
 // Between commands it sleeps. One thread, so that on a machine with two CPUs the other one is free
@@ -42,20 +46,25 @@ namespace postern::bench {
 namespace {
 
 constexpr unsigned kPacedBurst = 8, kDescriptors = 1024;
+constexpr std::uint32_t kNewFlows = 1u << 22;  ///< numbers of flows that begin are from here on
 constexpr std::uint32_t kMagic = 0x706f7374;
 constexpr unsigned kUdpPayloadAt = 14 + 20 + 8;
 
 struct Options {
     std::string in, out;
-    std::string load = "udp";
-    std::uint32_t flows = 1000;
-    unsigned new_permille = 0;  ///< of the packets from inside, those that begin a flow
-    bool both_ways = false;
     unsigned frame_bytes = 60;
     SessionConfig sessions;
     std::string to_server_mac, to_client_mac;
     int cpu = 0;
-    unsigned queues = 1;
+    unsigned receive_queues = 1;
+};
+
+/// What the command `udp` asks for.
+struct UdpLoad {
+    double rate = 0;  ///< packets a second; 0: as fast as possible
+    std::uint32_t flows = 1000;
+    unsigned new_permille = 0;
+    unsigned both_ways = 0;
 };
 
 /// Times, by powers of two with sixteen steps each.
@@ -98,7 +107,10 @@ struct Totals {
 
 class Traffic {
   public:
-    explicit Traffic(const Options& o) : o_(o), sessions_(o.sessions), hz_(rte_get_tsc_hz()) {
+    explicit Traffic(const Options& o)
+        : o_(o),
+          sessions_{Sessions(of_kind(o, false)), Sessions(of_kind(o, true))},
+          hz_(rte_get_tsc_hz()) {
         pool_ = rte_pktmbuf_pool_create("packets", 16383, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
                                         SOCKET_ID_ANY);
         if (pool_ == nullptr) die("no memory for packet buffers");
@@ -114,48 +126,40 @@ class Traffic {
     Traffic(const Traffic&) = delete;
     Traffic& operator=(const Traffic&) = delete;
 
-    nlohmann::json run(double seconds, double rate) {
+    nlohmann::json udp(double seconds, const UdpLoad& load) {
         drain();
         Totals t;
-        const Sessions::Counts before = sessions_.counts();
         const std::uint64_t start = rte_rdtsc();
-        const auto end = start + static_cast<std::uint64_t>(seconds * static_cast<double>(hz_));
-        if (o_.load == "udp")
-            send_udp(start, end, rate, t);
-        else
-            send_sessions(end, t);
-        const double took = static_cast<double>(rte_rdtsc() - start) / static_cast<double>(hz_);
-        nlohmann::json row{{"seconds", took},
-                           {"sent", t.sent},
-                           {"received", t.received},
-                           {"pps", static_cast<double>(t.received) / took}};
-        if (o_.load != "udp") {
-            const Sessions::Counts& now = sessions_.counts();
-            row["sessions"] = now.sessions - before.sessions;
-            row["connections"] = now.connections - before.connections;
-            row["announced"] = now.announced - before.announced;
-            row["repeated"] = now.repeated - before.repeated;
-            row["failed"] = now.failed - before.failed;
-            row["strays"] = now.strays - before.strays;
-        }
-        if (t.latency.total() != 0) {
-            const double us = 1e6 / static_cast<double>(hz_);
-            row["latency_us"] = {{"p50", t.latency.percentile(0.5) * us},
-                                 {"p99", t.latency.percentile(0.99) * us},
-                                 {"p99.9", t.latency.percentile(0.999) * us},
-                                 {"max", static_cast<double>(t.latency.largest()) * us}};
-        }
+        send_udp(start, start + cycles(seconds), load, t);
+        return row_of(t, start);
+    }
+    nlohmann::json sessions(double seconds, bool ftp) {
+        playing_ = &sessions_[ftp];
+        drain();
+        Totals t;
+        const Sessions::Counts before = playing_->counts();
+        const std::uint64_t start = rte_rdtsc();
+        send_sessions(start + cycles(seconds), t);
+        nlohmann::json row = row_of(t, start);
+        const Sessions::Counts& now = playing_->counts();
+        row["sessions"] = now.sessions - before.sessions;
+        row["connections"] = now.connections - before.connections;
+        row["announced"] = now.announced - before.announced;
+        row["repeated"] = now.repeated - before.repeated;
+        row["failed"] = now.failed - before.failed;
+        row["strays"] = now.strays - before.strays;
+        playing_ = nullptr;
         return row;
     }
 
     /// Each flow once from inside and once back, until most of a round comes through.
-    nlohmann::json warm() {
+    nlohmann::json warm(std::uint32_t flows) {
         Totals t;
         const std::uint64_t end = rte_rdtsc() + hz_ * 20;
         for (const PortIndex from : {kInside, kOutside})
-            for (std::uint32_t f = 0; f < o_.flows && rte_rdtsc() < end;) {
+            for (std::uint32_t f = 0; f < flows && rte_rdtsc() < end;) {
                 rte_mbuf* pkts[kPacedBurst];
-                const unsigned n = std::min(kPacedBurst, o_.flows - f);
+                const unsigned n = std::min(kPacedBurst, flows - f);
                 if (rte_pktmbuf_alloc_bulk(pool_, pkts, n) != 0) die("out of packet buffers");
                 for (unsigned i = 0; i < n; ++i)
                     write_udp(pkts[i], from, f + i);
@@ -170,21 +174,46 @@ class Traffic {
     }
 
   private:
+    static SessionConfig of_kind(const Options& o, bool ftp) {
+        SessionConfig config = o.sessions;
+        config.ftp = ftp;
+        return config;
+    }
+    std::uint64_t cycles(double seconds) const {
+        return static_cast<std::uint64_t>(seconds * static_cast<double>(hz_));
+    }
+    nlohmann::json row_of(const Totals& t, std::uint64_t start) const {
+        const double took = static_cast<double>(rte_rdtsc() - start) / static_cast<double>(hz_);
+        nlohmann::json row{{"seconds", took},
+                           {"sent", t.sent},
+                           {"received", t.received},
+                           {"pps", static_cast<double>(t.received) / took}};
+        if (t.latency.total() != 0) {
+            const double us = 1e6 / static_cast<double>(hz_);
+            row["latency_us"] = {{"p50", t.latency.percentile(0.5) * us},
+                                 {"p99", t.latency.percentile(0.99) * us},
+                                 {"p99.9", t.latency.percentile(0.999) * us},
+                                 {"max", static_cast<double>(t.latency.largest()) * us}};
+        }
+        return row;
+    }
+
     std::uint16_t open(const std::string& device) {
         if (rte_dev_probe(device.c_str()) != 0) die("cannot open " + device);
         std::uint16_t id = 0;
         if (rte_eth_dev_get_port_by_name(device.substr(0, device.find(',')).c_str(), &id) != 0)
             die("no port of " + device);
         rte_eth_conf conf{};
-        const auto q = static_cast<std::uint16_t>(o_.queues);
+        const auto queues = static_cast<std::uint16_t>(o_.receive_queues);
         std::uint16_t rxd = kDescriptors, txd = kDescriptors;
-        if (rte_eth_dev_configure(id, q, q, &conf) != 0 ||
+        if (rte_eth_dev_configure(id, queues, 1, &conf) != 0 ||
             rte_eth_dev_adjust_nb_rx_tx_desc(id, &rxd, &txd) != 0)
             die("cannot configure " + device);
-        for (std::uint16_t i = 0; i < q; ++i)
-            if (rte_eth_rx_queue_setup(id, i, rxd, 0, nullptr, pool_) != 0 ||
-                rte_eth_tx_queue_setup(id, i, txd, 0, nullptr) != 0)
-                die("cannot set up the queues of " + device);
+        for (std::uint16_t q = 0; q < queues; ++q)
+            if (rte_eth_rx_queue_setup(id, q, rxd, 0, nullptr, pool_) != 0)
+                die("cannot set up the receive queues of " + device);
+        if (rte_eth_tx_queue_setup(id, 0, txd, 0, nullptr) != 0)
+            die("cannot set up the transmit queue of " + device);
         if (rte_eth_dev_start(id) != 0) die("cannot start " + device);
         rte_eth_promiscuous_enable(id);
         return id;
@@ -212,27 +241,22 @@ class Traffic {
     }
 
     unsigned send(PortIndex from, rte_mbuf** pkts, unsigned n) {
-        const std::uint16_t queue = static_cast<std::uint16_t>(turn_++ % o_.queues);
         const unsigned sent =
-            rte_eth_tx_burst(ports_[from], queue, pkts, static_cast<std::uint16_t>(n));
+            rte_eth_tx_burst(ports_[from], 0, pkts, static_cast<std::uint16_t>(n));
         if (sent < n) rte_pktmbuf_free_bulk(pkts + sent, n - sent);
         return sent;
     }
 
     void receive(Totals& t) {
         for (const PortIndex port : {kInside, kOutside})
-            for (std::uint16_t q = 0; q < o_.queues; ++q) {
+            for (std::uint16_t q = 0; q < o_.receive_queues; ++q) {
                 rte_mbuf* pkts[kBurst];
                 const unsigned n = rte_eth_rx_burst(ports_[port], q, pkts, kBurst);
                 if (n == 0) continue;
-                if (o_.load == "udp")
+                if (playing_ == nullptr)
                     take_udp(pkts, n, t);
                 else
-                    for (unsigned i = 0; i < n; ++i)
-                        sessions_.arrived(
-                            rte_pktmbuf_mtod(pkts[i], const std::uint8_t*), pkts[i]->data_len,
-                            port == kInside ? Sessions::Side::client : Sessions::Side::server);
-                if (o_.load != "udp") t.received += n;
+                    take_sessions(pkts, n, port, t);
                 rte_pktmbuf_free_bulk(pkts, n);
             }
     }
@@ -247,6 +271,13 @@ class Traffic {
             t.latency.add(now - then);
         }
     }
+    void take_sessions(rte_mbuf** pkts, unsigned n, PortIndex port, Totals& t) {
+        const auto at = port == kInside ? Sessions::Side::client : Sessions::Side::server;
+        for (unsigned i = 0; i < n; ++i)
+            playing_->arrived(rte_pktmbuf_mtod(pkts[i], const std::uint8_t*), pkts[i]->data_len,
+                              at);
+        t.received += n;
+    }
     /// What is still on its way from an earlier run.
     void drain() {
         Totals ignored;
@@ -254,9 +285,9 @@ class Traffic {
             receive(ignored);
     }
 
-    void send_udp(std::uint64_t start, std::uint64_t end, double rate, Totals& t) {
-        const unsigned burst = rate > 0 ? kPacedBurst : kBurst;
-        const double gap = rate > 0 ? static_cast<double>(hz_) * burst / rate : 0;
+    void send_udp(std::uint64_t start, std::uint64_t end, const UdpLoad& load, Totals& t) {
+        const unsigned burst = load.rate > 0 ? kPacedBurst : kBurst;
+        const double gap = load.rate > 0 ? static_cast<double>(hz_) * burst / load.rate : 0;
         double next = static_cast<double>(start);
         bool outward = true;
         for (std::uint64_t now = start; now < end; now = rte_rdtsc()) {
@@ -266,12 +297,12 @@ class Traffic {
             next = std::max(next + gap, static_cast<double>(now) - 16 * gap);
             rte_mbuf* pkts[kBurst];
             if (rte_pktmbuf_alloc_bulk(pool_, pkts, burst) != 0) continue;
-            const PortIndex from = outward || !o_.both_ways ? kInside : kOutside;
+            const PortIndex from = outward || load.both_ways == 0 ? kInside : kOutside;
             outward = !outward;
             for (unsigned i = 0; i < burst; ++i) {
-                const bool fresh = from == kInside && random_.below(1000) < o_.new_permille;
+                const bool fresh = from == kInside && random_.below(1000) < load.new_permille;
                 write_udp(pkts[i], from,
-                          fresh ? o_.flows + new_flow_++ % (1u << 23) : random_.below(o_.flows));
+                          fresh ? kNewFlows + new_flow_++ % kNewFlows : random_.below(load.flows));
             }
             t.sent += send(from, pkts, burst);
         }
@@ -280,7 +311,7 @@ class Traffic {
     void send_sessions(std::uint64_t end, Totals& t) {
         for (std::uint64_t now = rte_rdtsc(); now < end; now = rte_rdtsc()) {
             receive(t);
-            sessions_.look_for_lost(now);
+            playing_->look_for_lost(now);
             rte_mbuf* pkts[2][kBurst];
             unsigned n[2] = {0, 0};
             for (unsigned i = 0; i < kBurst; ++i) {
@@ -288,7 +319,7 @@ class Traffic {
                 if (m == nullptr) break;
                 Sessions::Side from;
                 const unsigned length =
-                    sessions_.next(rte_pktmbuf_mtod(m, std::uint8_t*), from, now);
+                    playing_->next(rte_pktmbuf_mtod(m, std::uint8_t*), from, now);
                 if (length == 0) {
                     rte_pktmbuf_free(m);
                     break;
@@ -304,13 +335,13 @@ class Traffic {
     }
 
     Options o_;
-    Sessions sessions_;
+    std::array<Sessions, 2> sessions_;  ///< tcp, ftp
+    Sessions* playing_ = nullptr;       ///< null: UDP
     std::uint64_t hz_;
     rte_mempool* pool_ = nullptr;
     std::array<std::uint16_t, 2> ports_{};
     Random random_;
     std::uint32_t new_flow_ = 0;
-    std::uint32_t turn_ = 0;
 };
 
 void set_mac(const std::string& text, Mac& mac) {
@@ -330,7 +361,6 @@ int run(Options& o) {
     if (auto r = start_eal(eal); !r) die(r.error().message);
     set_mac(o.to_server_mac, o.sessions.to_server_mac);
     set_mac(o.to_client_mac, o.sessions.to_client_mac);
-    o.sessions.ftp = o.load == "ftp";
     o.sessions.repeat_after = rte_get_tsc_hz() / 5;
     {
         Traffic traffic(o);
@@ -338,15 +368,20 @@ int run(Options& o) {
         for (std::string line; std::getline(std::cin, line) && line != "quit";) {
             std::istringstream words(line);
             std::string word;
-            double seconds = 0, rate = 0;
-            words >> word >> seconds >> rate;
-            if (word == "run")
-                std::cout << traffic.run(seconds, rate).dump() << std::endl;
-            else if (word == "warm")
-                std::cout << traffic.warm().dump() << std::endl;
+            double seconds = 0;
+            UdpLoad load;
+            words >> word;
+            nlohmann::json answer;
+            if (word == "warm" && words >> load.flows)
+                answer = traffic.warm(load.flows);
+            else if (word == "udp" && words >> seconds >> load.rate >> load.flows >>
+                                          load.new_permille >> load.both_ways)
+                answer = traffic.udp(seconds, load);
+            else if ((word == "tcp" || word == "ftp") && words >> seconds)
+                answer = traffic.sessions(seconds, word == "ftp");
             else
-                std::cout << "{\"error\": \"expected warm, run SECONDS [RATE] or quit\"}"
-                          << std::endl;
+                answer = {{"error", "no such command: " + line}};
+            std::cout << answer.dump() << std::endl;
         }
     }
     stop_eal();
@@ -361,13 +396,6 @@ int main(int argc, char** argv) {
     CLI::App app{"Sends over two ports what a firewall between them has to carry, and counts it"};
     app.add_option("--in", o.in, "virtual device towards the inside port")->required();
     app.add_option("--out", o.out, "virtual device towards the outside port")->required();
-    app.add_option("--load", o.load, "udp, tcp (open, transfer, close) or ftp")
-        ->check(CLI::IsMember({"udp", "tcp", "ftp"}));
-    app.add_option("--flows", o.flows, "udp: how many flows")->check(CLI::Range(1u, 1u << 22));
-    app.add_option("--new", o.new_permille,
-                   "udp: of 1000 packets from inside, those that begin a flow")
-        ->check(CLI::Range(0u, 1000u));
-    app.add_flag("--both-ways", o.both_ways, "udp: every other burst is answers from outside");
     app.add_option("--frame", o.frame_bytes, "udp: bytes of a frame, without its check sequence")
         ->check(CLI::Range(60u, 1514u));
     app.add_option("--sessions", o.sessions.slots, "tcp, ftp: how many at once")
@@ -377,7 +405,8 @@ int main(int argc, char** argv) {
     app.add_option("--to-server-mac", o.to_server_mac, "where frames from inside go");
     app.add_option("--to-client-mac", o.to_client_mac, "where frames from outside go");
     app.add_option("--cpu", o.cpu, "run on this CPU");
-    app.add_option("--queues", o.queues, "of each port")->check(CLI::Range(1u, 16u));
+    app.add_option("--receive-queues", o.receive_queues, "of each port")
+        ->check(CLI::Range(1u, 16u));
     CLI11_PARSE(app, argc, argv);
     return postern::bench::run(o);
 }

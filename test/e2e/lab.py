@@ -78,7 +78,7 @@ def _end_all_in(namespace):
         select.select([], [], [], 0.01)
 
 
-def _remove_namespace(name):
+def remove_namespace(name):
     _end_all_in(name)
     run('ip', 'netns', 'del', name, check=False)
 
@@ -89,7 +89,7 @@ def _remove_leftovers():
         name = line.split()[0]
         found = re.fullmatch(r'pst-(?:inside|middle|outside|probe)-(\d+)(?:-\d+)?', name)
         if found and not os.path.exists(f'/proc/{found[1]}'):
-            _remove_namespace(name)
+            remove_namespace(name)
     for name in os.listdir(tempfile.gettempdir()):
         found = re.fullmatch(_FOLDER_PREFIX + r'(\d+)-\w+', name)
         if found and not os.path.exists(f'/proc/{found[1]}'):
@@ -282,7 +282,7 @@ class Lab:
         if self.keep:
             return
         for name in self.names.values():
-            _remove_namespace(name)
+            remove_namespace(name)
         self.names.clear()
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -153,17 +153,21 @@ class _Scope:
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         try:
-            for process in reversed(self.processes):
-                process.signal(signal.SIGCONT)
-                process.stop()
-            self.processes.clear()
+            self.stop(0)
             self._stack.close()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def own(self, context):
-        """Closes `context` with the scope."""
-        return self._stack.enter_context(context)
+    def stop(self, first):
+        """Ends the processes from the one with this number on, the last first."""
+        for process in reversed(self.processes[first:]):
+            process.signal(signal.SIGCONT)
+            process.stop()
+        del self.processes[first:]
+
+    def at_end(self, function):
+        """Calls it when all processes have ended, the last first."""
+        self._stack.callback(function)
 
     def start(self, name, *argv, stdin=None, env=None):
         """A process of this scope. DPDK's run-time files of each are in a folder of its own."""

@@ -13,9 +13,10 @@ import machine
 import report
 import results
 import step_path
+import step_peers
 import step_ports
 
-STEPS = [step_path, step_ports]
+STEPS = [step_path, step_ports, step_peers]
 
 
 def arguments():

@@ -30,8 +30,8 @@ def argv(devices, cpus, arguments, memory_mb=512):
 class Testpmd:
     """A testpmd under command."""
 
-    def __init__(self, scope, name, devices, cpus, arguments):
-        self.process = scope.start(name, *argv(devices, cpus, arguments), stdin=subprocess.PIPE)
+    def __init__(self, scope, name, devices, cpus, arguments, prefix=()):
+        self.process = scope.start(name, *prefix, *argv(devices, cpus, arguments), stdin=subprocess.PIPE)
         self._seen = 0
         self._await(r'testpmd> ', 30)
         self.ports = len(devices)

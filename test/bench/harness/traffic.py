@@ -36,8 +36,13 @@ class Traffic:
         self.process.popen.stdin.flush()
         return json.loads(self._line(timeout))
 
-    def run(self, seconds, rate=0):
-        return self.ask(f'run {seconds} {rate:.0f}', seconds + 30)
+    def udp(self, seconds, flows, rate=0, new_permille=0, both_ways=True):
+        return self.ask(f'udp {seconds} {rate:.0f} {flows} {new_permille} {int(both_ways)}',
+                        seconds + 30)
 
-    def warm(self):
-        return self.ask('warm')
+    def sessions(self, kind, seconds):
+        """`kind`: tcp or ftp."""
+        return self.ask(f'{kind} {seconds}', seconds + 30)
+
+    def warm(self, flows):
+        return self.ask(f'warm {flows}')
