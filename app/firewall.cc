@@ -165,6 +165,7 @@ Schema build_schema() {
                         std::strtoull(std::string(p.default_text).c_str(), nullptr, 10)};
                     out.max = p.max;
                     break;
+                case ParamType::networks:
                 case ParamType::text: out.fallback = std::string(p.default_text); break;
             }
         }

@@ -691,11 +691,12 @@ void ExpectOwner::remove_all(MasterExpectations& master, ExpectEnd why, ExpectTu
 }
 
 void ExpectOwner::remove(MasterExpectations& master, std::uint8_t class_index, std::uint32_t tag,
-                         ExpectEnd why, ExpectTurn turn) noexcept {
+                         ExpectEnd why, ExpectTurn turn, std::uint32_t mask) noexcept {
     for (std::uint32_t i = master.oldest, newer; i != 0; i = newer) {
         Expectation& e = table_.at(i);
         newer = e.newer;
-        if (e.class_index != class_index || (tag != 0 && e.tag != tag)) continue;
+        if (class_index != kAnyExpectClass && e.class_index != class_index) continue;
+        if (tag != 0 && (e.tag & mask) != (tag & mask)) continue;
         detach(e);
         if (!end(e)) continue;  // taken: it comes back by itself
         unlink(e, i);

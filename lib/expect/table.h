@@ -240,9 +240,10 @@ class ExpectOwner {
     /// Ends all pending expectations of one of the caller's masters. With `master_end` the master
     /// takes no more.
     void remove_all(MasterExpectations& master, ExpectEnd why, ExpectTurn turn) noexcept;
-    /// Ends those of one class with this tag; 0: with any. Of the caller's master, like the next.
+    /// Ends those of one class (or kAnyExpectClass) whose tag is this one in the bits of `mask`; 0:
+    /// with any. Of the caller's master, like the next.
     void remove(MasterExpectations& master, std::uint8_t class_index, std::uint32_t tag,
-                ExpectEnd why, ExpectTurn turn) noexcept;
+                ExpectEnd why, ExpectTurn turn, std::uint32_t mask = ~0u) noexcept;
     /// Those of one class with this tag (0: any) match from now on, and end after `timeout_ms`; 0:
     /// when they would have.
     void activate(MasterExpectations& master, std::uint8_t class_index, std::uint32_t tag,

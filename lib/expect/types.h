@@ -16,6 +16,7 @@ namespace postern {
 using OwnerId = std::uint8_t;  ///< index of a thread that owns expectations: a worker, or control
 inline constexpr unsigned kMaxOwners = kMaxWorkers + 1;
 inline constexpr unsigned kExpectClasses = 4;  ///< classes of one helper
+inline constexpr std::uint8_t kAnyExpectClass = 0xff;
 
 /// Flags of an expectation; the values are Linux's.
 namespace expect_flag {

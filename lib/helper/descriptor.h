@@ -50,7 +50,8 @@ struct ExpectClass {
 enum class ParamType : std::uint8_t {
     boolean,  ///< "true" or "false"
     uint,     ///< a decimal number up to `max`
-    text
+    text,
+    networks  ///< "192.0.2.0/24,2001:db8::/32"
 };
 
 struct ParamDesc {

@@ -60,7 +60,8 @@ struct EmitAction {
     std::uint8_t after = 0;  ///< how many of Emit::requests() come first
     std::uint32_t tag = 0;   ///< 0: all of the class
     std::uint32_t timeout_s = 0;
-    Tuple child;  ///< end_child only
+    Tuple child;               ///< end_child only
+    std::uint32_t mask = ~0u;  ///< remove only: the bits of the tag that count
 };
 
 class Emit {
@@ -68,6 +69,8 @@ class Emit {
     static constexpr unsigned kCapacity = 16;    ///< requests of one packet
     static constexpr unsigned kPerMessage = 16;  ///< and of one message
     static constexpr unsigned kActions = 16;     ///< of one packet
+
+    static constexpr std::uint8_t kAnyClass = 0xff;  ///< for remove()
 
     // For helpers.
     void expect(const PinHole& request) noexcept {
@@ -103,9 +106,16 @@ class Emit {
              timeout_s,
              {}});
     }
-    /// Pending expectations of the class and tag go.
-    void remove(unsigned class_index, std::uint32_t tag) noexcept {
-        act({EmitAction::Kind::remove, static_cast<std::uint8_t>(class_index), 0, tag, 0, {}});
+    /// Pending expectations of the class (or of kAnyClass) go whose tag is this one in the bits of
+    /// `mask`.
+    void remove(unsigned class_index, std::uint32_t tag, std::uint32_t mask = ~0u) noexcept {
+        act({EmitAction::Kind::remove,
+             static_cast<std::uint8_t>(class_index),
+             0,
+             tag,
+             0,
+             {},
+             mask});
     }
     /// The running connection with this tuple, in either direction, ends, on whichever worker it
     /// lives; within a turn or two. Nothing happens when there is none.

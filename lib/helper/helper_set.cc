@@ -29,6 +29,21 @@ Result<void> check_descriptor(const HelperDesc& d) {
     return {};
 }
 
+Result<std::vector<Prefix>> parse_networks(std::string_view text) {
+    std::vector<Prefix> out;
+    while (!text.empty()) {
+        const auto comma = text.find(',');
+        const std::string_view item = text.substr(0, comma);
+        text = comma == std::string_view::npos ? std::string_view{} : text.substr(comma + 1);
+        const auto prefix = Prefix::parse(item);
+        if (!prefix)
+            return Error{"expected networks as in \"192.0.2.0/24,2001:db8::/32\", not \"" +
+                         std::string(item) + "\""};
+        out.push_back(*prefix);
+    }
+    return out;
+}
+
 Result<HelperInstance> make_instance(const HelperConfig& config) {
     HelperInstance instance;
     const HelperDesc& desc = *config.desc;
@@ -52,7 +67,10 @@ Result<HelperInstance> make_instance(const HelperConfig& config) {
         const ParamDesc& p = desc.params[i];
         const auto number = parse_param(p, instance.texts[i]);
         if (!number) return wrong(p.name, number.error().message);
-        instance.params.push_back(ParamSetting{number.value(), {}});
+        instance.params.push_back(ParamSetting{number.value(), {}, {}});
+        auto& networks = instance.networks.emplace_back();
+        if (p.type == ParamType::networks)
+            networks = std::move(parse_networks(instance.texts[i]).value());
         if (p.name == kLooseParam.name && number.value() != 0) instance.guards.loose = true;
         if (p.name == kDenyPortsParam.name) {
             const auto read = parse_deny_ports(instance.texts[i], instance.guards);
@@ -67,6 +85,11 @@ Result<HelperInstance> make_instance(const HelperConfig& config) {
 Result<std::uint64_t> parse_param(const ParamDesc& desc, std::string_view text) {
     switch (desc.type) {
         case ParamType::text: return std::uint64_t{0};
+        case ParamType::networks: {
+            const auto read = parse_networks(text);
+            if (!read) return read.error();
+            return std::uint64_t{0};
+        }
         case ParamType::boolean:
             if (text == "true") return std::uint64_t{1};
             if (text == "false") return std::uint64_t{0};
@@ -137,8 +160,10 @@ Result<std::unique_ptr<const HelperSet>> HelperSet::create(std::span<const Helpe
         auto made = make_instance(config);
         if (!made) return made.error();
         HelperInstance& instance = set->instances_[config.id] = std::move(made).value();
-        for (std::size_t i = 0; i < instance.params.size(); ++i)
+        for (std::size_t i = 0; i < instance.params.size(); ++i) {
             instance.params[i].text = instance.texts[i];  // only now are they where they stay
+            instance.params[i].networks = instance.networks[i];
+        }
 
         // Instances of one helper share its patterns.
         for (std::size_t t = 0; t < owners.size(); ++t) {

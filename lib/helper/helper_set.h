@@ -35,9 +35,10 @@ struct HelperConfig {
 
 struct HelperInstance {
     std::string name;
-    const HelperDesc* desc = nullptr;  ///< null: no helper has this id
-    std::vector<std::string> texts;    ///< of `params`, in the same order
-    std::vector<ParamSetting> params;  ///< in the order of HelperDesc::params
+    const HelperDesc* desc = nullptr;           ///< null: no helper has this id
+    std::vector<std::string> texts;             ///< of `params`, in the same order
+    std::vector<ParamSetting> params;           ///< in the order of HelperDesc::params
+    std::vector<std::vector<Prefix>> networks;  ///< of `params`, in the same order
     GuardPolicy guards;
     /// The instances that HelperDesc::children mean, in the same order.
     std::array<HelperId, kMaxChildren> children{};

@@ -18,7 +18,8 @@ namespace postern {
 /// A parameter's value in this instance, in the order of HelperDesc::params.
 struct ParamSetting {
     std::uint64_t number = 0;  ///< boolean (0, 1) and uint
-    std::string_view text;     ///< text; owned by the HelperSet
+    std::string_view text;     ///< text; owned by the HelperSet, as is the next
+    std::span<const Prefix> networks;
 };
 
 /// Private state as the helper's own struct.

@@ -489,8 +489,9 @@ void Worker::act(const EmitAction& action, const Conn& conn) noexcept {
             return expect_->activate(pending, action.class_index, action.tag,
                                      action.timeout_s * 1000, expect_turn());
         case EmitAction::Kind::remove:
+            static_assert(Emit::kAnyClass == kAnyExpectClass);
             return expect_->remove(pending, action.class_index, action.tag, ExpectEnd::retracted,
-                                   expect_turn());
+                                   expect_turn(), action.mask);
         case EmitAction::Kind::end_child: return tell_to_end(action.child, conn.zone());
     }
 }

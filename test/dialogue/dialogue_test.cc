@@ -7,7 +7,9 @@
 //   helper NAME [PARAM=VALUE ...]      first; the helper under test
 //   families ipv4 ipv6                 the conversation is run once for each; default: both
 //   midstream client|server            the SYN of that side is not seen
-//   over tcp|udp                       for a helper that has both; default: tcp
+//   over tcp|udp                       for a helper that has both; default: tcp. `over tcp udp`:
+//   the
+//                                      conversation is run over each, and `expect` means udp
 //   in order                           only the ways without reordering (when that is the point)
 //   once                               datagrams are not said twice (when the second says nothing)
 //   C: text    S: text                 client, server says a line; CR LF is added
@@ -21,10 +23,11 @@
 //   expect SRC -> DST:PORT CLASS [TIMEOUT] [WORD ...]
 //                                      SRC and DST: client, server, any, or an address; TIMEOUT: if
 //                                      it is not the class's. Words: permanent, inactive,
-//                                      skip_master, tag=N, child=NAME, and tcp, udp or gre if it is
-//                                      not what the conversation runs over
+//                                      skip_master, tag=TAG, child=NAME, and the protocol if it is
+//                                      neither the helper's own nor, if it has both, udp
 //   activate CLASS TAG TIMEOUT
-//   remove CLASS TAG
+//   remove CLASS TAG [mask=HEX]        CLASS may be `any`
+//                                      a TAG is a number, or $NAME: the same number each time
 //   end PROTO SRC:PORT -> DST:PORT     a running connection
 //   master_timeout N                   from here on, in seconds; in any place
 // At the end:
@@ -34,7 +37,8 @@
 // Over UDP each of the words is one datagram, never cut; said twice, it asks twice.
 // In text: \r \n \t \\ \xHH, {client} {server} (addresses), {client,} {server,} (as in PORT),
 // {client#} {server#} (their bytes), {af} (1 or 2, as in EPRT), {N*c} (N times the character c),
-// {length} (bytes after the first empty line, as in Content-Length).
+// {[client]} {[server]} (in brackets if IPv6), {ip} (IP4 or IP6), {length} (bytes after the first
+// empty line, as in Content-Length).
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -75,7 +79,8 @@ struct Dialogue {
     std::array<bool, 2> syn_seen{true, true};
     bool in_order = false;
     bool once = false;
-    std::uint8_t protocol = proto::tcp;
+    std::vector<std::uint8_t> over{proto::tcp};  ///< IP protocols: it is run over each
+    std::uint8_t usual = proto::tcp;             ///< of an expectation that names none
     std::vector<Words> words;
     std::vector<std::string> parting;  ///< what is asked for when it ends
     std::map<std::string, std::uint64_t> counts;
@@ -96,6 +101,10 @@ std::string with_commas(const IpAddr& a) {
     std::string s = a.family == Family::ipv4 ? a.to_string() : "0.0.0.0";
     std::replace(s.begin(), s.end(), '.', ',');
     return s;
+}
+
+std::string in_brackets(const IpAddr& a) {
+    return a.family == Family::ipv4 ? a.to_string() : "[" + a.to_string() + "]";
 }
 
 std::string raw_bytes(const IpAddr& a) {
@@ -127,6 +136,10 @@ std::string expand(std::string_view in, const Addresses& addresses) {
                 out += addresses.client.family == Family::ipv4 ? '1' : '2';
             else if (name == "client" || name == "server")
                 out += (name == "client" ? addresses.client : addresses.server).to_string();
+            else if (name == "[client]" || name == "[server]")
+                out += in_brackets(name == "[client]" ? addresses.client : addresses.server);
+            else if (name == "ip")
+                out += addresses.client.family == Family::ipv4 ? "IP4" : "IP6";
             else if (name == "client," || name == "server,")
                 out += with_commas(name == "client," ? addresses.client : addresses.server);
             else if (name == "client#" || name == "server#")
@@ -228,7 +241,8 @@ Dialogue parse(const std::filesystem::path& path) {
             d.config.id = kHelper;
             d.config.desc = find_helper(word);
             if (d.config.desc == nullptr) wrong("no such helper");
-            if ((d.config.desc->transports & transport::tcp) == 0) d.protocol = proto::udp;
+            if ((d.config.desc->transports & transport::tcp) == 0) d.over = {proto::udp};
+            if ((d.config.desc->transports & transport::udp) != 0) d.usual = proto::udp;
             while (rest >> word) {
                 const auto eq = word.find('=');
                 d.config.params.emplace_back(word.substr(0, eq), word.substr(eq + 1));
@@ -245,8 +259,9 @@ Dialogue parse(const std::filesystem::path& path) {
         } else if (key == "once") {
             d.once = true;
         } else if (key == "over") {
-            rest >> word;
-            d.protocol = word == "udp" ? proto::udp : proto::tcp;
+            d.over.clear();
+            while (rest >> word)
+                d.over.push_back(word == "udp" ? proto::udp : proto::tcp);
         } else if (key == "expect") {
             std::string src, arrow, dst, cls;
             rest >> src >> arrow >> dst >> cls;
@@ -278,7 +293,8 @@ Dialogue parse(const std::filesystem::path& path) {
     return d;
 }
 
-std::string print(const PinHole& p, const HelperDesc& desc, const Addresses& a, std::uint8_t over) {
+std::string print(const PinHole& p, const HelperDesc& desc, const Addresses& a,
+                  std::uint8_t usual) {
     std::string src = p.any_src() ? "any" : a.name(p.src.address);
     if (!p.any_src() && p.src.length != address_bytes(p.src.address.family) * 8)
         src += "/" + std::to_string(p.src.length);
@@ -290,7 +306,7 @@ std::string print(const PinHole& p, const HelperDesc& desc, const Addresses& a, 
     if (p.tag != 0) words.push_back("tag=" + std::to_string(p.tag));
     if (p.child != PinHole::kNoChild)
         words.push_back("child=" + std::string(desc.children[p.child]));
-    if (p.protocol != over) words.push_back(protocol_name(p.protocol));
+    if (p.protocol != usual) words.push_back(protocol_name(p.protocol));
     std::sort(words.begin(), words.end());
     std::string out = src + " -> " + a.name(p.dst) + ":" + std::to_string(p.dport.host()) + " " +
                       std::string(desc.classes[p.class_index].name) + " " +
@@ -302,7 +318,10 @@ std::string print(const PinHole& p, const HelperDesc& desc, const Addresses& a, 
 
 std::string print(const EmitAction& act, const HelperDesc& desc, const Addresses& a) {
     const auto cls = [&] {
-        return std::string(desc.classes[act.class_index].name) + " " + std::to_string(act.tag);
+        return std::string(act.class_index == Emit::kAnyClass
+                               ? "any"
+                               : desc.classes[act.class_index].name) +
+               " " + std::to_string(act.tag);
     };
     const auto end = [&](const IpAddr& address, Be16 port) {
         return a.name(address) + ":" + std::to_string(port.host());
@@ -310,7 +329,11 @@ std::string print(const EmitAction& act, const HelperDesc& desc, const Addresses
     switch (act.kind) {
         case EmitAction::Kind::activate:
             return "activate " + cls() + " " + std::to_string(act.timeout_s);
-        case EmitAction::Kind::remove: return "remove " + cls();
+        case EmitAction::Kind::remove: {
+            std::ostringstream mask;
+            if (act.mask != ~0u) mask << " mask=" << std::hex << act.mask;
+            return "remove " + cls() + mask.str();
+        }
         case EmitAction::Kind::end_child: break;
     }
     return "end " + protocol_name(act.child.protocol) + " " + end(act.child.src, act.child.sport) +
@@ -336,7 +359,8 @@ struct Way {
 
 class Talk {
   public:
-    Talk(const Dialogue& dialogue, Family family) : dialogue_(dialogue), addresses_(family) {
+    Talk(const Dialogue& dialogue, Family family, std::uint8_t protocol)
+        : dialogue_(dialogue), addresses_(family), protocol_(protocol) {
         std::vector<HelperConfig> configs{dialogue_.config};
         if (auto added = add_children(configs, find_helper); !added)
             throw std::runtime_error(dialogue.file + ": " + added.error().message);
@@ -365,7 +389,7 @@ class Talk {
         return out;
     }
 
-    bool datagrams() const { return dialogue_.protocol == proto::udp; }
+    bool datagrams() const { return protocol_ == proto::udp; }
     bool once() const { return dialogue_.once; }
 
     /// Empty when all went as the file says.
@@ -375,9 +399,10 @@ class Talk {
         const Tuple tuple{addresses_.client, addresses_.server, Be16::from_host(40000),
                           Be16::from_host(desc.default_ports.empty() ? std::uint16_t{40001}
                                                                      : desc.default_ports.front()),
-                          dialogue_.protocol};
+                          protocol_};
         conn_ = engine_->attach(kHelper, tuple, 0);
         next_ = {way.isn + 1, way.isn + 7001};
+        tags_.clear();
         for (unsigned d = 0; d < 2; ++d)
             if (dialogue_.syn_seen[d] && !datagrams())
                 engine_->on_syn(conn_, static_cast<Direction>(d), next_[d] - 1);
@@ -398,7 +423,7 @@ class Talk {
                 for (const Piece& p : way.cut(turn, text.size()))
                     send(w.by, text, p, way);
             next_[index(w.by)] += static_cast<std::uint32_t>(text.size());
-            if (got_ != expected)
+            if (!same(got_, expected))
                 return "after \"" + text + "\": got " + list(got_) + ", expected " + list(expected);
             if (conn_->min_timeout_s != patience)
                 return "after \"" + text + "\": master_timeout is " +
@@ -433,6 +458,31 @@ class Talk {
         for (const CounterDesc& c : kHelperCounterTable)
             if (c.name == counter) return true;
         return false;
+    }
+    /// As strings, but that a tag may be a name in what was expected.
+    bool same(const std::vector<std::string>& got, const std::vector<std::string>& expected) {
+        if (got.size() != expected.size()) return false;
+        for (std::size_t i = 0; i < got.size(); ++i) {
+            std::istringstream g(got[i]), e(expected[i]);
+            std::string a, b;
+            while (e >> b) {
+                if (!(g >> a)) return false;
+                const auto name = b.find('$');
+                if (name == std::string::npos) {
+                    if (a != b) return false;
+                    continue;
+                }
+                if (a.compare(0, name, b, 0, name) != 0) return false;
+                const std::string number = a.substr(name);
+                const auto [at, is_new] = tags_.emplace(b.substr(name), number);
+                if (at->second != number) return false;
+                if (!is_new) continue;
+                for (const auto& [other, taken] : tags_)
+                    if (other != at->first && taken == number) return false;
+            }
+            if (g >> a) return false;
+        }
+        return true;
     }
     static std::string list(const std::vector<std::string>& v) {
         std::string s = "[";
@@ -486,7 +536,7 @@ class Talk {
         for (const PinHole& hole : emit_.requests()) {
             act_now();
             ++filed;
-            out.push_back(print(hole, desc, addresses_, dialogue_.protocol));
+            out.push_back(print(hole, desc, addresses_, dialogue_.usual));
         }
         act_now();
         return out;
@@ -504,6 +554,8 @@ class Talk {
 
     const Dialogue& dialogue_;
     Addresses addresses_;
+    std::uint8_t protocol_;
+    std::map<std::string, std::string> tags_;  ///< what the names of tags have turned out to be
     std::vector<std::string> texts_;
     std::vector<std::vector<std::string>> expects_;
     std::unique_ptr<const HelperSet> set_;
@@ -542,10 +594,11 @@ std::vector<Piece> every_other_first(std::size_t, std::size_t length) {
 
 class DialogueTest : public ::testing::Test {
   public:
-    DialogueTest(const Dialogue& d, Family family) : dialogue_(d), family_(family) {}
+    DialogueTest(const Dialogue& d, Family family, std::uint8_t protocol)
+        : dialogue_(d), family_(family), protocol_(protocol) {}
 
     void TestBody() override {
-        Talk talk(dialogue_, family_);
+        Talk talk(dialogue_, family_, protocol_);
         const auto check = [&](const char* what, const Way& way) {
             const std::string problem = talk.run(way);
             EXPECT_EQ(problem, "") << what << ", first sequence number " << way.isn;
@@ -618,6 +671,7 @@ class DialogueTest : public ::testing::Test {
 
     const Dialogue& dialogue_;
     Family family_;
+    std::uint8_t protocol_;
 };
 
 }  // namespace
@@ -642,10 +696,15 @@ int main(int argc, char** argv) {
             }
             const Dialogue& d = *dialogues.back();
             for (const Family family : d.families) {
-                const std::string name = file.stem().string() + "." + to_string(family);
-                ::testing::RegisterTest(
-                    helper.filename().c_str(), name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
-                    [&d, family]() -> ::testing::Test* { return new DialogueTest(d, family); });
+                for (const std::uint8_t protocol : d.over) {
+                    std::string name = file.stem().string() + "." + to_string(family);
+                    if (d.over.size() > 1) name += "." + protocol_name(protocol);
+                    ::testing::RegisterTest(helper.filename().c_str(), name.c_str(), nullptr,
+                                            nullptr, __FILE__, __LINE__,
+                                            [&d, family, protocol]() -> ::testing::Test* {
+                                                return new DialogueTest(d, family, protocol);
+                                            });
+                }
             }
         }
     }

@@ -336,6 +336,33 @@ TEST_F(ExpectTest, ATagOfAMasterIsActivatedAndRemoved) {
     expect_all_free();
 }
 
+TEST_F(ExpectTest, SomeBitsOfATagAreEnoughToRemove) {
+    MasterExpectations mine;
+    const auto file = [&](std::uint16_t port, std::uint32_t tag, std::uint8_t cls) {
+        ExpectRequest r = ftp(port);
+        r.tag = tag;
+        r.class_index = cls;
+        ASSERT_EQ(insert(0, r, &mine), InsertOutcome::created);
+    };
+    const auto pending = [&] {
+        std::string ports;
+        for (std::uint16_t p = 5000; p < 5004; ++p)
+            ports += would_match(tcp(client(1), 33333, kServer, p)) ? '1' : '0';
+        return ports;
+    };
+    file(5000, 0x101, 0);
+    file(5001, 0x102, 1);
+    file(5002, 0x201, 2);
+    file(5003, 0x103, 1);
+    owner(0).remove(mine, 1, 0x1ff, ExpectEnd::retracted, turn(), 0xf02);
+    EXPECT_EQ(pending(), "1010");  // 0x102 and 0x103, for class 1 only
+    owner(0).remove(mine, kAnyExpectClass, 0x1ff, ExpectEnd::retracted, turn(), 0xf00);
+    EXPECT_EQ(pending(), "0010");
+    owner(0).remove(mine, kAnyExpectClass, 0, ExpectEnd::retracted, turn());
+    EXPECT_EQ(pending(), "0000");
+    expect_all_free();
+}
+
 TEST_F(ExpectTest, AnInactiveOneSaysSoInItsEvents) {
     ExpectRequest r = ftp(5000);
     r.flags = expect_flag::inactive;

@@ -336,8 +336,10 @@ Measured toy_measure(Direction, Bytes b,
 }
 
 constexpr ExpectClass kToyClasses[] = {{"data", "", 2, 30}, {"media", "", 2, 30, true}};
-constexpr ParamDesc kToyParams[] = {
-    kLooseParam, kDenyPortsParam, {"size", ParamType::uint, "7", "", 9}};
+constexpr ParamDesc kToyParams[] = {kLooseParam,
+                                    kDenyPortsParam,
+                                    {"size", ParamType::uint, "7", "", 9},
+                                    {"near", ParamType::networks, "", ""}};
 constexpr CounterDesc kToyCounters[] = {{"woken", "times it ran"}};
 constexpr PatternDesc kToyPatterns[] = {{3, "^X-", std::nullopt}, {4, "^CX-", Direction::original}};
 constexpr PatternDesc kOtherPatterns[] = {{1, "^X-", std::nullopt}, {2, "^Y-", std::nullopt}};
@@ -721,6 +723,9 @@ TEST(HelperSet, RefusesWhatIsWrong) {
               "helper toy, parameter colour: there is none of this name");
     EXPECT_EQ(error({{1, "", &kToy, {{"deny_ports", "1-2,9-8"}}}}),
               "helper toy, parameter deny_ports: expected a port or a range of ports, not \"9-8\"");
+    EXPECT_EQ(error({{1, "", &kToy, {{"near", "192.0.2.0/24,192.0.2.1/24"}}}}),
+              "helper toy, parameter near: expected networks as in \"192.0.2.0/24,2001:db8::/32\", "
+              "not \"192.0.2.1/24\"");
     EXPECT_NE(error({{1, "", &kToy, {}}, {1, "", &kToy, {}}}), "none");
     EXPECT_NE(error({{0, "", &kToy, {}}}), "none");
     EXPECT_NE(error({{1, "", nullptr, {}}}), "none");
@@ -735,7 +740,8 @@ TEST(HelperSet, RefusesWhatIsWrong) {
 }
 
 TEST(HelperSet, ParametersHaveTheirDefaults) {
-    const std::vector<HelperConfig> configs{{7, "", &kToy, {{"deny_ports", "1-2"}}}};
+    const std::vector<HelperConfig> configs{
+        {7, "", &kToy, {{"deny_ports", "1-2"}, {"near", "192.0.2.0/24,2001:db8::1"}}}};
     const auto made = HelperSet::create(configs);
     ASSERT_TRUE(made.ok());
     const HelperInstance& i = (*made.value())[7];
@@ -743,6 +749,9 @@ TEST(HelperSet, ParametersHaveTheirDefaults) {
     EXPECT_EQ(i.params[0].number, 0u);
     EXPECT_EQ(i.params[1].text, "1-2");
     EXPECT_EQ(i.params[2].number, 7u);
+    ASSERT_EQ(i.params[3].networks.size(), 2u);
+    EXPECT_EQ(i.params[3].networks[0].to_string(), "192.0.2.0/24");
+    EXPECT_EQ(i.params[3].networks[1].to_string(), "2001:db8::1/128");
     EXPECT_EQ(i.guards.deny_count, 1);
     EXPECT_EQ(made.value()->find(1), nullptr);
 }
