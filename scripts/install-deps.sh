@@ -26,6 +26,8 @@ test_packages=(
     tftpd-hpa tftp-hpa
     # end to end: network scanners (saned, scanimage)
     sane-utils
+    # end to end: SIP callers with media, a registrar, telephones
+    sip-tester kamailio baresip-core
 )
 bench_packages=(
     libgtest-dev libgmock-dev libbenchmark-dev ccache
@@ -94,7 +96,7 @@ if ! { apt-get update -qq && install; } > "$log" 2>&1 && ! install >> "$log" 2>&
     tail -n 15 "$log" >&2
     give_up "apt-get could not install them (its last lines are above)"
 fi
-for server in vsftpd tftpd-hpa openvswitch-switch; do
+for server in vsftpd tftpd-hpa openvswitch-switch kamailio; do
     if printf '%s\n' "${missing[@]}" | grep -qx $server && command -v systemctl >/dev/null; then
         systemctl disable --quiet $server.service 2>/dev/null || true
     fi

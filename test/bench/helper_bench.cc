@@ -25,11 +25,15 @@ class Control {
   public:
     explicit Control(std::string_view helper = "ftp",
                      const Words& opening = {{kServer, "220 ready\r\n"},
-                                             {kClient, "USER anonymous\r\n"}}) {
+                                             {kClient, "USER anonymous\r\n"}},
+                     std::uint8_t protocol = proto::tcp)
+        : protocol_(protocol) {
         const HelperConfig config{1, "", find_helper(helper), {}};
         set_ = std::move(HelperSet::create({&config, 1})).value();
         engine_ = std::move(HelperEngine::create(*set_, {16, 16, 4096})).value();
-        conn_ = engine_->attach(1, tuple(), 1);
+        Tuple original = tuple();
+        original.protocol = protocol;
+        conn_ = engine_->attach(1, original, 1);
         engine_->on_syn(conn_, kClient, 0);
         engine_->on_syn(conn_, kServer, 0);
         for (const auto& [who, text] : opening)
@@ -40,15 +44,18 @@ class Control {
                 Be16::from_host(21), proto::tcp};
     }
     void say(Direction d, const std::string& text) {
-        engine_->on_segment(conn_, d, next_[index(d)], 0,
-                            {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()},
-                            emit_);
+        const Bytes bytes{reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+        if (protocol_ == proto::udp)
+            engine_->on_datagram(conn_, d, bytes, emit_);
+        else
+            engine_->on_segment(conn_, d, next_[index(d)], 0, bytes, emit_);
         benchmark::DoNotOptimize(emit_.requests().data());
         next_[index(d)] += static_cast<std::uint32_t>(text.size());
     }
     std::size_t asked() const { return emit_.requests().size(); }
 
   private:
+    std::uint8_t protocol_;
     std::unique_ptr<const HelperSet> set_;
     std::unique_ptr<HelperEngine> engine_;
     HelperConn* conn_ = nullptr;
@@ -94,6 +101,48 @@ void session(benchmark::State& state) {
               2);
 }
 BENCHMARK(session);
+
+/// A call and a registration as phones and proxies hold them: 9 messages, of which four announce
+/// and two (OPTIONS and its answer) do not matter.
+void sip(benchmark::State& state, std::uint8_t protocol) {
+    const auto message = [](const std::string& start, const std::string& cseq,
+                            const std::string& more, const std::string& body) {
+        return start +
+               "\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK776asdhds;rport\r\n"
+               "Max-Forwards: 70\r\nFrom: \"Alice\" <sip:alice@example.org>;tag=1928301774\r\n"
+               "To: <sip:bob@example.org>;tag=a6c85cf\r\nCall-ID: a84b4c76e66710@192.0.2.1\r\n"
+               "CSeq: " +
+               cseq +
+               "\r\nUser-Agent: bench/1.0\r\n"
+               "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK\r\n" +
+               more + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+    };
+    const auto media = [](const std::string& host, const std::string& port) {
+        return "v=0\r\no=- 1 1 IN IP4 " + host + "\r\ns=-\r\nc=IN IP4 " + host +
+               "\r\nt=0 0\r\nm=audio " + port +
+               " RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\n"
+               "a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n"
+               "a=sendrecv\r\n";
+    };
+    const std::string described = "Content-Type: application/sdp\r\n";
+    const std::string contact = "Contact: <sip:alice@192.0.2.1:5062>;expires=600\r\n";
+    const Words round{
+        {kClient, message("REGISTER sip:example.org SIP/2.0", "1 REGISTER", contact, "")},
+        {kServer, message("SIP/2.0 200 OK", "1 REGISTER", contact, "")},
+        {kServer, message("OPTIONS sip:alice@192.0.2.1 SIP/2.0", "1 OPTIONS", "", "")},
+        {kClient, message("SIP/2.0 200 OK", "1 OPTIONS", "", "")},
+        {kClient, message("INVITE sip:bob@example.org SIP/2.0", "2 INVITE", described,
+                          media("192.0.2.1", "16384"))},
+        {kServer, message("SIP/2.0 180 Ringing", "2 INVITE", "", "")},
+        {kServer, message("SIP/2.0 200 OK", "2 INVITE", described, media("198.51.100.2", "20000"))},
+        {kClient, message("ACK sip:bob@198.51.100.2 SIP/2.0", "2 ACK", "", "")},
+        {kClient, message("BYE sip:bob@198.51.100.2 SIP/2.0", "3 BYE", "", "")},
+    };
+    Control control("sip", round, protocol);
+    rounds_of(state, control, round, 5);
+}
+BENCHMARK_CAPTURE(sip, udp, proto::udp);
+BENCHMARK_CAPTURE(sip, tcp, proto::tcp);
 
 /// A request for an image and its answer: two messages.
 void sane(benchmark::State& state) {

@@ -103,6 +103,22 @@ class Run:
                 port = None if event['proto'] == 'gre' else event['dport']
                 expected.add((event['proto'], event['dst'], port))
 
+    def sip(self, n):
+        """The SIP message of a datagram; None when it is none, or not a whole one."""
+        return sip_message(self.packets[n].payload)
+
+    def announced(self, event):
+        """The number of the packet that made Linux file what this event is about."""
+        return max((e['n'] for e in self.kernel_events
+                    if e['event'] == 'new' and e['n'] <= event['n'] and
+                    all(e[key] == event[key] for key in ('class', 'proto', 'dst', 'dport'))),
+                   default=-1)
+
+    def kernels(self, difference):
+        """The kernel's events that a difference in expectations is about."""
+        return [event for event in self.kernel_events
+                if event_key(event) == (difference.n, *(difference.kernel or ()))]
+
     def differences(self):
         """All of them: at most one a packet, and one for each expectation."""
         for theirs, ours in zip(self.kernel, self.ours):
@@ -147,10 +163,70 @@ def retransmission(run, difference):
     return all((n, kind) + what in map(event_key, run.kernel_events) for kind in ('new', 'end'))
 
 
+def sip_message(payload):
+    """{'call-id', 'cseq'} of a message that has what RFC 3261 section 8.1.1 asks for, else None."""
+    lines = re.split(rb'\r?\n', payload)
+    start = re.fullmatch(rb'(?:([\w.!%*+`\'~-]+) [^ ]+ SIP/2\.0|SIP/2\.0 [1-6]\d\d .*)', lines[0])
+    if start is None or b'' not in lines:
+        return None
+    found = {}
+    for line in lines[1:lines.index(b'')]:
+        if line[:1] in b' \t':
+            continue
+        field = re.match(rb'([\w.!%*+`\'~-]+)[ \t]*:[ \t]*(.*)', line)
+        if field is None:
+            return None
+        name = {b'i': b'call-id', b'f': b'from', b't': b'to', b'v': b'via'}.get(
+            field[1].lower(), field[1].lower())
+        found[name.decode('latin1')] = field[2]
+    cseq = re.fullmatch(rb'\d+[ \t]+(.+)', found.get('cseq', b''))
+    if cseq is None or (start[1] is not None and start[1] != cseq[1]):
+        return None
+    return found if {'call-id', 'from', 'to', 'via'} <= found.keys() else None
+
+
+def is_sip(run, difference):
+    return CONTROL_PORTS.get(('udp', run.packets[difference.n].dport)) == 'sip' or \
+        CONTROL_PORTS.get(('udp', run.packets[difference.n].sport)) == 'sip'
+
+
+def sip_malformed(run, difference):
+    """Linux drops some of what it cannot read, and reads some of what cannot be read."""
+    if not is_sip(run, difference):
+        return False
+    if difference.what == 'expectation':
+        return difference.ours is None and any(
+            run.sip(run.announced(event)) is None for event in run.kernels(difference))
+    return (difference.what in ('verdict', 'timeout_s') and run.sip(difference.n) is None and
+            run.kernel[difference.n]['state'] in ('new', 'established'))
+
+
+def sip_other_call(run, difference):
+    """Linux: any new call, end or refusal on a connection ends what all of its calls announced."""
+    if difference.what != 'expectation' or difference.ours is not None or not is_sip(run, difference):
+        return False
+    message = run.sip(difference.n)
+    return message is not None and any(
+        event['event'] == 'destroy' and
+        (run.sip(run.announced(event)) or message)['call-id'] != message['call-id']
+        for event in run.kernels(difference))
+
+
+def fax_rtcp(run, difference):
+    """T.38 has no RTCP."""
+    return difference.what == 'expectation' and difference.ours is None and any(
+        event['helper'] == 'sip' and event['class'] == 3 and event['dport'] % 2 == 1
+        for event in run.kernels(difference))
+
+
 # Every class of differences that are known and explained: {name: (test, reason)}. The reasons of
 # those that are wanted are told at length in lib/conntrack/NOTES.md.
 DIFFERENCES = {
     'helper-missing': (helper_missing, 'Linux has a helper that Postern has not'),
+    'sip-malformed': (sip_malformed, 'what is no SIP message, or lacks what each has: Linux drops '
+                                     'some, opens for some, and keeps the connection for an hour'),
+    'sip-other-call': (sip_other_call, 'Linux takes the calls of a connection for one'),
+    'fax-rtcp': (fax_rtcp, 'Linux opens a second port for T.38, which has but one'),
     'retransmission': (retransmission, 'Linux files an expectation anew for each repetition of '
                                        'the announcement; Postern reads each byte once'),
 }

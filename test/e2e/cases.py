@@ -67,8 +67,9 @@ def all_cases():
     import cases_ftp
     import cases_operation
     import cases_sane
+    import cases_sip
     import cases_tftp
     import cases_traffic
-    return [case for group in (cases_expect, cases_ftp, cases_tftp, cases_sane, cases_traffic,
+    return [case for group in (cases_expect, cases_ftp, cases_tftp, cases_sane, cases_sip, cases_traffic,
                                cases_operation)
             for case in group.cases()]

@@ -27,7 +27,8 @@ POSTERNCTL = os.path.join(BUILD, 'app', 'posternctl')
 
 
 # By helper: what its control connections run over, and their usual port.
-SERVICES = {'ftp': ('tcp', 21), 'tftp': ('udp', 69), 'sane': ('tcp', 6566)}
+SERVICES = {'ftp': ('tcp', 21), 'tftp': ('udp', 69), 'sane': ('tcp', 6566),
+            'sip': ('udp tcp', 5060)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Setting:
         return '-'.join(words)
 
     @property
-    def transport(self):
-        return SERVICES[self.service][0]
+    def transports(self):
+        return SERVICES[self.service][0].split()
 
     @property
     def port(self):
@@ -78,7 +79,7 @@ def configuration(setting, socket_path):
     """The daemon's configuration as plain data (JSON is YAML, so it needs no writer)."""
     service = setting.service
     control = {'name': f'{service}-control', 'from': 'inside', 'to': 'outside',
-               'proto': setting.transport,
+               'proto': setting.transports,
                'dport': setting.port, 'ct': ['new'], 'action': 'accept'}
     rules = [control]
     if setting.policy == 'inside':
@@ -224,18 +225,20 @@ class LinuxBridge:
 
     def start(self, lab):
         s = self.setting
+        each = '\n'.join  # of the helper's transports
         ruleset = lab.write('bridge.nft', f'''
 table inet fw {{
-    ct helper {s.service} {{ type "{s.service}" protocol {s.transport}; }}
+    {each(f'ct helper {s.service}-{t} {{ type "{s.service}" protocol {t}; }}' for t in s.transports)}
     chain helpers {{
         type filter hook prerouting priority -150;
-        {f'{s.transport} dport {s.port} ct state new ct helper set "{s.service}"' if s.helper else ''}
+        {each(f'{t} dport {s.port} ct state new ct helper set "{s.service}-{t}"'
+              for t in s.transports if s.helper)}
     }}
     chain forward {{
         type filter hook forward priority 0; policy drop;
         ct state established,related accept
         icmpv6 type {{ 133-137 }} accept
-        meta iifname "br0" {s.transport} dport {s.port} ct state new accept
+        {each(f'meta iifname "br0" {t} dport {s.port} ct state new accept' for t in s.transports)}
         {'ip saddr %s ct state new accept' % laboratory.INSIDE4 if s.policy == 'inside' else ''}
         {'ip6 saddr %s ct state new accept' % laboratory.INSIDE6 if s.policy == 'inside' else ''}
     }}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One SIP message (RFC 3261): its start line, the header fields that matter to a firewall, its
+// body. Nothing is copied: what is handed out points into the message.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "helper/descriptor.h"
+#include "net/addr.h"
+#include "net/cursor.h"
+
+namespace postern::sip {
+
+/// Requests that open, close or announce something.
+enum class Method : std::uint8_t {
+    other,
+    invite,
+    update,
+    ack,
+    prack,
+    bye,
+    cancel,
+    registration
+};
+
+/// A header field. The value may be folded over several lines (RFC 3261 section 7.3.1): line ends
+/// in it are blanks.
+struct Header {
+    Bytes name;
+    Bytes value;  ///< without blanks around it
+};
+enum class HeaderStep : std::uint8_t {
+    field,  ///< one was taken
+    end,    ///< the empty line after the last one was taken
+    more,   ///< the bytes end before it can be said
+    bad     ///< neither a field nor an empty line
+};
+HeaderStep take_header(Cursor& c, Header& header) noexcept;
+
+/// What the body is.
+enum class Content : std::uint8_t {
+    none,
+    sdp,
+    multipart,
+    other  ///< some other type, or encoded
+};
+
+struct Message {
+    bool is_request = false;
+    Method method = Method::other;  ///< of a response: that of its CSeq
+    std::uint16_t code = 0;         ///< of a response, 100 to 699
+    std::uint32_t cseq = 0;
+    std::uint32_t call = 0;                ///< a hash of the Call-ID
+    std::optional<std::uint32_t> expires;  ///< seconds
+    Content content = Content::none;
+    Bytes boundary;  ///< of a multipart body
+    Bytes headers;   ///< all header fields, with the empty line
+    Bytes body;
+
+    bool succeeded() const noexcept { return code >= 200 && code < 300; }
+    bool failed() const noexcept { return code >= 300; }
+};
+
+/// Whether the message begins as SIP does: a request or status line of version 2.0.
+bool is_sip(Bytes message) noexcept;
+/// Reads a whole message. Nothing when it lacks what every message has (Via, From, To, Call-ID and
+/// CSeq: RFC 3261 section 8.1.1), has one of these twice that may be there but once, or ends before
+/// its session description does. What a datagram has after the body is left out (section 18.3).
+std::optional<Message> read_message(Bytes bytes) noexcept;
+/// The part of a body that is a session description; empty when there is none.
+Bytes session_description(const Message& message) noexcept;
+
+/// HelperDesc::measure, of either direction. Line ends between messages count as a message (section
+/// 7.5). A body that announces nothing is none of the message: it is passed over, whatever its
+/// size.
+Measured measure(Bytes bytes) noexcept;
+
+/// One value of a Contact field.
+struct Contact {
+    bool all = false;                      ///< "*": everything that was registered
+    bool is_sip = false;                   ///< a sip or sips URI; else host and port mean nothing
+    IpAddr host;                           ///< family none: a name
+    Be16 port;                             ///< the scheme's default when the URI has none
+    std::uint8_t protocol = 0;             ///< 0: not said; 255: none that is UDP or TCP
+    std::optional<std::uint32_t> expires;  ///< seconds
+};
+/// The next value of a Contact field, whose values are separated by commas; nothing at the end, and
+/// where none can be read.
+std::optional<Contact> take_contact(Cursor& c) noexcept;
+
+/// f(Contact) for each value of each Contact field; stops when f says false. False when a value
+/// could not be read: those before it were shown.
+template <class F>
+bool for_each_contact(const Message& message, F&& f) noexcept;
+
+/// Whether this is a Contact field's name, long or short.
+bool names_contact(Bytes name) noexcept;
+
+template <class F>
+bool for_each_contact(const Message& message, F&& f) noexcept {
+    Header header;
+    for (Cursor c{message.headers}; take_header(c, header) == HeaderStep::field;) {
+        if (!names_contact(header.name)) continue;
+        for (Cursor values{header.value}; !values.at_end();) {
+            const auto contact = take_contact(values);
+            if (!contact) return false;
+            if (!f(*contact)) return true;
+        }
+    }
+    return true;
+}
+
+}  // namespace postern::sip

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A session description (SDP, RFC 8866): where each medium is to be received.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "net/addr.h"
+#include "net/cursor.h"
+
+namespace postern::sip {
+
+enum class MediaKind : std::uint8_t {
+    audio,
+    video,
+    image,
+    other
+};
+
+struct Media {
+    MediaKind kind = MediaKind::other;
+    bool udp = false;   ///< RTP or T.38 over UDP; else a transport that is not read here
+    bool rtcp = false;  ///< has RTCP: RTP, and not on one port for certain (rtcp-mux-only)
+    bool mux = false;   ///< a=rtcp-mux: both on one port if the other side agrees (RFC 5761)
+    IpAddr host;        ///< family none: a name
+    Be16 port;          ///< 0: refused, or not now
+    IpAddr rtcp_host;
+    Be16 rtcp_port;  ///< as a=rtcp says (RFC 3605), else the one after `port`; 0: there is none
+};
+
+struct Session {
+    static constexpr unsigned kMaxMedia = 16;
+    std::array<Media, kMaxMedia> media;
+    unsigned count = 0;
+    bool more = false;  ///< there were more than that
+};
+
+/// Nothing when a line cannot be read, or a medium has no address (RFC 8866 section 5.7).
+std::optional<Session> read_session(Bytes text) noexcept;
+
+}  // namespace postern::sip
