@@ -28,6 +28,13 @@ test_packages=(
     sane-utils
     # end to end: SIP callers with media, a registrar, telephones
     sip-tester kamailio baresip-core
+    # end to end: chat
+    ngircd
+    # end to end: streaming media
+    ffmpeg python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools
+    gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+    # end to end: backups
+    amanda-server amanda-client openbsd-inetd
 )
 bench_packages=(
     libgtest-dev libgmock-dev libbenchmark-dev ccache

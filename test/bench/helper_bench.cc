@@ -143,6 +143,68 @@ void sip(benchmark::State& state, std::uint8_t protocol) {
 }
 BENCHMARK_CAPTURE(sip, udp, proto::udp);
 BENCHMARK_CAPTURE(sip, tcp, proto::tcp);
+/// A request, its acknowledgement, and the reply with three streams: three messages.
+void amanda(benchmark::State& state) {
+    const std::string id = " HANDLE 000-00000000 SEQ 1700000000\n";
+    Control control("amanda", {}, proto::udp);
+    rounds_of(state, control,
+              {{kClient, "Amanda 3.5 REQ" + id + "SECURITY USER backup\nSERVICE sendbackup\n"},
+               {kServer, "Amanda 3.5 ACK" + id},
+               {kServer, "Amanda 3.5 REP" + id + "CONNECT DATA 50085 MESG 50086 INDEX 50087\n"}},
+              3);
+}
+BENCHMARK(amanda);
+
+/// Text to a channel, an offer, and somebody else's offer: three lines.
+void irc(benchmark::State& state) {
+    Control control("irc", {{kClient, "NICK me\r\n"}, {kServer, ":irc.example 001 me :hi\r\n"}});
+    rounds_of(state, control,
+              {{kServer, ":you!u@h PRIVMSG #debian :has anybody seen the new release yet?\r\n"},
+               {kClient,
+                "PRIVMSG you :\x01"
+                "DCC SEND f.bin 3221225985 5000 1000\x01\r\n"},
+               {kServer,
+                ":you!u@h PRIVMSG me :\x01"
+                "DCC CHAT chat 3405803785 5000\x01\r\n"}},
+              1);
+}
+BENCHMARK(irc);
+
+const Words kRtspOpening{{kClient, "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n"},
+                         {kServer, "RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n"}};
+
+/// SETUP and its answer, and a question that keeps the session alive and its answer: four messages.
+void rtsp(benchmark::State& state) {
+    Control control("rtsp", kRtspOpening);
+    rounds_of(state, control,
+              {{kClient,
+                "SETUP rtsp://camera/stream/1 RTSP/1.0\r\nCSeq: 3\r\nUser-Agent: x\r\n"
+                "Transport: RTP/AVP;unicast;client_port=5000-5001\r\n\r\n"},
+               {kServer,
+                "RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: 12345678;timeout=60\r\n"
+                "Transport: RTP/AVP;unicast;client_port=5000-5001;server_port=6000-6001"
+                "\r\n\r\n"},
+               {kClient,
+                "GET_PARAMETER rtsp://camera/stream RTSP/1.0\r\nCSeq: 4\r\n"
+                "Session: 12345678\r\n\r\n"},
+               {kServer, "RTSP/1.0 200 OK\r\nCSeq: 4\r\nSession: 12345678\r\n\r\n"}},
+              4);
+}
+BENCHMARK(rtsp);
+
+/// A segment with media in the control connection: what passing over a byte costs.
+void rtsp_interleaved(benchmark::State& state) {
+    Control control("rtsp", kRtspOpening);
+    std::string frame(1400, 'x');
+    frame[0] = '$';
+    frame[1] = 0;
+    frame[2] = static_cast<char>((frame.size() - 4) >> 8);
+    frame[3] = static_cast<char>((frame.size() - 4) & 0xff);
+    for (auto _ : state)
+        control.say(kServer, frame);
+    state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(frame.size()));
+}
+BENCHMARK(rtsp_interleaved);
 
 /// A request for an image and its answer: two messages.
 void sane(benchmark::State& state) {

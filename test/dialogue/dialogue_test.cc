@@ -36,9 +36,9 @@
 //                                      must be 0
 // Over UDP each of the words is one datagram, never cut; said twice, it asks twice.
 // In text: \r \n \t \\ \xHH, {client} {server} (addresses), {client,} {server,} (as in PORT),
-// {client#} {server#} (their bytes), {af} (1 or 2, as in EPRT), {N*c} (N times the character c),
-// {[client]} {[server]} (in brackets if IPv6), {ip} (IP4 or IP6), {length} (bytes after the first
-// empty line, as in Content-Length).
+// {client#} {server#} (their bytes), {client_number} {server_number} (as in DCC), {af} (1 or 2, as
+// in EPRT), {N*c} (N times the character c), {[client]} {[server]} (in brackets if IPv6), {ip} (IP4
+// or IP6), {length} (bytes after the first empty line, as in Content-Length).
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -114,6 +114,15 @@ std::string raw_bytes(const IpAddr& a) {
 /// Stands where {length} was until the length is known.
 constexpr std::string_view kLengthHere = "\001length\001";
 
+/// As DCC writes addresses: one decimal number, or IPv6's text.
+std::string as_number(const IpAddr& a) {
+    if (a.family != Family::ipv4) return a.to_string();
+    std::uint32_t n = 0;
+    for (unsigned i = 0; i < 4; ++i)
+        n = n << 8 | a.bytes[i];
+    return std::to_string(n);
+}
+
 std::string expand(std::string_view in, const Addresses& addresses) {
     std::string out;
     for (std::size_t i = 0; i < in.size(); ++i) {
@@ -146,6 +155,8 @@ std::string expand(std::string_view in, const Addresses& addresses) {
                 out += raw_bytes(name == "client#" ? addresses.client : addresses.server);
             else if (name == "length")
                 out += kLengthHere;
+            else if (name == "client_number" || name == "server_number")
+                out += as_number(name == "client_number" ? addresses.client : addresses.server);
             else
                 throw std::runtime_error("unknown {" + name + "}");
         } else {

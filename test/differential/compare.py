@@ -75,6 +75,7 @@ class Run:
         for row in self.kernel + self.kernel_events:
             row['n'] = index.get(row['n'], -1)
         self._find_missing_helpers()
+        self._find_unwelcome(frames)
 
     def lacks(self, helper):
         return helper_name(helper) not in self.helpers
@@ -118,6 +119,17 @@ class Run:
         """The kernel's events that a difference in expectations is about."""
         return [event for event in self.kernel_events
                 if event_key(event) == (difference.n, *(difference.kernel or ()))]
+
+    def _find_unwelcome(self, frames):
+        """What IRC clients have announced before the server's welcome: {(dst, dport): n}."""
+        self.unwelcome = {}
+        for event in self.kernel_events:
+            master, n = event['master'], event['n']
+            if event['event'] == 'new' and event['helper'] == 'irc' and not any(
+                    b' 001 ' in frames[i] for i in range(n)
+                    if (self.packets[i].src, self.packets[i].sport) ==
+                    (master['dst'], master['dport'])):
+                self.unwelcome[event['dst'], event['dport']] = n
 
     def differences(self):
         """All of them: at most one a packet, and one for each expectation."""
@@ -219,6 +231,14 @@ def fax_rtcp(run, difference):
         for event in run.kernels(difference))
 
 
+def not_proven(run, difference):
+    if difference.what == 'expectation':
+        return difference.ours is None and difference.kernel[5:7] in run.unwelcome
+    packet = run.packets[difference.n]
+    return any(end in run.unwelcome for end in ((packet.src, packet.sport),
+                                                (packet.dst, packet.dport)))
+
+
 # Every class of differences that are known and explained: {name: (test, reason)}. The reasons of
 # those that are wanted are told at length in lib/conntrack/NOTES.md.
 DIFFERENCES = {
@@ -229,6 +249,8 @@ DIFFERENCES = {
     'fax-rtcp': (fax_rtcp, 'Linux opens a second port for T.38, which has but one'),
     'retransmission': (retransmission, 'Linux files an expectation anew for each repetition of '
                                        'the announcement; Postern reads each byte once'),
+    'not-proven': (not_proven, 'an offer before the IRC server has welcomed the client; Postern '
+                               'waits for the protocol to prove itself'),
 }
 
 

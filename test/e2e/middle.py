@@ -28,6 +28,7 @@ POSTERNCTL = os.path.join(BUILD, 'app', 'posternctl')
 
 # By helper: what its control connections run over, and their usual port.
 SERVICES = {'ftp': ('tcp', 21), 'tftp': ('udp', 69), 'sane': ('tcp', 6566),
+            'amanda': ('udp', 10080), 'irc': ('tcp', 6667), 'rtsp': ('tcp', 554),
             'sip': ('udp tcp', 5060)}
 
 

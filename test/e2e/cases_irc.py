@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Direct connections between IRC clients: ngircd and bob outside, alice inside. Who offers listens,
+who accepts connects: to alice by the helper, to bob only if it is told to let clients do that."""
+
+import functools
+import hashlib
+import ipaddress
+import re
+import socket
+
+import lab as laboratory
+from cases import Case, Failed, expect, pair
+from middle import Setting
+
+PATIENCE_S = 20
+CONTENT = hashlib.shake_256(b'postern').digest(100_000)
+HOSTS = {('inside', 4): laboratory.INSIDE4, ('inside', 6): laboratory.INSIDE6,
+         ('outside', 4): laboratory.OUTSIDE4, ('outside', 6): laboratory.OUTSIDE6}
+
+
+class Ngircd:
+    def __init__(self, lab, port):
+        config = lab.write('ngircd.conf', f'''
+[Global]
+Name = irc.example
+Info = test
+Ports = {port}
+Listen = {laboratory.OUTSIDE4},{laboratory.OUTSIDE6}
+MotdPhrase = hello
+ServerUID = nobody
+ServerGID = nogroup
+[Limits]
+MaxConnectionsIP = 0
+MaxPenaltyTime = 0
+[Options]
+DNS = no
+Ident = no
+PAM = no
+''')
+        process = lab.start('ngircd', 'outside', 'ngircd', '--nodaemon', '--config', config)
+        process.await_output(r'Now listening on.*(?s:.*)Now listening on')
+
+
+class Client:
+    """An IRC client that does what it is told."""
+
+    def __init__(self, lab, host, family, port, nick):
+        self.nick, self.said = nick, ''
+        with lab.inside_of(host):
+            self.socket = socket.create_connection((HOSTS['outside', family], port), PATIENCE_S)
+        self.say(f'NICK {nick}')
+        self.say(f'USER {nick} 0 * :{nick}')
+        self.hear(r' 001 ')
+
+    def say(self, line):
+        self.socket.sendall(line.encode('latin-1') + b'\r\n')
+
+    def hear(self, pattern):
+        """Waits for a line; the match."""
+        while True:
+            for line in self.said.splitlines():
+                found = re.search(pattern, line)
+                if found:
+                    return found
+            got = self.socket.recv(4096)
+            if not got:
+                raise Failed(f'{self.nick} lost the server: {self.said}')
+            self.said += got.decode('latin-1')
+            if '\r\nPING ' in self.said:
+                self.say('PONG :x')
+
+
+def transfer(kind, by, family, bench, patience_s):
+    """`by` (a host) offers, the client on the other one takes it."""
+    bench.server(Ngircd)
+    lab, port = bench.lab, bench.setting.port
+    to = 'outside' if by == 'inside' else 'inside'
+    tag = f'{by[0]}{family}'
+    giver = Client(lab, by, family, port, f'giver{tag}')
+    taker = Client(lab, to, family, port, f'taker{tag}')
+    with lab.inside_of(by):
+        listener = socket.create_server((HOSTS[by, family], 0),
+                                        family=socket.AF_INET if family == 4 else socket.AF_INET6)
+    listener.settimeout(patience_s or PATIENCE_S)
+    address = HOSTS[by, family]
+    number = int(ipaddress.ip_address(address)) if family == 4 else address
+    words = {'send': f'SEND "a file.bin" {number} {listener.getsockname()[1]} {len(CONTENT)}',
+             'chat': f'CHAT chat {number} {listener.getsockname()[1]}'}[kind]
+    giver.say(f'PRIVMSG {taker.nick} :\x01DCC {words}\x01')
+    offered = taker.hear(f'PRIVMSG {taker.nick} :\x01DCC {kind.upper()} .* {number} ([0-9]+)')
+    with lab.inside_of(to):
+        direct = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6)
+    direct.setblocking(False)
+    direct.connect_ex((address, int(offered[1])))
+
+    def problem():
+        direct.settimeout(PATIENCE_S)
+        try:
+            with listener, listener.accept()[0] as given, direct:
+                given.settimeout(PATIENCE_S)
+                given.sendall(CONTENT)
+                given.shutdown(socket.SHUT_WR)
+                got = b''.join(iter(functools.partial(direct.recv, 65536), b''))
+        except TimeoutError:
+            return 'the direct connection did not come about'
+        finally:
+            giver.socket.close()
+            taker.socket.close()
+        return None if got == CONTENT else f'{len(got)} bytes came'
+    return problem
+
+
+def offers_of_others_do_not_count(bench):
+    wait = transfer('send', 'outside', 4, bench, 4)
+    expect(wait() is not None, 'an offer of another user has opened a way')
+    expect(bench.filed_expectations() in (None, 0), 'there was an expectation')
+
+
+def cases():
+    def setting(workers, **more):
+        return Setting(service='irc', workers=workers, **more)
+    found = []
+    for workers, kind, family in ((1, 'send', 4), (1, 'chat', 6), (3, 'send', 6), (3, 'chat', 4)):
+        found += pair(f'irc/{workers}-workers/{kind}/ipv{family}', setting(workers),
+                      functools.partial(transfer, kind, 'inside', family))
+    found += pair('irc/offer-of-another/ipv4', setting(3, params=(('offers', True),)),
+                  functools.partial(transfer, 'send', 'outside', 4))
+    found.append(Case('irc/offer-of-another/does-not-count', setting(2),
+                      offers_of_others_do_not_count, needs=frozenset({'control-socket'})))
+    return found
