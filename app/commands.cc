@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "commands.h"
 
-#include <map>
+#include <ctime>
 
 #include <rte_ethdev.h>
 #include <rte_rcu_qsbr.h>
@@ -30,75 +30,6 @@ std::int64_t seconds_left(Tick deadline, Tick now) {
     const std::int32_t ms = deadline - now;
     return ms <= 0 ? 0 : (ms + 999) / 1000;
 }
-
-/// Who is waiting for an answer of which worker; one for all lists.
-using MailOwners = std::vector<const void*>;
-
-/// Pages through the workers' tables. A page is copied out of the worker's mailbox at once, so that
-/// a client that reads slowly keeps nobody else from asking. A source that goes away in the middle
-/// of a question leaves it to the next one to wait for the answer.
-class ConnSource : public RowSource {
-  public:
-    ConnSource(Firewall& fw, std::shared_ptr<MailOwners> owners)
-        : fw_(fw), owners_(std::move(owners)) {}
-    ~ConnSource() override {
-        for (auto& owner : *owners_)
-            if (owner == this) owner = nullptr;
-    }
-    ConnSource(const ConnSource&) = delete;
-    ConnSource& operator=(const ConnSource&) = delete;
-
-    Pull next(Json& row) override {
-        while (at_ == page_.size()) {
-            if (page_is_last_) {
-                page_is_last_ = false;
-                cursor_ = 1;
-                ++worker_;
-            }
-            if (worker_ == fw_.workers()) return Pull::done;
-            if (!fetch()) return Pull::pending;
-        }
-        const Mailbox::Row& r = page_[at_++];
-        row = connection_row(fw_.plan(), static_cast<WorkerId>(worker_), r.slot, r.conn, now_);
-        return Pull::row;
-    }
-
-  private:
-    /// Asks for the next page, or takes it when it has come.
-    bool fetch() {
-        Mailbox& m = fw_.worker(worker_).mailbox();
-        const void*& owner = (*owners_)[worker_];
-        if (owner != nullptr && owner != this) return false;
-        // Acquire pairs with the worker's answer, release with its reading of the question.
-        const auto state = m.state.load(std::memory_order_acquire);
-        if (state == Mailbox::asked) return false;  // perhaps a question nobody waits for any more
-        if (owner == nullptr) {
-            owner = this;
-            m.cursor = cursor_;
-            m.n = 0;
-            m.end = false;
-            m.state.store(Mailbox::asked, std::memory_order_release);
-            return false;
-        }
-        page_.assign(m.rows.begin(), m.rows.begin() + m.n);
-        at_ = 0;
-        cursor_ = m.cursor;
-        page_is_last_ = m.end;
-        now_ = Tick{m.now_ms};
-        m.state.store(Mailbox::idle, std::memory_order_release);
-        owner = nullptr;
-        return true;
-    }
-
-    Firewall& fw_;
-    std::shared_ptr<MailOwners> owners_;
-    unsigned worker_ = 0;
-    std::vector<Mailbox::Row> page_;  ///< of worker_
-    std::size_t at_ = 0;
-    std::uint32_t cursor_ = 1;
-    bool page_is_last_ = false;
-    Tick now_;
-};
 
 std::vector<Json> count_rows(Firewall& fw) {
     std::uint64_t total = 0, capacity = 0;
@@ -200,16 +131,15 @@ std::vector<Json> drop_rows(Firewall& fw) {
 Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const Conn& c,
                     Tick now) {
     const Tuple t = c.tuple();
-    const bool replied = c.has(conn_flag::seen_reply);
+    // Unsigned: right for connections of up to 49 days.
+    const std::uint32_t age_s = (now.ms - c.start_ms) / 1000;
     return {{"proto", protocol_name(c.protocol())},
             {"family", to_string(c.family())},
             {"src", t.src.to_string()},
             {"sport", t.sport.host()},
             {"dst", t.dst.to_string()},
             {"dport", t.dport.host()},
-            {"state", replied                      ? "established"
-                      : c.has(conn_flag::expected) ? "related"
-                                                   : "new"},
+            {"state", to_string(list_state(c))},
             {"tcp_state", c.state_name() != nullptr ? Json(c.state_name()) : Json(nullptr)},
             {"assured", c.has(conn_flag::assured)},
             {"worker", worker},
@@ -225,7 +155,9 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
             {"timeouts", c.timeouts == 0 ? "default" : plan.timeout_names[c.timeouts - 1u]},
             {"liberal", c.has(conn_flag::liberal)},
             {"timeout_s", seconds_left(c.deadline(), now)},
-            {"age_s", seconds_left(now, Tick{c.start_ms})},
+            {"start", static_cast<std::int64_t>(std::time(nullptr)) - age_s},
+            {"age_s", age_s},
+            {"idle_s", (now.ms - c.last_seen_ms) / 1000},
             {"packets_original", c.packets[0]},
             {"bytes_original", c.bytes[0]},
             {"packets_reply", c.packets[1]},
@@ -247,8 +179,10 @@ Json expectation_row(const Plan& plan, const ExpectInfo& e) {
     if (e.flags & expect_flag::inactive) flags.push_back("inactive");
     if (e.flags & expect_flag::userspace) flags.push_back("userspace");
     const unsigned full = address_bytes(e.dst.family) * 8;
-    Json row{{"helper", name_or_null(plan, e.helper)},
+    Json row{{"id", std::to_string(e.id.index) + "." + std::to_string(e.id.generation)},
+             {"helper", name_or_null(plan, e.helper)},
              {"class", class_name(plan, e)},
+             {"rule", rule_or_null(plan, e.rule)},
              {"flags", flags},
              {"timeout_s", e.timeout_ms / 1000},
              {"family", to_string(e.dst.family)},
@@ -260,6 +194,8 @@ Json expectation_row(const Plan& plan, const ExpectInfo& e) {
     row["dport"] = e.dport.host();
     row["zone"] = e.zone;
     row["master"] = e.master ? tuple_json(e.master_tuple) : Json(nullptr);
+    row["mark"] = e.mark;
+    row["label"] = e.label;
     row["owner"] = e.owner;
     return row;
 }
@@ -267,10 +203,7 @@ Json expectation_row(const Plan& plan, const ExpectInfo& e) {
 void register_commands(ControlServer& server, Firewall& fw, const PortSet& ports,
                        std::function<Tick()> now) {
     using Source = Result<std::unique_ptr<RowSource>>;
-    auto owners = std::make_shared<MailOwners>(fw.workers(), nullptr);
-    server.register_command({"conntrack list", "connections now", {}, [&fw, owners](const Json&) {
-                                 return Source(std::make_unique<ConnSource>(fw, owners));
-                             }});
+    register_conntrack_commands(server, fw);
     server.register_command(
         {"conntrack count", "how many connections there are", {}, [&fw](const Json&) {
              return Source(rows_of(count_rows(fw)));

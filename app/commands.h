@@ -14,6 +14,8 @@ namespace postern {
 /// workers' time.
 void register_commands(ControlServer& server, Firewall& firewall, const PortSet& ports,
                        std::function<Tick()> now);
+/// Of these, those that list, end and watch connections.
+void register_conntrack_commands(ControlServer& server, Firewall& firewall);
 /// Of these, all about expectations, and the removal of a helper.
 void register_expect_commands(ControlServer& server, Firewall& firewall, std::function<Tick()> now);
 

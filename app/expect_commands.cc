@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
-#include <set>
 
 #include <rte_rcu_qsbr.h>
 
+#include "args.h"
 #include "commands.h"
+#include "event_hub.h"
 
 namespace postern {
 namespace {
@@ -17,7 +18,6 @@ namespace {
 using Source = Result<std::unique_ptr<RowSource>>;
 using Clock = std::function<Tick()>;
 constexpr std::uint32_t kObjectsAStep = 1024;
-constexpr std::size_t kMaxEventsWaiting = 4096;  ///< of a client that does not read
 
 class Online {
   public:
@@ -40,107 +40,29 @@ ExpectOwner& own(Firewall& fw) {
 
 std::vector<ArgSpec> filter_args() {
     return {{"helper", ArgType::string, false, "name of the helper that expects"},
-            {"proto", ArgType::string, false, "tcp, udp, … or a number"},
+            {"proto", ArgType::scalar, false, "tcp, udp, … or a number"},
             {"src", ArgType::string, false, "its source lies in this prefix"},
             {"dst", ArgType::string, false, "destination lies in this prefix"},
             {"dport", ArgType::integer, false, "destination port"},
             {"zone", ArgType::integer, false, "conntrack zone"},
-            {"master", ArgType::string, false, "id of its master, WORKER/INDEX.GENERATION"}};
+            {"master", ArgType::string, false, "id of its master, WORKER/INDEX.GENERATION"},
+            {"id", ArgType::string, false, "its own, INDEX.GENERATION"}};
 }
-
-std::optional<std::uint64_t> number(std::string_view text, std::uint64_t max) {
-    if (text.empty() || text.size() > 10) return std::nullopt;
-    std::uint64_t v = 0;
-    for (const char c : text) {
-        if (c < '0' || c > '9') return std::nullopt;
-        v = v * 10 + static_cast<unsigned>(c - '0');
-    }
-    return v <= max ? std::optional(v) : std::nullopt;
-}
-
-/// "3/17.2", as lists show ids.
-std::optional<ConnId> parse_id(std::string_view text) {
-    const auto slash = text.find('/'), dot = text.find('.');
-    if (slash == text.npos || dot == text.npos || dot < slash) return std::nullopt;
-    const auto worker = number(text.substr(0, slash), kMaxWorkers - 1);
-    const auto index = number(text.substr(slash + 1, dot - slash - 1), UINT32_MAX);
-    const auto generation = number(text.substr(dot + 1), UINT16_MAX);
-    if (!worker || !index || *index == 0 || !generation) return std::nullopt;
-    return ConnId{static_cast<std::uint32_t>(*index), static_cast<std::uint16_t>(*generation),
-                  static_cast<WorkerId>(*worker)};
-}
-
-std::uint8_t full_length(const IpAddr& a) {
-    return static_cast<std::uint8_t>(address_bytes(a.family) * 8);
-}
-
-/// Reads arguments one after the other; what is wrong with the first bad one stays in `problem`.
-class Args {
-  public:
-    Args(const Firewall& fw, const Json& args) : fw_(fw), args_(args) {}
-
-    std::string problem;
-
-    bool flag(const char* name) const { return args_.value(name, false); }
-    std::optional<std::uint32_t> uint(const char* name, std::uint32_t max) {
-        if (!has(name)) return std::nullopt;
-        const auto v = args_[name].get<std::int64_t>();
-        if (v >= 0 && v <= std::int64_t{max}) return static_cast<std::uint32_t>(v);
-        wrong(name, "expected a number up to " + std::to_string(max));
-        return std::nullopt;
-    }
-    std::optional<std::uint8_t> protocol(const char* name) {
-        if (!has(name)) return std::nullopt;
-        const auto p = parse_protocol(text(name));
-        if (!p) wrong(name, "expected tcp, udp, … or a number");
-        return p;
-    }
-    std::optional<Prefix> prefix(const char* name) {
-        if (!has(name)) return std::nullopt;
-        if (const auto a = IpAddr::parse(text(name))) return Prefix{*a, full_length(*a)};
-        const auto p = Prefix::parse(text(name));
-        if (!p) wrong(name, "expected an address or a prefix");
-        return p;
-    }
-    std::optional<HelperId> helper(const char* name) {
-        if (!has(name)) return std::nullopt;
-        const auto& all = fw_.plan().helpers;
-        for (std::size_t i = 0; i < all.size(); ++i)
-            if (all[i].name == text(name)) return static_cast<HelperId>(i + 1);
-        wrong(name, "there is no helper \"" + text(name) + "\"");
-        return std::nullopt;
-    }
-    std::optional<ConnId> master(const char* name) {
-        if (!has(name)) return std::nullopt;
-        const auto id = parse_id(text(name));
-        if (id && id->worker < fw_.plan().workers) return id;
-        wrong(name, "expected an id as lists show it, WORKER/INDEX.GENERATION");
-        return std::nullopt;
-    }
-    void wrong(const std::string& name, const std::string& what) {
-        if (problem.empty()) problem = name + ": " + what;
-    }
-
-  private:
-    bool has(const char* name) const { return args_.contains(name); }
-    std::string text(const char* name) const { return args_.value(name, std::string()); }
-
-    const Firewall& fw_;
-    const Json& args_;
-};
 
 struct Filter {
     std::optional<HelperId> helper;
     std::optional<std::uint8_t> protocol;
     std::optional<Prefix> src, dst;
-    std::optional<std::uint32_t> dport, zone;
+    std::optional<Be16> dport;
+    std::optional<std::uint32_t> zone;
     std::optional<ConnId> master;
+    std::optional<ExpectId> id;
 
-    static Result<Filter> read(const Firewall& fw, const Json& json) {
-        Args a(fw, json);
-        Filter f{a.helper("helper"), a.protocol("proto"),    a.prefix("src"),
-                 a.prefix("dst"),    a.uint("dport", 65535), a.uint("zone", kCtZones - 1),
-                 a.master("master")};
+    static Result<Filter> read(const Plan& plan, const Json& json) {
+        Args a(plan, json);
+        Filter f{a.helper("helper"),     a.protocol("proto"), a.prefix("src"),
+                 a.prefix("dst"),        a.port("dport"),     a.uint("zone", kCtZones - 1),
+                 a.connection("master"), a.expectation("id")};
         if (!a.problem.empty()) return Error{a.problem};
         return f;
     }
@@ -149,8 +71,9 @@ struct Filter {
         if (protocol && e.protocol != *protocol) return false;
         if (src && (e.src_prefix < src->length || !src->contains(e.src))) return false;
         if (dst && !dst->contains(e.dst)) return false;
-        if (dport && e.dport.host() != *dport) return false;
+        if (dport && e.dport != *dport) return false;
         if (zone && e.zone != *zone) return false;
+        if (id && e.id != *id) return false;
         return !master || e.master == *master;
     }
 };
@@ -261,26 +184,27 @@ class CreateSource : public RowSource {
 
 Source create(Firewall& fw, const Json& json, const Clock& now,
               const std::shared_ptr<MailOwners>& owners) {
-    Args a(fw, json);
+    Args a(fw.plan(), json);
     ExpectRequest r;
     r.protocol = a.protocol("proto").value_or(0);
     if (const auto dst = a.prefix("dst")) {
         if (dst->length != full_length(dst->address)) a.wrong("dst", "expected one address");
         r.dst = dst->address;
     }
-    r.dport = Be16::from_host(static_cast<std::uint16_t>(a.uint("dport", 65535).value_or(0)));
+    r.dport = a.port("dport").value_or(Be16{});
     if (const auto src = a.prefix("src")) {
         if (src->address.family != r.dst.family) a.wrong("src", "is of another family than dst");
         r.src = src->address;
         r.src_prefix = src->length;
     }
-    if (const auto sport = a.uint("sport", 65535)) {
-        r.sport = Be16::from_host(static_cast<std::uint16_t>(*sport));
+    if (const auto sport = a.port("sport")) {
+        r.sport = *sport;
         r.sport_mask = Be16::from_raw(0xffff);
     }
     r.helper = a.helper("helper").value_or(kNoHelper);
     r.child_helper = a.helper("child_helper").value_or(kNoHelper);
     r.mark = a.uint("mark", UINT32_MAX).value_or(0);
+    r.label = a.uint("label", UINT32_MAX).value_or(0);
     r.class_index = static_cast<std::uint8_t>(a.uint("class", kExpectClasses - 1).value_or(0));
     r.flags = expect_flag::userspace;
     if (a.flag("permanent")) r.flags |= expect_flag::permanent;
@@ -288,7 +212,7 @@ Source create(Firewall& fw, const Json& json, const Clock& now,
     const auto zone = a.uint("zone", kCtZones - 1);
     const auto timeout_s = a.uint("timeout", kMaxTimeoutS);
     if (timeout_s == 0u) a.wrong("timeout", "expected at least 1 second");
-    const auto master = a.master("master");
+    const auto master = a.connection("master");
     if (!a.problem.empty()) return Error{a.problem};
     r.timeout_ms = timeout_s.value_or(300) * 1000;
     if (master) {
@@ -309,94 +233,23 @@ Source create(Firewall& fw, const Json& json, const Clock& now,
 
 // ---- events ----
 
-/// Hands the owners' events out to all who listen. Without listeners nothing is read, and what the
-/// rings have no room for is gone.
-class EventHub {
-  public:
-    struct Listener {
-        Filter filter;
-        std::deque<ExpectEvent> waiting;
-        std::uint64_t lost = 0;
-    };
-    explicit EventHub(Firewall& fw) : fw_(fw) {}
-
-    void add(Listener& l) {
-        drain();  // old ones are not news
-        listeners_.insert(&l);
-    }
-    void remove(Listener& l) { listeners_.erase(&l); }
-
-    void drain() {
-        std::uint64_t lost = 0;
-        for (unsigned o = 0; o < fw_.expectations().owners(); ++o) {
-            EventRing& ring = fw_.expectations().owner(static_cast<OwnerId>(o)).events();
-            lost += ring.lost();
-            ExpectEvent e;
-            while (ring.pop(e))
-                for (Listener* l : listeners_) {
-                    if (!l->filter.matches(e.info)) continue;
-                    if (l->waiting.size() < kMaxEventsWaiting)
-                        l->waiting.push_back(e);
-                    else
-                        ++l->lost;
-                }
-        }
-        for (Listener* l : listeners_)
-            l->lost += lost - lost_;
-        lost_ = lost;
-    }
-
-  private:
-    Firewall& fw_;
-    std::set<Listener*> listeners_;
-    std::uint64_t lost_ = 0;  ///< of all rings, when last looked at
-};
-
-class EventSource : public RowSource {
-  public:
-    EventSource(Firewall& fw, std::shared_ptr<EventHub> hub, Filter filter,
-                std::optional<std::uint32_t> count)
-        : fw_(fw), hub_(std::move(hub)), left_(count) {
-        listener_.filter = filter;
-        hub_->add(listener_);
-    }
-    ~EventSource() override { hub_->remove(listener_); }
-    EventSource(const EventSource&) = delete;
-    EventSource& operator=(const EventSource&) = delete;
-
-    Pull next(Json& row) override {
-        if (!greeted_) {  // so that a script knows from when on nothing escapes it
-            greeted_ = true;
-            row["event"] = "listening";
-            return Pull::row;
-        }
-        if (left_ == 0u) return Pull::done;
-        if (listener_.waiting.empty()) hub_->drain();
-        if (listener_.waiting.empty()) {
-            if (listener_.lost == 0) return Pull::pending;
-            row["event"] = "lost";
-            row["events"] = listener_.lost;
-            listener_.lost = 0;
-            return Pull::row;
-        }
-        const ExpectEvent& e = listener_.waiting.front();
+Source events(Firewall& fw, const std::shared_ptr<EventHub<ExpectEvent>>& hub, const Json& args) {
+    const Plan& plan = fw.plan();
+    auto filter = Filter::read(plan, args);
+    if (!filter) return filter.error();
+    Args a(plan, args);
+    const auto count = a.uint("count", UINT32_MAX);
+    if (!a.problem.empty()) return Error{a.problem};
+    const auto wanted = [filter = *filter](const ExpectEvent& e) { return filter.matches(e.info); };
+    const auto to_row = [&plan](const ExpectEvent& e, Json& row) {
         row["event"] = to_string(e.type);
         row["cause"] = e.type == ExpectEventType::destroy ? Json(to_string(e.end)) : Json(nullptr);
         row["at_ms"] = e.at.ms;
         row["by"] = e.by;
-        row.update(expectation_row(fw_.plan(), e.info));
-        listener_.waiting.pop_front();
-        if (left_) --*left_;
-        return Pull::row;
-    }
-
-  private:
-    Firewall& fw_;
-    std::shared_ptr<EventHub> hub_;
-    std::optional<std::uint32_t> left_;
-    EventHub::Listener listener_;
-    bool greeted_ = false;
-};
+        row.update(expectation_row(plan, e.info));
+    };
+    return Source(std::make_unique<EventSource<ExpectEvent>>(hub, wanted, count, to_row));
+}
 
 // ---- helper remove ----
 
@@ -448,7 +301,7 @@ class RemoveHelperSource : public RowSource {
 void register_expect_commands(ControlServer& server, Firewall& fw, Clock now) {
     server.register_command(
         {"expect list", "expectations now", filter_args(), [&fw](const Json& args) {
-             auto filter = Filter::read(fw, args);
+             auto filter = Filter::read(fw.plan(), args);
              if (!filter) return Source(filter.error());
              return Source(std::make_unique<ListSource>(fw, *filter));
          }});
@@ -457,7 +310,7 @@ void register_expect_commands(ControlServer& server, Firewall& fw, Clock now) {
                              filter_args(), [&fw, now](const Json& args) {
                                  if (args.empty())
                                      return Source(Error{"which ones? (`expect flush` ends all)"});
-                                 auto filter = Filter::read(fw, args);
+                                 auto filter = Filter::read(fw.plan(), args);
                                  if (!filter) return Source(filter.error());
                                  return Source(std::make_unique<DeleteSource>(fw, *filter, now));
                              }});
@@ -468,7 +321,7 @@ void register_expect_commands(ControlServer& server, Firewall& fw, Clock now) {
     server.register_command(
         {"expect create",
          "file an expectation, for a live master or for none",
-         {{"proto", ArgType::string, true, "tcp, udp, … or a number"},
+         {{"proto", ArgType::scalar, true, "tcp, udp, … or a number"},
           {"dst", ArgType::string, true, "destination address"},
           {"dport", ArgType::integer, true, "destination port"},
           {"src", ArgType::string, false, "source address or prefix; default: any"},
@@ -481,27 +334,24 @@ void register_expect_commands(ControlServer& server, Firewall& fw, Clock now) {
           {"child_helper", ArgType::string, false, "helper of the expected connection"},
           {"class", ArgType::integer, false, "class of the helper, from 0"},
           {"mark", ArgType::integer, false, "mark of the expected connection"},
+          {"label", ArgType::integer, false, "label of the expected connection"},
           {"permanent", ArgType::boolean, false, "stays after it matched"},
           {"inactive", ArgType::boolean, false, "matches nothing"}},
          [&fw, now, owners](const Json& args) { return create(fw, args, now, owners); }});
-    auto hub = std::make_shared<EventHub>(fw);
+    std::vector<EventRing<ExpectEvent>*> rings;
+    for (unsigned o = 0; o < fw.expectations().owners(); ++o)
+        rings.push_back(&fw.expectations().owner(static_cast<OwnerId>(o)).events());
+    auto hub = std::make_shared<EventHub<ExpectEvent>>(std::move(rings), [](bool) {});
     auto event_args = filter_args();
     event_args.push_back({"count", ArgType::integer, false, "end after this many events"});
     server.register_command({"expect events", "what happens to expectations, as it happens",
-                             event_args, [&fw, hub](const Json& args) {
-                                 auto filter = Filter::read(fw, args);
-                                 if (!filter) return Source(filter.error());
-                                 Args a(fw, args);
-                                 const auto count = a.uint("count", UINT32_MAX);
-                                 if (!a.problem.empty()) return Source(Error{a.problem});
-                                 return Source(
-                                     std::make_unique<EventSource>(fw, hub, *filter, count));
-                             }});
+                             event_args,
+                             [&fw, hub](const Json& args) { return events(fw, hub, args); }});
     server.register_command({"helper remove",
                              "take a helper out of service",
                              {{"name", ArgType::string, true, "as in the configuration"}},
                              [&fw, now](const Json& args) {
-                                 Args a(fw, args);
+                                 Args a(fw.plan(), args);
                                  const auto id = a.helper("name");
                                  if (!id) return Source(Error{a.problem});
                                  return Source(std::make_unique<RemoveHelperSource>(fw, *id, now));

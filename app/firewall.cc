@@ -209,6 +209,15 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& configured,
                                 .label_mask = r.set.label_mask,
                                 .timeouts = r.timeouts,
                                 .liberal = r.liberal});
+        if (!r.expect) continue;
+        plan.expects.push_back({.protocol = r.expect->protocol,
+                                .to_server = r.expect->to_server,
+                                .first_port = r.expect->dport.first,
+                                .last_port = r.expect->dport.last,
+                                .class_max = r.expect->max,
+                                .permanent = r.expect->permanent,
+                                .timeout_ms = r.expect->timeout_s * 1000});
+        plan.effects.back().expects = static_cast<std::uint16_t>(plan.expects.size());
     }
     plan.helpers = helper_plans_of(spec);
     for (std::size_t h = 0; h < spec.helpers.size(); ++h)
@@ -235,6 +244,10 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& configured,
     // A worker may file all of them; what has ended waits a grace period for reuse.
     ec.per_owner = spec.limits.expectations + spec.limits.expectations / 4 + 64;
     ec.max_live = spec.limits.expectations;
+    ec.max_per_zone = spec.limits.expectations_per_zone;
+    ec.zone_limits = spec.limits.expectations_of_zones;
+    ec.max_per_host = spec.limits.expectations_per_source;
+    ec.max_per_destination = spec.limits.expectations_per_destination;
     ec.event_ring = options.expect_events;
     ec.secret = options.secret;
     ec.start = options.start;
@@ -278,6 +291,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& configured,
         p.activity = parts.activity;
         p.endings = parts.endings;
         p.removed_helpers = &fw->removed_helpers_;
+        p.event_ring = options.conn_events;
         ConnTable::Config cc;
         cc.worker = p.id;
         // Hashing spreads connections well, not perfectly.

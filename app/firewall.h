@@ -31,6 +31,7 @@ struct FirewallOptions {
     HashSecret secret;
     Tick start;
     std::uint32_t expect_events = 0;  ///< kept for each worker until drained; 0 = none
+    std::uint32_t conn_events = 0;  ///< the same for connections; told only while somebody listens
     std::uint32_t handoff_ring = 4096;
     std::uint32_t activity_ring = 1024;
 };

@@ -122,7 +122,7 @@ struct View {
 const std::vector<View>& views() {
     static const std::vector<View> kViews{
         {"conntrack list",
-         "The connections that are tracked",
+         "The connections: zone= proto= src= dst= sport= dport= state= mark= helper= master= …",
          {{"PROTO", "proto"},
           {"SOURCE", nullptr, [](const Json& r) { return endpoint(r, "src", "sport", "-"); }},
           {"DESTINATION", nullptr, [](const Json& r) { return endpoint(r, "dst", "dport", "-"); }},
@@ -138,6 +138,23 @@ const std::vector<View>& views() {
            [](const Json& r) { return both_ways(r, "bytes_original", "bytes_reply"); }, kRight},
           {"ID", nullptr, connection_id},
           {"MASTER", nullptr, master_of}}},
+        {"conntrack delete", "End those that match: conditions as for the list", {}},
+        {"conntrack flush", "End all connections, or those that match", {}},
+        {"conntrack events",
+         "What happens to connections, until interrupted (or count=N); event= and conditions",
+         {{"EVENT", "event"},
+          {"CAUSE", "cause"},
+          {"PROTO", "proto"},
+          {"SOURCE", nullptr, [](const Json& r) { return endpoint(r, "src", "sport", "-"); }},
+          {"DESTINATION", nullptr, [](const Json& r) { return endpoint(r, "dst", "dport", "-"); }},
+          {"STATE", "state"},
+          {"TCP", "tcp_state"},
+          {"RULE", "rule"},
+          {"HELPER", "helper"},
+          {"PACKETS", nullptr,
+           [](const Json& r) { return both_ways(r, "packets_original", "packets_reply"); }, kRight},
+          {"ID", nullptr, connection_id},
+          {"MASTER", nullptr, master_of}}},
         {"conntrack count", "How many connections there are", {}},
         {"expect list",
          "The expectations that wait for their connection",
@@ -150,10 +167,11 @@ const std::vector<View>& views() {
           {"FLAGS", "flags"},
           {"ZONE", "zone"},
           {"OWNER", "owner", nullptr, kRight},
+          {"ID", "id"},
           {"MASTER", nullptr, master_of}}},
         {"expect create", "File one: proto= dst= dport= and master= or no_master=true …", {}},
         {"expect delete",
-         "End those that match: helper= proto= src= dst= dport= zone= master=",
+         "End those that match: id= helper= proto= src= dst= dport= zone= master=",
          {}},
         {"expect flush", "End all expectations", {}},
         {"expect events",
@@ -301,7 +319,7 @@ Json value_of(const std::string& text) {
 }
 
 int ask(const std::string& socket, const View& view, const Json& args, bool json) {
-    const bool stream = view.command == "expect events";
+    const bool stream = view.command.ends_with(" events");
     // Of a stream nothing may come for long.
     auto client = stream ? ControlClient::connect(socket, 0) : ControlClient::connect(socket);
     if (!client) return complain(client.error().message, kFailed);

@@ -126,6 +126,7 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     options.workers = spec.workers.count;
     options.secret = HashSecret::random();
     options.expect_events = 1024;
+    options.conn_events = 4096;
     auto firewall = Firewall::build(spec, options);
     if (!firewall) return fail(firewall.error());
     Firewall& fw = **firewall;
@@ -175,6 +176,8 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     rte_eal_mp_wait_lcore();
     print_summary(fw);
     (*ports)->workers_ended();
+    // Their answers refer to the firewall.
+    control.disconnect_all();
     // What is left in the rings between workers goes back to the ports' packet pool: while there is
     // one.
     firewall->reset();

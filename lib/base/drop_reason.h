@@ -42,6 +42,7 @@ namespace postern {
     X(policy, "a policy rule, or the default, drops it")                                    \
     X(reject, "a policy rule rejects it; the sender was told")                              \
     X(helper, "its helper could not file the expectation; the sender will retransmit")      \
+    X(expect, "what its rule expects could not be filed; the sender will try again")        \
     X(handoff_full, "the ring to its home worker was full")                                 \
     X(tx_full, "the output port's queue was full")
 

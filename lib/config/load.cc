@@ -518,6 +518,27 @@ void Loader::limits(const Value& v) {
         of.read("new_per_second", l.new_per_second_per_source, {0, 60000, Unit::size});
         of.finish();
     }
+    if (auto per = map.get("expectations_per")) {
+        constexpr Range kCount{0, 16u << 20, Unit::size};
+        Map of(*per);
+        if (auto zone = of.get("zone")) {
+            if (zone->is_map()) {
+                Map zones(*zone);
+                for (const auto& item : zones.items()) {
+                    const auto id = item.key.number({0, kCtZones - 1});
+                    const auto max = item.value.number(kCount);
+                    if (id && max)
+                        l.expectations_of_zones.emplace_back(static_cast<CtZone>(*id),
+                                                             static_cast<std::uint32_t>(*max));
+                }
+            } else {
+                zone->read(l.expectations_per_zone, kCount);
+            }
+        }
+        of.read("source", l.expectations_per_source, kCount);
+        of.read("destination", l.expectations_per_destination, {1, 65535, Unit::size});
+        of.finish();
+    }
     l.per_zone.assign(spec_.zones.size(), 0);
     if (auto zones = map.get("per_zone")) {
         Map of(*zones);

@@ -118,39 +118,41 @@ bool has_ports(std::uint8_t protocol) {
     return protocol == proto::tcp || protocol == proto::udp || protocol == proto::udplite ||
            protocol == proto::sctp || protocol == proto::dccp;
 }
+
+std::optional<PortRange> port_range(const Value& item) {
+    constexpr Range kPort{0, 65535};
+    const auto s = item.scalar();
+    const auto dash = s ? s->find('-') : std::string::npos;
+    if (dash == std::string::npos) {
+        const auto n = item.number(kPort);
+        if (!n) return std::nullopt;
+        return PortRange{static_cast<std::uint16_t>(*n), static_cast<std::uint16_t>(*n)};
+    }
+    const auto bound = [](const std::string& text) -> std::optional<std::uint16_t> {
+        if (text.empty() || text.size() > 5 ||
+            text.find_first_not_of("0123456789") != std::string::npos)
+            return std::nullopt;
+        const unsigned long n = std::stoul(text);
+        return n <= 65535 ? std::optional(static_cast<std::uint16_t>(n)) : std::nullopt;
+    };
+    const auto first = bound(s->substr(0, dash)), last = bound(s->substr(dash + 1));
+    if (!first || !last) {
+        item.error("expected a port or a range such as 8000-8080, 0 to 65535, found " +
+                   item.found());
+        return std::nullopt;
+    }
+    if (*first > *last) {
+        item.error("the range " + *s + " is empty (did you mean " + std::to_string(*last) + "-" +
+                   std::to_string(*first) + "?)");
+        return std::nullopt;
+    }
+    return PortRange{*first, *last};
+}
 }  // namespace
 
 void Loader::port_ranges(Map& map, std::string_view key, const RuleSpec& rule,
                          std::vector<PortRange>& out) {
-    condition(map, key, out, [](const Value& item) -> std::optional<PortRange> {
-        constexpr Range kPort{0, 65535};
-        const auto s = item.scalar();
-        const auto dash = s ? s->find('-') : std::string::npos;
-        if (dash == std::string::npos) {
-            const auto n = item.number(kPort);
-            if (!n) return std::nullopt;
-            return PortRange{static_cast<std::uint16_t>(*n), static_cast<std::uint16_t>(*n)};
-        }
-        const auto bound = [](const std::string& text) -> std::optional<std::uint16_t> {
-            if (text.empty() || text.size() > 5 ||
-                text.find_first_not_of("0123456789") != std::string::npos)
-                return std::nullopt;
-            const unsigned long n = std::stoul(text);
-            return n <= 65535 ? std::optional(static_cast<std::uint16_t>(n)) : std::nullopt;
-        };
-        const auto first = bound(s->substr(0, dash)), last = bound(s->substr(dash + 1));
-        if (!first || !last) {
-            item.error("expected a port or a range such as 8000-8080, 0 to 65535, found " +
-                       item.found());
-            return std::nullopt;
-        }
-        if (*first > *last) {
-            item.error("the range " + *s + " is empty (did you mean " + std::to_string(*last) +
-                       "-" + std::to_string(*first) + "?)");
-            return std::nullopt;
-        }
-        return PortRange{*first, *last};
-    });
+    condition(map, key, out, port_range);
     if (out.empty()) return;
     if (rule.protocols.empty() ||
         !std::all_of(rule.protocols.begin(), rule.protocols.end(), has_ports))
@@ -293,6 +295,42 @@ void Loader::effects(Map& map, RuleSpec& rule) {
     if (auto profile = given("timeouts")) rule.timeouts = timeout_profile(*profile);
     if (auto liberal = given("liberal"))
         if (auto on = liberal->flag()) rule.liberal = *on;
+    if (auto wish = given("expect")) rule.expect = expect(*wish);
+}
+
+ExpectSpec Loader::expect(const Value& v) {
+    ExpectSpec out;
+    Map map(v);
+    if (auto proto = map.require("proto", "tcp, udp, sctp, dccp or udplite")) {
+        const auto p = proto->scalar() ? parse_protocol(*proto->scalar()) : std::nullopt;
+        if (p && has_ports(*p))
+            out.protocol = *p;
+        else
+            proto->error(
+                "expected a protocol that has ports (tcp, udp, sctp, dccp, udplite), found " +
+                proto->found());
+    }
+    unsigned ports = 1;
+    if (auto dport = map.require("dport", "a port or a range"))
+        if (auto range = port_range(*dport)) {
+            out.dport = *range;
+            ports = range->last - range->first + 1u;
+            if (ports > kMaxExpectPorts)
+                dport->error(std::to_string(ports) + " ports (expected at most " +
+                             std::to_string(kMaxExpectPorts) +
+                             "; a rule without `expect` may accept more)");
+        }
+    if (auto to = map.get("to")) {
+        constexpr std::string_view kWords[] = {"client", "server"};
+        if (auto i = to->choice(kWords, "an end of the connection")) out.to_server = *i == 1;
+    }
+    map.read("timeout", out.timeout_s, {1, kMaxTimeoutS, Unit::seconds});
+    out.max = static_cast<std::uint8_t>(std::min(ports, kMaxExpectPorts));
+    map.read("max", out.max, {out.max, 255});
+    if (auto permanent = map.get("permanent"))
+        if (auto on = permanent->flag()) out.permanent = *on;
+    map.finish();
+    return out;
 }
 
 void Loader::check_families(const Value& v, RuleSpec& rule) {
@@ -373,6 +411,8 @@ void Loader::rule(const Value& v) {
                 helper->error("a helper needs `action: accept`");
             else if (!rule.match_new && !rule.match_related)
                 helper->error("a helper needs `ct: [new]` or `ct: [related]`");
+            else if (map.get("expect"))
+                helper->error("`helper` and `expect` exclude each other");
             else if (!speaks.empty() && !understood)
                 helper->error(
                     "this helper speaks " + names_of(speaks) + " and needs `proto: " +
@@ -416,6 +456,9 @@ void Loader::advise() {
                 "port " + quoted(p.name) + " is in no bridge, so what comes in by it is dropped");
     }
 
+    const bool any_related = std::any_of(rules.begin(), rules.end(), [](const RuleSpec& r) {
+        return r.action == RuleAction::accept && r.match_related && r.related.empty();
+    });
     std::vector<bool> assigned(spec_.helpers.size());
     for (std::size_t h = 0; h < assigned.size(); ++h)
         assigned[h] = is_child(spec_.helpers[h].kind);
@@ -428,6 +471,9 @@ void Loader::advise() {
                 report_.warning(r.where, rule_path(i),
                                 "no port is in zone " + quoted(spec_.zones[list->front()]) +
                                     ", so nothing can match");
+        if (r.expect && !any_related)
+            report_.warning(r.where, rule_path(i),
+                            "no rule accepts what it expects (`ct: [related]`), so it is in vain");
         if (r.action != RuleAction::accept) continue;
         if (r.helper != kNoHelper) assigned[r.helper - 1u] = true;
         if (r.match_related)

@@ -65,6 +65,7 @@ class Loader {
     void icmp_types(Map& map, RuleSpec& rule);
     void states(Map& map, RuleSpec& rule);
     void effects(Map& map, RuleSpec& rule);
+    ExpectSpec expect(const Value& v);
     void check_families(const Value& v, RuleSpec& rule);
     void pipeline(const Value& v);
     void control(const Value& v);

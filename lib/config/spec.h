@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -157,6 +158,12 @@ struct LimitsSpec {
     /// and for TCP confirmed.
     std::uint32_t half_open_per_source = 0;       ///< at once, 0..60000
     std::uint32_t new_per_second_per_source = 0;  ///< begun within a second, 0..60000
+    // Expectations pending at once; 0 = no limit.
+    std::uint32_t expectations_per_zone = 0;  ///< of each conntrack zone
+    /// Of conntrack zones that have a limit of their own.
+    std::vector<std::pair<CtZone, std::uint32_t>> expectations_of_zones;
+    std::uint32_t expectations_per_source = 0;        ///< of masters that one address began
+    std::uint32_t expectations_per_destination = 64;  ///< for one address and port, 1..65535
     std::vector<std::uint32_t>
         per_zone;  ///< connections opened from a zone, by ZoneId; 0 = no limit
 };
@@ -182,6 +189,18 @@ struct SetSpec {
     std::uint32_t mark = 0, mark_mask = 0;  ///< mask: which bits
     std::uint32_t label = 0, label_mask = 0;
 };
+
+/// Connections that one accepted by a rule expects, without any parser: like `ct expectation` of
+/// nftables, but filed once, when the connection begins.
+struct ExpectSpec {
+    std::uint8_t protocol = 0;
+    PortRange dport;         ///< at most kMaxExpectPorts
+    bool to_server = false;  ///< they go the way of the connection's first packet, or back
+    std::uint32_t timeout_s = 300;
+    std::uint8_t max = 0;    ///< pending at once for one connection
+    bool permanent = false;  ///< not used up by the first that comes
+};
+inline constexpr unsigned kMaxExpectPorts = 64;
 
 /// One rule; its RuleId is its index. All given conditions must hold; within a list one is enough;
 /// an empty list means "any". The first rule that matches decides.
@@ -211,6 +230,7 @@ struct RuleSpec {
     SetSpec set;                ///< of connections that this rule accepts, like all below
     std::uint8_t timeouts = 0;  ///< 0: Spec::timeouts, else index into timeout_profiles plus 1
     bool liberal = false;       ///< TCP windows are not enforced
+    std::optional<ExpectSpec> expect;  ///< excludes `helper`
     SpecMark where;
 };
 

@@ -64,7 +64,8 @@ struct alignas(64) Conn {
     std::uint8_t dst[16] = {};
     Be16 sport;  ///< GRE version 1: the source's call id, 0 if not known
     Be16 dport;
-    std::uint32_t helper_slot = 0;  ///< HelperConn of the worker's engine; 0 = none
+    std::uint32_t helper_slot = 0;  ///< HelperConn of the worker's engine; 0 = none. Also with a
+                                    ///< rule that expects, without a helper
     ConnId master;                  ///< whose helper expected it
     std::uint32_t mark = 0;
     HelperId helper = kNoHelper;

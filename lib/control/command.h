@@ -36,7 +36,8 @@ class RowSource {
 enum class ArgType {
     string,
     integer,
-    boolean
+    boolean,
+    scalar  ///< a string or an integer
 };
 
 struct ArgSpec {

@@ -38,6 +38,7 @@ const char* type_name(ArgType type) {
         case ArgType::string: return "string";
         case ArgType::integer: return "integer";
         case ArgType::boolean: return "boolean";
+        case ArgType::scalar: return "string or integer";
     }
     return "?";
 }
@@ -47,6 +48,7 @@ bool has_type(const Json& value, ArgType type) {
         case ArgType::string: return value.is_string();
         case ArgType::integer: return value.is_number_integer();
         case ArgType::boolean: return value.is_boolean();
+        case ArgType::scalar: return value.is_string() || value.is_number_integer();
     }
     return false;
 }

@@ -58,6 +58,8 @@ class ControlServer {
     /// Serves what is there; waits at most timeout_ms (-1: without end) when nothing is. Returns
     /// false when nothing was there.
     bool poll(int timeout_ms);
+    /// Ends all answers, and the connections of all clients.
+    void disconnect_all() noexcept { clients_.clear(); }
 
     std::size_t clients() const noexcept { return clients_.size(); }
     const std::string& path() const noexcept { return listener_.path(); }

@@ -41,11 +41,11 @@
 
 #include "base/counter.h"
 #include "base/result.h"
-#include "expect/event_ring.h"
 #include "expect/expectation.h"
 #include "expect/spin_lock.h"
 #include "expect/types.h"
 #include "net/keyed_hash.h"
+#include "table/event_ring.h"
 #include "table/timing_wheel.h"
 
 struct rte_hash;
@@ -257,8 +257,8 @@ class ExpectOwner {
     /// shortens stops matching in time, but ends (is counted, tells) only when its old time is up.
     bool set_timeout(ExpectId id, std::uint32_t timeout_ms, ExpectTurn turn) noexcept;
 
-    EventRing& events() noexcept { return events_; }
-    const EventRing& events() const noexcept { return events_; }
+    EventRing<ExpectEvent>& events() noexcept { return events_; }
+    const EventRing<ExpectEvent>& events() const noexcept { return events_; }
 
     // Counters: written by this owner's thread, read by any.
     std::uint64_t inserted(InsertOutcome o) const noexcept {
@@ -334,7 +334,7 @@ class ExpectOwner {
     std::array<Counter, kInsertOutcomes> outcomes_;
     std::array<Counter, kExpectEnds> ends_;
     Counter permanent_, lost_;
-    EventRing events_;
+    EventRing<ExpectEvent> events_;
     std::atomic<std::uint32_t> fresh_;  ///< lowest index never used; owner: rw, walk(): r
     // Ended by other threads: they push (release), the owner takes all (acquire).
     alignas(64) std::atomic<std::uint32_t> returned_{0};

@@ -102,13 +102,23 @@ HelperConn* HelperEngine::attach(HelperId helper, const Tuple& original,
     return &conn;
 }
 
+HelperConn* HelperEngine::reserve(const Tuple& original, std::uint32_t owner) noexcept {
+    if (free_.empty()) return nullptr;
+    HelperConn& conn = conns_[free_.back()];
+    free_.pop_back();
+    conn = HelperConn{};
+    conn.owner = owner;
+    conn.original = original;
+    return &conn;
+}
+
 void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {
     assembler_.settle();
     last_ = nullptr;
     emit.clear(counters_[conn->helper]);
-    const HelperDesc& desc = *set_[conn->helper].desc;
-    if (desc.on_destroy != nullptr) {
-        desc.on_destroy(conn->original, conn->state, emit);
+    const HelperInstance* instance = set_.find(conn->helper);  // null: by reserve()
+    if (instance != nullptr && instance->desc->on_destroy != nullptr) {
+        instance->desc->on_destroy(conn->original, conn->state, emit);
         emit.asked_ = 0;
     }
     for (Stream& s : conn->stream)

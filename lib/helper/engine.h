@@ -78,6 +78,9 @@ class HelperEngine {
 
     /// Null when no slot is left (counted) or no helper has this id.
     HelperConn* attach(HelperId helper, const Tuple& original, std::uint32_t owner) noexcept;
+    /// A slot for a connection that expects others without having a helper: by its rule. Null when
+    /// none is left.
+    HelperConn* reserve(const Tuple& original, std::uint32_t owner) noexcept;
     /// Empties `emit`, then has in it what the helper asks for at the end: end_child only.
     void detach(HelperConn* conn, Emit& emit) noexcept;
 

@@ -1,42 +1,52 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Mailbox: how control asks a worker about its connections, which nobody but the worker may touch.
+// Mailbox: how control asks a worker about its connections, or ends some, which nobody but the
+// worker may touch.
 //
-// Control writes a question and raises `state`; the worker copies a bounded number of slots into
-// `rows` each turn until the page is full or the table is at its end, then hands it back. Neither
-// ever waits for the other. One question at a time a worker.
+// Control writes an order and raises `state`. In each turn the worker looks at a bounded number of
+// slots: what the filter means it copies into the ring, or ends; when the ring is full it looks at
+// none. At the end of its table it answers. Control takes rows out meanwhile. Neither ever waits
+// for the other; one order at a time a worker.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 
-#include "conntrack/conn.h"
+#include "conntrack/filter.h"
 #include "expect/types.h"
+#include "table/event_ring.h"
 
 namespace postern {
 
 class Mailbox {
   public:
     enum State : std::uint32_t {
-        idle,     ///< control's: it may write a question
-        asked,    ///< the worker's
-        answered  ///< control's: it may read the page, then sets idle
+        idle,     ///< control's: it may write an order
+        asked,    ///< the worker's; control takes rows out of the ring
+        answered  ///< control's: it reads what is left in the ring and `ended`, then sets idle
+    };
+    enum class Order : std::uint8_t {
+        list,
+        end
     };
     struct Row {
-        std::uint32_t slot;
+        std::uint32_t slot = 0;
+        Tick now;  ///< the worker's clock when it copied the row
         Conn conn;
     };
-    static constexpr std::uint32_t kPageRows = 256;
-    static constexpr std::uint32_t kSlotsATurn = 512;
+    static constexpr std::uint32_t kRows = 1024;
+    /// Slots a turn. A copy is 4 lines read and 4 written, so all of them are a few microseconds.
+    static constexpr std::uint32_t kSlotsATurn = 64;
 
-    /// Handed back and forth. Release by who gives it away, acquire by who takes it: the fields
-    /// below belong to whom `state` says.
+    /// Handed back and forth. Release by who gives it away, acquire by who takes it: the plain
+    /// fields below belong to whom `state` says.
     std::atomic<std::uint32_t> state{idle};
-    std::uint32_t cursor = 1;  ///< in: first slot to look at; out: where to go on
-    bool end = false;          ///< out: there is nothing after this page
-    std::uint32_t now_ms = 0;  ///< out: the worker's clock
-    std::uint32_t n = 0;       ///< out: rows
-    std::array<Row, kPageRows> rows;
+    /// Control: w, worker: r, relaxed: nobody wants the answer any more.
+    std::atomic<bool> cancelled{false};
+    Order order = Order::list;  ///< in
+    ConnFilter filter;          ///< in
+    std::uint32_t cursor = 1;   ///< next slot; in: 1
+    std::uint64_t ended = 0;    ///< out, with Order::end
+    SpscRing<Row> rows{kRows};  ///< worker to control
 };
 
 /// How control files an expectation for a live connection: its worker does it. The same hand-over.

@@ -75,12 +75,24 @@ class HelperPorts {
     std::vector<Entry> entries_;
 };
 
+/// What a connection expects by its rule, without any parser: others to its ports, from its peer.
+struct RuleExpect {
+    std::uint8_t protocol = 0;
+    bool to_server = false;  ///< from who began it to whom it asked; else the other way
+    std::uint16_t first_port = 0,
+                  last_port = 0;  ///< host order; destinations of one connection each
+    std::uint8_t class_max = 0;   ///< pending at once, of one connection
+    bool permanent = false;
+    std::uint32_t timeout_ms = 0;
+};
+
 /// What a rule does to the connections that it accepts.
 struct RuleEffect {
     std::uint32_t mark = 0, mark_mask = 0;  ///< bits of the mask take the value
     std::uint32_t label = 0, label_mask = 0;
     std::uint8_t timeouts = 0;  ///< index into TrackConfig::timeouts
     bool liberal = false;       ///< TCP windows are not enforced
+    std::uint16_t expects = 0;  ///< 0: nothing, else place in Plan::expects plus 1
     static constexpr std::uint32_t set(std::uint32_t old, std::uint32_t value,
                                        std::uint32_t mask) noexcept {
         return (old & ~mask) | value;
@@ -95,6 +107,7 @@ struct Plan {
     HelperPorts helper_ports;
     std::vector<std::string> rules;   ///< names, by RuleId
     std::vector<RuleEffect> effects;  ///< by RuleId
+    std::vector<RuleExpect> expects;
     std::vector<std::string> zones;
     std::vector<std::string> timeout_names;  ///< of TrackConfig::timeouts from [1] on
     std::unique_ptr<const Policy> policy;

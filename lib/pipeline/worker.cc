@@ -44,6 +44,7 @@ Worker::Worker(Parts parts)
       sources_(parts.source_limits, parts.plan->secret),
       zone_limits_(parts.zone_limits),
       removed_helpers_(parts.removed_helpers),
+      events_(parts.event_ring),
       linear_(new std::uint8_t[kMaxDatagram]) {}
 
 void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie) noexcept {
@@ -119,6 +120,7 @@ bool Worker::send_fragments(unsigned i, TxBuffer& out) noexcept {
 bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
     batch_.now = now;
     batch_.cookie = cookie;
+    telling_ = listened_.load(std::memory_order_relaxed) && events_.enabled();
     hear_of_children(now);
     end_children();
     drop_removed_helpers();
@@ -126,7 +128,7 @@ bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
         now, kExpireBudget,
         [this](std::uint32_t slot) {
             counters_.connections_expired.add();
-            end_connection(slot);
+            end_connection(slot, ConnEnd::expired);
         },
         [this, now](std::uint32_t slot) {
             const Conn& child = conns_->at(slot);
@@ -180,7 +182,7 @@ void Worker::end_children() noexcept {
         const std::uint32_t slot = conns_->find(messages[i].tuple, messages[i].ct_zone);
         if (slot == 0) continue;
         counters_.children_ended.add();
-        end_connection(slot);
+        end_connection(slot, ConnEnd::parent);
     }
 }
 
@@ -242,16 +244,27 @@ void Worker::answer_expect_mail() noexcept {
 void Worker::answer_mail() noexcept {
     answer_expect_mail();
     Mailbox& m = *mailbox_;
+    // Acquire pairs with control's release of the order, release with its acquire of the answer.
     if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
-    std::uint32_t looked_at = 0;
-    for (; m.cursor <= conns_->capacity() && m.n < Mailbox::kPageRows; ++m.cursor) {
-        if (++looked_at > Mailbox::kSlotsATurn) return;
+    bool done = m.cancelled.load(std::memory_order_relaxed);
+    for (std::uint32_t n = 0; !done && n < Mailbox::kSlotsATurn; ++n, ++m.cursor) {
+        done = m.cursor > conns_->capacity();
+        if (done) break;
         const Conn& c = conns_->at(m.cursor);
-        if (c.alive()) m.rows[m.n++] = {m.cursor, c};
+        if (!c.alive() || !m.filter.matches(c)) continue;
+        if (m.order == Mailbox::Order::end) {
+            end_connection(m.cursor, ConnEnd::control);
+            ++m.ended;
+            continue;
+        }
+        Mailbox::Row* row = m.rows.reserve();
+        if (row == nullptr) return;  // control is busy: this slot again, next turn
+        row->slot = m.cursor;
+        row->now = batch_.now;
+        row->conn = c;
+        m.rows.publish();
     }
-    m.end = m.cursor > conns_->capacity();
-    m.now_ms = batch_.now.ms;
-    m.state.store(Mailbox::answered, std::memory_order_release);
+    if (done) m.state.store(Mailbox::answered, std::memory_order_release);
 }
 
 unsigned Worker::take_handoff(rte_mbuf** out) noexcept {
@@ -294,7 +307,36 @@ void Worker::track_hits() noexcept {
     b[MaskId::helped] |= helped;
 }
 
-void Worker::track_hit(unsigned i) noexcept {
+void Worker::put_event(ConnEventType type, std::uint32_t slot, ConnEnd end) noexcept {
+    ConnEvent* event = events_.reserve();
+    if (event == nullptr) return;
+    event->type = type;
+    event->end = end;
+    event->worker = id_;
+    event->slot = slot;
+    event->at = batch_.now;
+    event->conn = conns_->at(slot);
+    events_.publish();
+}
+
+/// track_one(), and a look whether that changed what listeners are told of.
+void Worker::track_and_tell(unsigned i) noexcept {
+    constexpr std::uint8_t kTold = conn_flag::seen_reply | conn_flag::assured;
+    PacketInfo& info = batch_.info[i];
+    // As track_one() would: the packet may belong to a connection that is younger than its look-up.
+    const bool found = conns_->at(info.conn).generation == info.generation ||
+                       conns_->lookup_one(info, batch_.data[i]);
+    const std::uint32_t slot = info.conn;
+    const std::uint16_t generation = info.generation;
+    const std::uint8_t state = conns_->at(slot).state, flags = conns_->at(slot).flags;
+    track_one(i);
+    const Conn& conn = conns_->at(slot);
+    if (!found || !conn.alive() || conn.generation != generation) return;
+    if (conn.state != state || ((conn.flags ^ flags) & kTold) != 0)
+        tell(ConnEventType::update, slot);
+}
+
+void Worker::track_one(unsigned i) noexcept {
     Batch& b = batch_;
     PacketInfo& info = b.info[i];
     // An earlier packet of this burst may have ended the connection, and a third begun a new one.
@@ -314,7 +356,7 @@ void Worker::track_hit(unsigned i) noexcept {
             b.drop(i, info.why);
             return;
         case TrackResult::reopen:
-            end_connection(slot);
+            end_connection(slot, ConnEnd::reopened);
             info.conn = 0;
             b[MaskId::hit] &= ~bit(i);
             b[MaskId::miss] |= bit(i);
@@ -323,7 +365,7 @@ void Worker::track_hit(unsigned i) noexcept {
             account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
             info.rule = conn.rule;
             b.accept(i);
-            end_connection(slot);
+            end_connection(slot, ConnEnd::closed);
             return;
         case TrackResult::accept: break;
     }
@@ -370,7 +412,7 @@ bool Worker::claim(unsigned i) noexcept {
 bool Worker::pair_call(unsigned i, std::uint32_t slot) noexcept {
     const Be16 sender = batch_.match[i].sport;
     if (const std::uint32_t holder = conns_->holder_of(slot, sender); holder != 0)
-        end_connection(holder);
+        end_connection(holder, ConnEnd::reopened);
     return conns_->pair(slot, sender);
 }
 
@@ -402,6 +444,36 @@ void Worker::attach_helper(std::uint32_t slot, HelperId helper) noexcept {
     conn.helper_slot = helpers_->index_of(hc);
     conn.flags |= conn_flag::helped;
     masters_[conn.helper_slot] = {};
+}
+
+bool Worker::expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept {
+    Conn& conn = conns_->at(slot);
+    const Tuple tuple = conn.tuple();
+    if (conn.helper_slot == 0) {
+        const HelperConn* hc = helpers_->reserve(tuple, slot);
+        if (hc == nullptr) return counters_.rule_expectations_failed.add(), false;
+        conn.helper_slot = helpers_->index_of(hc);
+        masters_[conn.helper_slot] = {};
+    }
+    ExpectRequest r;
+    r.zone = conn.zone();
+    r.protocol = wish.protocol;
+    r.src = wish.to_server ? tuple.src : tuple.dst;
+    r.dst = wish.to_server ? tuple.dst : tuple.src;
+    r.master = conns_->id_of(slot);
+    r.master_tuple = tuple;
+    r.mark = conn.mark;
+    r.label = conn.label;
+    r.rule = conn.rule;
+    r.class_max = wish.class_max;
+    r.flags = wish.permanent ? expect_flag::permanent : std::uint8_t{0};
+    r.timeout_ms = wish.timeout_ms;
+    for (unsigned port = wish.first_port; port <= wish.last_port; ++port) {
+        r.dport = Be16::from_host(static_cast<std::uint16_t>(port));
+        if (!ok(expect_->insert(r, &masters_[conn.helper_slot], expect_turn()).outcome))
+            return counters_.rule_expectations_failed.add(), false;
+    }
+    return true;
 }
 
 Bytes Worker::payload_of(unsigned i) noexcept {
@@ -524,7 +596,7 @@ std::uint32_t Worker::make_connection(unsigned i, bool expected) noexcept {
         const std::uint32_t victim = conns_->find_victim(batch_.now);
         if (victim == 0) return 0;
         counters_.early_dropped.add();
-        end_connection(victim);
+        end_connection(victim, ConnEnd::early_drop);
         slot = conns_->create_conn(info, batch_.data[i], batch_.now, expected);
         if (slot == 0) return 0;
     }
@@ -543,9 +615,14 @@ void Worker::settle(Conn& conn) noexcept {
     conn.flags &= static_cast<std::uint8_t>(~conn_flag::half_open);
 }
 
-void Worker::end_connection(std::uint32_t slot) noexcept {
+void Worker::end_connection(std::uint32_t slot, ConnEnd why) noexcept {
     Conn& conn = conns_->at(slot);
-    if (conn.has(conn_flag::helped)) release_helper(conn, ExpectEnd::master_end);
+    tell(ConnEventType::destroy, slot, why);
+    // The rule is in the connection's first line, helper_slot in its last: most ends need not read
+    // that one.
+    const bool may_expect = conn.has(conn_flag::helped) || (conn.rule < plan_->effects.size() &&
+                                                            plan_->effects[conn.rule].expects != 0);
+    if (may_expect && conn.helper_slot != 0) release_helper(conn, ExpectEnd::master_end);
     abandon(slot);
     counters_.connections_ended.add();
 }

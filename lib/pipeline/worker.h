@@ -21,6 +21,7 @@
 #include "base/counter.h"
 #include "base/drop_reason.h"
 #include "conntrack/conn_table.h"
+#include "conntrack/event.h"
 #include "conntrack/source_table.h"
 #include "expect/table.h"
 #include "helper/engine.h"
@@ -28,6 +29,7 @@
 #include "pipeline/mailbox.h"
 #include "pipeline/plan.h"
 #include "pipeline/reassembly.h"
+#include "table/event_ring.h"
 
 struct rte_mbuf;
 struct rte_ring;
@@ -56,6 +58,8 @@ namespace postern {
     X(helper_pool_empty, "connections that passed without their helper: all in use")        \
     X(helpers_not_assigned, "connections to a helper's port that a rule let in without it") \
     X(helpers_detached, "connections that lost their helper because it was removed")        \
+    X(rule_expectations_failed,                                                             \
+      "connections refused because what their rule expects was not filed")                  \
     X(expectations_failed, "expectations that could not be filed")                          \
     X(masters_kept, "times a child's activity kept its master connection alive")            \
     X(masters_not_told, "of a child's activity: the ring to its master was full")           \
@@ -105,6 +109,8 @@ class Worker {
         std::array<rte_ring*, kMaxWorkers> activity{};
         /// By worker: EndChild messages.
         std::array<rte_ring*, kMaxWorkers> endings{};
+        /// Connection events kept until control reads them; 0: none are ever told.
+        std::uint32_t event_ring = 0;
         /// Bit h: control has removed helper h. May be null.
         const std::atomic<std::uint64_t>* removed_helpers = nullptr;
     };
@@ -135,6 +141,10 @@ class Worker {
     /// Control's ends of it.
     Mailbox& mailbox() noexcept { return *mailbox_; }
     ExpectMail& expect_mail() noexcept { return expect_mail_; }
+    /// What happens to connections, told while somebody listens. Control reads it, and says whether
+    /// anybody does; the worker takes notice in its next turn.
+    EventRing<ConnEvent>& events() noexcept { return events_; }
+    void listen(bool on) noexcept { listened_.store(on, std::memory_order_relaxed); }
     /// Of the helpers that control has removed, those that no connection here has any more. Acquire
     /// pairs with the worker's release: what was theirs has ended.
     std::uint64_t helpers_gone() const noexcept {
@@ -163,7 +173,11 @@ class Worker {
     void track_hits() noexcept;
     /// Tracks packet i, whose connection info.conn is: accepts or drops it, or, when its connection
     /// is over, puts it among the misses.
-    void track_hit(unsigned i) noexcept;
+    void track_hit(unsigned i) noexcept {
+        if (telling_) [[unlikely]]
+            return track_and_tell(i);
+        track_one(i);
+    }
     /// Looks whether packet i was expected: sets its match and ct state. Claims nothing.
     void find_expectation(unsigned i) noexcept;
     /// Claims what find_expectation() saw. False when it is gone.
@@ -183,14 +197,25 @@ class Worker {
     void abandon(std::uint32_t slot) noexcept;
     /// Gives a connection its helper, if one can be had.
     void attach_helper(std::uint32_t slot, HelperId helper) noexcept;
+    /// Files what a connection expects by its rule. False: not all could be, and its first packet
+    /// should not pass, so that it is repeated.
+    bool expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept;
     /// Shows packet i to its connection's helper and files what it expects; may drop the packet.
     void run_helper(unsigned i) noexcept;
     /// Ends a connection: its pending expectations, its helper's state, its slot.
-    void end_connection(std::uint32_t slot) noexcept;
+    void end_connection(std::uint32_t slot, ConnEnd why) noexcept;
+    /// Tells listeners, if there are any, what has just happened to a connection.
+    void tell(ConnEventType type, std::uint32_t slot, ConnEnd end = ConnEnd::expired) noexcept {
+        if (telling_) [[unlikely]]
+            put_event(type, slot, end);
+    }
 
     std::array<TxBuffer, kMaxPorts>& tx() noexcept { return tx_; }
 
   private:
+    void put_event(ConnEventType type, std::uint32_t slot, ConnEnd end) noexcept;
+    void track_one(unsigned i) noexcept;
+    void track_and_tell(unsigned i) noexcept;
     /// Accepted packet i as the fragments it came in; false when there is no room for them.
     bool send_fragments(unsigned i, TxBuffer& out) noexcept;
     Bytes payload_of(unsigned i) noexcept;
@@ -230,6 +255,7 @@ class Worker {
     std::array<std::uint32_t, kMaxZones> zone_limits_;
     std::array<std::uint32_t, kMaxZones> zone_count_{};
     std::array<TxBuffer, kMaxPorts> tx_{};
+    bool telling_ = false;  ///< somebody listens; looked up once a turn
     alignas(64) WorkerCounters counters_;
     Batch batch_;
     std::unique_ptr<Mailbox> mailbox_ = std::make_unique<Mailbox>();
@@ -237,6 +263,8 @@ class Worker {
     const std::atomic<std::uint64_t>* removed_helpers_;  // control: w, workers: r
     std::uint64_t removed_ = 0;                          ///< as this worker saw it last
     std::uint32_t sweep_ = 0;  ///< next helper slot to look at; 0 = nothing to do
+    EventRing<ConnEvent> events_;
+    std::atomic<bool> listened_{false};  // control: w, worker: r, relaxed: a switch, guards nothing
     std::atomic<std::uint64_t> helpers_gone_{0};  // worker: w, control: r
     Emit emit_;
     Emit parting_;  ///< of a connection that ends, perhaps while emit_ is being worked on

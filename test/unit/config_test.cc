@@ -308,6 +308,41 @@ TEST(Config, MarksAndLabels) {
     EXPECT_EQ(rule("mark: any").mark_mask, 0u);
 }
 
+TEST(Config, ExpectByRule) {
+    const auto rule = [](const std::string& keys) {
+        return *good(with_rules("{action: accept, expect: {proto: tcp, " + keys + "}}"))
+                    .policy.rules[0]
+                    .expect;
+    };
+    const ExpectSpec one = rule("dport: 5432");
+    EXPECT_EQ(one.protocol, proto::tcp);
+    EXPECT_EQ(one.dport, (PortRange{5432, 5432}));
+    EXPECT_FALSE(one.to_server);
+    EXPECT_EQ(one.timeout_s, 300u);
+    EXPECT_EQ(one.max, 1);
+    EXPECT_FALSE(one.permanent);
+    const ExpectSpec many =
+        rule("dport: 5000-5063, to: server, timeout: 1h, max: 100, permanent: true");
+    EXPECT_EQ(many.dport, (PortRange{5000, 5063}));
+    EXPECT_TRUE(many.to_server);
+    EXPECT_EQ(many.timeout_s, 3600u);
+    EXPECT_EQ(many.max, 100);
+    EXPECT_TRUE(many.permanent);
+}
+
+TEST(Config, LimitsOfExpectations) {
+    const auto limits = [](const std::string& text) {
+        return good(with("limits: {expectations_per: {" + text + "}}\n")).limits;
+    };
+    EXPECT_EQ(limits("zone: 10").expectations_per_zone, 10u);
+    EXPECT_THAT(limits("zone: {7: 1K, 65535: 2}").expectations_of_zones,
+                ElementsAre(std::pair<CtZone, std::uint32_t>(7, 1024),
+                            std::pair<CtZone, std::uint32_t>(65535, 2)));
+    EXPECT_EQ(limits("source: 5").expectations_per_source, 5u);
+    EXPECT_EQ(limits("source: 5").expectations_per_destination, 64u);
+    EXPECT_EQ(limits("destination: 1").expectations_per_destination, 1u);
+}
+
 TEST(Config, PciAddresses) {
     const auto pci = [](const char* device) {
         PortSpec p;
@@ -592,6 +627,21 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"no_such_profile", with_rules("{action: accept, timeouts: slow}"),
                 "x.yaml:6:28: policy.rules[0].timeouts: \"slow\" is not a profile of timeouts "
                 "(expected one of: linux, rfc)"},
+        Mistake{"expect_of_no_ports",
+                with_rules("{action: accept, expect: {proto: icmp, dport: 1}}"),
+                "x.yaml:6:34: policy.rules[0].expect.proto: expected a protocol that has ports "
+                "(tcp, udp, sctp, dccp, udplite), found \"icmp\""},
+        Mistake{"expect_too_much",
+                with_rules("{action: accept, expect: {proto: tcp, dport: 1000-1064}}"),
+                "x.yaml:6:46: policy.rules[0].expect.dport: 65 ports (expected at most 64; a rule "
+                "without `expect` may accept more)"},
+        Mistake{"expect_less_than_its_ports",
+                with_rules("{action: accept, expect: {proto: tcp, dport: 1000-1003, max: 3}}"),
+                "x.yaml:6:62: policy.rules[0].expect.max: 3 is out of range (expected 4 to 255)"},
+        Mistake{"expect_with_helper",
+                kFtp + with_rules("{proto: tcp, action: accept, helper: ftp, expect: {proto: tcp, "
+                                  "dport: 1}}"),
+                "x.yaml:7:38: policy.rules[0].helper: `helper` and `expect` exclude each other"},
         Mistake{"rule_name_twice", with_rules("  {name: a, action: drop}, {name: a, action: drop}"),
                 "x.yaml:6:35: policy.rules[1].name: rule name \"a\" is given twice"},
         Mistake{"accept_by_default",

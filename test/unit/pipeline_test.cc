@@ -111,7 +111,7 @@ TEST(KeepAlive, StaleMasterIsNobody) {
     World world(kFtpOnly, 1);
     Ftp ftp(world);
     ASSERT_TRUE(ftp.data(50000).open());
-    world.fw().worker(0).end_connection(world.connection(21)->id.index);
+    world.fw().worker(0).end_connection(world.connection(21)->id.index, ConnEnd::control);
     // Its slot is another connection's now, which has nothing to do with the child.
     Ftp other(world);
     for (unsigned s = 0; s < 14; s += 2) {
@@ -213,7 +213,7 @@ TEST(ExpectMail, FilesForALiveMasterOnly) {
     EXPECT_EQ(world.connection(2000)->conn.master, control.id);
     // It ends with its master, like a helper's own.
     EXPECT_TRUE(ask(control.id));
-    world.fw().worker(control.worker).end_connection(control.id.index);
+    world.fw().worker(control.worker).end_connection(control.id.index, ConnEnd::control);
     EXPECT_EQ(world.fw().expectations().live(), 0u);
     EXPECT_FALSE(ask(control.id));
 }

@@ -125,5 +125,108 @@ TEST_P(Effects, LiberalWindowsByRule) {
     }
 }
 
+// ---- expect: ----
+
+/// Connections to port 1234 from inside expect others; `wish` says which.
+std::string expecting(const std::string& wish, const std::string& more = {}) {
+    return "policy:\n"
+           "  rules:\n"
+           "    - {name: call, from: inside, proto: tcp, dport: 1234, ct: [new], action: accept,"
+           " set: {mark: 5}, expect: {" +
+           wish +
+           "}}\n"
+           "    - {name: back, ct: [related], action: accept" +
+           more + "}\n";
+}
+bool syn(World& world, const frames::Flow& f, bool inside) {
+    return world.send(frames::tcp(f, {.flags = 0x02}), inside ? World::kInside : World::kOutside);
+}
+const auto kCall = flow("192.0.2.1", 40000, "192.0.2.2", 1234);
+
+// A.6, A.9 last row: as `ct expectation` of nftables, from the peer to who began it.
+TEST_P(Effects, RuleExpectsTheServersCallBack) {
+    World world(expecting("proto: tcp, dport: 7000-7002"), GetParam());
+    const auto back = flow("192.0.2.2", 33333, "192.0.2.1", 7001);
+    EXPECT_FALSE(syn(world, back, false)) << "nobody has called yet";
+    ASSERT_TRUE(syn(world, kCall, true));
+    EXPECT_EQ(world.fw().expectations().live(), 3u);
+    EXPECT_FALSE(syn(world, flow("192.0.2.3", 33333, "192.0.2.1", 7001), false)) << "a stranger";
+    EXPECT_FALSE(syn(world, flow("192.0.2.2", 33333, "192.0.2.1", 7003), false));
+    EXPECT_FALSE(world.from_outside(frames::udp(back)));
+    EXPECT_TRUE(syn(world, back, false));
+    EXPECT_FALSE(syn(world, flow("192.0.2.2", 33334, "192.0.2.1", 7001), false)) << "used up";
+    EXPECT_EQ(world.fw().expectations().live(), 2u);
+    const auto child = world.connection(7001);
+    ASSERT_TRUE(child);
+    EXPECT_EQ(child->conn.master, world.connection(1234)->id);
+    EXPECT_EQ(child->conn.mark, 5u);
+    EXPECT_EQ(child->conn.expected_by, kNoHelper);
+    // The end of the call takes what is pending, not what runs.
+    const auto call = *world.connection(1234);
+    world.fw().worker(call.worker).end_connection(call.id.index, ConnEnd::control);
+    EXPECT_EQ(world.fw().expectations().live(), 0u);
+    EXPECT_TRUE(world.connection(7001));
+}
+
+TEST_P(Effects, RuleExpectsTheClientsNextCall) {
+    World world(expecting("proto: udp, dport: 5000, to: server, timeout: 2"), GetParam());
+    ASSERT_TRUE(syn(world, kCall, true));
+    world.pass(1000);
+    EXPECT_TRUE(world.from_inside(frames::udp(flow("192.0.2.1", 1, "192.0.2.2", 5000))));
+    World late(expecting("proto: udp, dport: 5000, to: server, timeout: 2"), GetParam());
+    ASSERT_TRUE(syn(late, kCall, true));
+    late.pass(2200);
+    EXPECT_FALSE(late.from_inside(frames::udp(flow("192.0.2.1", 1, "192.0.2.2", 5000))));
+}
+
+TEST_P(Effects, PermanentExpectationOfARuleStays) {
+    World world(expecting("proto: tcp, dport: 7000, permanent: true"), GetParam());
+    ASSERT_TRUE(syn(world, kCall, true));
+    for (unsigned i = 0; i < 5; ++i)
+        EXPECT_TRUE(syn(world, flow("192.0.2.2", 33000 + i, "192.0.2.1", 7000), false));
+    EXPECT_EQ(world.fw().expectations().live(), 1u);
+}
+
+TEST_P(Effects, WithoutItsExpectationTheConnectionDoesNotBegin) {
+    const std::string two =
+        std::string(World::kLimits) + ", expectations_per: {source: 2, destination: 1}";
+    World world(expecting("proto: tcp, dport: 7000"), GetParam(), "", two);
+    ASSERT_TRUE(syn(world, kCall, true));
+    EXPECT_TRUE(world.connection(1234));
+    // Another client of the same address: its expectation is the first one's ("already").
+    EXPECT_FALSE(syn(world, flow("192.0.2.1", 40001, "192.0.2.2", 1234), true));
+    EXPECT_EQ(world.drops(DropReason::expect), 1u);
+    EXPECT_EQ(world.sum(&WorkerCounters::rule_expectations_failed), 1u);
+    EXPECT_EQ(world.fw().expectations().live(), 1u);
+    // Once that one is used the sender's next attempt succeeds.
+    ASSERT_TRUE(syn(world, flow("192.0.2.2", 33333, "192.0.2.1", 7000), false));
+    EXPECT_TRUE(syn(world, flow("192.0.2.1", 40001, "192.0.2.2", 1234), true));
+    EXPECT_EQ(world.buffers_in_use(), 0u);
+}
+
+TEST_P(Effects, SlotsOfRulesExpectationsComeBack) {
+    World world(expecting("proto: tcp, dport: 7000"), GetParam());
+    for (unsigned i = 0; i < 300; ++i) {  // 64 slots
+        ASSERT_TRUE(syn(world, kCall, true)) << i;
+        const auto call = *world.connection(1234);
+        world.fw().worker(call.worker).end_connection(call.id.index, ConnEnd::control);
+        world.turn();
+        world.turn();
+    }
+    EXPECT_EQ(world.fw().expectations().live(), 0u);
+}
+
+TEST_P(Effects, ExpectationsPerZoneAndSource) {
+    for (const char* limit : {"zone: 2", "zone: {0: 2}", "source: 2"}) {
+        World world(expecting("proto: tcp, dport: 7000"), GetParam(), "",
+                    std::string(World::kLimits) + ", expectations_per: {" + limit + "}");
+        unsigned passed = 0;
+        for (unsigned i = 0; i < 4; ++i)  // different destinations: peer and port differ
+            passed += syn(
+                world, flow("192.0.2.1", 40000, "192.0.2." + std::to_string(10 + i), 1234), true);
+        EXPECT_EQ(passed, 2u) << limit;
+    }
+}
+
 }  // namespace
 }  // namespace postern

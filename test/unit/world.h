@@ -28,7 +28,8 @@ class World {
         "connections: 1024, expectations: 256, helped_connections: 64";
 
     World(const std::string& policy, unsigned workers, const std::string& more = {},
-          const std::string& limits = kLimits, const std::string& bridge = {}) {
+          const std::string& limits = kLimits, const std::string& bridge = {},
+          std::uint32_t conn_events = 0) {
         const std::string text =
             "zones: [inside, outside]\n"
             "ports:\n"
@@ -45,6 +46,7 @@ class World {
         options.secret = HashSecret::from_seed(7);
         options.start = now;
         options.expect_events = 64;
+        options.conn_events = conn_events;
         options.handoff_ring = 128;
         auto built = Firewall::build(*loaded.spec, options);
         if (!built) {

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The arguments of a control command as values: read one after the other, and what is wrong with
+// the first bad one stays in `problem`, in words for the operator.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/types.h"
+#include "control/command.h"
+#include "expect/types.h"
+#include "net/addr.h"
+#include "pipeline/plan.h"
+
+namespace postern {
+
+class Args {
+  public:
+    Args(const Plan& plan, const Json& args) : plan_(plan), args_(args) {}
+
+    std::string problem;
+
+    bool flag(const char* name) const { return args_.value(name, false); }
+    std::optional<bool> boolean(const char* name) const;
+    std::optional<std::uint32_t> uint(const char* name, std::uint32_t max);
+    std::optional<Be16> port(const char* name);
+    std::optional<std::uint8_t> protocol(const char* name);
+    /// One address is a prefix of full length.
+    std::optional<Prefix> prefix(const char* name);
+    std::optional<HelperId> helper(const char* name);
+    std::optional<RuleId> rule(const char* name);
+    /// Of a connection, as lists show it: WORKER/INDEX.GENERATION.
+    std::optional<ConnId> connection(const char* name);
+    /// Of an expectation: INDEX.GENERATION.
+    std::optional<ExpectId> expectation(const char* name);
+    /// "16", "0x10" or "0x10/0xff"; false: not given, or wrong.
+    bool masked(const char* name, std::uint32_t& value, std::uint32_t& mask);
+    /// The place of the word among these.
+    std::optional<std::size_t> word(const char* name, std::span<const std::string_view> words);
+
+    void wrong(const std::string& name, const std::string& what) {
+        if (problem.empty()) problem = name + ": " + what;
+    }
+
+  private:
+    bool has(const char* name) const { return args_.contains(name); }
+    std::string text(const char* name) const;
+
+    const Plan& plan_;
+    const Json& args_;
+};
+
+/// Bits of a whole address of this family.
+inline std::uint8_t full_length(const IpAddr& a) {
+    return static_cast<std::uint8_t>(address_bytes(a.family) * 8);
+}
+
+}  // namespace postern

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a worker tells about its connections, as it happens: plain data, a copy of the connection.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+#include "conntrack/conn.h"
+
+namespace postern {
+
+// X(name, help)
+#define POSTERN_CONN_ENDS(X)                                      \
+    X(expired, "it was silent for its timeout")                   \
+    X(closed, "a reset answered its first packet")                \
+    X(reopened, "its ends began a new connection with its ports") \
+    X(early_drop, "it made room for another one")                 \
+    X(parent, "its master, or its helper, ended it")              \
+    X(refused, "what its rule expects could not be filed")        \
+    X(control, "an operator deleted it")
+
+/// How a connection ends.
+enum class ConnEnd : std::uint8_t {
+#define X(name, help) name,
+    POSTERN_CONN_ENDS(X)
+#undef X
+    kCount
+};
+constexpr std::string_view to_string(ConnEnd e) noexcept {
+    constexpr std::string_view kNames[] = {
+#define X(name, help) #name,
+        POSTERN_CONN_ENDS(X)
+#undef X
+    };
+    return kNames[static_cast<unsigned>(e)];
+}
+
+enum class ConnEventType : std::uint8_t {
+    fresh,   ///< "new"
+    update,  ///< its protocol's state, its first reply, or "assured"
+    destroy  ///< see `end`
+};
+constexpr std::string_view to_string(ConnEventType t) noexcept {
+    constexpr std::string_view kNames[] = {"new", "update", "destroy"};
+    return kNames[static_cast<unsigned>(t)];
+}
+
+struct ConnEvent {
+    ConnEventType type = ConnEventType::fresh;
+    ConnEnd end = ConnEnd::expired;  ///< with `destroy` only
+    std::uint16_t worker = 0;
+    std::uint32_t slot = 0;
+    Tick at;
+    Conn conn;  ///< after what happened; with `destroy`, before it
+};
+static_assert(std::is_trivially_copyable_v<ConnEvent>);
+
+}  // namespace postern
