@@ -35,6 +35,9 @@ test_packages=(
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     # end to end: backups
     amanda-server amanda-client openbsd-inetd
+    # end to end: one more FTP client; libraries of two more servers, which are unpacked, see below
+    inetutils-ftp libmemcached11 libmemcachedutil2 libhashkit2 libpcre2-posix3 libsodium23
+    libhiredis0.14
 )
 bench_packages=(
     libgtest-dev libgmock-dev libbenchmark-dev ccache
@@ -71,8 +74,29 @@ if ! command -v dpkg-query >/dev/null; then
     missing=("${packages[@]}")
     give_up "this is not a Debian system, so it cannot be seen what is installed"
 fi
+# Debian's FTP servers exclude each other, so these are only unpacked, for the tests.
+unpack_servers() {
+    local name folder to
+    [[ ${1:-demo} == test ]] || return 0
+    for name in proftpd-core pure-ftpd; do
+        to=/var/lib/postern-test/$name
+        [[ ! -d $to ]] || continue
+        folder=$(mktemp -d)
+        if (cd "$folder" && apt-get download -qq "$name" && dpkg -x "$name"*.deb "$folder/it") \
+            > "$folder/log" 2>&1; then
+            mkdir -p "${to%/*}" && mv "$folder/it" "$to"
+        else
+            echo "install-deps: no $name: its tests will be skipped" >&2
+        fi
+        rm -rf "$folder"
+    done
+}
+
 mapfile -t missing < <(missing_of "${packages[@]}")
-[[ ${#missing[@]} -eq 0 ]] && exit 0
+if [[ ${#missing[@]} -eq 0 ]]; then
+    unpack_servers "$@"
+    exit 0
+fi
 command -v apt-get >/dev/null || give_up "there is no apt-get here"
 [[ $(id -u) -eq 0 ]] || give_up "installing packages needs root"
 
@@ -110,3 +134,4 @@ for server in vsftpd tftpd-hpa openvswitch-switch kamailio; do
 done
 mapfile -t missing < <(missing_of "${packages[@]}")
 [[ ${#missing[@]} -eq 0 ]] || give_up "apt-get reported success, but not all of them are there"
+unpack_servers "$@"

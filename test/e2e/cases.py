@@ -64,6 +64,7 @@ def pair(name, setting, begin):
 
 def all_cases():
     import cases_amanda
+    import cases_conntrack
     import cases_expect
     import cases_ftp
     import cases_irc
@@ -73,6 +74,7 @@ def all_cases():
     import cases_sip
     import cases_tftp
     import cases_traffic
-    return [case for group in (cases_expect, cases_ftp, cases_tftp, cases_sane, cases_amanda,
-                               cases_irc, cases_rtsp, cases_sip, cases_traffic, cases_operation)
+    return [case for group in (cases_conntrack, cases_expect, cases_ftp, cases_tftp, cases_sane,
+                               cases_amanda, cases_irc, cases_rtsp, cases_sip, cases_traffic,
+                               cases_operation)
             for case in group.cases()]

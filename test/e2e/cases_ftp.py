@@ -170,6 +170,11 @@ def long_transfer(transfer):
     return check
 
 
+def transfer_of(words):
+    client, mode, family = words.split('/')
+    return Transfer(client, mode, int(family))
+
+
 def pairs(prefix, transfers, **setting):
     """Each transfer twice: it passes with the helper, it fails without."""
     found = []
@@ -195,6 +200,19 @@ def cases():
     found += pairs('ftp/inside-may-be-new', ALL, workers=2, policy='inside')
     found += pairs('ftp/port-2121', FEW, control_port=2121)
     found += pairs('ftp/vlan', FEW, vlan=7)
+    for server, with_helper, without in (
+            ('vsftpd', ('ftp/pasv/4', 'ftp/port/4', 'ftp/eprt/6'), ()),
+            ('proftpd', ('ftp/pasv/4', 'ftp/eprt/6', 'curl/port/4', 'lftp/epsv/6'),
+             ('curl/epsv/4', 'ftp/port/4')),
+            ('pure-ftpd', ('ftp/epsv/6', 'ftp/port/4', 'curl/pasv/4', 'lftp/eprt/6'),
+             ('ftp/pasv/4', 'curl/eprt/6'))):
+        setting = {'workers': 3} if server == 'vsftpd' else {'workers': 2, 'server': server}
+        passing = [transfer_of(words) for words in with_helper]
+        failing = [transfer_of(words) for words in without]
+        found += [case for case in pairs(f'ftp/{server}', passing, **setting)
+                  if case.setting.helper or not failing]
+        found += [case for case in pairs(f'ftp/{server}', failing, **setting)
+                  if not case.setting.helper]
     with_tables = frozenset({'control-socket'})
     three = Setting(workers=3)
     for mode in ('passive', 'active'):

@@ -43,19 +43,23 @@ class Setting:
     service: str = 'ftp'  # whose control port it is: one of SERVICES
     control_port: int = 0  # 0: the usual one
     params: tuple = ()     # of the helper: pairs of a name and a value
+    server: str = 'vsftpd'  # FTP's: vsftpd | proftpd | pure-ftpd
     passes: tuple = ('arp', 'nd')
     vlan: int = 0
     driver: str = 'af_packet'  # or pcap
+    rules: tuple = ()     # further ones, as JSON, before the others
     idle_s: int = 0       # silence after which an established TCP connection ends; 0: the default
 
     def name(self):
         words = [f'{self.workers}w', self.policy]
         words += [self.service] if self.service != 'ftp' else []
         words += [self.default] if self.default != 'drop' else []
+        words += [self.server] if self.server != 'vsftpd' else []
         words += [f'port{self.control_port}'] if self.control_port else []
         words += [f'{key}-{value}' for key, value in self.params]
         words += ['pass-' + ('-'.join(self.passes) or 'none')] if self.passes != ('arp', 'nd') else []
         words += [self.driver] if self.driver != 'af_packet' else []
+        words += [f'rules{len(self.rules)}'] if self.rules else []
         words += [f'vlan{self.vlan}'] if self.vlan else []
         words += [f'idle{self.idle_s}'] if self.idle_s else []
         words += ['helper' if self.helper else 'no-helper']
@@ -82,7 +86,7 @@ def configuration(setting, socket_path):
     control = {'name': f'{service}-control', 'from': 'inside', 'to': 'outside',
                'proto': setting.transports,
                'dport': setting.port, 'ct': ['new'], 'action': 'accept'}
-    rules = [control]
+    rules = [*map(json.loads, setting.rules), control]
     if setting.policy == 'inside':
         rules.append({'name': 'inside-out', 'from': 'inside', 'to': 'outside', 'ct': ['new'],
                       'action': 'accept'})
@@ -103,6 +107,8 @@ def configuration(setting, socket_path):
         'policy': {'default': setting.default, 'rules': rules},
         'control': {'socket': socket_path},
     }
+    if setting.vlan:
+        config['bridges'][0].update(ct_zone=0, vlan_zones='per_vlan')
     if setting.idle_s:
         config['timeouts']['tcp'].update(dict.fromkeys(
             ('established', 'unacknowledged', 'retransmitted'), setting.idle_s))

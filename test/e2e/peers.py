@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import json
 import os
+import pwd
 import re
 import select
+import shutil
 import subprocess
 import sys
 
@@ -19,13 +21,29 @@ TFTP_BYTES = 60_000  # an acknowledgement for each 512 bytes
 SLOWLY = FILE_BYTES // 4  # bytes a second: a transfer that can be watched for some seconds
 
 
-class FtpServer:
-    """vsftpd on the outside host: anonymous, both families on one socket, one file to fetch."""
+def unpacked(package, program):
+    """Debian's FTP servers exclude each other, so install-deps.sh unpacks these; None: not there."""
+    return shutil.which(program, path=f'/usr/sbin:/var/lib/postern-test/{package}/usr/sbin')
 
-    def __init__(self, lab, port=21):
-        self.lab, self.port = lab, port
+
+FTP_SERVERS = {'vsftpd': shutil.which('vsftpd'),
+               'proftpd': unpacked('proftpd-core', 'proftpd'),
+               'pure-ftpd': unpacked('pure-ftpd', 'pure-ftpd')}
+
+
+class FtpServer:
+    """An FTP server on the outside host: anonymous, both families on one socket, one file to
+    fetch."""
+
+    def __init__(self, lab, port=21, program='vsftpd'):
+        self.lab, self.port, self.program = lab, port, program
         self.digest = self._make_tree()
-        name = f'vsftpd-{port}'
+        start = {'vsftpd': self._vsftpd, 'proftpd': self._proftpd, 'pure-ftpd': self._pure_ftpd}
+        self.process = start[program](f'{program}-{port}')
+        self._await_listening()
+
+    def _vsftpd(self, name):
+        lab, port = self.lab, self.port
         options = {
             'listen': 'NO', 'listen_ipv6': 'YES', 'listen_port': port, 'background': 'NO',
             'anonymous_enable': 'YES', 'local_enable': 'NO', 'anon_root': lab.path('srv'),
@@ -43,8 +61,45 @@ class FtpServer:
             'vsftpd_log_file': lab.path(f'{name}.log'), 'xferlog_std_format': 'NO',
         }
         config = lab.write(f'{name}.conf', ''.join(f'{k}={v}\n' for k, v in options.items()))
-        self.process = lab.start(name, 'outside', 'vsftpd', config)
-        self._await_listening()
+        return lab.start(name, 'outside', 'vsftpd', config)
+
+    def _proftpd(self, name):
+        config = self.lab.write(f'{name}.conf', f'''
+            ServerType standalone
+            DefaultServer on
+            ServerName {name}
+            Port {self.port}
+            UseIPv6 on
+            User nobody
+            Group nogroup
+            PidFile {self.lab.path(name + '.pid')}
+            ScoreboardFile none
+            SystemLog none
+            TransferLog none
+            WtmpLog off
+            DelayEngine off
+            UseReverseDNS off
+            RequireValidShell off
+            AuthOrder mod_auth_unix.c
+            <Anonymous {self.lab.path('srv')}>
+              User ftp
+              Group nogroup
+              UserAlias anonymous ftp
+              RequireValidShell off
+              <Limit LOGIN>
+                AllowAll
+              </Limit>
+            </Anonymous>
+            ''')
+        return self.lab.start(name, 'outside', FTP_SERVERS['proftpd'], '-n', '-q', '-c', config)
+
+    def _pure_ftpd(self, name):
+        # Anonymous users land in the home of the user ftp: in the server's own mount namespace,
+        # which `ip netns exec` makes, our folder lies over it.
+        home = pwd.getpwnam('ftp').pw_dir
+        command = f'mount --bind {self.lab.path("srv")} {home} && exec "$@"'
+        return self.lab.start(name, 'outside', 'sh', '-c', command, 'sh',
+                              FTP_SERVERS['pure-ftpd'], '-S', str(self.port), '-e', '-H', '-u', '1')
 
     def _make_tree(self):
         root = self.lab.path('srv')
@@ -64,12 +119,12 @@ class FtpServer:
         for _ in range(250):
             if not self.process.running():
                 raise laboratory.LabError(
-                    f'vsftpd ended: {self.process.stdout}{self.process.stderr}')
+                    f'{self.program} ended: {self.process.stdout}{self.process.stderr}')
             listening = self.lab.do('outside', 'ss', '-Hltn', f'sport = :{self.port}').stdout
             if listening.strip():
                 return
             select.select([self.process.pidfd], [], [], 0.02)
-        raise laboratory.LabError('vsftpd does not listen')
+        raise laboratory.LabError(f'{self.program} does not listen')
 
     def upload_path(self, name):
         return self.lab.path('srv', 'incoming', name)
@@ -135,7 +190,7 @@ class TftpTransfer:
 @dataclasses.dataclass(frozen=True)
 class Transfer:
     """One way for a real client to fetch (or send) the file."""
-    client: str    # curl | lftp
+    client: str    # curl | lftp | ftp (inetutils)
     mode: str      # pasv | epsv | port | eprt
     family: int    # 4 | 6
     upload: bool = False
@@ -164,6 +219,12 @@ class Transfer:
                 argv += ['-T', lab.path('srv', 'file.bin'), f'{url}/incoming/{name}']
             else:
                 argv += ['-o', target, f'{url}/file.bin']
+        elif self.client == 'ftp':
+            words = [f'open {host.strip("[]")} {port}', 'user anonymous nobody@', 'binary',
+                     *([] if self.active else ['passive']), f'get file.bin {target}', 'bye']
+            # It exits with 0 whatever happens, so what arrives has to tell.
+            argv = ['timeout', str(patience_s), 'sh', '-c',
+                    'printf "%s\\n" "$@" | inetutils-ftp -n -v -d', 'sh', *words]
         else:
             passive = 'off' if self.active else 'on'
             argv = ['lftp', '-c', ' '.join(f'''
@@ -198,7 +259,7 @@ class Running:
             return -1
 
     def logged_in(self):
-        return bool(re.search(r'(?m)^[<\-]+ 230[ -]', self.said))
+        return bool(re.search(r'(?m)^(?:[<\-]+ )?230[ -]', self.said))
 
     def asked_for_data(self):
         """True if the client used the command that this transfer is about."""

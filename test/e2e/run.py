@@ -70,10 +70,14 @@ class Bench:
 
     def server(self, kind=None):
         """The server on the port that the Setting names, made by `kind` when first asked for."""
-        kind = kind or {'ftp': peers.FtpServer, 'tftp': peers.TftpServer}[self.setting.service]
-        if kind not in self.servers:
-            self.servers[kind] = kind(self.lab, self.setting.port)
-        return self.servers[kind]
+        key = kind or self.setting.service
+        if key not in self.servers:
+            port = self.setting.port
+            self.servers[key] = (
+                kind(self.lab, port) if kind else
+                peers.TftpServer(self.lab, port) if key == 'tftp' else
+                peers.FtpServer(self.lab, port, self.setting.server))
+        return self.servers[key]
 
     def filed_expectations(self):
         """How many expectations the helper has filed so far; None if that cannot be asked."""
@@ -207,7 +211,10 @@ def main():
     groups = collections.defaultdict(list)
     for case in chosen:
         lacking = sorted(case.needs - kind.CAPABLE)
-        if impossible or lacking:
+        server = case.setting and case.setting.service == 'ftp' and case.setting.server
+        if server and not peers.FTP_SERVERS[server]:
+            report.line('skip', case.name, f'{server} is not here (scripts/install-deps.sh test)')
+        elif impossible or lacking:
             report.line('skip', case.name,
                         impossible or f'a {options.middle} has no {", ".join(lacking)}')
         else:
