@@ -29,7 +29,7 @@ test_packages=(
     # end to end: SIP callers with media, a registrar, telephones
     sip-tester kamailio baresip-core
     # end to end: chat
-    ngircd
+    ngircd weechat-headless
     # end to end: streaming media
     ffmpeg python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good

@@ -5,6 +5,7 @@
 #include <array>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,10 +27,14 @@ class Control {
     explicit Control(std::string_view helper = "ftp",
                      const Words& opening = {{kServer, "220 ready\r\n"},
                                              {kClient, "USER anonymous\r\n"}},
-                     std::uint8_t protocol = proto::tcp)
+                     std::uint8_t protocol = proto::tcp,
+                     std::span<const HelperDesc* const> others = {})
         : protocol_(protocol) {
-        const HelperConfig config{1, "", find_helper(helper), {}};
-        set_ = std::move(HelperSet::create({&config, 1})).value();
+        std::vector<HelperConfig> configs{{1, "", find_helper(helper), {}}};
+        for (const HelperDesc* other : others)
+            if (other != configs[0].desc)
+                configs.push_back({static_cast<HelperId>(configs.size() + 1), "", other, {}});
+        set_ = std::move(HelperSet::create(configs)).value();
         engine_ = std::move(HelperEngine::create(*set_, {16, 16, 4096})).value();
         Tuple original = tuple();
         original.protocol = protocol;
@@ -239,9 +244,11 @@ BENCHMARK_CAPTURE(line, pasv, Direction::reply,
 BENCHMARK_CAPTURE(line, epsv, Direction::reply,
                   "229 Entering Extended Passive Mode (|||50001|)\r\n", 1);
 
-/// Many lines in a segment, none of which matters: what scanning a byte costs.
-void lines_without_match(benchmark::State& state) {
-    Control control;
+/// Many lines in a segment, none of which matters: what scanning a byte costs, for the patterns of
+/// one helper, or of all of them.
+void lines_without_match(benchmark::State& state, bool all) {
+    Control control("ftp", {{kServer, "220 ready\r\n"}, {kClient, "USER anonymous\r\n"}},
+                    proto::tcp, all ? all_helpers() : std::span<const HelperDesc* const>{});
     std::string text;
     while (text.size() < static_cast<std::size_t>(state.range(0)))
         text += " drwxr-xr-x    2 ftp      ftp          4096 Jan 01 00:00 pub\r\n";
@@ -249,7 +256,8 @@ void lines_without_match(benchmark::State& state) {
         control.say(Direction::reply, text);
     state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(text.size()));
 }
-BENCHMARK(lines_without_match)->Arg(60)->Arg(1400)->Arg(9000);
+BENCHMARK_CAPTURE(lines_without_match, ftp, false)->Arg(60)->Arg(1400)->Arg(9000);
+BENCHMARK_CAPTURE(lines_without_match, all, true)->Arg(60)->Arg(1400)->Arg(9000);
 
 /// A line in two segments: the tail waits in a buffer.
 void split_line(benchmark::State& state) {

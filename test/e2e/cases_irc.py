@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Direct connections between IRC clients: ngircd and bob outside, alice inside. Who offers listens,
-who accepts connects: to alice by the helper, to bob only if it is told to let clients do that."""
+"""Direct connections between IRC clients: ngircd and bob outside, alice inside
+(scripts, and WeeChat once). Who offers listens, who accepts connects: to alice by the helper, to bob
+only if it is told to let clients do that."""
 
 import functools
 import hashlib
 import ipaddress
+import os
 import re
+import select
 import socket
 
 import lab as laboratory
@@ -110,6 +113,46 @@ def transfer(kind, by, family, bench, patience_s):
     return problem
 
 
+def weechat_sends(bench, patience_s):
+    """The offer and the listening are a real client's: WeeChat inside."""
+    bench.server(Ngircd)
+    lab, port = bench.lab, bench.setting.port
+    taker = Client(lab, 'outside', 4, port, 'taker')
+    os.makedirs(lab.path('weechat'), exist_ok=True)
+    with open(lab.path('weechat', 'file.bin'), 'wb') as file:
+        file.write(CONTENT)
+    weechat = lab.start('weechat', 'inside', 'weechat-headless', '-d', lab.path('weechat'),
+                        '-r', f'/server add lab {laboratory.OUTSIDE4}/{port} -nicks=giver',
+                        '-r', '/set irc.server.lab.command '
+                              f'/dcc send taker {lab.path("weechat", "file.bin")}',
+                        '-r', '/connect lab')
+    offered = taker.hear(r'PRIVMSG taker :\x01DCC SEND "?file.bin"? ([0-9]+) ([0-9]+) ([0-9]+)')
+    with lab.inside_of('outside'):
+        direct = socket.socket()
+    direct.setblocking(False)
+    direct.connect_ex((str(ipaddress.ip_address(int(offered[1]))), int(offered[2])))
+
+    def problem():
+        direct.settimeout(patience_s or PATIENCE_S)
+        got = b''
+        try:
+            # A socket that is not yet connected has nobody at its other end.
+            if not select.select([], [direct], [], direct.gettimeout())[1] or \
+                    direct.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                return 'the direct connection did not come about'
+            while len(got) < len(CONTENT):
+                some = direct.recv(65536)
+                if not some:
+                    break
+                got += some
+        finally:
+            direct.close()
+            taker.socket.close()
+            weechat.stop()
+        return None if got == CONTENT else f'{len(got)} bytes came'
+    return problem
+
+
 def offers_of_others_do_not_count(bench):
     wait = transfer('send', 'outside', 4, bench, 4)
     expect(wait() is not None, 'an offer of another user has opened a way')
@@ -123,6 +166,7 @@ def cases():
     for workers, kind, family in ((1, 'send', 4), (1, 'chat', 6), (3, 'send', 6), (3, 'chat', 4)):
         found += pair(f'irc/{workers}-workers/{kind}/ipv{family}', setting(workers),
                       functools.partial(transfer, kind, 'inside', family))
+    found += pair('irc/1-workers/weechat/ipv4', setting(1), weechat_sends)
     found += pair('irc/offer-of-another/ipv4', setting(3, params=(('offers', True),)),
                   functools.partial(transfer, 'send', 'outside', 4))
     found.append(Case('irc/offer-of-another/does-not-count', setting(2),
