@@ -38,13 +38,6 @@ Bytes trimmed(Bytes b) noexcept {
 Bytes take_token(Cursor& c) noexcept {
     return take_until(c, [](std::uint8_t b) { return !is_token(b); });
 }
-/// With its line end; nothing when that has not come.
-std::optional<Bytes> take_line(Cursor& c) noexcept {
-    Cursor ahead = c;
-    take_until(ahead, [](std::uint8_t b) { return b == '\n'; });
-    if (!ahead.skip(1)) return std::nullopt;
-    return c.take(ahead.position() - c.position());
-}
 
 constexpr bool is_name(Bytes name, std::string_view full, std::string_view compact) noexcept {
     return same_word(name, full) || same_word(name, compact);
@@ -189,7 +182,7 @@ HeaderStep take_header(Cursor& c, Header& header) noexcept {
     if (header.name.empty() || !take(at, ':')) return HeaderStep::bad;
     Cursor value = at;
     do {
-        if (!take_line(at) || at.at_end()) return HeaderStep::more;
+        if (!take_whole_line(at) || at.at_end()) return HeaderStep::more;
     } while (is_blank(*at.peek()));
     header.value = trimmed(*value.take(at.position() - value.position()));
     c = at;
@@ -198,13 +191,13 @@ HeaderStep take_header(Cursor& c, Header& header) noexcept {
 
 bool is_sip(Bytes message) noexcept {
     Cursor c{message};
-    const auto line = take_line(c);
+    const auto line = take_whole_line(c);
     return line && read_start_line(without_line_end(*line));
 }
 
 std::optional<Message> read_message(Bytes bytes) noexcept {
     Cursor c{bytes};
-    const auto line = take_line(c);
+    const auto line = take_whole_line(c);
     const auto start = line ? read_start_line(without_line_end(*line)) : std::nullopt;
     if (!start) return std::nullopt;
     Message m;
@@ -302,7 +295,7 @@ Bytes session_description(const Message& message) noexcept {
     Cursor c{message.body};
     Cursor part = c;
     for (Cursor before = c;; before = c) {
-        const auto line = take_line(c);
+        const auto line = take_whole_line(c);
         const Line kind = line ? kind_of(*line) : Line::ends_last;
         if (kind == Line::text) continue;
         if (sdp) return line ? *part.take(before.position() - part.position()) : Bytes{};
@@ -325,7 +318,7 @@ Measured measure(Bytes bytes) noexcept {
     Cursor c{bytes};
     const Bytes between = take_until(c, [](std::uint8_t b) { return !is_line_end(b); });
     if (!between.empty()) return static_cast<std::int32_t>(between.size());
-    const auto line = take_line(c);
+    const auto line = take_whole_line(c);
     if (!line) return kMore;
     if (!read_start_line(without_line_end(*line))) return kNotSip;
     std::optional<std::uint32_t> length;

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string_view>
 
@@ -37,6 +38,15 @@ constexpr Bytes without_line_end(Bytes line) noexcept {
     if (!line.empty() && line.back() == '\n') line = line.first(line.size() - 1);
     if (!line.empty() && line.back() == '\r') line = line.first(line.size() - 1);
     return line;
+}
+
+/// Up to and including LF; nothing when there is none.
+inline std::optional<Bytes> take_whole_line(Cursor& c) noexcept {
+    const Bytes rest = c.rest();
+    if (rest.empty()) return std::nullopt;
+    const void* lf = std::memchr(rest.data(), '\n', rest.size());
+    if (lf == nullptr) return std::nullopt;
+    return c.take(static_cast<std::size_t>(static_cast<const std::uint8_t*>(lf) - rest.data()) + 1);
 }
 
 constexpr bool take(Cursor& c, std::uint8_t wanted) noexcept {
