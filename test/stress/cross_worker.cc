@@ -363,6 +363,10 @@ class Real {
             all.emplace_back([this, t] { work(t); });
         for (auto& t : all)
             t.join();
+        unsigned stuck = 0;
+        for (const auto& slots : slots_)
+            for (const Slot& s : slots)
+                stuck += s.step > 6 && played_[s.client % kPlayed].children.load() == 0;
         for (const Played& p : played_)
             check(p.children.load() <= 1, "an expectation was claimed twice");
         for (unsigned w = 0; w <= threads_; ++w)
@@ -376,7 +380,7 @@ class Real {
             HelperEngine& h = world_.fw().worker(w).helpers();
             check(h.conns_free() == h.capacity(), "helpers' slots are left");
         }
-        check(stuck_ == 0 || world_.drops(DropReason::handoff_full) != 0,
+        check(stuck == 0 || world_.drops(DropReason::handoff_full) != 0,
               "an announced connection did not get in");
         check(sessions_ != 0, "no session came to its end");
         std::printf("%u threads, %u s: %" PRIu64 " sessions, %" PRIu64 " claims, %" PRIu64
@@ -420,19 +424,22 @@ class Real {
         Worker& worker = world_.fw().worker(id);
         rte_rcu_qsbr* rcu = world_.fw().rcu();
         std::mt19937_64 random(id + 1);
-        std::vector<Slot> slots(kSlots);
+        std::vector<Slot>& slots = slots_[id];
         rte_rcu_qsbr_thread_online(rcu, id);
         const auto deadline = begun_ + std::chrono::seconds(seconds_);
         bool last = false;
         for (unsigned drained = 0; drained < 200;) {
-            last = last || std::chrono::steady_clock::now() > deadline;
+            if (!last && std::chrono::steady_clock::now() > deadline) {
+                last = true;
+                stopped_.fetch_add(1);  // has put its last packet into a ring
+            }
             rte_mbuf* pkts[kMaxBurst];
             unsigned n = 0;
             if (!last)
                 for (unsigned k = 0; k < 8; ++k)
                     play(slots[random() % kSlots], static_cast<unsigned>(random()), pkts, n);
             else
-                ++drained, std::this_thread::yield();
+                drained += stopped_.load() == threads_, std::this_thread::yield();
             const Tick tick = now();
             if (n != 0) turn(worker, pkts, n, tick);
             if (const unsigned got = worker.take_handoff(pkts); got != 0)
@@ -440,8 +447,6 @@ class Real {
             worker.housekeeping(tick);
             rte_rcu_qsbr_quiescent(rcu, id);
         }
-        for (const Slot& s : slots)
-            if (s.step > 6 && played_[s.client % kPlayed].children.load() == 0) stuck_.fetch_add(1);
         worker.let_go();
         rte_rcu_qsbr_thread_offline(rcu, id);
     }
@@ -554,7 +559,8 @@ class Real {
     rte_mempool* pool_;
     std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
     std::vector<Played> played_ = std::vector<Played>(kPlayed);
-    std::atomic<unsigned> next_client_{0}, failures_{0}, stuck_{0};
+    std::atomic<unsigned> next_client_{0}, failures_{0}, stopped_{0};
+    std::vector<std::vector<Slot>> slots_{threads_, std::vector<Slot>(kSlots)};
     std::atomic<std::uint64_t> sessions_{0}, claims_{0};
 };
 
