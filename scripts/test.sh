@@ -150,7 +150,7 @@ fi
 
 if wanted differential; then
     headline 'the same answers as Linux, and of replay what it promises'
-    for script in compare replay_test; do
+    for script in compare live_test replay_test; do
         python3 -u "test/differential/$script.py" 2>&1 | collect brief
         [[ ${PIPESTATUS[0]} -le 1 ]] || echo "not ok differential/$script it failed itself" | collect
     done

@@ -233,7 +233,7 @@ SctpResult sctp_start(SctpTrack& track, Bytes packet) noexcept {
     const bool good = for_each_chunk(packet, [&](const Chunk& c) {
         if (next_state(Direction::original, c.kind, SctpState::none) == SctpState::none)
             return false;
-        if (c.kind == chunk::heartbeat)
+        if (c.kind == chunk::heartbeat || c.kind == chunk::heartbeat_ack)
             track.tag[index(Direction::original)] = tag;
         else if (c.kind != chunk::init)
             track.tag[index(Direction::reply)] = tag;  // out of the blue: its answer bears the same

@@ -587,6 +587,11 @@ template <Family kFamily>
             info.why = DropReason::truncated_l4;
             return;
         }
+        // Whoever sends it: it goes to the one whose packet could not be delivered.
+        if (std::memcmp(ip.dst, in.src, address_bytes(family)) != 0) {
+            info.why = DropReason::bad_icmp_error;
+            return;
+        }
         info.pay_off = static_cast<std::uint16_t>(info.l4_off + 8);  // where tuple_of() looks
         info.rss = rss_of(in, has_ports(in.protocol) ? inner + in.l4_off : nullptr);
     } else if (has_ports(ip.protocol)) {

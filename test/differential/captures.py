@@ -7,7 +7,7 @@ import struct
 MAGIC = 0xa1b2c3d4
 PROTOCOLS = {1: 'icmp', 6: 'tcp', 17: 'udp', 33: 'dccp', 47: 'gre', 58: 'icmpv6', 132: 'sctp',
              136: 'udplite'}
-INSIDE_MAC = '02:00:00:00:00:01'
+INSIDE_MAC, OUTSIDE_MAC = '02:00:00:00:00:01', '02:00:00:00:00:02'
 
 
 def read_pcap(path):
@@ -115,9 +115,9 @@ def _checksum(data):
     return ~total & 0xffff
 
 
-def frame(src, protocol, l4, checksum_at=None, dst=None, flags=0):
+def frame(src, protocol, l4, checksum_at=None, dst=None, flags=0, ident=1):
     """From src to its counterpart on the other side. `checksum_at`: where in l4 the transport
-    checksum goes; `flags`: the IPv4 flags and fragment offset."""
+    checksum goes; `flags`: the IPv4 flags and fragment offset; `ident`: its identification."""
     others = {INSIDE: OUTSIDE, OUTSIDE: INSIDE, INSIDE6: OUTSIDE6, OUTSIDE6: INSIDE6}
     a = ipaddress.ip_address(src).packed
     b = ipaddress.ip_address(dst or others[src]).packed
@@ -126,7 +126,7 @@ def frame(src, protocol, l4, checksum_at=None, dst=None, flags=0):
         pseudo = a + b + struct.pack('!II', len(l4), protocol)
         struct.pack_into('!H', l4, checksum_at, _checksum(pseudo + bytes(l4)))
     if len(a) == 4:
-        head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(l4), 1, flags, 64, protocol, 0, a, b)
+        head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(l4), ident, flags, 64, protocol, 0, a, b)
         head = head[:10] + struct.pack('!H', _checksum(head)) + head[12:]
     else:
         head = struct.pack('!IHBB16s16s', 6 << 28, len(l4), protocol, 64, a, b)
@@ -146,6 +146,14 @@ def ping(src, request, number):
     if '.' in src:
         return frame(src, 1, l4[:2] + struct.pack('!H', _checksum(l4)) + l4[4:])
     return frame(src, 58, l4, 2)
+
+
+def icmp_error(src, head):
+    """Port unreachable, about the packet of which this is the head."""
+    if '.' in src:
+        l4 = bytes((3, 3, 0, 0, 0, 0, 0, 0)) + head
+        return frame(src, 1, l4[:2] + struct.pack('!H', _checksum(l4)) + l4[4:])
+    return frame(src, 58, bytes((1, 4, 0, 0, 0, 0, 0, 0)) + head, 2)
 
 
 class Tcp:

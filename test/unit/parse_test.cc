@@ -208,6 +208,17 @@ TEST(Parse, FlagsThatNoStackSendsAreNamed) {
             << flags;
 }
 
+TEST(Parse, AnErrorGoesToTheSenderItSpeaksOf) {
+    for (const Flow& f : {kFlow4, kFlow6}) {
+        EXPECT_EQ(parse(unreachable(f.dst, f.src, udp(f))).why, DropReason::none);
+        // The sender complains about itself; a stranger hears of it.
+        EXPECT_EQ(parse(unreachable(f.src, f.dst, udp(f))).why, DropReason::bad_icmp_error);
+        IpAddr stranger = f.src;
+        stranger.bytes[3] ^= 1;
+        EXPECT_EQ(parse(unreachable(f.dst, stranger, udp(f))).why, DropReason::bad_icmp_error);
+    }
+}
+
 TEST(Parse, RareTransportsMustBeWholeAndSound) {
     const auto why = [](std::uint8_t protocol, const Frame& l4) {
         return parse(ip(kFlow4.src, kFlow4.dst, protocol, l4)).why;
