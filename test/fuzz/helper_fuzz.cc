@@ -17,22 +17,15 @@
 // one that the guards forbid: foreign address, other family, port below 1024 or denied
 // (but for call ids, and answers to where the client asked from).
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <vector>
 
 #include "helper/engine.h"
 #include "helper/registry.h"
+#include "require.h"
 
 namespace postern {
 namespace {
-
-void require(bool ok, const char* what) {
-    if (ok) return;
-    std::fprintf(stderr, "oracle: %s\n", what);
-    std::abort();
-}
 
 constexpr std::uint16_t kDenied = 3306;
 

@@ -5,21 +5,14 @@
 // Input: segments of {flags, where, length, bytes}; `where` is signed and counts from the next byte
 // in order. flags: bit 0 FIN, bit 1 take a snapshot and put it back (undo), bit 2 far away.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <vector>
 
 #include "helper/stream.h"
+#include "require.h"
 
 namespace {
 
 using namespace postern;
-
-void require(bool ok, const char* what) {
-    if (ok) return;
-    std::fprintf(stderr, "oracle: %s\n", what);
-    std::abort();
-}
 
 constexpr std::uint32_t kIsn = 0xffffff80;  // so that it wraps early
 
