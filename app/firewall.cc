@@ -66,6 +66,7 @@ std::vector<PortPlan> ports_of(const Spec& spec) {
         PortPlan plan;
         plan.name = p.name;
         plan.zone = p.zone;
+        plan.checksums = static_cast<Checksums>(p.checksums);
         out.push_back(plan);
     }
     for (std::size_t b = 0; b < spec.bridges.size(); ++b) {

@@ -49,7 +49,8 @@ PortSetConfig port_config(const Spec& spec, Firewall& fw) {
     c.held = spec.limits.fragments + spec.workers.count;
     c.reta.assign(fw.plan().reta.begin(), fw.plan().reta.end());
     for (const auto& p : spec.ports)
-        c.ports.push_back({p.name, p.device, p.is_pci(), p.queues, p.mtu});
+        c.ports.push_back(
+            {p.name, p.device, p.is_pci(), p.queues, p.mtu, p.checksums != ChecksumMode::off});
     return c;
 }
 
@@ -159,8 +160,9 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
         rte_eal_remote_launch(worker_main, &job, job.id + 1u);
     for (unsigned p = 0; p < (*ports)->size(); ++p) {
         const auto i = (*ports)->info(static_cast<PortIndex>(p));
-        spdlog::info("port {}: {}, {} receive and {} transmit queues, {}", i.name, i.driver,
-                     i.rx_queues, i.tx_queues, i.rss ? "symmetric RSS" : "hashing in software");
+        spdlog::info("port {}: {}, {} receive and {} transmit queues, {}{}", i.name, i.driver,
+                     i.rx_queues, i.tx_queues, i.rss ? "symmetric RSS" : "hashing in software",
+                     i.checksums ? ", checks checksums" : "");
     }
     std::printf("postern: ready, %u workers, control socket %s\n", fw.workers(),
                 control.path().c_str());

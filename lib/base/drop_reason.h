@@ -21,6 +21,8 @@ namespace postern {
     X(bad_tcp_flags, "a combination of TCP flags that no stack sends (SYN+FIN, none, ...)") \
     X(bad_gre, "a GRE version 1 header with flags or a protocol that PPTP never sends")     \
     X(land, "source and destination address and port are the same")                         \
+    X(bad_ip_checksum, "the IPv4 header's checksum is wrong")                               \
+    X(bad_l4_checksum, "the transport header's checksum is wrong")                          \
     X(bad_icmp_error, "an ICMP error to somebody else than the sender it speaks of")        \
     X(fragment, "an IP fragment, and nobody puts them together; or one in an ICMP error")   \
     X(fragment_bad, "a fragment whose place cannot be right, or that contradicts another")  \

@@ -225,6 +225,11 @@ void Loader::ports(const Value& v) {
             queues->read(port.queues, {1, spec_.workers.count});
         }
         map.read("mtu", port.mtu, {1280, 9600});
+        if (auto checksums = map.get("checksums")) {
+            static constexpr std::array<std::string_view, 3> kModes{"off", "nic", "full"};
+            if (auto mode = checksums->choice(kModes, "a way to check them"))
+                port.checksums = static_cast<ChecksumMode>(*mode);
+        }
         map.finish();
         if (spec_.ports.size() < kMaxPorts) spec_.ports.push_back(std::move(port));
     }

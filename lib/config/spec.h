@@ -50,6 +50,13 @@ struct WorkersSpec {
     IdleSpec idle;
 };
 
+/// Who tells whether a packet's checksums are right.
+enum class ChecksumMode : std::uint8_t {
+    off,
+    nic,  ///< the device, if it can
+    full  ///< the device, else software
+};
+
 struct PortSpec {
     std::string name;    ///< unique
     std::string device;  ///< virtual device with arguments, or PCI address; unique
@@ -58,6 +65,7 @@ struct PortSpec {
     /// has.
     std::uint8_t queues = 0;
     std::uint16_t mtu = 1500;  ///< bytes of IP packet, 1280..9600
+    ChecksumMode checksums = ChecksumMode::nic;
     SpecMark where;
 
     /// "0000:03:00.0" or "03:00.0", against "net_af_packet0,iface=…".

@@ -14,6 +14,7 @@
 #include "helper/descriptor.h"
 #include "net/keyed_hash.h"
 #include "net/packet.h"
+#include "pipeline/checksum.h"
 #include "pipeline/stage.h"
 #include "policy/policy.h"
 
@@ -27,6 +28,7 @@ struct PortPlan {
     PortIndex peer = 0;              ///< transparent mode: the other side of the bridge
     CtZone ct_zone = 0;              ///< of untagged frames
     std::vector<CtZone> vlan_zones;  ///< by VLAN id; empty: tags do not matter
+    Checksums checksums = Checksums::nic;
     bool pass_all_non_ip = false;
     bool pass_llc = false;  ///< 802.3 frames with a length instead of an ethertype
     bool pass_nd = false;   ///< IPv6 neighbour discovery and multicast listeners

@@ -116,6 +116,13 @@ Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& a
             conf.rx_adv_conf.rss_conf.rss_key_len = dev.hash_key_size;
         }
     }
+    // All or nothing: to virtio, which has only the transport's, asking for it means that packets
+    // whose checksum was never filled in are welcome.
+    constexpr std::uint64_t kAll = RTE_ETH_RX_OFFLOAD_CHECKSUM;
+    if (config.checksums && (dev.rx_offload_capa & kAll) == kAll) {
+        conf.rxmode.offloads = kAll | (dev.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCTP_CKSUM);
+        port.checksums = true;
+    }
     if (const int r = rte_eth_dev_configure(port.id, port.rx_queues, port.tx_queues, &conf); r != 0)
         return about(config, "does not take the configuration", r);
     // Many virtual devices cannot change it, and need not.
@@ -222,7 +229,8 @@ PortSet::Info PortSet::info(PortIndex p) const {
     rte_eth_dev_info_get(port.id, &dev);
     return {port.name,      dev.driver_name != nullptr ? dev.driver_name : "?",
             port.id,        port.rx_queues,
-            port.tx_queues, port.rss};
+            port.tx_queues, port.rss,
+            port.checksums};
 }
 
 }  // namespace postern

@@ -33,6 +33,7 @@ struct PortConfig {
     bool is_pci = false;
     unsigned rx_queues = 0;  ///< 0: one a worker, or as many as the device has
     std::uint16_t mtu = 1500;
+    bool checksums = false;  ///< the device is to check them, if it can
 };
 
 struct PortSetConfig {
@@ -70,6 +71,7 @@ class PortSet {
         unsigned rx_queues = 0;
         unsigned tx_queues = 0;
         bool rss = false;
+        bool checksums = false;  ///< the device checks those of IPv4, TCP and UDP
     };
     Info info(PortIndex p) const;
 
@@ -80,6 +82,7 @@ class PortSet {
         std::uint16_t rx_queues = 0;
         std::uint16_t tx_queues = 0;
         bool rss = false;
+        bool checksums = false;
         bool started = false;
         bool created = false;  ///< a virtual device that we made
         bool gated = false;    ///< its driver changes it while workers use it: see ControlGate

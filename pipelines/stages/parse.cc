@@ -17,6 +17,8 @@ void run(Worker& worker, Batch& b) noexcept {
         const PortPlan& port = plan.ports[info.in_port];
         parse_packet(b.data[i], rte_pktmbuf_data_len(b.pkt[i]), rte_pktmbuf_pkt_len(b.pkt[i]),
                      plan.parse_context(info.in_port), info);
+        if (info.why == DropReason::none && info.family != Family::none)
+            info.why = check_checksums(b.pkt[i], info, port.checksums);
         if (info.why != DropReason::none) {
             b.drop(i, info.why);
         } else if (info.family == Family::none) {

@@ -19,6 +19,9 @@ void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept 
     b.data[i] = rte_pktmbuf_mtod(whole, std::uint8_t*);
     parse_packet(b.data[i], rte_pktmbuf_data_len(whole), rte_pktmbuf_pkt_len(whole),
                  plan.parse_context(info.in_port), info);
+    // The IP header was checked fragment by fragment, and is ours now.
+    if (info.why == DropReason::none && plan.ports[info.in_port].checksums == Checksums::full)
+        info.why = compute_checksums(whole, info, false, true);
     b[MaskId::fragment] &= ~bit(i);
     if (info.why == DropReason::truncated_l4)
         b.drop(i, DropReason::fragment_tiny);  // its header goes on in the second fragment

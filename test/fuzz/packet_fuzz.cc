@@ -39,7 +39,7 @@ PacketInfo parse(const std::vector<std::uint8_t>& frame, std::size_t contiguous)
         return info;
     bool swapped;
     const FlowKey key =
-        make_key(tuple, 0, kSecret, swapped, info.icmp_class, info.kind != L4Kind::icmp_reply);
+        make_key(tuple, 0, kSecret, swapped, info.key_class, info.kind != L4Kind::icmp_reply);
     require(key == info.key && swapped == info.swapped,
             "the tuple has another key than the packet");
     require(hash_of(key, kSecret) == info.hash, "the hash is not the key's");
@@ -56,7 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const PacketInfo plain = parse(frame, contiguous);
 
     // With a tag more it goes the general way, and must come to the same.
-    if (contiguous < 14 || plain.l3_off > 18) return 0;
+    if (plain.why == DropReason::truncated_l2 || plain.l3_off > 18) return 0;
     constexpr std::uint8_t kTag[4] = {0x81, 0x00, 0x00, 0x00};
     frame.insert(frame.begin() + 12, kTag, kTag + 4);
     const PacketInfo tagged = parse(frame, contiguous + 4);

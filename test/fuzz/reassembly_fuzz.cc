@@ -61,7 +61,7 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     auto made = Reassembly::create({.fragments = kHeld, .secret = &kSecret});
-    require(made.has_value(), "cannot be made");
+    require(static_cast<bool>(made), "cannot be made");
     auto reassembly = std::move(made).value();
     const auto counters = std::make_unique<WorkerCounters>();
     std::vector<Frame> taken[kDatagrams];
@@ -72,7 +72,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const unsigned d = head % kDatagrams;
         const bool more = (head & 0x10) != 0;
         const unsigned offset = *in.u8() % 64 * 8u;
-        const unsigned bytes = std::max(1u, *in.u8() % 32 * 8u - ((head & 0x20) != 0 ? 3u : 0u));
+        const unsigned eighths = 1 + *in.u8() % 31;
+        const unsigned bytes = eighths * 8 - ((head & 0x20) != 0 ? 3u : 0u);
         now = now + *in.u8() * 50u;
         const Frame f = frames::fragment(whole_frame(d, 1024), offset, bytes, more, d);
         reassembly->expire(now, 8, *counters);
