@@ -12,11 +12,13 @@ import bench as b
 import machine
 import report
 import results
+import step_mix
+import step_parts
 import step_path
 import step_peers
 import step_ports
 
-STEPS = [step_path, step_ports, step_peers]
+STEPS = [step_parts, step_path, step_mix, step_ports, step_peers]
 
 
 def arguments():
@@ -81,7 +83,7 @@ def measure(bench):
         bench.begin(step)
         try:
             outcome['sections'] += step.run(bench)
-        except b.Impossible as problem:
+        except (b.Impossible, b.lab.LabError) as problem:
             outcome['sections'].append(results.Section(
                 step.NAME, step.TITLE, 'Not run.', '', True, [results.Row('-', '-', note=str(problem))]))
         bench.end()

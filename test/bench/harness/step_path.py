@@ -16,7 +16,7 @@ def _sizes(bench):
 
 
 def seconds(bench):
-    return bench.choose(260, 30, 3)
+    return bench.choose(260, 20, 3)
 
 
 def _run(bench, *arguments):

@@ -28,7 +28,7 @@ def seconds(bench):
 
 
 def _window(bench):
-    return bench.choose(1.5, 0.8, 0.3)
+    return bench.choose(1.2, 0.5, 0.3)
 
 
 class Wiring:

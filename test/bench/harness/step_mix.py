@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Mixed loads, whole sessions and several workers, in memory: mix_bench and its rows."""
+
+import json
+
+import bench as b
+import results
+
+NAME = 'mix'
+TITLE = 'mixes and whole sessions, in memory'
+
+
+def seconds(bench):
+    return bench.choose(110, 10, 2)
+
+
+def run(bench):
+    mixes = results.Section(
+        'mix', 'In memory: mixes, and two workers',
+        'UDP over IPv4, 100,000 connections (`--quick`: 10,000), both directions; cycles are the sum '
+        'over the workers. *Zipf*: the k-th most popular connection is drawn 1/k times as often as '
+        'the first. *IMIX*: 7 : 4 : 1 of 64, 594 and 1518 bytes; the path does not touch payload. '
+        '*Handed over*: each packet arrives at the wrong worker, as with ports without RSS, and goes '
+        'over a ring. The ratio is to the first row. To repeat: `build/test/bench/mix_bench`.',
+        'cycles/packet', higher_is_better=False)
+    sessions = results.Section(
+        'sessions', 'In memory: whole TCP and FTP sessions',
+        'Both ends of each session, packet by packet (`test/bench/sessions.h`): TCP opens, asks, is '
+        'answered 1,000 bytes, closes (9 packets); FTP logs in, asks PASV and gets a file twice, '
+        'quits (41 packets, 3 connections, 2 of them expected). With 2 workers, control and data '
+        'connection of a session live on the worker that RSS says, so half of the time on different '
+        'ones. What a worker does in a second is its clock over these cycles. To repeat: '
+        '`build/test/bench/mix_bench --only sessions`.',
+        'cycles', higher_is_better=False)
+    arguments = bench.choose([], ['--flows', '10000', '--packets', '131072', '--sessions', '4000'],
+                             ['--flows', '1000', '--packets', '4000', '--sessions', '600'])
+    rows = {}
+    ghz = None
+    for number in range(min(bench.rounds, 5)):
+        bench.say(f'mix_bench, run {number + 1}', number / min(bench.rounds, 5))
+        out = bench.path('mix_bench.json')
+        with bench.scope() as scope:
+            process = scope.start('mix_bench', bench.program('test', 'bench', 'mix_bench'),
+                                  '--json', out, '--runs', '1', *arguments)
+            process.wait(300)
+            if process.popen.returncode != 0:
+                raise b.Impossible(f'mix_bench failed: {process.stderr.strip()[-300:]}')
+        with open(out, encoding='utf-8') as file:
+            data = json.load(file)
+        ghz = data['ghz']
+        for r in data['rows']:
+            section = sessions if 'sessions' in r['name'] else mixes
+            if r['name'] not in rows:
+                rows[r['name']] = section.row(r['name'], unit=r['unit'])
+            rows[r['name']].values.extend(r['values'])
+    for row in mixes.rows[1:]:
+        row.reference = mixes.rows[0]
+    for row in sessions.rows:
+        row.note = f'{ghz * 1e6 / row.median():,.0f} thousand a second and worker'
+        one = rows.get(row.what.replace('2 workers', '1 worker'))
+        row.reference = one if one is not row else None
+    return [mixes, sessions]

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What path_bench leaves out: loads that mix, whole sessions, and several workers.
+//
+// One thread plays all workers, by turns, each packet given to the worker that a NIC with symmetric
+// RSS would choose (or, in the rows "handed over", to another one). The TSC is read around what the
+// workers do, so making packets is not in the figures, and neither is waiting for another
+// processor's cache lines. Cycles are the sum over all workers.
+//
+// Rows of sessions: Sessions (sessions.h) plays both ends; what a worker sends is what arrives.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <rte_eal.h>
+#include <sched.h>
+
+#include "config/load.h"
+#include "net/rss.h"
+#include "path_lab.h"
+#include "port/eal.h"
+#include "sessions.h"
+#include "wire.h"
+
+namespace postern::bench {
+namespace {
+
+struct Options {
+    unsigned runs = 5;
+    std::uint32_t flows = 100'000;
+    std::uint32_t packets = 1 << 19;
+    std::uint32_t sessions = 20'000;
+    std::string json, only;
+    int cpu = -1;
+};
+
+constexpr std::uint32_t kHelped = 8192;  ///< connections with a helper, at most
+
+std::string policy_text(std::uint32_t connections) {
+    return "zones: [inside, outside]\n"
+           "ports:\n"
+           "  - {name: in0, device: net_null0, zone: inside}\n"
+           "  - {name: out0, device: net_null1, zone: outside}\n"
+           "bridges: [{ports: [in0, out0]}]\n"
+           "limits: {connections: " +
+           std::to_string(connections) + ", expectations: 65536, helped_connections: " +
+           std::to_string(std::min(connections, kHelped)) +
+           "}\n"
+           "timeouts: {tcp: {close: 1, time_wait: 1, fin_wait: 1, last_ack: 1, close_wait: 1}}\n"
+           "helpers: [{name: ftp}]\n"
+           "policy:\n"
+           "  default: drop\n"
+           "  rules:\n"
+           "    - {name: udp, from: inside, to: outside, proto: udp, action: accept}\n"
+           "    - {name: web, from: inside, to: outside, proto: tcp, dport: 80, action: accept}\n"
+           "    - {name: ftp-control, from: inside, to: outside, proto: tcp, dport: 21, ct: [new],"
+           " action: accept, helper: ftp}\n"
+           "    - {name: ftp-data, ct: [related], related: [ftp], action: accept}\n";
+}
+
+/// N workers of one firewall, all on this thread.
+class Crew {
+  public:
+    Crew(rte_mempool* pool, unsigned workers, std::uint32_t connections) : pool_(pool) {
+        auto loaded = load_spec_text(policy_text(connections), "mix_bench.yaml", build_schema());
+        for (const auto& e : loaded.errors)
+            std::fprintf(stderr, "%s\n", e.to_string().c_str());
+        if (!loaded.ok()) die("its own configuration is refused");
+        FirewallOptions options;
+        options.workers = workers;
+        options.secret = HashSecret::from_seed(1);
+        options.start = now_;
+        auto built = Firewall::build(*loaded.spec, options);
+        if (!built) die(built.error().message);
+        firewall_ = std::move(built).value();
+        for (unsigned w = 0; w <= workers; ++w)
+            rte_rcu_qsbr_thread_online(firewall_->rcu(), w);
+    }
+
+    unsigned workers() const { return firewall_->workers(); }
+    Worker& worker(unsigned w) { return firewall_->worker(w); }
+    rte_mempool* pool() { return pool_; }
+    void pass(std::uint32_t ms) { now_ = now_ + ms; }
+
+    /// The worker that symmetric RSS chooses for an IPv4 frame with ports.
+    unsigned home(const std::uint8_t* frame) const {
+        const auto folded =
+            static_cast<std::uint16_t>(fold16(frame + 26, 8) ^ fold16(frame + 34, 4));
+        return firewall_->plan().home(symmetric_toeplitz(folded));
+    }
+
+    /// One burst on worker w; calls sent(mbuf, port) for what comes out. Returns cycles.
+    template <class Sent>
+    std::uint64_t burst(unsigned w, rte_mbuf** pkts, unsigned n, Sent&& sent) {
+        for (unsigned i = 0; i < n; ++i)
+            pkts[i]->ol_flags = 0;
+        Worker& worker = firewall_->worker(w);
+        const std::uint64_t start = rte_rdtsc_precise();
+        worker.begin(pkts, n, now_);
+        worker.run_stages();
+        worker.finish();
+        const std::uint64_t took = rte_rdtsc_precise() - start;
+        put_out(worker, sent);
+        return took;
+    }
+    /// What others left for each worker, then its housekeeping. Returns cycles.
+    template <class Sent>
+    std::uint64_t turn(Sent&& sent) {
+        std::uint64_t took = 0;
+        for (unsigned w = 0; w < workers(); ++w) {
+            Worker& worker = firewall_->worker(w);
+            rte_mbuf* pkts[kMaxBurst];
+            const std::uint64_t start = rte_rdtsc_precise();
+            if (const unsigned n = worker.take_handoff(pkts); n != 0) {
+                worker.begin(pkts, n, now_);
+                worker.run_stages();
+                worker.finish();
+            }
+            worker.housekeeping(now_);
+            rte_rcu_qsbr_quiescent(firewall_->rcu(), w);
+            took += rte_rdtsc_precise() - start;
+            put_out(worker, sent);
+        }
+        rte_rcu_qsbr_quiescent(firewall_->rcu(), firewall_->control_reader());
+        return took;
+    }
+
+  private:
+    template <class Sent>
+    void put_out(Worker& worker, Sent&& sent) {
+        for (unsigned p = 0; p < worker.tx().size(); ++p) {
+            TxBuffer& tx = worker.tx()[p];
+            for (unsigned i = 0; i < tx.n; ++i)
+                sent(tx.pkt[i], static_cast<PortIndex>(p));
+            if (tx.n != 0) rte_pktmbuf_free_bulk(tx.pkt.data(), tx.n);
+            tx.n = 0;
+        }
+    }
+
+    rte_mempool* pool_;
+    Tick now_{1'000'000};
+    std::unique_ptr<Firewall> firewall_;
+};
+
+/// Flow numbers as they are popular: the k-th is drawn k^-s times as often as the first.
+class Zipf {
+  public:
+    Zipf(std::uint32_t count, double s) : sums_(count) {
+        double sum = 0;
+        for (std::uint32_t k = 0; k < count; ++k)
+            sums_[k] = sum += std::pow(k + 1, -s);
+    }
+    std::uint32_t draw(Random& random) const {
+        const double at = static_cast<double>(random.next() >> 11) * 0x1p-53 * sums_.back();
+        const auto k = std::lower_bound(sums_.begin(), sums_.end(), at) - sums_.begin();
+        // Popular ones do not lie side by side.
+        return static_cast<std::uint32_t>(static_cast<std::uint64_t>(k) * 2'147'483'647 %
+                                          sums_.size());
+    }
+
+  private:
+    std::vector<double> sums_;
+};
+
+/// A UDP frame of a Flows made longer, to `bytes` without its check sequence.
+void stretch(rte_mbuf* m, unsigned bytes) {
+    auto* ip = rte_pktmbuf_mtod(m, std::uint8_t*) + 14;
+    put16(ip + 2, bytes - 14);
+    put16(ip + 24, bytes - 34);
+    std::memset(ip + 26, 0, 2);  // no UDP checksum
+    std::memset(ip + 10, 0, 2);
+    const std::uint16_t sum = finish_sum(ones_sum(ip, 20));
+    std::memcpy(ip + 10, &sum, 2);
+    m->data_len = static_cast<std::uint16_t>(bytes);
+    m->pkt_len = bytes;
+}
+
+class Report {
+  public:
+    explicit Report(double ghz) : ghz_(ghz) {}
+    void row(const std::string& name, std::vector<double> values, const char* unit) {
+        std::sort(values.begin(), values.end());
+        std::printf("%-52s %10.1f %10.1f  %s\n", name.c_str(), values.front(),
+                    values[values.size() / 2], unit);
+        std::fflush(stdout);
+        rows_.push_back({{"name", name}, {"unit", unit}, {"values", values}});
+    }
+    nlohmann::json json() const { return {{"ghz", ghz_}, {"rows", rows_}}; }
+
+  private:
+    double ghz_;
+    nlohmann::json rows_ = nlohmann::json::array();
+};
+
+struct Mix {
+    const char* name;
+    bool zipf = false;
+    bool imix = false;
+    unsigned new_permille = 0;
+    unsigned workers = 1;
+    bool hand_over = false;
+};
+constexpr Mix kMixes[] = {
+    {.name = "established, uniform"},
+    {.name = "established, Zipf 1.0", .zipf = true},
+    {.name = "established, uniform, IMIX", .imix = true},
+    {.name = "1 % of packets new", .new_permille = 10},
+    {.name = "10 % of packets new", .new_permille = 100},
+    {.name = "established, 2 workers, RSS", .workers = 2},
+    {.name = "established, 2 workers, all handed over", .workers = 2, .hand_over = true},
+};
+
+/// UDP packets of a mix: cycles each.
+void mixes(const Options& o, rte_mempool* pool, Report& report) {
+    for (const Mix& mix : kMixes) {
+        const std::string name = std::string("udp4 ") + mix.name;
+        if (!o.only.empty() && name.find(o.only) == std::string::npos) continue;
+        const std::uint32_t fresh = (o.runs + 1) * (o.packets / 1000 + 1) * mix.new_permille;
+        Crew crew(pool, mix.workers, (o.flows + fresh) * 9 / 8 + 4096);
+        Flows flows(Family::ipv4, proto::udp, o.flows + fresh);
+        Random random;
+        const Zipf zipf(mix.zipf ? o.flows : 1, 1.0);
+        std::uint32_t next_new = o.flows;
+        std::uint64_t cycles = 0, out = 0;
+        const auto sent = [&](rte_mbuf*, PortIndex) { ++out; };
+        std::vector<std::vector<rte_mbuf*>> waiting(mix.workers);
+        const auto send = [&](rte_mbuf* m) {
+            unsigned w = crew.home(rte_pktmbuf_mtod(m, std::uint8_t*));
+            if (mix.hand_over) w = (w + 1) % mix.workers;
+            waiting[w].push_back(m);
+            if (waiting[w].size() < kBurst) return;
+            cycles += crew.burst(w, waiting[w].data(), kBurst, sent);
+            waiting[w].clear();
+            if (mix.hand_over) cycles += crew.turn(sent);
+        };
+        const auto flush = [&] {
+            for (unsigned w = 0; w < mix.workers; ++w) {
+                if (!waiting[w].empty())
+                    crew.burst(w, waiting[w].data(), static_cast<unsigned>(waiting[w].size()),
+                               sent);
+                waiting[w].clear();
+            }
+            for (unsigned i = 0; i < 64; ++i)
+                crew.turn(sent);
+        };
+        const auto make = [&](std::uint32_t flow, Direction dir) {
+            rte_mbuf* m = rte_pktmbuf_alloc(pool);
+            if (m == nullptr) die("out of packet buffers");
+            flows.write(m, flow, dir, 0);
+            return m;
+        };
+        for (const Direction dir : {Direction::original, Direction::reply})
+            for (std::uint32_t f = 0; f < o.flows; ++f)
+                send(make(f, dir));
+        flush();
+        if (out != 2ull * o.flows) die(name + ": connections could not be opened");
+        std::vector<double> values;
+        for (unsigned r = 0; r < o.runs; ++r) {
+            cycles = out = 0;
+            for (std::uint32_t i = 0; i < o.packets; ++i) {
+                const bool begins =
+                    random.below(1000) < mix.new_permille && next_new < o.flows + fresh;
+                const std::uint32_t flow = begins     ? next_new++
+                                           : mix.zipf ? zipf.draw(random)
+                                                      : random.below(o.flows);
+                rte_mbuf* m =
+                    make(flow, begins ? Direction::original : Direction(random.next() & 1));
+                if (mix.imix) {
+                    // 7 : 4 : 1 of 64, 594 and 1518 bytes on the wire.
+                    const std::uint32_t kind = random.below(12);
+                    if (kind >= 7) stretch(m, kind < 11 ? 590 : 1514);
+                }
+                send(m);
+            }
+            const double each = static_cast<double>(cycles) / static_cast<double>(out);
+            flush();
+            if (out != o.packets) die(name + ": packets were lost");
+            values.push_back(each);
+        }
+        report.row(name, values, "cycles/packet");
+    }
+}
+
+/// Whole sessions of both ends: cycles a session and a connection, all workers together.
+void sessions(const Options& o, rte_mempool* pool, Report& report, bool ftp, unsigned workers) {
+    const std::string name = std::string(ftp ? "ftp" : "tcp4") + " sessions, " +
+                             std::to_string(workers) + (workers == 1 ? " worker" : " workers");
+    if (!o.only.empty() && name.find(o.only) == std::string::npos) return;
+    Crew crew(pool, workers, std::max(65'536u, o.sessions * 8));
+    SessionConfig config;
+    config.ftp = ftp;
+    config.slots = 512;
+    Sessions play(config);
+    const auto sent = [&](rte_mbuf* m, PortIndex port) {
+        play.arrived(rte_pktmbuf_mtod(m, const std::uint8_t*), m->data_len,
+                     port == kInside ? Sessions::Side::client : Sessions::Side::server);
+    };
+    std::vector<double> each_session, each_connection, each_announced, per_second;
+    for (unsigned r = 0; r < o.runs; ++r) {
+        const Sessions::Counts before = play.counts();
+        std::uint64_t cycles = 0, turns = 0;
+        while (play.counts().sessions - before.sessions < o.sessions) {
+            std::vector<std::vector<rte_mbuf*>> for_worker(workers);
+            for (unsigned i = 0; i < kBurst * workers; ++i) {
+                rte_mbuf* m = rte_pktmbuf_alloc(pool);
+                if (m == nullptr) die("out of packet buffers");
+                Sessions::Side from;
+                const unsigned length = play.next(rte_pktmbuf_mtod(m, std::uint8_t*), from, 0);
+                if (length == 0) {
+                    rte_pktmbuf_free(m);
+                    break;
+                }
+                m->data_len = static_cast<std::uint16_t>(length);
+                m->pkt_len = length;
+                m->port = from == Sessions::Side::client ? kInside : kOutside;
+                for_worker[crew.home(rte_pktmbuf_mtod(m, std::uint8_t*))].push_back(m);
+            }
+            for (unsigned w = 0; w < workers; ++w)
+                for (std::size_t at = 0; at < for_worker[w].size(); at += kBurst)
+                    cycles += crew.burst(w, for_worker[w].data() + at,
+                                         static_cast<unsigned>(std::min<std::size_t>(
+                                             kBurst, for_worker[w].size() - at)),
+                                         sent);
+            cycles += crew.turn(sent);
+            // Connections that ended are forgotten a second later, and only then is a helper's
+            // state of theirs free: time passes so fast that kHelped of these are enough.
+            if (++turns % (4 / workers) == 0) crew.pass(1);
+            if (turns > 40ull * o.sessions) die(name + ": sessions do not come to their end");
+        }
+        const Sessions::Counts& now = play.counts();
+        const auto per = [&](std::uint64_t n) {
+            return static_cast<double>(cycles) / static_cast<double>(std::max<std::uint64_t>(n, 1));
+        };
+        each_session.push_back(per(now.sessions - before.sessions));
+        each_connection.push_back(per(now.connections - before.connections));
+        each_announced.push_back(per(now.announced - before.announced));
+    }
+    report.row(name, each_session, "cycles/session");
+    report.row(name + ", each connection", each_connection, "cycles/connection");
+    if (!ftp) return;
+    report.row(name + ", each expected connection", each_announced, "cycles/expected connection");
+    std::uint64_t expected = 0;
+    for (unsigned w = 0; w < workers; ++w)
+        expected += crew.worker(w).counters().connections_expected.get();
+    if (expected < play.counts().announced) die(name + ": data connections were not expected ones");
+}
+
+int run(Options& o) {
+    EalConfig eal;
+    eal.memory_mb = 1200;
+    eal.main_cpu = static_cast<std::uint16_t>(o.cpu >= 0 ? o.cpu : sched_getcpu());
+    if (auto r = start_eal(eal); !r) die(r.error().message);
+    rte_mempool* pool =
+        rte_pktmbuf_pool_create("packets", 8191, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    if (pool == nullptr) die("no memory for packet buffers");
+    const double ghz = static_cast<double>(rte_get_tsc_hz()) / 1e9;
+    std::printf("%u flows, TSC %.3f GHz; best and median of %u runs\n", o.flows, ghz, o.runs);
+    Report report(ghz);
+    mixes(o, pool, report);
+    for (const bool ftp : {false, true})
+        for (const unsigned workers : {1u, 2u})
+            sessions(o, pool, report, ftp, workers);
+    if (!o.json.empty()) {
+        std::ofstream out(o.json);
+        out << report.json().dump(1) << '\n';
+        if (!out.flush()) die("cannot write " + o.json);
+    }
+    return 0;
+}
+
+}  // namespace
+}  // namespace postern::bench
+
+int main(int argc, char** argv) {
+    postern::bench::Options o;
+    CLI::App app{"Mixed loads, whole sessions and several workers, from memory to memory"};
+    app.add_option("--flows", o.flows, "connections of the mixes")
+        ->check(CLI::Range(64u, 1u << 22));
+    app.add_option("--packets", o.packets, "of a run of a mix")->check(CLI::Range(1000u, 1u << 26));
+    app.add_option("--sessions", o.sessions, "of a run")->check(CLI::Range(10u, 1u << 20));
+    app.add_option("--runs", o.runs, "runs of each row")->check(CLI::Range(1u, 1000u));
+    app.add_option("--only", o.only, "rows whose name has this in it");
+    app.add_option("--json", o.json, "write every run's value to this file, too");
+    app.add_option("--cpu", o.cpu, "run on this CPU");
+    CLI11_PARSE(app, argc, argv);
+    return postern::bench::run(o);
+}
