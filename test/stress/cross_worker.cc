@@ -349,9 +349,8 @@ class Real {
     Real(unsigned threads, unsigned seconds)
         : threads_(threads),
           seconds_(seconds),
-          world_(kPolicy, threads, "",
-                 "connections: 16384, expectations: 4096, "
-                 "helped_connections: 2048"),
+          world_(kPolicy, threads, "timeouts: {tcp: {close: 1, syn_sent: 5}}\n",
+                 "connections: 65536, expectations: 4096, helped_connections: 16384"),
           pool_(rte_pktmbuf_pool_create("cross_real", 16383, 0, 0, 2048, SOCKET_ID_ANY)) {}
 
     int run() {
@@ -380,7 +379,9 @@ class Real {
             HelperEngine& h = world_.fw().worker(w).helpers();
             check(h.conns_free() == h.capacity(), "helpers' slots are left");
         }
-        check(stuck == 0 || world_.drops(DropReason::handoff_full) != 0,
+        // A machine that is fast enough to use up all slots is excused.
+        check(stuck == 0 || world_.drops(DropReason::handoff_full) != 0 ||
+                  world_.sum(&WorkerCounters::helper_pool_empty) != 0,
               "an announced connection did not get in");
         check(sessions_ != 0, "no session came to its end");
         std::printf("%u threads, %u s: %" PRIu64 " sessions, %" PRIu64 " claims, %" PRIu64
