@@ -2,27 +2,23 @@
 #include "conntrack/conn_table.h"
 
 #include <array>
+#include <bit>
 #include <cstring>
 #include <new>
 #include <string>
 #include <utility>
 
-#include <rte_malloc.h>
-
 namespace postern {
 
-void ConnTable::RteFree::operator()(void* p) const noexcept {
-    rte_free(p);
-}
-
 template <class T>
-ConnTable::RteArray<T> ConnTable::allocate(const char* name, std::size_t n, std::size_t& bytes) {
-    auto* memory = static_cast<T*>(rte_malloc_socket(name, n * sizeof(T), 64, SOCKET_ID_ANY));
+ConnTable::Array<T> ConnTable::allocate(const char* name, std::size_t n, std::size_t& bytes) {
+    auto [memory, free] = take_table_memory(name, n * sizeof(T));
+    auto* objects = static_cast<T*>(memory);
     bytes += n * sizeof(T);
     // Writes all of it, so that no packet meets a page fault.
-    for (std::size_t i = 0; memory != nullptr && i < n; ++i)
-        new (&memory[i]) T{};
-    return RteArray<T>(memory);
+    for (std::size_t i = 0; objects != nullptr && i < n; ++i)
+        new (&objects[i]) T{};
+    return Array<T>(objects, free);
 }
 
 Result<std::unique_ptr<ConnTable>> ConnTable::create(const Config& config) {
@@ -68,12 +64,6 @@ bool ConnTable::same_ends(const Conn& conn, const PacketInfo& info,
     const auto& dst = same_way ? conn.dst : conn.src;
     const Be16 sport = same_way ? conn.sport : conn.dport;
     const Be16 dport = same_way ? conn.dport : conn.sport;
-    if (info.kind == L4Kind::tcp || info.kind == L4Kind::ports) {
-        const std::uint8_t* ip = data + info.l3_off;
-        const std::uint16_t ports[2] = {sport.raw(), dport.raw()};
-        return std::memcmp(ip + 8, src, 16) == 0 && std::memcmp(ip + 24, dst, 16) == 0 &&
-               std::memcmp(data + info.l4_off, ports, 4) == 0;
-    }
     const Tuple t = tuple_of(data, info);
     if (std::memcmp(t.src.bytes.data(), src, 16) != 0 ||
         std::memcmp(t.dst.bytes.data(), dst, 16) != 0)
@@ -84,10 +74,30 @@ bool ConnTable::same_ends(const Conn& conn, const PacketInfo& info,
     return t.sport == sport && t.dport == dport;
 }
 
+/// The same for TCP and UDP over IPv6, without a branch on the direction: in the connection as in
+/// the packet, the two addresses lie side by side, and so do the ports.
+inline bool same_plain_ends(const Conn& conn, const PacketInfo& info,
+                            const std::uint8_t* data) noexcept {
+    static_assert(offsetof(Conn, dst) == offsetof(Conn, src) + 16 &&
+                  offsetof(Conn, dport) == offsetof(Conn, sport) + 2);
+    const unsigned turn = info.swapped == conn.has(conn_flag::swapped) ? 0 : 16;
+    const auto* ends = reinterpret_cast<const std::uint8_t*>(&conn) + offsetof(Conn, src);
+    const std::uint8_t* ip = data + info.l3_off + 8;
+    std::uint32_t ports, known;
+    std::memcpy(&ports, data + info.l4_off, 4);
+    std::memcpy(&known, reinterpret_cast<const std::uint8_t*>(&conn) + offsetof(Conn, sport), 4);
+    return std::memcmp(ip, ends + turn, 16) == 0 &&
+           std::memcmp(ip + 16, ends + 16 - turn, 16) == 0 &&
+           ports == std::rotl(known, static_cast<int>(turn));
+}
+
 /// Whether the connection with the packet's key is the packet's own.
 inline bool ConnTable::is_owner(const Conn& conn, const PacketInfo& info,
                                 const std::uint8_t* data) const noexcept {
-    return info.family != Family::ipv6 || same_ends(conn, info, data);
+    if (info.family != Family::ipv6) return true;
+    return info.kind == L4Kind::tcp || info.kind == L4Kind::ports
+               ? same_plain_ends(conn, info, data)
+               : same_ends(conn, info, data);
 }
 
 inline std::uint32_t ConnTable::find_slot(PacketInfo& info, const std::uint8_t* data) noexcept {

@@ -21,6 +21,7 @@
 #include "base/result.h"
 #include "conntrack/conn.h"
 #include "conntrack/flow_index.h"
+#include "conntrack/table_memory.h"
 #include "net/packet.h"
 #include "table/timing_wheel.h"
 
@@ -147,19 +148,16 @@ class ConnTable {
         }
         void prefetch(std::uint32_t i) const noexcept { __builtin_prefetch(&slab[i], 1); }
     };
-    struct RteFree {
-        void operator()(void* p) const noexcept;
-    };
     template <class T>
-    using RteArray = std::unique_ptr<T[], RteFree>;
+    using Array = std::unique_ptr<T[], FreeTable>;
     struct Memory {
-        RteArray<Conn> slab;
-        RteArray<FlowIndex::Bucket> buckets;
-        RteArray<WheelLink> links;
+        Array<Conn> slab;
+        Array<FlowIndex::Bucket> buckets;
+        Array<WheelLink> links;
         std::size_t bytes = 0;
     };
     template <class T>
-    static RteArray<T> allocate(const char* name, std::size_t n, std::size_t& bytes);
+    static Array<T> allocate(const char* name, std::size_t n, std::size_t& bytes);
 
     ConnTable(const Config& config, Memory memory) noexcept;
     std::uint32_t find_slot(PacketInfo& info, const std::uint8_t* data) noexcept;

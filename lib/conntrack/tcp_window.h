@@ -2,7 +2,7 @@
 // What a segment within its windows teaches, and the short way for the one segment that nearly all
 // are: the next one, of an established connection.
 //
-// Used by tcp.cc for every segment, and by track.h, inlined, before anybody looks at states: what
+// Used by tcp.cc for every segment, and by track.cc before anybody looks at states: what
 // tcp_in_order() accepts tcp_track() would have accepted with the same outcome
 // (test/unit/tcp_test.cc compares the two).
 #pragma once

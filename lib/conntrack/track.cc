@@ -3,10 +3,17 @@
 
 #include <algorithm>
 
+#include "conntrack/tcp_window.h"
+
 namespace postern {
 namespace {
 
 constexpr std::uint32_t kStreamAfterMs = 2000;
+
+TcpSegment segment_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
+    return read_segment(data + info.l4_off, static_cast<unsigned>(info.pay_off - info.l4_off),
+                        info.pay_len);
+}
 
 /// From the transport header to the end of what can be read at once.
 Bytes transport_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
@@ -123,6 +130,17 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
     }
     conn.state = 0;
     conn.timeout_ms = plain_timeout_ms(conn, false, config.timeouts_of(conn));
+    return true;
+}
+
+bool track_settled_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
+                       const TrackConfig& config) noexcept {
+    TcpTimeout timeout;
+    if (conn.tcp_state() != TcpState::established ||
+        !tcp_in_order(conn.tcp, conn.tcp_last, info.dir, segment_of(info, data),
+                      config.tcp_of(conn), timeout))
+        return false;
+    conn.timeout_ms = config.timeouts_of(conn).tcp(TcpState::established, timeout);
     return true;
 }
 

@@ -7,7 +7,6 @@
 
 #include "base/drop_reason.h"
 #include "conntrack/conn.h"
-#include "conntrack/tcp_window.h"
 #include "conntrack/timeouts.h"
 #include "net/packet.h"
 
@@ -47,10 +46,9 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
 TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
                   const TrackConfig& config) noexcept;
 
-inline TcpSegment segment_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
-    return read_segment(data + info.l4_off, static_cast<unsigned>(info.pay_off - info.l4_off),
-                        info.pay_len);
-}
+/// track_settled() for TCP of an assured connection.
+bool track_settled_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
+                       const TrackConfig& config) noexcept;
 
 /// The short way of track(), for what nearly all packets are: UDP of a stream, and TCP's next
 /// segment of an established connection. True when it was such a packet; it is accepted, as
@@ -60,12 +58,7 @@ inline bool track_settled(Conn& conn, const PacketInfo& info, const std::uint8_t
     constexpr std::uint8_t kSettled = conn_flag::seen_reply | conn_flag::assured;
     if ((conn.flags & (kSettled | conn_flag::half_open)) != kSettled) return false;
     if (info.kind == L4Kind::tcp) {
-        TcpTimeout timeout;
-        if (conn.tcp_state() != TcpState::established ||
-            !tcp_in_order(conn.tcp, conn.tcp_last, info.dir, segment_of(info, data),
-                          config.tcp_of(conn), timeout))
-            return false;
-        conn.timeout_ms = config.timeouts_of(conn).tcp(TcpState::established, timeout);
+        if (!track_settled_tcp(conn, info, data, config)) return false;
     } else if (info.kind != L4Kind::ports) {
         return false;
     }

@@ -7,35 +7,17 @@
 #include <bit>
 
 #include "net/packet.h"
+#include "net/parse_plain.h"
 #include "net/rss.h"
 
 namespace postern {
 namespace {
 
-constexpr std::uint16_t kEthIpv4 = 0x0800, kEthIpv6 = 0x86dd, kEthVlan = 0x8100, kEthQinq = 0x88a8;
+using namespace wire;
+
+constexpr std::uint16_t kEthVlan = 0x8100, kEthQinq = 0x88a8;
 constexpr std::uint16_t kGrePpp = 0x880b;
 constexpr unsigned kMaxExtensionHeaders = 8;
-
-std::uint16_t be16(const std::uint8_t* p) noexcept {
-    std::uint16_t v;
-    std::memcpy(&v, p, 2);
-    return __builtin_bswap16(v);
-}
-std::uint32_t raw32(const std::uint8_t* p) noexcept {
-    std::uint32_t v;
-    std::memcpy(&v, p, 4);
-    return v;
-}
-std::uint64_t raw64(const std::uint8_t* p) noexcept {
-    std::uint64_t v;
-    std::memcpy(&v, p, 8);
-    return v;
-}
-std::uint16_t raw16(const std::uint8_t* p) noexcept {
-    std::uint16_t v;
-    std::memcpy(&v, p, 2);
-    return v;
-}
 
 /// Where the network and transport layers of a packet are. Also used for the packet inside an ICMP
 /// error, of which only the head may be there.
@@ -234,26 +216,15 @@ DropReason check_rare(std::uint8_t protocol, const std::uint8_t* l4, std::uint32
     }
 }
 
-/// TCP flag combinations that stacks send, PSH, ECE and CWR apart (RFC 9293 section 3.10.7).
-constexpr std::array<bool, 64> kTcpFlagsValid = [] {
-    std::array<bool, 64> ok{};
-    using namespace tcp_flag;
-    constexpr unsigned kSyn = syn, kRst = rst, kFin = fin, kAck = ack, kUrg = urg;
-    for (unsigned f : {kSyn, kSyn | kUrg, kSyn | kAck, kRst, kRst | kAck, kFin | kAck,
-                       kFin | kAck | kUrg, kAck, kAck | kUrg})
-        ok[f] = ok[f | psh] = true;
-    return ok;
-}();
-
-/// Whether the source is the key's high end. Any total order of the ends will do; IPv4 compares raw
-/// words, which is cheapest.
+/// Whether the source is the key's high end. Any total order of the ends will do; raw words are
+/// compared, which is cheapest.
 bool source_is_high(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t sport,
                     std::uint16_t dport, Family family) noexcept {
     if (family == Family::ipv4)
         return (std::uint64_t{raw32(src)} << 16 | sport) >
                (std::uint64_t{raw32(dst)} << 16 | dport);
-    const int order = std::memcmp(src, dst, 16);
-    return order > 0 || (order == 0 && sport > dport);
+    const Word128 from = raw128(src), to = raw128(dst);
+    return from > to || (from == to && sport > dport);
 }
 
 FlowKey build_key(const std::uint8_t* low, const std::uint8_t* high, std::uint16_t low_port,
@@ -365,98 +336,6 @@ std::uint32_t rss_of(const Layers& ip, const std::uint8_t* ports) noexcept {
     std::uint16_t folded = fold16(ip.src, n) ^ fold16(ip.dst, n);
     if (ports != nullptr) folded ^= fold16(ports, 4);
     return symmetric_toeplitz(folded);
-}
-
-__extension__ using Address = unsigned __int128;
-/// In the order of source_is_high().
-Address address_word(const std::uint8_t* p) noexcept {
-    return static_cast<Address>(__builtin_bswap64(raw64(p))) << 64 |
-           __builtin_bswap64(raw64(p + 8));
-}
-
-/// What nearly every packet is: no tag, no option or extension header, no fragment, in one piece, a
-/// sound TCP or UDP header. False for anything else, of which it says nothing: that is up to the
-/// general way, which gives the same answers. Without a branch on the packet's direction.
-template <Family kFamily>
-[[gnu::always_inline]] inline bool parse_plain(const std::uint8_t* data, std::uint32_t len,
-                                               const ParseContext& context,
-                                               PacketInfo& info) noexcept {
-    constexpr bool kV4 = kFamily == Family::ipv4;
-    constexpr unsigned kIp = 14, kL4 = kIp + (kV4 ? 20 : 40), kAddress = kV4 ? 4 : 16;
-    if (len < kL4 + 8) return false;
-    const std::uint8_t* ip = data + kIp;
-    const std::uint8_t* l4 = data + kL4;
-    const std::uint8_t* src = ip + (kV4 ? 12 : 8);
-    const std::uint8_t* dst = src + kAddress;
-    if (kV4 ? ip[0] != 0x45 || (be16(ip + 6) & 0x3fff) != 0 : ip[0] >> 4 != 6) return false;
-    const unsigned end = kV4 ? kIp + be16(ip + 2) : kL4 + be16(ip + 4);
-    const std::uint8_t protocol = ip[kV4 ? 9 : 6];
-    if (end > len || end < kL4 + 8) return false;
-    const unsigned l4_len = end - kL4;
-
-    unsigned header = 8, payload_end = l4_len;
-    const bool tcp = protocol == proto::tcp;
-    if (tcp) {
-        if (l4_len < 20) return false;
-        header = (l4[12] >> 4) * 4u;
-        if (header < 20 || header > l4_len || !kTcpFlagsValid[l4[13] & 0x3f]) return false;
-    } else {
-        if (protocol != proto::udp) return false;
-        payload_end = be16(l4 + 4);
-        if (payload_end < 8 || payload_end > l4_len) return false;
-    }
-
-    // The key as the two words it consists of, so that hashing need not wait for them to be stored.
-    std::array<std::uint64_t, 2> words;
-    const std::uint16_t sport = raw16(l4), dport = raw16(l4 + 2);
-    bool swapped;
-    if constexpr (kV4) {
-        const std::uint64_t from = std::uint64_t{raw32(src)} << 16 | sport;
-        const std::uint64_t to = std::uint64_t{raw32(dst)} << 16 | dport;
-        if (from == to) return false;  // land
-        swapped = from > to;
-        const std::uint64_t low = swapped ? to : from, high = swapped ? from : to;
-        words[0] = low >> 16 | high >> 16 << 32;
-        words[1] = (low & 0xffff) | (high & 0xffff) << 16;
-    } else {
-        const Address from = address_word(src), to = address_word(dst);
-        if (from == to) return false;  // land, or talking to itself
-        swapped = from > to;
-        const std::uint64_t ports =
-            swapped ? dport | std::uint64_t{sport} << 16 : sport | std::uint64_t{dport} << 16;
-        const auto* low = swapped ? dst : src;
-        const auto* high = swapped ? src : dst;
-        const std::array<std::uint64_t, 5> whole{raw64(low), raw64(low + 8), raw64(high),
-                                                 raw64(high + 8), ports};
-        const auto digest = keyed_digest(whole, *context.secret);
-        words[0] = digest[0] | std::uint64_t{digest[1]} << 32;
-        words[1] = digest[2];
-    }
-    static_assert(std::endian::native == std::endian::little);
-    words[1] |= std::uint64_t{protocol} << 32 |
-                std::uint64_t{static_cast<std::uint8_t>(kFamily)} << 40 |
-                std::uint64_t{context.ct_zone} << 48;
-    const PortIndex in_port = info.in_port;
-    info = PacketInfo{
-        .key = std::bit_cast<FlowKey>(words),
-        .hash = keyed_hash32(words, *context.secret),
-        .rss = context.rss ? symmetric_toeplitz(fold16(src, 2 * kAddress) ^ fold16(l4, 4)) : 0,
-        .l4_off = kL4,
-        .l4_len = static_cast<std::uint16_t>(l4_len),
-        .pay_off = static_cast<std::uint16_t>(kL4 + header),
-        .pay_len = static_cast<std::uint16_t>(payload_end - header),
-        .ethertype = kV4 ? kEthIpv4 : kEthIpv6,
-        .l3_off = kIp,
-        .protocol = protocol,
-        .family = kFamily,
-        .kind = tcp ? L4Kind::tcp : L4Kind::ports,
-        .tcp_flags = tcp ? l4[13] : std::uint8_t{0},
-        .swapped = swapped,
-        .in_port = in_port,
-        .ct = CtState::invalid,
-        .rule = kNoRule,
-    };
-    return true;
 }
 
 /// The general way: any frame at all. Apart from the plain one, which keeps that in registers.
@@ -637,11 +516,7 @@ Tuple tuple_of_error(const std::uint8_t* inner, Family family) noexcept {
 
 void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
                   const ParseContext& context, PacketInfo& info) noexcept {
-    if (len >= 14) {
-        const std::uint16_t plain_type = be16(data + 12);
-        if (plain_type == kEthIpv4 && parse_plain<Family::ipv4>(data, len, context, info)) return;
-        if (plain_type == kEthIpv6 && parse_plain<Family::ipv6>(data, len, context, info)) return;
-    }
+    if (parse_plain(data, len, context, info)) return;
     parse_any(data, len, frame_len, context, info);
 }
 

@@ -3,6 +3,7 @@
 // IP, and IPv6 neighbour discovery, passes or not as the port's configuration says.
 #include <rte_mbuf.h>
 
+#include "net/parse_plain.h"
 #include "pipeline/worker.h"
 #include "stages/stages.h"
 
@@ -12,11 +13,25 @@ namespace {
 void run(Worker& worker, Batch& b) noexcept {
     const Plan& plan = worker.plan();
     Mask ip = 0, fragments = 0;
+    // Most bursts come in by one port.
+    PortIndex last_port = b.info[0].in_port;
+    ParseContext context = plan.parse_context(last_port);
     for_each(b[MaskId::live], [&](unsigned i) {
         PacketInfo& info = b.info[i];
+        if (info.in_port != last_port) {
+            last_port = info.in_port;
+            context = plan.parse_context(last_port);
+        }
+        const std::uint32_t len = rte_pktmbuf_data_len(b.pkt[i]);
         const PortPlan& port = plan.ports[info.in_port];
-        parse_packet(b.data[i], rte_pktmbuf_data_len(b.pkt[i]), rte_pktmbuf_pkt_len(b.pkt[i]),
-                     plan.parse_context(info.in_port), info);
+        // A wrong checksum is rare enough to be found once more below.
+        if (parse_plain(b.data[i], len, context, info) &&
+            check_checksums(b.pkt[i], info, port.checksums) == DropReason::none) {
+            ip |= bit(i);
+            worker.conns().prefetch(info.hash);
+            return;
+        }
+        parse_packet(b.data[i], len, rte_pktmbuf_pkt_len(b.pkt[i]), context, info);
         if (info.why == DropReason::none && info.family != Family::none)
             info.why = check_checksums(b.pkt[i], info, port.checksums);
         if (info.why != DropReason::none) {
