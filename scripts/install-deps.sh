@@ -20,6 +20,8 @@ test_packages=(
     libgtest-dev libgmock-dev libbenchmark-dev
     # the second compiler, with its fuzzer and sanitizer run-times
     clang-14 libclang-rt-14-dev clang-format-14 ccache
+    # counting instructions
+    valgrind
     # end to end: captures of failed cases, ping, and what to compare with: testpmd, the kernel
     tcpdump iputils-ping dpdk-dev nftables
     # end to end: TFTP

@@ -8,11 +8,12 @@
 # name, each skip with its reason.
 #
 #   scripts/test.sh            everything
-#   scripts/test.sh STEP...    only these steps: source unit sanitize fuzz stress e2e differential
+#   scripts/test.sh STEP...    only these steps: source unit instructions sanitize fuzz stress
+#                              e2e differential
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-steps=" ${*:-source unit sanitize fuzz stress e2e differential} "
+steps=" ${*:-source unit instructions sanitize fuzz stress e2e differential} "
 
 results=$(mktemp)
 finish() { rm -f "$results" "$results".*; }
@@ -98,7 +99,7 @@ if wanted source; then
     scripts/check-source.sh | collect
 fi
 
-if wanted unit || wanted e2e || wanted differential; then
+if wanted unit || wanted instructions || wanted e2e || wanted differential; then
     headline 'build with g++'
     # Nothing can be said about a tree that does not build.
     if ! build g++ g++ -D tests=true > "$results.out"; then
@@ -112,6 +113,12 @@ fi
 if wanted unit; then
     headline 'unit tests'
     meson_tests build unit --no-suite stress
+fi
+
+if wanted instructions; then
+    headline 'instructions a packet, against the baseline'
+    python3 -u test/bench/instructions.py 2>&1 | collect
+    [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok instructions it failed itself' | collect
 fi
 
 if wanted sanitize || wanted fuzz; then

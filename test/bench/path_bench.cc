@@ -25,24 +25,6 @@
 namespace postern::bench {
 namespace {
 
-/// Makes all connections; TCP's with a handshake each. Returns the cost of their first packets.
-Cost open_all(Bench& bench, Flows& flows) {
-    flows.restart();
-    const std::uint8_t first = flows.tcp() ? tcp_flag::syn : 0;
-    Cost cost = bench.run(flows.count(), Fate::accepted, [&](rte_mbuf* m, std::uint32_t i) {
-        flows.write(m, i, Direction::original, first);
-    });
-    return cost;
-}
-void answer_all(Bench& bench, Flows& flows) {
-    auto all = [&](Direction dir, std::uint8_t flags) {
-        bench.run(flows.count(), Fate::accepted,
-                  [&](rte_mbuf* m, std::uint32_t i) { flows.write(m, i, dir, flags); });
-    };
-    all(Direction::reply, flows.tcp() ? tcp_flag::syn | tcp_flag::ack : 0);
-    if (flows.tcp()) all(Direction::original, tcp_flag::ack);
-}
-
 /// The n-th of a fixed permutation of 0..count-1 that jumps about.
 std::uint32_t shuffled(std::uint32_t n, std::uint32_t count) {
     constexpr std::uint64_t kStep = 2'147'483'647;  // a prime beyond every count
@@ -126,9 +108,8 @@ void established(const Options& o, rte_mempool* pool, Report& report) {
             Bench bench(pool, room_for(n));
             Flows flows(kind.family, kind.protocol, n);
             open_all(bench, flows);
-            bench.pass(2'100);  // so that the answer makes UDP a stream
             answer_all(bench, flows);
-            bench.set_counted();
+            bench.set_counted(true);
             Random random;
             std::vector<double> values;
             for (unsigned r = 0; r < o.runs; ++r) {
@@ -173,20 +154,24 @@ void create_and_expire(const Options& o, rte_mempool* pool, Report& report, cons
     open_all(bench, live);
     answer_all(bench, live);
     std::vector<double> created, expired, longest_create, longest_turn;
+    long faults = 0;
     for (unsigned r = 0; r < o.runs; ++r) {
         const Cost c = open_all(bench, flows);
+        faults += c.faults;
         created.push_back(c.each());
         longest_create.push_back(static_cast<double>(c.longest) / report.ghz() / 1000);
         bench.pass(kind.protocol == proto::udp ? 28'000 : 118'000);
         Cost turns;
         expired.push_back(bench.expire(kLiveFlows, live, turns).each());
         longest_turn.push_back(static_cast<double>(turns.longest) / report.ghz() / 1000);
+        faults += turns.faults;
     }
     auto least = [](const std::vector<double>& v) { return *std::min_element(v.begin(), v.end()); };
     report.row("create " + name, n, created, kCyclesConn);
     report.note("create " + name + ", longest burst", n, least(longest_create), "us");
     report.row("expire " + name, n, expired, kCyclesConn);
     report.note("expire " + name + ", longest turn", n, least(longest_turn), "us");
+    report.note(name + ", page faults of all runs", n, static_cast<double>(faults), "");
 }
 
 /// A refused TCP connection ends at once; a reset one is kept for a while, then expires.
@@ -235,6 +220,10 @@ void memory(const Options& o, rte_mempool* pool, Report& report) {
     Bench bench(pool, n);
     const auto all = std::max(bench.memory_bytes(), bench.worker().conns().memory_bytes());
     report.note("memory", n, static_cast<double>(all) / bench.capacity(), "bytes/connection");
+    rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    report.note("memory, of the program at its most", n, static_cast<double>(u.ru_maxrss) / 1024,
+                "MiB");
 }
 
 std::string cpu_model() {

@@ -17,6 +17,7 @@
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
 #include <rte_rcu_qsbr.h>
+#include <sys/resource.h>
 
 #include "firewall.h"
 #include "net/packet.h"
@@ -130,13 +131,33 @@ class Flows {
     std::vector<std::uint32_t> sent_;  ///< by connection and direction
 };
 
+/// What the kernel did to this thread so far.
+struct Disturbance {
+    long switches = 0;  ///< it had to leave the CPU to others
+    long faults = 0;    ///< pages it touched that were not there
+
+    static Disturbance now() {
+        rusage u;
+        getrusage(RUSAGE_THREAD, &u);
+        return {u.ru_nivcsw, u.ru_minflt + u.ru_majflt};
+    }
+};
+
 struct Cost {
-    std::uint64_t cycles = 0, items = 0, longest = 0;
+    std::uint64_t cycles = 0, items = 0;
+    std::uint64_t longest = 0;  ///< of those during which nobody else got the CPU
+    long faults = 0;
 
     void add(std::uint64_t c, std::uint64_t n) {
         cycles += c;
         items += n;
-        longest = std::max(longest, c);
+    }
+    /// The same, and `before` is from before the work.
+    void add(std::uint64_t c, std::uint64_t n, const Disturbance& before) {
+        add(c, n);
+        const Disturbance now = Disturbance::now();
+        faults += now.faults - before.faults;
+        if (now.switches == before.switches) longest = std::max(longest, c);
     }
     double each() const { return static_cast<double>(cycles) / static_cast<double>(items); }
 };
@@ -159,8 +180,8 @@ enum class Fate {
 /// One worker, and the packets for it.
 class Bench {
   public:
-    Bench(rte_mempool* pool, std::uint32_t connections) : pool_(pool) {
-        const Spec spec = spec_of(connections);
+    Bench(rte_mempool* pool, std::uint32_t connections) : Bench(pool, spec_of(connections)) {}
+    Bench(rte_mempool* pool, const Spec& spec) : pool_(pool) {
         const std::size_t before = heap_bytes();
         FirewallOptions options;
         options.secret = HashSecret::from_seed(1);
@@ -177,8 +198,8 @@ class Bench {
     std::size_t memory_bytes() const { return heap_bytes_; }
     std::uint32_t capacity() const { return capacity_; }
     void pass(std::uint32_t ms) { now_ = now_ + ms; }
-    /// From now on bursts are what a profiler is to count.
-    void set_counted() { counted_ = true; }
+    /// From now on bursts are what a profiler is to count, or no longer.
+    void set_counted(bool counted) { counted_ = counted; }
 
     /// Runs `packets` packets, made by write(mbuf, n) for n = 0, 1, ….
     template <class Write>
@@ -211,6 +232,7 @@ class Bench {
                     live.write(m, random.below(live.count()), Direction(random.next() & 1),
                                tcp_flag::ack);
                 const std::uint32_t before = worker().conns().size();
+                const Disturbance undisturbed = Disturbance::now();
                 const std::uint64_t t0 = start();
                 more = !worker().housekeeping(now_);
                 const std::uint64_t t1 = stop();
@@ -218,12 +240,32 @@ class Bench {
                 one_burst(ring, kBurst, Fate::accepted, burst);
                 if (const auto n = before - worker().conns().size(); n != 0) {
                     cost.add(t1 - t0, n);
-                    turns.add(t1 - t0 + burst.cycles, 1);
+                    turns.add(t1 - t0 + burst.cycles, 1, undisturbed);
                 }
             }
             now_ = now_ + 1;
         }
         return cost;
+    }
+
+    /// Inside may open connections, outside may not.
+    static Spec spec_of(std::uint32_t connections) {
+        Spec spec;
+        spec.zones = {"inside", "outside"};
+        for (const char* name : {"in0", "out0"}) {
+            PortSpec& p = spec.ports.emplace_back();
+            p.name = name;
+            p.zone = static_cast<ZoneId>(spec.ports.size() - 1);
+        }
+        spec.bridges.push_back({{kInside, kOutside}, {}});
+        spec.limits = {connections, 1024, 64, 4096};
+        RuleSpec& out = spec.policy.rules.emplace_back();
+        out.name = "out";
+        out.from = {0};
+        out.to = {1};
+        out.action = RuleAction::accept;
+        spec.pipeline = build_schema().default_pipeline;
+        return spec;
     }
 
   private:
@@ -245,25 +287,6 @@ class Bench {
         return sum;
     }
 
-    static Spec spec_of(std::uint32_t connections) {
-        Spec spec;
-        spec.zones = {"inside", "outside"};
-        for (const char* name : {"in0", "out0"}) {
-            PortSpec& p = spec.ports.emplace_back();
-            p.name = name;
-            p.zone = static_cast<ZoneId>(spec.ports.size() - 1);
-        }
-        spec.bridges.push_back({{kInside, kOutside}, {}});
-        spec.limits = {connections, 1024, 64, 4096};
-        RuleSpec& out = spec.policy.rules.emplace_back();
-        out.name = "out";
-        out.from = {0};
-        out.to = {1};
-        out.action = RuleAction::accept;
-        spec.pipeline = build_schema().default_pipeline;
-        return spec;
-    }
-
     /// What a receive function leaves of a packet in the cache: its mbuf's first line.
     static void receive(rte_mbuf** pkts, unsigned n) {
         for (unsigned i = 0; i < n; ++i) {
@@ -275,12 +298,14 @@ class Bench {
     void one_burst(rte_mbuf** pkts, unsigned n, Fate fate, Cost& cost) {
         Worker& w = worker();
         receive(pkts, n);
+        const Disturbance before = Disturbance::now();
         const std::uint64_t t0 = start();
         if (counted_)
             counted_burst(w, pkts, n, now_);
         else
             whole_turn(w, pkts, n, now_);
-        cost.add(stop() - t0, n);
+        const std::uint64_t spent = stop() - t0;
+        cost.add(spent, n, before);
         rte_rcu_qsbr_quiescent(firewall_->rcu(), 0);
         unsigned sent = 0;
         for (TxBuffer& tx : w.tx()) {
@@ -305,5 +330,24 @@ class Bench {
     std::uint32_t capacity_ = 0;
     bool counted_ = false;
 };
+
+/// Makes all connections. Returns the cost of their first packets.
+inline Cost open_all(Bench& bench, Flows& flows) {
+    flows.restart();
+    const std::uint8_t first = flows.tcp() ? tcp_flag::syn : 0;
+    return bench.run(flows.count(), Fate::accepted, [&](rte_mbuf* m, std::uint32_t i) {
+        flows.write(m, i, Direction::original, first);
+    });
+}
+/// Lets the other side answer: TCP's handshake, or UDP late enough to make a stream of it.
+inline void answer_all(Bench& bench, Flows& flows) {
+    auto all = [&](Direction dir, std::uint8_t flags) {
+        bench.run(flows.count(), Fate::accepted,
+                  [&](rte_mbuf* m, std::uint32_t i) { flows.write(m, i, dir, flags); });
+    };
+    if (!flows.tcp()) bench.pass(2'100);
+    all(Direction::reply, flows.tcp() ? tcp_flag::syn | tcp_flag::ack : 0);
+    if (flows.tcp()) all(Direction::original, tcp_flag::ack);
+}
 
 }  // namespace postern::bench

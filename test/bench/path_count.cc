@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One way through the pipeline, the same packets at every run, for callgrind to count: the bursts
+// that matter go through counted_burst(), everything before through another function.
+//
+//   path_count PATH       prints how many packets went that way
+//   path_count            lists the paths
+//
+// instructions.py runs it and compares with the baseline.
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+#include <rte_eal.h>
+
+#include "path_lab.h"
+#include "port/eal.h"
+
+namespace postern::bench {
+namespace {
+
+constexpr std::uint32_t kFlows = 512, kPackets = 4096;
+
+std::uint32_t established(rte_mempool* pool, Family family, std::uint8_t protocol) {
+    Bench bench(pool, 2 * kFlows);
+    Flows flows(family, protocol, kFlows);
+    open_all(bench, flows);
+    answer_all(bench, flows);
+    bench.set_counted(true);
+    Random random;
+    bench.run(kPackets, Fate::accepted, [&](rte_mbuf* m, std::uint32_t) {
+        flows.write(m, random.below(kFlows), Direction(random.next() & 1), tcp_flag::ack);
+    });
+    return kPackets;
+}
+
+std::uint32_t fresh(rte_mempool* pool, Family family, std::uint8_t protocol) {
+    Bench bench(pool, 2 * kPackets);
+    Flows flows(family, protocol, kPackets);
+    bench.set_counted(true);
+    open_all(bench, flows);
+    return kPackets;
+}
+
+std::uint32_t dropped(rte_mempool* pool) {
+    Bench bench(pool, 2 * kFlows);
+    Flows flows(Family::ipv4, proto::udp, kPackets);
+    bench.set_counted(true);
+    bench.run(kPackets, Fate::dropped,
+              [&](rte_mbuf* m, std::uint32_t i) { flows.write(m, i, Direction::reply, 0); });
+    return kPackets;
+}
+
+/// A refused connection ends with the answer.
+std::uint32_t ended(rte_mempool* pool) {
+    Bench bench(pool, 2 * kPackets);
+    Flows flows(Family::ipv4, proto::tcp, kPackets);
+    open_all(bench, flows);
+    bench.set_counted(true);
+    bench.run(kPackets, Fate::accepted, [&](rte_mbuf* m, std::uint32_t i) {
+        flows.write(m, i, Direction::reply, tcp_flag::rst | tcp_flag::ack);
+    });
+    return kPackets;
+}
+
+/// FTP control connections: a greeting, then commands and replies that announce nothing.
+std::uint32_t helped(rte_mempool* pool) {
+    Spec spec = Bench::spec_of(2 * kFlows);
+    HelperSpec& ftp = spec.helpers.emplace_back();
+    ftp.name = ftp.kind = "ftp";
+    ftp.ports = {443};  // where these flows go
+    spec.policy.rules[0].helper = 1;
+    Bench bench(pool, spec);
+    Flows flows(Family::ipv4, proto::tcp, kFlows);
+    open_all(bench, flows);
+    answer_all(bench, flows);
+    const auto say = [&](std::uint32_t packets, Direction dir, const char(&line)[7]) {
+        bench.run(packets, Fate::accepted, [&](rte_mbuf* m, std::uint32_t i) {
+            flows.write(m, i % kFlows, dir, tcp_flag::ack | tcp_flag::psh);
+            std::memcpy(rte_pktmbuf_mtod_offset(m, char*, 54), line, 6);
+        });
+    };
+    say(kFlows, Direction::reply, "220 \r\n");
+    bench.set_counted(true);
+    for (unsigned round = 0; round < kPackets / kFlows / 2; ++round) {
+        say(kFlows, Direction::original, "NOOP\r\n");
+        say(kFlows, Direction::reply, "200 \r\n");
+    }
+    return kPackets;
+}
+
+struct Path {
+    const char* name;
+    std::uint32_t (*run)(rte_mempool*);
+};
+constexpr Path kPaths[] = {
+    {"established-udp4", [](auto* p) { return established(p, Family::ipv4, proto::udp); }},
+    {"established-tcp4", [](auto* p) { return established(p, Family::ipv4, proto::tcp); }},
+    {"established-udp6", [](auto* p) { return established(p, Family::ipv6, proto::udp); }},
+    {"new-udp4", [](auto* p) { return fresh(p, Family::ipv4, proto::udp); }},
+    {"new-tcp6", [](auto* p) { return fresh(p, Family::ipv6, proto::tcp); }},
+    {"refused-tcp4", ended},
+    {"dropped-udp4", dropped},
+    {"helped-ftp", helped},
+};
+
+int run(std::string_view wanted) {
+    for (const Path& path : kPaths) {
+        if (wanted != path.name) continue;
+        EalConfig eal;
+        eal.hugepages = EalConfig::Huge::no;
+        eal.memory_mb = 256;
+        if (auto r = start_eal(eal); !r) die(r.error().message);
+        rte_mempool* pool = rte_pktmbuf_pool_create("packets", 4 * kRingBursts * kBurst - 1, 0, 0,
+                                                    RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+        if (pool == nullptr) die("no memory for packet buffers");
+        std::printf("%u\n", path.run(pool));
+        return 0;
+    }
+    std::fprintf(stderr, "path_count: there is no path %.*s\n", static_cast<int>(wanted.size()),
+                 wanted.data());
+    return 2;
+}
+
+}  // namespace
+}  // namespace postern::bench
+
+int main(int argc, char** argv) {
+    using namespace postern::bench;
+    if (argc == 2) return run(argv[1]);
+    for (const Path& path : kPaths)
+        std::printf("%s\n", path.name);
+    return 0;
+}
