@@ -40,6 +40,8 @@ test_packages=(
     # end to end: one more FTP client; libraries of two more servers, which are unpacked, see below
     inetutils-ftp libmemcached11 libmemcachedutil2 libhashkit2 libpcre2-posix3 libsodium23
     libhiredis0.14
+    # end to end: PPTP; NetBIOS names and SNMP agents found by broadcast
+    pptp-linux pptpd samba samba-common-bin snmpd snmp
 )
 bench_packages=(
     libgtest-dev libgmock-dev libbenchmark-dev ccache

@@ -6,6 +6,8 @@
 //   # comment
 //   helper NAME [PARAM=VALUE ...]      first; the helper under test
 //   families ipv4 ipv6                 the conversation is run once for each; default: both
+//   to ADDRESS [PORT]                  the server's address, and the client's port, where they are
+//                                      not the usual ones
 //   midstream client|server            the SYN of that side is not seen
 //   over tcp|udp                       for a helper that has both; default: tcp. `over tcp udp`:
 //   the
@@ -37,8 +39,9 @@
 // Over UDP each of the words is one datagram, never cut; said twice, it asks twice.
 // In text: \r \n \t \\ \xHH, {client} {server} (addresses), {client,} {server,} (as in PORT),
 // {client#} {server#} (their bytes), {client_number} {server_number} (as in DCC), {af} (1 or 2, as
-// in EPRT), {N*c} (N times the character c), {[client]} {[server]} (in brackets if IPv6), {ip} (IP4
-// or IP6), {length} (bytes after the first empty line, as in Content-Length).
+// in EPRT), {N*c} (N times the character c), {N*HH} (N times the byte HH), {[client]} {[server]} (in
+// brackets if IPv6), {ip} (IP4 or IP6), {length} (bytes after the first empty line, as in
+// Content-Length).
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -76,6 +79,8 @@ struct Dialogue {
     std::string file;
     HelperConfig config;
     std::vector<Family> families{Family::ipv4, Family::ipv6};
+    std::optional<IpAddr> server;
+    std::uint16_t client_port = 40000;
     std::array<bool, 2> syn_seen{true, true};
     bool in_order = false;
     bool once = false;
@@ -140,7 +145,10 @@ std::string expand(std::string_view in, const Addresses& addresses) {
             i = end;
             const auto star = name.find('*');
             if (star != std::string::npos)
-                out.append(std::stoul(name.substr(0, star)), name[star + 1]);
+                out.append(std::stoul(name.substr(0, star)),
+                           name.size() == star + 2
+                               ? name[star + 1]
+                               : static_cast<char>(std::stoi(name.substr(star + 1), nullptr, 16)));
             else if (name == "af")
                 out += addresses.client.family == Family::ipv4 ? '1' : '2';
             else if (name == "client" || name == "server")
@@ -262,6 +270,11 @@ Dialogue parse(const std::filesystem::path& path) {
             d.families.clear();
             while (rest >> word)
                 d.families.push_back(word == "ipv4" ? Family::ipv4 : Family::ipv6);
+        } else if (key == "to") {
+            if (!(rest >> word >> d.client_port)) d.client_port = 40000;
+            d.server = IpAddr::parse(word);
+            if (!d.server) wrong("bad address");
+            d.families = {d.server->family};
         } else if (key == "midstream") {
             rest >> word;
             d.syn_seen[word == "server"] = false;
@@ -372,6 +385,7 @@ class Talk {
   public:
     Talk(const Dialogue& dialogue, Family family, std::uint8_t protocol)
         : dialogue_(dialogue), addresses_(family), protocol_(protocol) {
+        if (dialogue.server) addresses_.server = *dialogue.server;
         std::vector<HelperConfig> configs{dialogue_.config};
         if (auto added = add_children(configs, find_helper); !added)
             throw std::runtime_error(dialogue.file + ": " + added.error().message);
@@ -407,7 +421,8 @@ class Talk {
     std::string run(const Way& way) {
         engine_ = std::move(HelperEngine::create(*set_, {2, 4, 4096})).value();
         const HelperDesc& desc = *dialogue_.config.desc;
-        const Tuple tuple{addresses_.client, addresses_.server, Be16::from_host(40000),
+        const Tuple tuple{addresses_.client, addresses_.server,
+                          Be16::from_host(dialogue_.client_port),
                           Be16::from_host(desc.default_ports.empty() ? std::uint16_t{40001}
                                                                      : desc.default_ports.front()),
                           protocol_};

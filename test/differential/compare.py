@@ -239,6 +239,22 @@ def not_proven(run, difference):
                                                 (packet.dst, packet.dport)))
 
 
+def call_timeout(run, difference):
+    if difference.what != 'timeout_s' or run.packets[difference.n].protocol != 47:
+        return False
+    return (difference.kernel, difference.ours) in ((30, 600), (180, 18000))
+
+
+def broadcast(run, difference):
+    if difference.what == 'expectation':
+        return difference.kernel is None and difference.ours[1] in ('netbios', 'snmp')
+    # An answer to a broadcast, which for Linux is a packet like any other.
+    port = run.packets[difference.n].sport
+    answers = any(event['event'] == 'new' and event['helper'] in ('netbios', 'snmp') and
+                  event['sport'] == port and event['n'] < difference.n for event in run.our_events)
+    return answers and run.ours[difference.n]['verdict'] == 'accept'
+
+
 # Every class of differences that are known and explained: {name: (test, reason)}. The reasons of
 # those that are wanted are told at length in lib/conntrack/NOTES.md.
 DIFFERENCES = {
@@ -247,6 +263,10 @@ DIFFERENCES = {
                                      'some, opens for some, and keeps the connection for an hour'),
     'sip-other-call': (sip_other_call, 'Linux takes the calls of a connection for one'),
     'fax-rtcp': (fax_rtcp, 'Linux opens a second port for T.38, which has but one'),
+    'call-timeout': (call_timeout, 'Linux gives an expected tunnel (PPTP) its long timeouts and '
+                                   'takes them back with the first packet; Postern does not'),
+    'broadcast': (broadcast, 'Linux expects answers only to broadcasts of its own; Postern, which '
+                             'sends none, to those that it passes on'),
     'retransmission': (retransmission, 'Linux files an expectation anew for each repetition of '
                                        'the announcement; Postern reads each byte once'),
     'not-proven': (not_proven, 'an offer before the IRC server has welcomed the client; Postern '

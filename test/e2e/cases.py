@@ -66,15 +66,17 @@ def all_cases():
     import cases_amanda
     import cases_conntrack
     import cases_expect
+    import cases_broadcast
     import cases_ftp
     import cases_irc
     import cases_operation
     import cases_rtsp
+    import cases_pptp
     import cases_sane
     import cases_sip
     import cases_tftp
     import cases_traffic
     return [case for group in (cases_conntrack, cases_expect, cases_ftp, cases_tftp, cases_sane,
-                               cases_amanda, cases_irc, cases_rtsp, cases_sip, cases_traffic,
-                               cases_operation)
+                               cases_amanda, cases_irc, cases_rtsp, cases_sip, cases_pptp,
+                               cases_broadcast, cases_traffic, cases_operation)
             for case in group.cases()]

@@ -214,7 +214,7 @@ class Lab:
                 'peer', 'name', port, 'netns', self.names['middle'])
             offloads_off(self, host, 'eth0')
             offloads_off(self, 'middle', port)
-            self.ip(host, 'addr', 'add', f'{v4}/24', 'dev', 'eth0')
+            self.ip(host, 'addr', 'add', f'{v4}/24', 'brd', '+', 'dev', 'eth0')
             self.ip(host, 'addr', 'add', f'{v6}/64', 'dev', 'eth0', 'nodad')
             self.ip('middle', 'link', 'set', port, 'up', 'promisc', 'on')
             self.ip(host, 'link', 'set', 'eth0', 'up')

@@ -29,7 +29,8 @@ POSTERNCTL = os.path.join(BUILD, 'app', 'posternctl')
 # By helper: what its control connections run over, and their usual port.
 SERVICES = {'ftp': ('tcp', 21), 'tftp': ('udp', 69), 'sane': ('tcp', 6566),
             'amanda': ('udp', 10080), 'irc': ('tcp', 6667), 'rtsp': ('tcp', 554),
-            'sip': ('udp tcp', 5060)}
+            'sip': ('udp tcp', 5060), 'pptp': ('tcp', 1723), 'netbios': ('udp', 137),
+            'snmp': ('udp', 161)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +103,8 @@ def configuration(setting, socket_path):
         'zones': ['inside', 'outside'],
         'bridges': [{'ports': ['in0', 'out0'], 'pass': list(setting.passes)}],
         'limits': {'connections': 65536, 'expectations': 4096, 'helped_connections': 1024},
-        # A connection that was reset is soon gone: some cases wait for that.
-        'timeouts': {'tcp': {'close': 1}},
+        # A connection that was reset or closed is soon gone: some cases wait for that.
+        'timeouts': {'tcp': {'close': 1, 'time_wait': 1}},
         'policy': {'default': setting.default, 'rules': rules},
         'control': {'socket': socket_path},
     }

@@ -10,8 +10,8 @@
 //   7, 8 the same, the sequence number moved by the next byte (signed)
 //   0x11 the next byte is payload, whatever it is
 //   0x0e, 0x0f FIN of the client, of the server          0x10 RST of the client
-// 0x00 as first byte: IPv6. 0x12 after that: with the helper's own switches on. 0x13 after that:
-// over UDP, for a helper that has both.
+// 0x14 as first byte: to all of the network (IPv4). 0x00: IPv6. 0x12 after that: with the helper's
+// own switches on. 0x13 after that: over UDP, for a helper that has both.
 //
 // Oracle: never more requests from a packet than messages in it times the class's limit, and never
 // one that the guards forbid: foreign address, other family, port below 1024 or denied
@@ -55,10 +55,12 @@ struct Fixture {
 
 class Conversation {
   public:
-    Conversation(Fixture& f, bool v6, bool switched, bool datagrams)
+    Conversation(Fixture& f, bool v6, bool to_all, bool switched, bool datagrams)
         : f_(f), datagrams_(datagrams) {
         const Tuple tuple{*IpAddr::parse(v6 ? "2001:db8::1" : "192.0.2.1"),
-                          *IpAddr::parse(v6 ? "2001:db8:1::2" : "198.51.100.2"),
+                          *IpAddr::parse(to_all ? "255.255.255.255"
+                                         : v6   ? "2001:db8:1::2"
+                                                : "198.51.100.2"),
                           Be16::from_host(40000), Be16::from_host(21),
                           datagrams ? proto::udp : proto::tcp};
         conn_ = f.engine->attach(switched ? 2 : 1, tuple, 0);
@@ -152,12 +154,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     using namespace postern;
     static Fixture fixture;
     Cursor in{Bytes{data, size}};
-    const bool v6 = in.peek() == 0 && in.skip(1);
+    const bool to_all = in.peek() == 0x14 && in.skip(1);
+    const bool v6 = !to_all && in.peek() == 0 && in.skip(1);
     const bool switched = in.peek() == 0x12 && in.skip(1);
     const bool udp = in.peek() == 0x13 && in.skip(1);
     const std::uint8_t transports = fixture.desc.transports;
     Conversation conversation(
-        fixture, v6, switched,
+        fixture, v6, to_all, switched,
         transports == transport::udp || (udp && (transports & transport::udp) != 0));
     std::vector<std::uint8_t> text;
     while (const auto b = in.u8()) {

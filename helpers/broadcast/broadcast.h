@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What NetBIOS name service and SNMP have in common: a request to all hosts of a subnet, answered
+// by any of them from the service's own port. No connection knows those answers: they come from
+// other addresses than the request went to.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "helper/descriptor.h"
+#include "helper/emit.h"
+#include "helper/view.h"
+
+namespace postern {
+
+/// A bridge has no address and so no netmask: the configuration tells. The first parameter of both
+/// helpers.
+inline constexpr ParamDesc kPrefixParam{
+    "prefix", ParamType::uint, "24",
+    "bits of the sender's address that name its subnet: whose last address is a broadcast, and who "
+    "may answer; 0: every host may",
+    30};
+
+/// A request by the client: if it went to the sender's whole subnet, opens for the answers, from
+/// any host there and the port that was asked, to the port that asks. `view.params[0]` is
+/// kPrefixParam. False, and nothing opens: it went to one host.
+bool expect_answers(const View& view, Emit& emit) noexcept;
+
+}  // namespace postern

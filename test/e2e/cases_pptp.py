@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""PPTP: pptpd outside, pptp inside. Both carry their GRE packets themselves, so all of it is real but
+PPP, which need not be in the kernel: stub_pppd.py says a few words in its place."""
+
+import os
+import select
+import socket
+import struct
+import sys
+import time
+
+import lab as laboratory
+import stub_pppd
+from cases import Case, expect, pair
+from middle import Setting
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+PATIENCE_S = 20
+
+
+class Pptpd:
+    def __init__(self, lab, port):
+        self.said_path = lab.path('pppd.said')
+        stub = lab.write('pppd', f'#!/bin/sh\nexec {sys.executable} '
+                                 f'{os.path.join(FOLDER, "stub_pppd.py")} "$@"\n')
+        os.chmod(stub, 0o755)
+        config = lab.write('pptpd.conf', 'localip 10.9.0.1\nremoteip 10.9.0.2-10\n')
+        self.process = lab.start('pptpd', 'outside', 'pptpd', '--fg', '--conf', config, '--ppp', stub,
+                                 '--pidfile', lab.path('pptpd.pid'),
+                                 env={**os.environ, 'STUB_PPPD_SAID': self.said_path})
+        for _ in range(250):
+            if lab.do('outside', 'ss', '-Hltn', f'sport = :{port}').stdout.strip():
+                return
+            select.select([self.process.pidfd], [], [], 0.02)
+        raise laboratory.LabError('pptpd does not listen')
+
+    def heard(self):
+        try:
+            with open(self.said_path, 'rb') as file:
+                return file.read()
+        except FileNotFoundError:
+            return b''
+
+
+class Call:
+    """A pptp client inside, and the end of the line that pppd would hold."""
+
+    def __init__(self, bench, name='pptp'):
+        self.server = bench.server(Pptpd)
+        self.line, theirs = socket.socketpair()
+        self.process = bench.lab.start(name, 'inside', 'pptp', laboratory.OUTSIDE4, '--nolaunchpppd',
+                                       '--nohostroute', '--loglevel', '2', stdin=theirs)
+        theirs.close()
+        self.words = b'\xc0\x21hello from the client ' + name.encode()
+
+    def problem(self, patience_s):
+        """None once both sides have heard each other through the tunnel."""
+        deadline = time.monotonic() + patience_s
+        heard = b''
+        while time.monotonic() < deadline and self.process.running():
+            self.line.send(stub_pppd.framed(self.words))
+            if select.select([self.line], [], [], 0.05)[0]:
+                heard += self.line.recv(4096)
+            if stub_pppd.HELLO[2:] in heard and self.words[2:] in self.server.heard():
+                return None
+        return (f'the client heard {heard!r}, the server {self.server.heard()!r}; '
+                f'{self.process.stderr[-500:]}')
+
+    def hang_up(self):
+        """Its control connection is closed by it, too."""
+        self.process.stop()
+        self.line.close()
+
+
+def call(bench, patience_s):
+    made = Call(bench)
+
+    def problem():
+        try:
+            return made.problem(patience_s or PATIENCE_S)
+        finally:
+            made.hang_up()
+    return problem
+
+
+def tunnels(bench):
+    return bench.middle.connections(proto='gre')
+
+
+def send_to_call(bench, call_id):
+    """A GRE packet to the server, from the client's host, by nobody who takes part in a call."""
+    packet = struct.pack('!BBHHHI', 0x30, 1, 0x880b, 1, call_id, 1 << 30) + b'x'
+    with bench.lab.inside_of('inside'):
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, 47) as gre:
+            gre.sendto(packet, (laboratory.OUTSIDE4, 0))
+
+
+def ends_with_control(bench):
+    made = Call(bench)
+    problem = made.problem(PATIENCE_S)
+    expect(problem is None, problem)
+    rows = tunnels(bench)
+    expect(len(rows) == 1, f'one call should have one connection: {rows}')
+    row = rows[0]
+    expect({row['sport'], row['dport']} != {0}, f'both call ids should be known: {row}')
+    call_id = row['dport'] if row['src'] == laboratory.INSIDE4 else row['sport']
+    tag = 'proto 47 and ip[28:4] = 0x40000000'
+    send_to_call(bench, call_id)
+    bench.eventually(lambda: bench.captured('outside', tag) == 1, 'the tunnel does not work')
+    made.hang_up()
+    bench.eventually(lambda: not tunnels(bench), 'the tunnel lives on')
+    expect(not bench.middle.connections(proto='tcp', dport=1723), 'the control connection lives on')
+    dropped = bench.middle.drops().get('policy', 0)
+    send_to_call(bench, call_id)
+    bench.eventually(lambda: bench.middle.drops().get('policy', 0) > dropped,
+                     'the late packet was not dropped')
+    expect(bench.captured('outside', tag) == 1, 'the late packet arrived')
+
+
+def two_calls(bench):
+    """A second client on the same host asks for its call in the first one's control connection.
+    pptpd promises it and then does not serve it, so only its first direction is heard."""
+    calls = [Call(bench, 'pptp-1')]
+    try:
+        problem = calls[0].problem(PATIENCE_S)
+        expect(problem is None, problem)
+        calls.append(Call(bench, 'pptp-2'))
+
+        def both():
+            calls[1].line.send(stub_pppd.framed(calls[1].words))
+            return len(tunnels(bench)) == 2
+        bench.eventually(both, 'two calls should be two connections')
+        rows = tunnels(bench)
+        expect(rows[0]['master'] == rows[1]['master'], f'one control connection: {rows}')
+        for row in rows:
+            call_id = row['dport'] if row['src'] == laboratory.INSIDE4 else row['sport']
+            bench.eventually(lambda: bench.captured(
+                'outside', f'proto 47 and src {laboratory.INSIDE4} and ip[26:2] = {call_id}') > 0,
+                f'nothing came to call {call_id}')
+    finally:
+        for made in calls:
+            made.hang_up()
+
+
+def cases():
+    found = []
+    for workers in (1, 3):
+        setting = Setting(service='pptp', workers=workers)
+        found += pair(f'pptp/{workers}-workers', setting, call)
+        found.append(Case(f'pptp/{workers}-workers/tunnel-ends-with-control', setting,
+                          ends_with_control, needs=frozenset({'helper', 'control-socket'})))
+    found.append(Case('pptp/3-workers/two-calls', Setting(service='pptp', workers=3), two_calls,
+                      needs=frozenset({'helper', 'control-socket'})))
+    return found
