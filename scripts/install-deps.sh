@@ -24,6 +24,8 @@ test_packages=(
     valgrind
     # end to end: captures of failed cases, ping, and what to compare with: testpmd, the kernel
     tcpdump iputils-ping dpdk-dev nftables
+    # another reader of what the H.323 helpers read
+    tshark
     # end to end: TFTP
     tftpd-hpa tftp-hpa
     # end to end: network scanners (saned, scanimage)

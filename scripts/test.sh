@@ -156,12 +156,13 @@ if wanted e2e; then
 fi
 
 if wanted differential; then
-    headline 'the same answers as Linux, and of replay what it promises'
-    for script in compare live_test replay_test; do
-        python3 -u "test/differential/$script.py" 2>&1 | collect brief
-        [[ ${PIPESTATUS[0]} -le 1 ]] || echo "not ok differential/$script it failed itself" | collect
+    headline 'the same answers as Linux and tshark, and of replay what it promises'
+    for script in differential/compare differential/live_test differential/replay_test \
+        oracle/h323_test; do
+        python3 -u "test/$script.py" 2>&1 | collect brief
+        [[ ${PIPESTATUS[0]} -le 1 ]] || echo "not ok $script it failed itself" | collect
     done
-    echo "   $(grep -c '^ok differential/' "$results") passed"
+    echo "   $(grep -cE '^ok (differential|oracle)/' "$results") passed"
 fi
 
 headline 'all'

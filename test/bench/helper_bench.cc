@@ -34,6 +34,7 @@ class Control {
         for (const HelperDesc* other : others)
             if (other != configs[0].desc)
                 configs.push_back({static_cast<HelperId>(configs.size() + 1), "", other, {}});
+        (void)add_children(configs, find_helper);
         set_ = std::move(HelperSet::create(configs)).value();
         engine_ = std::move(HelperEngine::create(*set_, {16, 16, 4096})).value();
         Tuple original = tuple();
@@ -46,7 +47,7 @@ class Control {
     }
     static Tuple tuple() {
         return {IpAddr::v4(192, 0, 2, 1), IpAddr::v4(198, 51, 100, 2), Be16::from_host(40000),
-                Be16::from_host(21), proto::tcp};
+                Be16::from_host(21), protocol};
     }
     void say(Direction d, const std::string& text) {
         const Bytes bytes{reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -225,6 +226,61 @@ void sane(benchmark::State& state) {
     rounds_of(state, control, {{kClient, text({7, 0})}, {kServer, text({0, 22001, 0x1234, 0})}}, 1);
 }
 BENCHMARK(sane);
+
+std::string octets(std::string_view hex) {
+    std::string out;
+    for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+        out += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+    return out;
+}
+
+// What H.323 endpoints say; test/e2e/h323_messages.py writes such.
+const std::string
+    kCapabilities = octets("0300000e0200010600088175000d"),
+    kOpenChannel = octets("03000017030000000c2013800a04000100c0000201138d"),
+    kOpenChannelAck = octets("0300001b22c000000280101c0000c6336402177000c63364021771"),
+    kSetup = octets(
+        "0300003d08020011057e0031050000060008914a000722c0b50000120b506f737465726e207465"
+        "7374003100000102030405060708090a0b0c0d0e0f00"),
+    kFastConnect = octets(
+        "0300007a08028011077e006e050280060008914a000722c0b50000120b506f737465726e207465"
+        "7374003100000102030405060708090a0b0c0d0e0f08103b02190000000c2013801114000100c6"
+        "336402177000c633640217711f4000010600030000014c2013801114000100c6336402177000c6"
+        "3364021771"),
+    kRegistration = octets(
+        "0c000001060008914a0007800100c000020106b80100c00002019c4022c0b50000120b506f7374"
+        "65726e2074657374003106b50000120b506f737465726e20746573740031"),
+    kConfirmation = octets(
+        "12000001060008914a000700120065006e00640070006f0069006e0074002000370280"
+        "02003b");
+
+/// A channel and its answer: four pin-holes.
+void h323_channel(benchmark::State& state) {
+    Control control("h245", {{kServer, kCapabilities}, {kClient, kCapabilities}});
+    rounds_of(state, control, {{kClient, kOpenChannel}, {kServer, kOpenChannelAck}}, 4);
+}
+BENCHMARK(h323_channel);
+
+/// H.245 that announces nothing.
+void h323_capabilities(benchmark::State& state) {
+    Control control("h245", {{kServer, kCapabilities}, {kClient, kCapabilities}});
+    rounds_of(state, control, {{kClient, kCapabilities}, {kServer, kCapabilities}}, 0);
+}
+BENCHMARK(h323_capabilities);
+
+/// A call whose media are in Setup's answer: two pin-holes.
+void h323_fast_start(benchmark::State& state) {
+    Control control("q931", {});
+    rounds_of(state, control, {{kClient, kSetup}, {kServer, kFastConnect}}, 2);
+}
+BENCHMARK(h323_fast_start);
+
+/// A registration and its confirmation: one pin-hole.
+void h323_registration(benchmark::State& state) {
+    Control control("ras", {}, proto::udp);
+    rounds_of(state, control, {{kClient, kRegistration}, {kServer, kConfirmation}}, 1);
+}
+BENCHMARK(h323_registration);
 
 /// One kind of line, a segment each.
 void line(benchmark::State& state, Direction who, const char* text, std::size_t wanted) {

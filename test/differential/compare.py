@@ -26,10 +26,10 @@ POLICIES = ('inside', 'control')
 SHOWN = 5  # unexplained differences of one capture that are printed
 
 # The kernel's names of helpers, where ours is another.
-HELPER_NAMES = {'Q.931': 'h323', 'RAS': 'h323', 'H.245': 'h323', 'netbios-ns': 'netbios'}
+HELPER_NAMES = {'Q.931': 'q931', 'RAS': 'ras', 'H.245': 'h245', 'netbios-ns': 'netbios'}
 CONTROL_PORTS = {
-    ('tcp', 21): 'ftp', ('tcp', 6667): 'irc', ('tcp', 1723): 'pptp', ('tcp', 1720): 'h323',
-    ('udp', 1719): 'h323', ('tcp', 6566): 'sane', ('tcp', 5060): 'sip', ('udp', 5060): 'sip',
+    ('tcp', 21): 'ftp', ('tcp', 6667): 'irc', ('tcp', 1723): 'pptp', ('tcp', 1720): 'q931',
+    ('udp', 1719): 'ras', ('tcp', 6566): 'sane', ('tcp', 5060): 'sip', ('udp', 5060): 'sip',
     ('udp', 29440): 'sip', ('udp', 69): 'tftp', ('udp', 10080): 'amanda', ('udp', 137): 'netbios',
     ('udp', 161): 'snmp',
 }
@@ -60,7 +60,8 @@ class Run:
     def __init__(self, folder, policy, program):
         config = os.path.join(HERE, policy + '.yaml')
         with open(config, encoding='utf-8') as f:
-            self.helpers = set(re.findall(r'\bhelper: *(\w+)', f.read()))
+            configured = re.search(r'^helpers:\n((?:  .*\n)*)', f.read(), re.MULTILINE)
+            self.helpers = set(re.findall(r'\bname: *(\w+)', configured[1]))
         frames = captures.read_pcap(os.path.join(folder, 'capture.pcap'))
         self.packets = [captures.Packet(frame) for frame in frames]
         self.kernel = rows(os.path.join(folder, policy + '.packets.jsonl'))
@@ -143,18 +144,27 @@ class Run:
                 if field != 'timeout_s' or not 0 <= got - want <= 1:
                     yield Difference(n, field, want, got)
                     break
-        wanted = collections.Counter(event_key(event) for event in self.kernel_events)
-        filed = collections.Counter(event_key(event) for event in self.our_events)
-        for key in sorted((filed | wanted) - (filed & wanted), key=str):
-            yield Difference(key[0], 'expectation', key[1:] if key in wanted else None,
-                             key[1:] if key in filed else None)
+        wanted = collections.Counter(events_of(self.kernel_events))
+        filed = collections.Counter(events_of(self.our_events))
+        for key in sorted((wanted - filed).elements(), key=str):
+            yield Difference(key[0], 'expectation', key[1:], None)
+        for key in sorted((filed - wanted).elements(), key=str):
+            yield Difference(key[0], 'expectation', None, key[1:])
+
+
+def events_of(rows):
+    """Expectation events as both know them. A claim is a destroy to Linux, unless the expectation is
+    permanent: then it is nothing."""
+    for event in rows:
+        if event['event'] != 'claim' or 'permanent' not in event['flags']:
+            yield event_key(event)
 
 
 def event_key(event):
-    """An expectation event as both know it. A claim is a destroy to Linux."""
     kind = 'new' if event['event'] == 'new' else 'end'
-    return (event['n'], kind, helper_name(event['helper']), event['proto'], event['src'],
-            event['sport'], event['dst'], event['dport'])
+    return (event['n'], kind, helper_name(event['helper']), tuple(event['flags']),
+            event['timeout_s'], event['proto'], event['src'], event['sport'], event['dst'],
+            event['dport'])
 
 
 def helper_missing(run, difference):
@@ -268,7 +278,8 @@ DIFFERENCES = {
     'broadcast': (broadcast, 'Linux expects answers only to broadcasts of its own; Postern, which '
                              'sends none, to those that it passes on'),
     'retransmission': (retransmission, 'Linux files an expectation anew for each repetition of '
-                                       'the announcement; Postern reads each byte once'),
+                                       'the announcement, in other segments or in the same '
+                                       'message; Postern files it once'),
     'not-proven': (not_proven, 'an offer before the IRC server has welcomed the client; Postern '
                                'waits for the protocol to prove itself'),
 }

@@ -69,6 +69,7 @@ def all_cases():
     import cases_broadcast
     import cases_ftp
     import cases_irc
+    import cases_h323
     import cases_operation
     import cases_rtsp
     import cases_pptp
@@ -76,7 +77,7 @@ def all_cases():
     import cases_sip
     import cases_tftp
     import cases_traffic
-    return [case for group in (cases_conntrack, cases_expect, cases_ftp, cases_tftp, cases_sane,
-                               cases_amanda, cases_irc, cases_rtsp, cases_sip, cases_pptp,
-                               cases_broadcast, cases_traffic, cases_operation)
+    return [case for group in (cases_conntrack, cases_expect, cases_ftp, cases_h323, cases_tftp,
+                               cases_sane, cases_amanda, cases_irc, cases_rtsp, cases_sip,
+                               cases_pptp, cases_broadcast, cases_traffic, cases_operation)
             for case in group.cases()]

@@ -31,6 +31,8 @@ SERVICES = {'ftp': ('tcp', 21), 'tftp': ('udp', 69), 'sane': ('tcp', 6566),
             'amanda': ('udp', 10080), 'irc': ('tcp', 6667), 'rtsp': ('tcp', 554),
             'sip': ('udp tcp', 5060), 'pptp': ('tcp', 1723), 'netbios': ('udp', 137),
             'snmp': ('udp', 161)}
+# Services of several helpers: transports, port, helper, and the kernel's name of it.
+COMPOUNDS = {'h323': [(['udp'], 1719, 'ras', 'RAS'), (['tcp'], 1720, 'q931', 'Q.931')]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Setting:
     # control: only control ports may be new. inside: everything from inside may be new.
     policy: str = 'control'
     default: str = 'drop'
-    service: str = 'ftp'  # whose control port it is: one of SERVICES
+    service: str = 'ftp'  # whose control port it is: one of SERVICES or COMPOUNDS
     control_port: int = 0  # 0: the usual one
     params: tuple = ()     # of the helper: pairs of a name and a value
     server: str = 'vsftpd'  # FTP's: vsftpd | proftpd | pure-ftpd
@@ -74,6 +76,11 @@ class Setting:
     def port(self):
         return self.control_port or SERVICES[self.service][1]
 
+    def controls(self):
+        """[(transports, port, helper, the kernel's name of it)] of control connections."""
+        return COMPOUNDS.get(self.service) or [(self.transports, self.port, self.service,
+                                                self.service)]
+
 
 def device_of(setting, number, interface):
     if setting.driver == 'pcap':
@@ -83,11 +90,11 @@ def device_of(setting, number, interface):
 
 def configuration(setting, socket_path):
     """The daemon's configuration as plain data (JSON is YAML, so it needs no writer)."""
-    service = setting.service
-    control = {'name': f'{service}-control', 'from': 'inside', 'to': 'outside',
-               'proto': setting.transports,
-               'dport': setting.port, 'ct': ['new'], 'action': 'accept'}
-    rules = [*map(json.loads, setting.rules), control]
+    controls = [{'name': f'{helper}-control', 'from': 'inside', 'to': 'outside',
+                 'proto': transports, 'dport': port, 'ct': ['new'], 'action': 'accept',
+                 **({'helper': helper} if setting.helper else {})}
+                for transports, port, helper, _ in setting.controls()]
+    rules = [*map(json.loads, setting.rules), *controls]
     if setting.policy == 'inside':
         rules.append({'name': 'inside-out', 'from': 'inside', 'to': 'outside', 'ct': ['new'],
                       'action': 'accept'})
@@ -114,16 +121,17 @@ def configuration(setting, socket_path):
         config['timeouts']['tcp'].update(dict.fromkeys(
             ('established', 'unacknowledged', 'retransmitted'), setting.idle_s))
     if setting.helper:
-        config['helpers'] = [{'name': service, 'ports': [setting.port],
-                              'params': dict(setting.params)}]
-        control['helper'] = service
-        rules.append({'name': f'{service}-data', 'ct': ['related'], 'related': [service],
+        config['helpers'] = [{'name': helper, 'ports': [port], 'params': dict(setting.params)}
+                             for _, port, helper, _ in setting.controls()]
+        rules.append({'name': f'{setting.service}-data', 'ct': ['related'],
+                      'related': [helper for _, _, helper, _ in setting.controls()],
                       'action': 'accept'})
     return config
 
 
 class Postern:
-    CAPABLE = {'helper', 'no-helper', 'control-socket', 'pass-list'}
+    # streams: reads control messages that are cut into segments.
+    CAPABLE = {'helper', 'no-helper', 'control-socket', 'pass-list', 'streams'}
 
     def __init__(self, setting=None, config=None, config_path=None, name='postern'):
         self.setting, self.config, self.config_path = setting, config, config_path
@@ -196,7 +204,7 @@ class Postern:
 
 
 class Wire:
-    CAPABLE = {'helper'}
+    CAPABLE = {'helper', 'streams'}
 
     def __init__(self, setting):
         self.process = None
@@ -233,20 +241,24 @@ class LinuxBridge:
 
     def start(self, lab):
         s = self.setting
-        each = '\n'.join  # of the helper's transports
+        # (transport, port, the ruleset's name of the helper, the kernel's)
+        controls = [(transport, port, f'{helper}-{transport}', kernels)
+                    for transports, port, helper, kernels in s.controls()
+                    for transport in transports]
+        each = '\n'.join
         ruleset = lab.write('bridge.nft', f'''
 table inet fw {{
-    {each(f'ct helper {s.service}-{t} {{ type "{s.service}" protocol {t}; }}' for t in s.transports)}
+    {each(f'ct helper {h} {{ type "{k}" protocol {t}; }}' for t, _, h, k in controls)}
     chain helpers {{
         type filter hook prerouting priority -150;
-        {each(f'{t} dport {s.port} ct state new ct helper set "{s.service}-{t}"'
-              for t in s.transports if s.helper)}
+        {each(f'{t} dport {p} ct state new ct helper set "{h}"'
+              for t, p, h, _ in controls if s.helper)}
     }}
     chain forward {{
         type filter hook forward priority 0; policy drop;
         ct state established,related accept
         icmpv6 type {{ 133-137 }} accept
-        {each(f'meta iifname "br0" {t} dport {s.port} ct state new accept' for t in s.transports)}
+        {each(f'meta iifname "br0" {t} dport {p} ct state new accept' for t, p, _, _ in controls)}
         {'ip saddr %s ct state new accept' % laboratory.INSIDE4 if s.policy == 'inside' else ''}
         {'ip6 saddr %s ct state new accept' % laboratory.INSIDE6 if s.policy == 'inside' else ''}
     }}

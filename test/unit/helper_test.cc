@@ -761,10 +761,29 @@ TEST(Registry, FindsHelpersByName) {
     for (const HelperDesc* h : all_helpers()) {
         EXPECT_EQ(find_helper(h->name), h);
         EXPECT_FALSE(h->help.empty());
-        const std::vector<HelperConfig> configs{{1, "", h, {}}};
+        std::vector<HelperConfig> configs{{1, "", h, {}}};
+        ASSERT_TRUE(add_children(configs, find_helper).ok());
         EXPECT_TRUE(HelperSet::create(configs).ok());
     }
     EXPECT_EQ(find_helper("nonesuch"), nullptr);
+}
+
+TEST(HelperSet, ReadsListsOfNetworks) {
+    const auto made = [](const char* text) {
+        std::vector<HelperConfig> configs{
+            {1, "", find_helper("q931"), {{"callforward_filter", text}}}};
+        EXPECT_TRUE(add_children(configs, find_helper).ok());
+        return HelperSet::create(configs);
+    };
+    const auto set = made("192.0.2.0/24,2001:db8::1");
+    ASSERT_TRUE(set.ok());
+    const auto networks = (*set.value())[1].params[2].networks;
+    ASSERT_EQ(networks.size(), 2u);
+    EXPECT_EQ(networks[0].to_string(), "192.0.2.0/24");
+    EXPECT_EQ(networks[1].to_string(), "2001:db8::1/128");
+    EXPECT_EQ(made("192.0.2.0/24,192.0.2.0/33").error().message,
+              "helper q931, parameter callforward_filter: expected networks as in "
+              "\"192.0.2.0/24,2001:db8::/32\", not \"192.0.2.0/33\"");
 }
 
 TEST(HelperCounters, HaveNamesAndHelp) {
