@@ -523,6 +523,7 @@ void Worker::run_helper(unsigned i) noexcept {
     // A later packet of the burst may have ended the connection, and another taken its slot.
     if (conn.generation != info.generation || !conn.has(conn_flag::helped)) return;
     HelperConn* hc = helpers_->at(conn.helper_slot);
+    const std::uint16_t patience_s = hc->min_timeout_s;
     if (info.kind == L4Kind::tcp) {
         const TcpSegment s =
             read_segment(b.data[i] + info.l4_off, static_cast<unsigned>(info.pay_off - info.l4_off),
@@ -530,6 +531,13 @@ void Worker::run_helper(unsigned i) noexcept {
         helpers_->on_segment(hc, info.dir, s.seq, s.flags, payload_of(i), emit_);
     } else {
         helpers_->on_datagram(hc, info.dir, payload_of(i), emit_);
+    }
+    if (hc->min_timeout_s < patience_s && info.kind == L4Kind::ports) {
+        // TCP's packets set their time anew each; those of an answered UDP connection do not.
+        const Timeouts& t = plan_->track.timeouts_of(conn);
+        conn.timeout_ms = t.udp_ms[conn.has(conn_flag::seen_reply) ? 1 : 0];
+        keep_patience(conn);
+        conns_->arm(info.conn);
     }
     if (emit_.empty()) return keep_patience(conn);
     const auto actions = emit_.actions();
