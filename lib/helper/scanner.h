@@ -37,6 +37,8 @@ class Scratch {
   private:
     friend class Scanner;
     hs_scratch* scratch_ = nullptr;
+    /// Where text that lies at the end of a page is scanned; see Scanner::scan().
+    std::unique_ptr<std::uint8_t[]> padded_;
 };
 
 /// What one scan found, for one owner.

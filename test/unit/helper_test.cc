@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include "helper/engine.h"
 #include "helper/registry.h"
@@ -442,6 +443,32 @@ struct EngineTest : ::testing::Test {
         return v;
     }
 };
+
+TEST_F(EngineTest, NothingIsReadBeyondTheEndOfAPage) {
+    // Two pages, of which the second must not be touched.
+    constexpr std::size_t kPage = 4096;
+    void* pages =
+        mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(pages, MAP_FAILED);
+    auto* begin = static_cast<std::uint8_t*>(pages);
+    ASSERT_EQ(mprotect(begin + kPage, kPage, PROT_NONE), 0);
+    const HelperDesc* rtsp = find_helper("rtsp");
+    ASSERT_NE(rtsp, nullptr);
+    Scratch scratch;
+    const auto scanner = Scanner::compile({&rtsp, 1}, scratch);
+    ASSERT_TRUE(scanner.ok());
+    const std::string text =
+        "RTSP/1.0 200 OK\r\nCSeq: 2\r\nTransport: RTP/AVP;client_port=5000\r\n";
+    Matches matches;
+    for (std::size_t length = 1; length < 1000; ++length) {
+        std::uint8_t* at = begin + kPage - length;
+        for (std::size_t i = 0; i < length; ++i)
+            at[i] = static_cast<std::uint8_t>(text[i % text.size()]);
+        scanner.value().scan(scratch, {at, length}, 0, matches);
+        EXPECT_EQ(matches.count != 0, length >= 5) << length;
+    }
+    munmap(pages, 2 * kPage);
+}
 
 TEST_F(EngineTest, OnlyAMatchWakesTheParser) {
     open(kToyId);
