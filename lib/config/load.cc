@@ -472,6 +472,21 @@ void Loader::timeouts_of(Map& map, TimeoutsSpec& t) {
                   {"syn_sent2", &t.tcp.syn_sent2_s},
                   {"unacknowledged", &t.tcp.unacknowledged_s},
                   {"retransmitted", &t.tcp.retransmitted_s}});
+    group("sctp", {{"closed", &t.sctp.closed_s},
+                   {"cookie_wait", &t.sctp.cookie_wait_s},
+                   {"cookie_echoed", &t.sctp.cookie_echoed_s},
+                   {"established", &t.sctp.established_s},
+                   {"shutdown_sent", &t.sctp.shutdown_sent_s},
+                   {"shutdown_recd", &t.sctp.shutdown_recd_s},
+                   {"shutdown_ack_sent", &t.sctp.shutdown_ack_sent_s},
+                   {"heartbeat_sent", &t.sctp.heartbeat_sent_s}});
+    group("dccp", {{"request", &t.dccp.request_s},
+                   {"respond", &t.dccp.respond_s},
+                   {"partopen", &t.dccp.partopen_s},
+                   {"open", &t.dccp.open_s},
+                   {"closereq", &t.dccp.closereq_s},
+                   {"closing", &t.dccp.closing_s},
+                   {"timewait", &t.dccp.timewait_s}});
     group("udp", {{"unreplied", &t.udp.unreplied_s}, {"stream", &t.udp.stream_s}});
     group("gre", {{"unreplied", &t.gre_unreplied_s},
                   {"stream", &t.gre_stream_s},

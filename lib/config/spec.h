@@ -131,8 +131,31 @@ struct UdpTimeoutsSpec {
     std::uint32_t stream_s = 120;  ///< seen both ways
     friend bool operator==(const UdpTimeoutsSpec&, const UdpTimeoutsSpec&) = default;
 };
+struct SctpTimeoutsSpec {
+    std::uint32_t closed_s = 10;
+    std::uint32_t cookie_wait_s = 3;
+    std::uint32_t cookie_echoed_s = 3;
+    std::uint32_t established_s = 210;
+    std::uint32_t shutdown_sent_s = 3;
+    std::uint32_t shutdown_recd_s = 3;
+    std::uint32_t shutdown_ack_sent_s = 3;
+    std::uint32_t heartbeat_sent_s = 30;
+    friend bool operator==(const SctpTimeoutsSpec&, const SctpTimeoutsSpec&) = default;
+};
+struct DccpTimeoutsSpec {
+    std::uint32_t request_s = 240;
+    std::uint32_t respond_s = 480;
+    std::uint32_t partopen_s = 480;
+    std::uint32_t open_s = 12 * 3600;
+    std::uint32_t closereq_s = 64;
+    std::uint32_t closing_s = 64;
+    std::uint32_t timewait_s = 240;
+    friend bool operator==(const DccpTimeoutsSpec&, const DccpTimeoutsSpec&) = default;
+};
 struct TimeoutsSpec {
     TcpTimeoutsSpec tcp;
+    SctpTimeoutsSpec sctp;
+    DccpTimeoutsSpec dccp;
     UdpTimeoutsSpec udp;
     std::uint32_t gre_unreplied_s = 30;
     std::uint32_t gre_stream_s = 180;  ///< seen both ways

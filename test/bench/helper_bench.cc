@@ -28,7 +28,8 @@ class Control {
                      const Words& opening = {{kServer, "220 ready\r\n"},
                                              {kClient, "USER anonymous\r\n"}},
                      std::uint8_t protocol = proto::tcp,
-                     std::span<const HelperDesc* const> others = {})
+                     std::span<const HelperDesc* const> others = {},
+                     const IpAddr& server = tuple().dst)
         : protocol_(protocol) {
         std::vector<HelperConfig> configs{{1, "", find_helper(helper), {}}};
         for (const HelperDesc* other : others)
@@ -39,6 +40,7 @@ class Control {
         engine_ = std::move(HelperEngine::create(*set_, {16, 16, 4096})).value();
         Tuple original = tuple();
         original.protocol = protocol;
+        original.dst = server;
         conn_ = engine_->attach(1, original, 1);
         engine_->on_syn(conn_, kClient, 0);
         engine_->on_syn(conn_, kServer, 0);
@@ -47,7 +49,7 @@ class Control {
     }
     static Tuple tuple() {
         return {IpAddr::v4(192, 0, 2, 1), IpAddr::v4(198, 51, 100, 2), Be16::from_host(40000),
-                Be16::from_host(21), protocol};
+                Be16::from_host(21), proto::tcp};
     }
     void say(Direction d, const std::string& text) {
         const Bytes bytes{reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -281,6 +283,53 @@ void h323_registration(benchmark::State& state) {
     rounds_of(state, control, {{kClient, kRegistration}, {kServer, kConfirmation}}, 1);
 }
 BENCHMARK(h323_registration);
+
+/// A call, from its request to its end: four messages, of which one opens two directions.
+void pptp(benchmark::State& state) {
+    const auto message = [](unsigned type, unsigned size, unsigned first, unsigned second,
+                            unsigned third) {
+        std::string out(size, '\0');
+        const auto put = [&](std::size_t at, unsigned value) {
+            out[at] = static_cast<char>(value >> 8);
+            out[at + 1] = static_cast<char>(value & 0xff);
+        };
+        put(0, size);
+        put(2, 1);
+        put(4, 0x1a2b);
+        put(6, 0x3c4d);
+        put(8, type);
+        put(12, first);
+        put(14, second);
+        out[16] = static_cast<char>(third);
+        return out;
+    };
+    Control control("pptp", {{kClient, message(1, 156, 0x100, 0, 0)},
+                             {kServer, message(2, 156, 0x100, 0x100, 0)}});
+    rounds_of(state, control,
+              {{kClient, message(7, 168, 1, 0, 0)},
+               {kServer, message(8, 32, 2, 1, 1)},
+               {kClient, message(12, 16, 1, 0, 0)},
+               {kServer, message(13, 148, 2, 0, 0)}},
+              2);
+}
+BENCHMARK(pptp);
+
+/// A name that is asked of the whole subnet.
+void netbios(benchmark::State& state) {
+    std::string query("\x12\x34\x01\x10\0\x01\0\0\0\0\0\0\x20", 13);
+    query.append(32, 'C').append("\0\0\x20\0\x01", 5);
+    Control control("netbios", {}, proto::udp, {}, IpAddr::v4(255, 255, 255, 255));
+    rounds_of(state, control, {{kClient, query}}, 1);
+}
+BENCHMARK(netbios);
+
+/// The agents of the whole subnet.
+void snmp(benchmark::State& state) {
+    const std::string get("\x30\x12\x02\x01\x01\x04\x06public\xa0\x05\x02\x01\x01\x30\0", 20);
+    Control control("snmp", {}, proto::udp, {}, IpAddr::v4(255, 255, 255, 255));
+    rounds_of(state, control, {{kClient, get}}, 1);
+}
+BENCHMARK(snmp);
 
 /// One kind of line, a segment each.
 void line(benchmark::State& state, Direction who, const char* text, std::size_t wanted) {

@@ -61,8 +61,9 @@ Document read_document() {
 /// A file with an unknown key in each mapping that the loader reads.
 std::string file_of_unknown_keys(const std::string& kind) {
     const std::string u = std::string(kUnknown) + ": 1";
-    const std::string timeouts = u + ", tcp: {" + u + "}, udp: {" + u + "}, gre: {" + u +
-                                 "}, icmp: {" + u + "}, icmpv6: {" + u + "}, generic: {" + u + "}";
+    const std::string timeouts = u + ", tcp: {" + u + "}, sctp: {" + u + "}, dccp: {" + u +
+                                 "}, udp: {" + u + "}, gre: {" + u + "}, icmp: {" + u +
+                                 "}, icmpv6: {" + u + "}, generic: {" + u + "}";
     return u + "\neal: {" + u + "}\nworkers: {" + u + ", idle: {" + u + "}}\nzones: [a, b]\n" +
            "ports: [{name: p, device: net_x, zone: a, " + u + "}]\nbridges: [{" + u + "}]\n" +
            "helpers: [{name: " + kind + ", " + u + ", params: {" + u + "}}]\n" + "timeouts: {" +

@@ -301,7 +301,7 @@ TEST_P(Between, ConnectionsEndWithTheirMasterIfItsHelperSaysSo) {
     ASSERT_TRUE(world.connection(5001));
     world.fw()
         .worker(world.connection(700)->worker)
-        .end_connection(world.connection(700)->id.index);
+        .end_connection(world.connection(700)->id.index, ConnEnd::control);
     for (int i = 0; i < 4; ++i)
         world.turn();
     EXPECT_FALSE(world.connection(5000));
