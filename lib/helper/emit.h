@@ -123,8 +123,8 @@ class Emit {
         act({EmitAction::Kind::end_child, 0, 0, 0, 0, child});
     }
     /// From now on this connection may be silent for so long at least (up to 65535 s; 0: as its
-    /// protocol has it). A shorter time than before counts from the next packet on. A TCP connection
-    /// that is being closed keeps its short times.
+    /// protocol has it). A shorter time than before counts from the next packet on. A TCP
+    /// connection that is being closed keeps its short times.
     void master_timeout(std::uint32_t seconds) noexcept {
         master_timeout_s_ = static_cast<std::uint16_t>(seconds < 0xffff ? seconds : 0xffff);
         master_timeout_set_ = true;

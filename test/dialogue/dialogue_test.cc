@@ -39,8 +39,8 @@
 // Over UDP each of the words is one datagram, never cut; said twice, it asks twice.
 // In text: \r \n \t \\ \xHH, {client} {server} (addresses), {client,} {server,} (as in PORT),
 // {client#} {server#} (their bytes), {client_number} {server_number} (as in DCC), {af} (1 or 2, as
-// in EPRT), {N*c} (N times the character c), {N*HH} (N times the byte HH), {[client]} {[server]} (in
-// brackets if IPv6), {ip} (IP4 or IP6), {length} (bytes after the first empty line, as in
+// in EPRT), {N*c} (N times the character c), {N*HH} (N times the byte HH), {[client]} {[server]}
+// (in brackets if IPv6), {ip} (IP4 or IP6), {length} (bytes after the first empty line, as in
 // Content-Length).
 #include <algorithm>
 #include <array>
