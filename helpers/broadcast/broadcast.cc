@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "broadcast.h"
+#include "broadcast/broadcast.h"
 
 #include <algorithm>
 

@@ -3,7 +3,7 @@
 // and NOTES.md.
 #include <cstdint>
 
-#include "broadcast.h"
+#include "broadcast/broadcast.h"
 
 namespace postern {
 namespace {

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "broadcast.h"
+#include "broadcast/broadcast.h"
 
 namespace postern {
 namespace {
