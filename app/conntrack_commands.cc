@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The commands that list, end and watch connections. All run on the control thread, which never
 // touches a connection: it gives the owning workers an order by mailbox, and reads what they tell.
+#include <chrono>
+
 #include "args.h"
 #include "commands.h"
 #include "event_hub.h"
@@ -67,11 +69,19 @@ Result<ConnFilter> read_filter(const Plan& plan, const Json& json) {
 
 // ---- list, delete, flush ----
 
-/// Who waits for an answer of which worker; one for all commands.
-using MailOwners = std::vector<const void*>;
+class Orders;
+
+/// Who waits for an answer of a worker, and when it last looked for it.
+struct MailOwner {
+    const Orders* order = nullptr;
+    std::chrono::steady_clock::time_point looked;
+};
+/// By worker; one for all commands.
+using MailOwners = std::vector<MailOwner>;
 
 /// One order to all workers, one worker after the other. An order whose client has gone away is
-/// taken back; until the worker has noticed, the next one waits.
+/// taken back; until the worker has noticed, the next one waits. A list whose client does not read
+/// gives way to those that wait, and goes on where it was when its client does.
 class Orders {
   public:
     Orders(Firewall& fw, std::shared_ptr<MailOwners> owners, Mailbox::Order order,
@@ -79,10 +89,7 @@ class Orders {
         : fw_(fw), owners_(std::move(owners)), order_(order), filter_(filter) {}
     ~Orders() {
         for (unsigned w = 0; w < owners_->size(); ++w)
-            if ((*owners_)[w] == this) {
-                fw_.worker(w).mailbox().cancelled.store(true, std::memory_order_relaxed);
-                (*owners_)[w] = nullptr;
-            }
+            if ((*owners_)[w].order == this) take_back(w);
     }
     Orders(const Orders&) = delete;
     Orders& operator=(const Orders&) = delete;
@@ -90,18 +97,24 @@ class Orders {
     Pull next(Mailbox::Row& row) {
         for (; worker_ < fw_.workers(); ++worker_) {
             Mailbox& m = fw_.worker(worker_).mailbox();
-            const void*& owner = (*owners_)[worker_];
-            if (owner != this) {
-                if (owner != nullptr || !give(m)) return Pull::pending;
-                owner = this;
+            MailOwner& owner = (*owners_)[worker_];
+            const auto now = std::chrono::steady_clock::now();
+            if (owner.order != this) {
+                if (owner.order != nullptr && owner.order->order_ == Mailbox::Order::list &&
+                    now - owner.looked > kPatience)
+                    take_back(worker_);
+                if (owner.order != nullptr || !give(m)) return Pull::pending;
+                owner.order = this;
             }
-            if (m.rows.pop(row)) return Pull::row;
+            owner.looked = now;
+            if (m.rows.pop(row)) return found(row);
             // Acquire pairs with the worker's answer, which comes after its last row.
             if (m.state.load(std::memory_order_acquire) == Mailbox::asked) return Pull::pending;
-            if (m.rows.pop(row)) return Pull::row;
+            if (m.rows.pop(row)) return found(row);
             ended_ += m.ended;
             m.state.store(Mailbox::idle, std::memory_order_relaxed);
-            owner = nullptr;
+            owner.order = nullptr;
+            resume_ = 1;
         }
         return Pull::done;
     }
@@ -110,6 +123,16 @@ class Orders {
     std::uint64_t ended() const { return ended_; }
 
   private:
+    static constexpr std::chrono::milliseconds kPatience{500};
+
+    Pull found(const Mailbox::Row& row) {
+        resume_ = row.slot + 1;
+        return Pull::row;
+    }
+    void take_back(unsigned w) {
+        fw_.worker(w).mailbox().cancelled.store(true, std::memory_order_relaxed);
+        (*owners_)[w].order = nullptr;
+    }
     /// False: the worker still has an order that nobody waits for any more.
     bool give(Mailbox& m) {
         if (m.state.load(std::memory_order_acquire) == Mailbox::asked) return false;
@@ -117,7 +140,7 @@ class Orders {
         }
         m.order = order_;
         m.filter = filter_;
-        m.cursor = 1;
+        m.cursor = resume_;
         m.ended = 0;
         m.cancelled.store(false, std::memory_order_relaxed);
         m.state.store(Mailbox::asked, std::memory_order_release);
@@ -129,6 +152,7 @@ class Orders {
     Mailbox::Order order_;
     ConnFilter filter_;
     unsigned worker_ = 0;
+    std::uint32_t resume_ = 1;  ///< slot of this worker that comes next
     std::uint64_t ended_ = 0;
 };
 
@@ -195,7 +219,7 @@ Source events(Firewall& fw, const std::shared_ptr<EventHub<ConnEvent>>& hub, con
 }  // namespace
 
 void register_conntrack_commands(ControlServer& server, Firewall& fw) {
-    auto owners = std::make_shared<MailOwners>(fw.workers(), nullptr);
+    auto owners = std::make_shared<MailOwners>(fw.workers());
     server.register_command(
         {"conntrack list", "connections now", filter_args(), [&fw, owners](const Json& args) {
              auto filter = read_filter(fw.plan(), args);

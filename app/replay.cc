@@ -346,7 +346,8 @@ void Replay::process(const CapturedFrame& frame, CaptureWriter* writer) {
             if (fw_.worker(w).take_handoff(taken) != 0) decided = turn(w, taken[0], frame, writer);
         }
     }
-    drain_timers(Tick{static_cast<std::uint32_t>(now_ms_)});  // other connections it has ended
+    for (w = 0; w < fw_.workers(); ++w)
+        fw_.worker(w).end_children(Tick{static_cast<std::uint32_t>(now_ms_)}, n_);
     report_events();
 }
 

@@ -122,7 +122,7 @@ bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
     batch_.cookie = cookie;
     telling_ = listened_.load(std::memory_order_relaxed) && events_.enabled();
     hear_of_children(now);
-    end_children();
+    end_children(now, cookie);
     drop_removed_helpers();
     const std::uint32_t conns = conns_->expire(
         now, kExpireBudget,
@@ -174,7 +174,9 @@ void Worker::tell_to_end(const Tuple& child, CtZone ct_zone) noexcept {
             counters_.children_not_ended.add();
 }
 
-void Worker::end_children() noexcept {
+void Worker::end_children(Tick now, std::uint64_t cookie) noexcept {
+    batch_.now = now;
+    batch_.cookie = cookie;
     EndChild messages[kEndingsBudget];
     const unsigned n = rte_ring_sc_dequeue_burst_elem(endings_[id_], messages, sizeof(EndChild),
                                                       kEndingsBudget, nullptr);

@@ -126,6 +126,9 @@ class Worker {
     /// Expires connections and expectations; bounded work. Once a turn, also when idle. False when
     /// some that are due are left for the next call.
     bool housekeeping(Tick now, std::uint64_t cookie = 0) noexcept;
+    /// Ends the connections that helpers, its own and others', want ended. Part of housekeeping();
+    /// on its own for replay, whose clock stands still between packets.
+    void end_children(Tick now, std::uint64_t cookie) noexcept;
     /// Gives up the fragments it holds. Before their pool goes away.
     void let_go() noexcept { reassembly_->clear(counters_); }
     /// Up to kMaxBurst packets that other workers left here.
@@ -228,7 +231,6 @@ class Worker {
     /// Raises its time to what its helper asked for by Emit::master_timeout().
     void keep_patience(Conn& conn) noexcept;
     void tell_to_end(const Tuple& child, CtZone ct_zone) noexcept;
-    void end_children() noexcept;
     /// Ends what the helper's state of a connection hangs on.
     void release_helper(Conn& conn, ExpectEnd why) noexcept;
     /// Takes removed helpers away from their connections, some slots a turn.
