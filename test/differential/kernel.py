@@ -12,7 +12,8 @@ will, and what the kernel logged about it waits in a netlink socket.
 The answers are written in the form that compare.py reads (captures.py has the addresses):
 
   POLICY.packets.jsonl       {n, side, verdict, state, direction}
-  POLICY.expectations.jsonl  {n, event: new|destroy, helper, class, proto, src, sport, dst, dport}
+  POLICY.expectations.jsonl  {n, event: new|destroy, helper, class, proto, src, sport, dst, dport,
+                              flags, timeout_s, master}
 """
 
 import contextlib
@@ -43,6 +44,7 @@ _PACKET_IGNORE_OUTGOING = 23
 _SOL_PACKET = 263
 # Subsystems and messages of nfnetlink (linux/netfilter/nfnetlink*.h).
 _ULOG, _EXPECT = 4, 2
+_FLAGS = ((1, 'permanent'), (2, 'inactive'))
 _EXPECT_GROUPS = 1 << (4 - 1) | 1 << (6 - 1)  # new, destroy
 
 
@@ -125,6 +127,12 @@ def _tuple(data):
             transport.get(2, b'\0\0'), transport.get(3, b'\0\0'))
 
 
+def _ends(data):
+    src, dst, _, sport, dport = _tuple(data)
+    return {'src': str(ipaddress.ip_address(src)), 'sport': struct.unpack('!H', sport)[0],
+            'dst': str(ipaddress.ip_address(dst)), 'dport': struct.unpack('!H', dport)[0]}
+
+
 def _expectation(message, attributes):
     src, dst, protocol, sport, dport = _tuple(attributes[2])
     src_mask, _, _, sport_mask, _ = _tuple(attributes[3])
@@ -135,7 +143,11 @@ def _expectation(message, attributes):
             'proto': captures.PROTOCOLS.get(protocol[0]),
             'src': str(ipaddress.ip_address(src)) if any(src_mask) else None,
             'sport': port(sport) if any(sport_mask) else None,
-            'dst': str(ipaddress.ip_address(dst)), 'dport': port(dport)}
+            'dst': str(ipaddress.ip_address(dst)), 'dport': port(dport),
+            'flags': [name for bit, name in _FLAGS
+                      if int.from_bytes(attributes.get(8, b'\0'), 'big') & bit],
+            'timeout_s': int.from_bytes(attributes.get(4, b'\0'), 'big'),
+            'master': _ends(attributes[1])}
 
 
 # --- the kernel's side -----------------------------------------------------------------------
