@@ -295,7 +295,8 @@ def explain(run, difference):
 
 
 def compare(folder, policy, program):
-    """Returns (packets, Counter of classes by packets and by expectations, what is unexplained)."""
+    """Returns (packets, expectation events of either, Counter of classes by packets and by
+    expectations, what is unexplained)."""
     run = Run(folder, policy, program)
     classes, unexplained = collections.Counter(), []
     for difference in run.differences():
@@ -304,7 +305,9 @@ def compare(folder, policy, program):
             unexplained.append(difference)
         kind = 'expectations' if difference.what == 'expectation' else 'packets'
         classes[kind, name or 'unexplained'] += 1
-    return len(run.kernel), len(run.kernel_events), classes, unexplained
+    either = (collections.Counter(map(event_key, run.kernel_events)) |
+              collections.Counter(map(event_key, run.our_events)))
+    return len(run.kernel), sum(either.values()), classes, unexplained
 
 
 def main():
