@@ -38,8 +38,8 @@ class ControlGate {
     ControlGate(const ControlGate&) = delete;
     ControlGate& operator=(const ControlGate&) = delete;
 
-    /// Whether a worker has to keep out of gated devices for now. Relaxed: the quiescent state that
-    /// the closing thread waits for orders it.
+    /// Whether the gate is closed: a worker keeps out of gated devices until it opens again.
+    /// Relaxed: the quiescent state that the closing thread waits for orders it.
     bool closed() const noexcept { return closed_.load(std::memory_order_relaxed); }
 
   private:

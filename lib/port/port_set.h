@@ -94,7 +94,7 @@ class PortSet {
     Result<void> open_port(const PortConfig& config, const PortSetConfig& all);
     unsigned transmit(const Port& port, std::uint16_t queue, rte_mbuf** pkts, unsigned n) noexcept;
 
-    /// Whether workers have to keep out of the port for now.
+    /// Whether the port is behind the gate, and the gate is closed.
     bool shut(const Port& port) const noexcept { return port.gated && gate_->closed(); }
 
     std::unique_ptr<ControlGate> gate_;  ///< null when no port needs it
