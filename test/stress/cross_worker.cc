@@ -10,8 +10,7 @@
 //    last; nothing else gets in;
 //  * a child's master, where its id still names a connection, is that very control connection;
 //  * at the end no expectation, no packet buffer and no helper's slot is left, and every
-//  expectation
-//    that was created ended once.
+//    expectation that was created ended once.
 //
 // A simulated run is a list of steps made of a seed. When one fails, steps are taken out for as
 // long as it still fails, and what is left is printed: the shortest way there that was found.
@@ -26,6 +25,7 @@
 #include <thread>
 
 #include "stages/stages.h"
+#include "stress/locked_pool.h"
 #include "support/init_eal.h"
 #include "unit/world.h"
 
@@ -351,7 +351,7 @@ class Real {
           seconds_(seconds),
           world_(kPolicy, threads, "timeouts: {tcp: {close: 1, syn_sent: 5}}\n",
                  "connections: 65536, expectations: 4096, helped_connections: 16384"),
-          pool_(rte_pktmbuf_pool_create("cross_real", 16383, 0, 0, 2048, SOCKET_ID_ANY)) {}
+          pool_(LockedPool::create("cross_real", 16383, 2048)) {}
 
     int run() {
         // World registered its readers as online for its own thread; now each is its worker's.
