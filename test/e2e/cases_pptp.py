@@ -16,6 +16,7 @@ from middle import Setting
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 PATIENCE_S = 20
+PPTP_SOCKETS = '/var/run/pptp'
 
 
 class Pptpd:
@@ -48,8 +49,15 @@ class Call:
     def __init__(self, bench, name='pptp'):
         self.server = bench.server(Pptpd)
         self.line, theirs = socket.socketpair()
-        self.process = bench.lab.start(name, 'inside', 'pptp', laboratory.OUTSIDE4, '--nolaunchpppd',
-                                       '--nohostroute', '--loglevel', '2', stdin=theirs)
+        # Clients find the control connection to a server by a socket in PPTP_SOCKETS: each
+        # laboratory needs its own.
+        sockets = bench.lab.path('pptp-sockets')
+        os.makedirs(sockets, exist_ok=True)
+        os.makedirs(PPTP_SOCKETS, exist_ok=True)
+        self.process = bench.lab.start(
+            name, 'inside', 'unshare', '--mount', 'sh', '-c',
+            f'mount --bind {sockets} {PPTP_SOCKETS} && exec "$@"', 'sh', 'pptp',
+            laboratory.OUTSIDE4, '--nolaunchpppd', '--nohostroute', '--loglevel', '2', stdin=theirs)
         theirs.close()
         self.words = b'\xc0\x21hello from the client ' + name.encode()
 

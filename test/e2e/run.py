@@ -183,6 +183,67 @@ def run_group(group, setting, options, report):
             print(f'# kept: {" ".join(bench.lab.names.values())}; files in {bench.lab.folder}')
 
 
+def run_all(groups, options, report):
+    """Each group in a process of its own, `options.jobs` at a time: most of their time is waiting.
+    What a group says comes out in one piece, when it has ended."""
+    waiting = groups[::-1]
+    running = {}  # the pipe from it -> its process and what it said so far
+    try:
+        while waiting or running:
+            while waiting and len(running) < options.jobs:
+                group = waiting.pop()
+                source, pid = start_group(group, options)
+                running[source] = (pid, group, bytearray())
+            for source in select.select(list(running), [], [])[0]:
+                pid, group, said = running[source]
+                more = os.read(source, 65536)
+                if more:
+                    said += more
+                    continue
+                del running[source]
+                os.close(source)
+                finish_group(group, os.waitpid(pid, 0)[1], said.decode(errors='replace'), report)
+    finally:
+        for pid, _, _ in running.values():
+            os.kill(pid, signal.SIGTERM)
+        for pid, _, _ in running.values():
+            os.waitpid(pid, 0)
+
+
+def start_group(group, options):
+    """A process that runs the group: the end to read its lines from, and its id."""
+    source, sink = os.pipe()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid != 0:
+        os.close(sink)
+        return source, pid
+    code = 1
+    try:
+        os.dup2(sink, 1)
+        os.close(source)
+        os.close(sink)
+        run_group(group, group[0].setting, options, Report())
+        sys.stdout.flush()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def finish_group(group, status, said, report):
+    """Its lines, and `not ok` for cases of which it said nothing."""
+    told = set()
+    for line in said.splitlines():
+        print(line, flush=True)
+        for verdict in ('ok', 'not ok'):
+            if line.startswith(verdict + ' '):
+                told.add(line[len(verdict) + 1:].split()[0])
+                report.counts[verdict] += 1
+    for case in group:
+        if case.name not in told:
+            report.line('not ok', case.name, notes=[f'the runner ended with status {status}'])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('-k', metavar='PATTERN', action='append', default=[],
@@ -190,6 +251,8 @@ def main():
     parser.add_argument('-l', '--list', action='store_true', help='list the cases')
     parser.add_argument('--keep', action='store_true',
                         help='leave namespaces and files for inspection (processes are ended)')
+    parser.add_argument('-j', '--jobs', type=int, default=min(4, (os.cpu_count() or 1) + 1),
+                        help='how many middles at a time (%(default)s)')
     parser.add_argument('--middle', choices=sorted(middle.KINDS), default='postern',
                         help='what stands between the hosts: postern, or to compare, linux (its '
                              'own bridge and helpers) or wire (testpmd)')
@@ -219,8 +282,7 @@ def main():
                         impossible or f'a {options.middle} has no {", ".join(lacking)}')
         else:
             groups[case.setting if case.setting else case].append(case)
-    for group in groups.values():
-        run_group(group, group[0].setting, options, report)
+    run_all(list(groups.values()), options, report)
     report.summary()
     return 1 if report.counts['not ok'] else 0
 
