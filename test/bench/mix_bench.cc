@@ -6,12 +6,18 @@
 // workers do, so making packets is not in the figures, and neither is waiting for another
 // processor's cache lines. Cycles are the sum over all workers.
 //
+// Rows "at once": each worker on a thread and a CPU of its own, all at the same time, so there is
+// waiting for another processor's cache lines, and for whatever else two CPUs share. Beside them
+// the same with one of the workers idle.
+//
 // Rows of sessions: Sessions (sessions.h) plays both ends; what a worker sends is what arrives.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -36,6 +42,7 @@ struct Options {
     std::uint32_t sessions = 20'000;
     std::string json, only;
     int cpu = -1;
+    cpu_set_t cpus;  ///< that it may use, as it was started
 };
 
 constexpr std::uint32_t kHelped = 8192;  ///< connections with a helper, at most
@@ -56,7 +63,8 @@ std::string policy_text(std::uint32_t connections) {
            "  default: drop\n"
            "  rules:\n"
            "    - {name: udp, from: inside, to: outside, proto: udp, action: accept}\n"
-           "    - {name: web, from: inside, to: outside, proto: tcp, dport: 80, action: accept}\n"
+           "    - {name: web, from: inside, to: outside, proto: tcp, dport: [80, 443], action: "
+           "accept}\n"
            "    - {name: ftp-control, from: inside, to: outside, proto: tcp, dport: 21, ct: [new],"
            " action: accept, helper: ftp}\n"
            "    - {name: ftp-data, ct: [related], related: [ftp], action: accept}\n";
@@ -111,23 +119,29 @@ class Crew {
     template <class Sent>
     std::uint64_t turn(Sent&& sent) {
         std::uint64_t took = 0;
-        for (unsigned w = 0; w < workers(); ++w) {
-            Worker& worker = firewall_->worker(w);
-            rte_mbuf* pkts[kMaxBurst];
-            const std::uint64_t start = rte_rdtsc_precise();
-            if (const unsigned n = worker.take_handoff(pkts); n != 0) {
-                worker.begin(pkts, n, now_);
-                worker.run_stages();
-                worker.finish();
-            }
-            worker.housekeeping(now_);
-            rte_rcu_qsbr_quiescent(firewall_->rcu(), w);
-            took += rte_rdtsc_precise() - start;
-            put_out(worker, sent);
-        }
+        for (unsigned w = 0; w < workers(); ++w)
+            took += turn(w, sent);
         rte_rcu_qsbr_quiescent(firewall_->rcu(), firewall_->control_reader());
         return took;
     }
+    /// The same of one worker.
+    template <class Sent>
+    std::uint64_t turn(unsigned w, Sent&& sent) {
+        Worker& worker = firewall_->worker(w);
+        rte_mbuf* pkts[kMaxBurst];
+        const std::uint64_t start = rte_rdtsc_precise();
+        if (const unsigned n = worker.take_handoff(pkts); n != 0) {
+            worker.begin(pkts, n, now_);
+            worker.run_stages();
+            worker.finish();
+        }
+        worker.housekeeping(now_);
+        rte_rcu_qsbr_quiescent(firewall_->rcu(), w);
+        const std::uint64_t took = rte_rdtsc_precise() - start;
+        put_out(worker, sent);
+        return took;
+    }
+    rte_rcu_qsbr* rcu() { return firewall_->rcu(); }
 
   private:
     template <class Sent>
@@ -166,19 +180,6 @@ class Zipf {
     std::vector<double> sums_;
 };
 
-/// A UDP frame of a Flows made longer, to `bytes` without its check sequence.
-void stretch(rte_mbuf* m, unsigned bytes) {
-    auto* ip = rte_pktmbuf_mtod(m, std::uint8_t*) + 14;
-    put16(ip + 2, bytes - 14);
-    put16(ip + 24, bytes - 34);
-    std::memset(ip + 26, 0, 2);  // no UDP checksum
-    std::memset(ip + 10, 0, 2);
-    const std::uint16_t sum = finish_sum(ones_sum(ip, 20));
-    std::memcpy(ip + 10, &sum, 2);
-    m->data_len = static_cast<std::uint16_t>(bytes);
-    m->pkt_len = bytes;
-}
-
 class Report {
   public:
     explicit Report(double ghz) : ghz_(ghz) {}
@@ -196,8 +197,19 @@ class Report {
     nlohmann::json rows_ = nlohmann::json::array();
 };
 
+/// What opens a connection; of UDP, two packets of each side make a stream.
+struct Opening {
+    Direction dir;
+    std::uint8_t flags;
+};
+constexpr Opening kOpening[] = {{Direction::original, tcp_flag::syn},
+                                {Direction::reply, tcp_flag::syn | tcp_flag::ack},
+                                {Direction::original, tcp_flag::ack}};
+
 struct Mix {
     const char* name;
+    Family family = Family::ipv4;
+    std::uint8_t protocol = proto::udp;
     bool zipf = false;
     bool imix = false;
     unsigned new_permille = 0;
@@ -205,23 +217,39 @@ struct Mix {
     bool hand_over = false;
 };
 constexpr Mix kMixes[] = {
-    {.name = "established, uniform"},
-    {.name = "established, Zipf 1.0", .zipf = true},
-    {.name = "established, uniform, IMIX", .imix = true},
-    {.name = "1 % of packets new", .new_permille = 10},
-    {.name = "10 % of packets new", .new_permille = 100},
-    {.name = "established, 2 workers, RSS", .workers = 2},
-    {.name = "established, 2 workers, all handed over", .workers = 2, .hand_over = true},
+    {.name = "udp4 established, uniform"},
+    {.name = "udp4 established, Zipf 1.0", .zipf = true},
+    {.name = "udp4 established, uniform, IMIX", .imix = true},
+    {.name = "tcp4 established, Zipf 1.0", .protocol = proto::tcp, .zipf = true},
+    {.name = "tcp4 established, Zipf 1.0, IMIX",
+     .protocol = proto::tcp,
+     .zipf = true,
+     .imix = true},
+    {.name = "udp6 established, Zipf 1.0", .family = Family::ipv6, .zipf = true},
+    {.name = "tcp6 established, Zipf 1.0",
+     .family = Family::ipv6,
+     .protocol = proto::tcp,
+     .zipf = true},
+    {.name = "udp4 1 % of packets new", .new_permille = 10},
+    {.name = "udp4 10 % of packets new", .new_permille = 100},
+    {.name = "udp4 established, 2 workers, RSS", .workers = 2},
+    {.name = "udp4 established, 2 workers, all handed over", .workers = 2, .hand_over = true},
 };
 
-/// UDP packets of a mix: cycles each.
+/// The length of a frame without its check sequence: 7 : 4 : 1 of 64, 594 and 1518 bytes with it.
+unsigned imix_bytes(Random& random) {
+    const std::uint32_t kind = random.below(12);
+    return kind < 7 ? 60 : kind < 11 ? 590 : 1514;
+}
+
+/// Packets of a mix: cycles each.
 void mixes(const Options& o, rte_mempool* pool, Report& report) {
     for (const Mix& mix : kMixes) {
-        const std::string name = std::string("udp4 ") + mix.name;
+        const std::string name = mix.name;
         if (!o.only.empty() && name.find(o.only) == std::string::npos) continue;
         const std::uint32_t fresh = (o.runs + 1) * (o.packets / 1000 + 1) * mix.new_permille;
         Crew crew(pool, mix.workers, (o.flows + fresh) * 9 / 8 + 4096);
-        Flows flows(Family::ipv4, proto::udp, o.flows + fresh);
+        Flows flows(mix.family, mix.protocol, o.flows + fresh);
         Random random;
         const Zipf zipf(mix.zipf ? o.flows : 1, 1.0);
         std::uint32_t next_new = o.flows;
@@ -247,17 +275,20 @@ void mixes(const Options& o, rte_mempool* pool, Report& report) {
             for (unsigned i = 0; i < 64; ++i)
                 crew.turn(sent);
         };
-        const auto make = [&](std::uint32_t flow, Direction dir) {
+        const auto make = [&](std::uint32_t flow, Direction dir, std::uint8_t flags,
+                              unsigned bytes = 0) {
             rte_mbuf* m = rte_pktmbuf_alloc(pool);
             if (m == nullptr) die("out of packet buffers");
-            flows.write(m, flow, dir, 0);
+            flows.write(m, flow, dir, flags, bytes);
             return m;
         };
-        for (const Direction dir : {Direction::original, Direction::reply})
+        for (const Opening& step : kOpening) {
             for (std::uint32_t f = 0; f < o.flows; ++f)
-                send(make(f, dir));
-        flush();
-        if (out != 2ull * o.flows) die(name + ": connections could not be opened");
+                send(make(f, step.dir, step.flags));
+            flush();
+            crew.pass(2'100);  // UDP that is answered this late is a stream
+        }
+        if (out != std::size(kOpening) * o.flows) die(name + ": connections could not be opened");
         std::vector<double> values;
         for (unsigned r = 0; r < o.runs; ++r) {
             cycles = out = 0;
@@ -267,14 +298,8 @@ void mixes(const Options& o, rte_mempool* pool, Report& report) {
                 const std::uint32_t flow = begins     ? next_new++
                                            : mix.zipf ? zipf.draw(random)
                                                       : random.below(o.flows);
-                rte_mbuf* m =
-                    make(flow, begins ? Direction::original : Direction(random.next() & 1));
-                if (mix.imix) {
-                    // 7 : 4 : 1 of 64, 594 and 1518 bytes on the wire.
-                    const std::uint32_t kind = random.below(12);
-                    if (kind >= 7) stretch(m, kind < 11 ? 590 : 1514);
-                }
-                send(m);
+                const Direction dir = begins ? Direction::original : Direction(random.next() & 1);
+                send(make(flow, dir, tcp_flag::ack, mix.imix ? imix_bytes(random) : 0));
             }
             const double each = static_cast<double>(cycles) / static_cast<double>(out);
             flush();
@@ -283,6 +308,174 @@ void mixes(const Options& o, rte_mempool* pool, Report& report) {
         }
         report.row(name, values, "cycles/packet");
     }
+}
+
+/// Workers on threads of their own, each with the packets that symmetric RSS gives it, or those of
+/// the next worker: cycles a packet, all together.
+class AtOnce {
+  public:
+    AtOnce(const Options& o, rte_mempool* pool, unsigned workers)
+        : o_(o), crew_(pool, workers, o.flows * 9 / 8 + 4096), flows_(kFamily, kProtocol, o.flows) {
+        for (unsigned cpu = 0; cpu < CPU_SETSIZE && cpus_.size() < workers; ++cpu)
+            if (CPU_ISSET(cpu, &o.cpus)) cpus_.push_back(cpu);
+        open();
+    }
+    /// Whether there is a CPU for each.
+    bool possible() const { return cpus_.size() == crew_.workers(); }
+
+    /// `busy`: how many of the workers have packets.
+    double run(unsigned busy, bool hand_over) {
+        ready_ = finished_ = 0;
+        busy_ = busy;
+        std::vector<std::thread> threads;
+        std::vector<Share> shares(crew_.workers());
+        for (unsigned w = 0; w <= crew_.workers(); ++w)
+            rte_rcu_qsbr_thread_offline(crew_.rcu(), w);
+        for (unsigned w = 0; w < crew_.workers(); ++w)
+            threads.emplace_back([&, w] { work(w, hand_over, shares); });
+        for (auto& t : threads)
+            t.join();
+        for (unsigned w = 0; w <= crew_.workers(); ++w)
+            rte_rcu_qsbr_thread_online(crew_.rcu(), w);
+        std::uint64_t cycles = 0, packets = 0;
+        for (const Share& s : shares) {
+            cycles += s.cycles;
+            packets += s.packets;
+        }
+        if (packets != std::uint64_t{busy} * rings() * kRingBursts * kBurst) {
+            for (unsigned w = 0; w < crew_.workers(); ++w)
+                for (unsigned r = 0; r < kDropReasons; ++r)
+                    if (const auto n = crew_.worker(w).counters().drops[r].get(); n != 0)
+                        std::fprintf(stderr, "  dropped for %s: %llu\n",
+                                     std::string(to_string(DropReason(r))).c_str(),
+                                     static_cast<unsigned long long>(n));
+            die("packets were lost between the workers");
+        }
+        return static_cast<double>(cycles) / static_cast<double>(packets);
+    }
+
+  private:
+    static constexpr Family kFamily = Family::ipv4;
+    static constexpr std::uint8_t kProtocol = proto::udp;
+
+    static constexpr std::uint64_t kUnderWay = 1024;  ///< packets in the rings between workers
+
+    struct alignas(64) Share {
+        std::uint64_t cycles = 0;                         ///< that it worked
+        std::atomic<std::uint64_t> given{0}, packets{0};  ///< packets: to it; that it sent
+
+        /// Adds what work() says it took; what it took while others had the CPU is not counted,
+        /// but as the mean of the rest.
+        template <class Work>
+        void add(Work&& work) {
+            const Disturbance before = Disturbance::now();
+            const std::uint64_t took = work();
+            const bool alone = Disturbance::now().switches == before.switches;
+            if (alone) {
+                undisturbed_ += took;
+                ++times_;
+            }
+            cycles += alone ? took : undisturbed_ / std::max<std::uint64_t>(times_, 1);
+        }
+
+      private:
+        std::uint64_t undisturbed_ = 0, times_ = 0;
+    };
+    static std::uint64_t under_way(const std::vector<Share>& shares) {
+        std::uint64_t n = 0;
+        for (const Share& s : shares)
+            n +=
+                s.given.load(std::memory_order_relaxed) - s.packets.load(std::memory_order_relaxed);
+        return n;
+    }
+
+    std::uint32_t rings() const {
+        return std::max(1u, o_.packets / (kRingBursts * kBurst * crew_.workers()));
+    }
+
+    void open() {
+        by_home_.resize(crew_.workers());
+        for (const Opening& step : kOpening) {
+            for (std::uint32_t f = 0; f < o_.flows; ++f) {
+                rte_mbuf* m = rte_pktmbuf_alloc(crew_.pool());
+                if (m == nullptr) die("out of packet buffers");
+                flows_.write(m, f, step.dir, step.flags);
+                const unsigned home = crew_.home(rte_pktmbuf_mtod(m, std::uint8_t*));
+                if (&step == &kOpening[0]) by_home_[home].push_back(f);
+                crew_.burst(home, &m, 1, [](rte_mbuf*, PortIndex) {});
+            }
+            crew_.pass(2'100);
+        }
+    }
+
+    void work(unsigned w, bool hand_over, std::vector<Share>& shares) {
+        cpu_set_t mine;
+        CPU_ZERO(&mine);
+        CPU_SET(cpus_[w], &mine);
+        pthread_setaffinity_np(pthread_self(), sizeof mine, &mine);
+        rte_rcu_qsbr_thread_online(crew_.rcu(), w);
+        Random random(w + 1);
+        const auto& flows = by_home_[(w + (hand_over ? 1 : 0)) % crew_.workers()];
+        Share& share = shares[w];
+        const auto sent = [&](rte_mbuf*, PortIndex) {
+            share.packets.store(share.packets.load(std::memory_order_relaxed) + 1,
+                                std::memory_order_relaxed);
+        };
+        ready_.fetch_add(1);
+        while (ready_.load() != crew_.workers())
+            rte_pause();
+        for (std::uint32_t r = 0; w < busy_ && r < rings(); ++r) {
+            rte_mbuf* ring[kRingBursts * kBurst];
+            while (rte_pktmbuf_alloc_bulk(crew_.pool(), ring, std::size(ring)) != 0)
+                crew_.turn(w, sent);
+            for (rte_mbuf* m : ring)
+                flows_.write(m, flows[random.below(static_cast<std::uint32_t>(flows.size()))],
+                             Direction(random.next() & 1), 0);
+            for (unsigned at = 0; at < std::size(ring); at += kBurst) {
+                share.given.store(share.given.load(std::memory_order_relaxed) + kBurst,
+                                  std::memory_order_relaxed);
+                share.add([&] { return crew_.burst(w, ring + at, kBurst, sent); });
+                share.add([&] { return crew_.turn(w, sent); });
+                // Who shares a CPU may be away for long: what waits for it must find room.
+                while (hand_over && under_way(shares) > kUnderWay)
+                    crew_.turn(w, sent);
+            }
+        }
+        // Others may still hand over.
+        finished_.fetch_add(1);
+        while (finished_.load() != crew_.workers())
+            crew_.turn(w, sent);
+        for (unsigned i = 0; i < 64; ++i)
+            crew_.turn(w, sent);
+        rte_rcu_qsbr_thread_offline(crew_.rcu(), w);
+    }
+
+    const Options& o_;
+    Crew crew_;
+    Flows flows_;
+    std::vector<std::vector<std::uint32_t>> by_home_;
+    std::vector<unsigned> cpus_;
+    std::atomic<unsigned> ready_{0}, finished_{0};
+    unsigned busy_ = 0;
+};
+
+void at_once(const Options& o, rte_mempool* pool, Report& report) {
+    const std::string name = "udp4 established, at once, ";
+    if (!o.only.empty() && name.find(o.only) == std::string::npos) return;
+    AtOnce lab(o, pool, 2);
+    if (!lab.possible()) {
+        std::printf("%snot measured: needs 2 CPUs\n", name.c_str());
+        return;
+    }
+    std::vector<double> alone, both, handed;
+    for (unsigned r = 0; r < o.runs; ++r) {
+        alone.push_back(lab.run(1, false));
+        both.push_back(lab.run(2, false));
+        handed.push_back(lab.run(2, true));
+    }
+    report.row(name + "1 of 2 workers busy", alone, "cycles/packet");
+    report.row(name + "2 workers, RSS", both, "cycles/packet");
+    report.row(name + "2 workers, all handed over", handed, "cycles/packet");
 }
 
 /// Whole sessions of both ends: cycles a session and a connection, all workers together.
@@ -350,6 +543,7 @@ void sessions(const Options& o, rte_mempool* pool, Report& report, bool ftp, uns
 }
 
 int run(Options& o) {
+    sched_getaffinity(0, sizeof o.cpus, &o.cpus);
     EalConfig eal;
     eal.memory_mb = 1200;
     eal.main_cpu = static_cast<std::uint16_t>(o.cpu >= 0 ? o.cpu : sched_getcpu());
@@ -361,6 +555,7 @@ int run(Options& o) {
     std::printf("%u flows, TSC %.3f GHz; best and median of %u runs\n", o.flows, ghz, o.runs);
     Report report(ghz);
     mixes(o, pool, report);
+    at_once(o, pool, report);
     for (const bool ftp : {false, true})
         for (const unsigned workers : {1u, 2u})
             sessions(o, pool, report, ftp, workers);

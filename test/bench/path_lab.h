@@ -35,6 +35,8 @@ inline constexpr std::uint32_t kLiveFlows = 1000;  ///< kept alive while others 
 
 class Random {
   public:
+    /// Others than 0 give other numbers.
+    explicit Random(std::uint64_t seed = 0) : state_(0x9e3779b97f4a7c15u + seed) {}
     std::uint64_t next() {
         state_ ^= state_ << 13;
         state_ ^= state_ >> 7;
@@ -45,7 +47,7 @@ class Random {
     }
 
   private:
-    std::uint64_t state_ = 0x9e3779b97f4a7c15u;
+    std::uint64_t state_;
 };
 
 /// `count` connections whose addresses and ports follow from their number; only TCP's sequence
@@ -63,12 +65,15 @@ class Flows {
     bool tcp() const { return tcp_; }
     void restart() { std::fill(sent_.begin(), sent_.end(), 0u); }
 
-    /// A packet of connection i. 64 bytes on the wire, or as few as the headers allow.
-    void write(rte_mbuf* m, std::uint32_t i, Direction dir, std::uint8_t tcp_flags) {
+    /// A packet of connection i. 64 bytes on the wire, or as few as the headers allow; data may
+    /// make it up to `frame` bytes long, without the check sequence.
+    void write(rte_mbuf* m, std::uint32_t i, Direction dir, std::uint8_t tcp_flags,
+               unsigned frame = 0) {
         auto* p = rte_pktmbuf_mtod(m, std::uint8_t*);
         const unsigned headers = 14u + (v4_ ? 20u : 40u) + (tcp_ ? 20u : 8u);
         const bool data = (tcp_flags & (tcp_flag::syn | tcp_flag::rst)) == 0;
-        const unsigned length = std::max(60u, headers + (data ? 6u : 0u));
+        const unsigned payload = data ? std::max(6u, frame < headers ? 0 : frame - headers) : 0;
+        const unsigned length = std::max(60u, headers + payload);
         std::memset(p, 0, length);
         put(p + 12, v4_ ? 0x0800 : 0x86dd, 2);
         std::uint8_t* ip = p + 14;
@@ -76,7 +81,6 @@ class Flows {
         const std::uint32_t mixed = i * 2654435761u;
         const std::uint32_t client = std::uint32_t{net_} << 24 | i;
         const std::uint32_t server = 198u << 24 | 18u << 16 | (mixed & 0xffff);
-        const unsigned payload = data ? 6 : 0;
         const unsigned l4_len = (tcp_ ? 20u : 8u) + payload;
         if (v4_) {
             ip[0] = 0x45;

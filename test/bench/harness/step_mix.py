@@ -17,11 +17,13 @@ def seconds(bench):
 def run(bench):
     mixes = results.Section(
         'mix', 'In memory: mixes, and two workers',
-        'UDP over IPv4, 100,000 connections (`--quick`: 10,000), both directions; cycles are the sum '
-        'over the workers. *Zipf*: the k-th most popular connection is drawn 1/k times as often as '
+        '100,000 connections (`--quick`: 10,000), both directions; cycles are the sum over the '
+        'workers. *Zipf*: the k-th most popular connection is drawn 1/k times as often as '
         'the first. *IMIX*: 7 : 4 : 1 of 64, 594 and 1518 bytes; the path does not touch payload. '
         '*Handed over*: each packet arrives at the wrong worker, as with ports without RSS, and goes '
-        'over a ring. The ratio is to the first row. To repeat: `build/test/bench/mix_bench`.',
+        'over a ring. *At once*: each worker on a CPU of its own, at the same time; elsewhere one '
+        'CPU plays all of them by turns. The ratio is to the first row, or the first *at once*. To '
+        'repeat: `build/test/bench/mix_bench`.',
         'cycles/packet', higher_is_better=False)
     sessions = results.Section(
         'sessions', 'In memory: whole TCP and FTP sessions',
@@ -53,8 +55,10 @@ def run(bench):
             if r['name'] not in rows:
                 rows[r['name']] = section.row(r['name'], unit=r['unit'])
             rows[r['name']].values.extend(r['values'])
-    for row in mixes.rows[1:]:
-        row.reference = mixes.rows[0]
+    for at_once in (True, False):
+        kind = [row for row in mixes.rows if ('at once' in row.what) == at_once]
+        for row in kind[1:]:
+            row.reference = kind[0]
     for row in sessions.rows:
         row.note = f'{ghz * 1e6 / row.median():,.0f} thousand a second and worker'
         one = rows.get(row.what.replace('2 workers', '1 worker'))
