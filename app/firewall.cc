@@ -124,7 +124,7 @@ std::string param_text(const ParamValue& value) {
 
 /// The helpers of `spec` as the framework takes them, and those it needs besides: these are added
 /// to `spec`, too, and where a rule means what a helper expects it means what its children expect.
-Result<std::unique_ptr<const HelperSet>> add_helpers(Spec& spec) {
+Result<std::unique_ptr<const HelperSet>> add_helpers(Spec& spec, ScannerCache* cache) {
     std::vector<HelperConfig> configs;
     for (std::size_t i = 0; i < spec.helpers.size(); ++i) {
         const HelperSpec& h = spec.helpers[i];
@@ -143,7 +143,7 @@ Result<std::unique_ptr<const HelperSet>> add_helpers(Spec& spec) {
         h.kind = configs[i].desc->name;
         h.protocols = protocols_of(*configs[i].desc);
     }
-    auto set = HelperSet::create(configs);
+    auto set = HelperSet::create(configs, cache);
     if (!set) return set;
     for (RuleSpec& rule : spec.policy.rules)
         for (std::size_t i = 0; i < rule.related.size(); ++i)  // it grows
@@ -208,7 +208,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& configured,
                                                   const FirewallOptions& options) {
     std::unique_ptr<Firewall> fw(new Firewall);
     Spec spec = configured;
-    auto set = add_helpers(spec);
+    auto set = add_helpers(spec, options.scanner_cache);
     if (!set) return set.error();
     fw->helpers_ = std::move(set.value());
 

@@ -15,6 +15,7 @@
 #include "config/spec.h"
 #include "expect/table.h"
 #include "helper/helper_set.h"
+#include "helper/scanner_cache.h"
 #include "pipeline/plan.h"
 #include "pipeline/worker.h"
 
@@ -34,6 +35,7 @@ struct FirewallOptions {
     std::uint32_t conn_events = 0;  ///< the same for connections; told only while somebody listens
     std::uint32_t handoff_ring = 4096;
     std::uint32_t activity_ring = 1024;
+    ScannerCache* scanner_cache = nullptr;  ///< used while building only
 };
 
 class Firewall {

@@ -128,8 +128,14 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     options.secret = HashSecret::random();
     options.expect_events = 1024;
     options.conn_events = 4096;
+    ScannerCache cache(spec.scanner_cache);
+    if (!spec.scanner_cache.empty()) options.scanner_cache = &cache;
     auto firewall = Firewall::build(spec, options);
     if (!firewall) return fail(firewall.error());
+    if (cache.hits() != 0)
+        spdlog::info("compiled patterns of helpers taken from {}", spec.scanner_cache);
+    for (const std::string& warning : cache.warnings())
+        spdlog::warn("{}", warning);
     Firewall& fw = **firewall;
     auto ports = PortSet::open(port_config(spec, fw));
     if (!ports) return fail(ports.error());

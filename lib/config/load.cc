@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::size_t kMaxFileBytes = std::size_t{64} << 20;
 constexpr std::size_t kMaxSocketPath = 107;  // sockaddr_un
+constexpr std::size_t kMaxPath = 4000;
 
 }  // namespace
 
@@ -57,6 +58,14 @@ Spec Loader::load(const YAML::Node& root) {
     spec_.pipeline = schema_.default_pipeline;
     section("pipeline", &Loader::pipeline);
     section("control", &Loader::control);
+    if (auto v = map.get("scanner_cache"))
+        if (auto directory = v->text(kMaxPath)) {
+            if (directory->empty() || directory->front() != '/')
+                v->error(v->found() +
+                         " is not a directory from the root (expected such as "
+                         "/var/cache/postern)");
+            spec_.scanner_cache = *directory;
+        }
     map.finish();
     if (report_.clean()) advise();
     return std::move(spec_);

@@ -288,6 +288,7 @@ struct Spec {
     PolicySpec policy;
     std::vector<std::string> pipeline;  ///< stage names in running order; default: the schema's
     ControlSpec control;
+    std::string scanner_cache;  ///< directory of compiled patterns; empty: none are kept
 
     const HelperSpec& helper(HelperId id) const { return helpers[id - 1u]; }
 };

@@ -147,7 +147,8 @@ Result<void> add_children(std::vector<HelperConfig>& configs,
     return {};
 }
 
-Result<std::unique_ptr<const HelperSet>> HelperSet::create(std::span<const HelperConfig> configs) {
+Result<std::unique_ptr<const HelperSet>> HelperSet::create(std::span<const HelperConfig> configs,
+                                                           ScannerCache* cache) {
     std::unique_ptr<HelperSet> set(new HelperSet);
     std::array<std::vector<const HelperDesc*>, 2> owners;
     for (const HelperConfig& config : configs) {
@@ -183,7 +184,7 @@ Result<std::unique_ptr<const HelperSet>> HelperSet::create(std::span<const Helpe
         }
     }
     for (std::size_t i = 0; i < owners.size(); ++i) {
-        auto compiled = Scanner::compile(owners[i], set->scratch_);
+        auto compiled = Scanner::compile(owners[i], set->scratch_, cache);
         if (!compiled) return compiled.error();
         set->scanners_[i] = std::move(compiled).value();
     }

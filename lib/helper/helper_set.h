@@ -60,7 +60,8 @@ Result<void> add_children(std::vector<HelperConfig>& configs,
 class HelperSet {
   public:
     /// Every child has to be there: see add_children().
-    static Result<std::unique_ptr<const HelperSet>> create(std::span<const HelperConfig> configs);
+    static Result<std::unique_ptr<const HelperSet>> create(std::span<const HelperConfig> configs,
+                                                           ScannerCache* cache = nullptr);
 
     /// The instance, or null.
     const HelperInstance* find(HelperId id) const noexcept {

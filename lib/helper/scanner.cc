@@ -2,12 +2,15 @@
 #include "helper/scanner.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <hs/hs.h>
+
+#include "helper/scanner_cache.h"
 
 namespace postern {
 namespace {
@@ -25,6 +28,56 @@ constexpr std::size_t kLongest = 65536;  ///< a payload, or a stream's buffer
 bool ends_at_page_end(Bytes bytes) noexcept {
     const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size());
     return (end - 1) % kPage >= kPage - kOverread;
+}
+
+/// All patterns of some helpers, as Hyperscan takes them.
+struct Patterns {
+    std::vector<const char*> expressions;
+    std::vector<unsigned> flags, ids;
+
+    explicit Patterns(std::span<const HelperDesc* const> owners) {
+        for (std::size_t owner = 0; owner < owners.size(); ++owner) {
+            const auto& patterns = owners[owner]->patterns;
+            for (std::size_t i = 0; i < patterns.size(); ++i) {
+                expressions.push_back(patterns[i].expression);
+                flags.push_back(HS_FLAG_MULTILINE | HS_FLAG_DOTALL |
+                                (patterns[i].caseless ? unsigned{HS_FLAG_CASELESS} : 0u));
+                ids.push_back(make_id(owner, i));
+            }
+        }
+    }
+
+    /// Everything that the compiled form depends on: Hyperscan, the processor, the patterns.
+    std::string cache_key() const {
+        hs_platform_info_t platform{};
+        hs_populate_platform(&platform);
+        std::string key = "hyperscan " + std::string(hs_version()) + "\ntune " +
+                          std::to_string(platform.tune) + " features " +
+                          std::to_string(platform.cpu_features) + "\nblock\n";
+        for (std::size_t i = 0; i < ids.size(); ++i)
+            key += std::to_string(ids[i]) + " " + std::to_string(flags[i]) + " " + expressions[i] +
+                   "\n";
+        return key;
+    }
+};
+
+/// Null when it has none of use.
+hs_database* from_cache(ScannerCache& cache, const std::string& key) {
+    const std::vector<char> bytes = cache.load(key);
+    if (bytes.empty()) return nullptr;
+    hs_database* database = nullptr;
+    if (hs_deserialize_database(bytes.data(), bytes.size(), &database) == HS_SUCCESS)
+        return database;
+    cache.reject(key, "is not taken by this Hyperscan");
+    return nullptr;
+}
+
+void to_cache(ScannerCache& cache, const std::string& key, const hs_database* database) {
+    char* bytes = nullptr;
+    std::size_t length = 0;
+    if (hs_serialize_database(database, &bytes, &length) != HS_SUCCESS) return;
+    cache.store(key, {bytes, bytes + length});
+    std::free(bytes);
 }
 
 struct Context {
@@ -79,35 +132,31 @@ Scanner::~Scanner() {
     hs_free_database(database_);
 }
 
-Result<Scanner> Scanner::compile(std::span<const HelperDesc* const> owners, Scratch& scratch) {
-    std::vector<const char*> expressions;
-    std::vector<unsigned> flags, ids;
-    for (std::size_t owner = 0; owner < owners.size(); ++owner) {
-        const auto& patterns = owners[owner]->patterns;
-        for (std::size_t i = 0; i < patterns.size(); ++i) {
-            expressions.push_back(patterns[i].expression);
-            flags.push_back(HS_FLAG_MULTILINE | HS_FLAG_DOTALL |
-                            (patterns[i].caseless ? unsigned{HS_FLAG_CASELESS} : 0u));
-            ids.push_back(make_id(owner, i));
-        }
-    }
+Result<Scanner> Scanner::compile(std::span<const HelperDesc* const> owners, Scratch& scratch,
+                                 ScannerCache* cache) {
+    const Patterns patterns(owners);
     Scanner scanner;
-    if (expressions.empty()) return scanner;
+    if (patterns.ids.empty()) return scanner;
     if (hs_valid_platform() != HS_SUCCESS)
         return Error{"this processor lacks SSSE3, which the pattern scanner needs"};
-    hs_compile_error_t* why = nullptr;
-    if (hs_compile_multi(expressions.data(), flags.data(), ids.data(),
-                         static_cast<unsigned>(expressions.size()), HS_MODE_BLOCK, nullptr,
-                         &scanner.database_, &why) != HS_SUCCESS) {
-        std::string text = "pattern";
-        if (why->expression >= 0) {
-            const auto at = static_cast<std::size_t>(why->expression);
-            text += " \"" + std::string(expressions[at]) + "\" of helper " +
-                    std::string(owners[ids[at] >> 8]->name);
+    const std::string key = cache == nullptr ? std::string() : patterns.cache_key();
+    if (cache != nullptr) scanner.database_ = from_cache(*cache, key);
+    if (scanner.database_ == nullptr) {
+        hs_compile_error_t* why = nullptr;
+        if (hs_compile_multi(patterns.expressions.data(), patterns.flags.data(),
+                             patterns.ids.data(), static_cast<unsigned>(patterns.ids.size()),
+                             HS_MODE_BLOCK, nullptr, &scanner.database_, &why) != HS_SUCCESS) {
+            std::string text = "pattern";
+            if (why->expression >= 0) {
+                const auto at = static_cast<std::size_t>(why->expression);
+                text += " \"" + std::string(patterns.expressions[at]) + "\" of helper " +
+                        std::string(owners[patterns.ids[at] >> 8]->name);
+            }
+            text += ": " + std::string(why->message);
+            hs_free_compile_error(why);
+            return Error{text};
         }
-        text += ": " + std::string(why->message);
-        hs_free_compile_error(why);
-        return Error{text};
+        if (cache != nullptr) to_cache(*cache, key, scanner.database_);
     }
     if (hs_alloc_scratch(scanner.database_, &scratch.scratch_) != HS_SUCCESS)
         return Error{"no memory for the pattern scanner"};

@@ -4,9 +4,9 @@
 // What: the patterns of all helpers compiled together into one block-mode database; one hs_scan a
 // payload, over whole messages that are already in order, so nothing of Hyperscan's streaming mode
 // is needed and a pattern never matches across a gap.
-// Life-cycle: compiled when a configuration is loaded, immutable then. Each worker has a Scratch.
-// Synchronisation: the database is read-only; a Scratch belongs to one worker.
-// Cost: some tens of nanoseconds and a fraction of a cycle a byte when nothing matches.
+// Life-cycle: compiled when a configuration is loaded, or taken from a ScannerCache; immutable
+// then. Each worker has a Scratch. Synchronisation: the database is read-only; a Scratch belongs to
+// one worker. Cost: some tens of nanoseconds and a fraction of a cycle a byte when nothing matches.
 #pragma once
 
 #include <array>
@@ -22,6 +22,8 @@ struct hs_database;
 struct hs_scratch;
 
 namespace postern {
+
+class ScannerCache;
 
 /// Working memory of one worker, good for every Scanner that it was prepared for.
 class Scratch {
@@ -55,8 +57,10 @@ struct Matches {
 
 class Scanner {
   public:
-    /// `owners`: at most 64, distinct. Those without patterns are fine. Prepares `scratch`.
-    static Result<Scanner> compile(std::span<const HelperDesc* const> owners, Scratch& scratch);
+    /// `owners`: at most 64, distinct. Those without patterns are fine. Prepares `scratch`. With a
+    /// `cache` nothing is compiled that it has.
+    static Result<Scanner> compile(std::span<const HelperDesc* const> owners, Scratch& scratch,
+                                   ScannerCache* cache = nullptr);
     Scanner() = default;
     Scanner(Scanner&& other) noexcept;
     Scanner& operator=(Scanner&& other) noexcept;

@@ -3,6 +3,8 @@
 // scanner and parser, and payload that does not matter. One worker, all in its caches;
 // `items_per_second` are lines, or segments where the name says so.
 #include <array>
+#include <cstdlib>
+#include <filesystem>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -15,6 +17,7 @@
 
 #include "helper/engine.h"
 #include "helper/registry.h"
+#include "helper/scanner_cache.h"
 
 namespace postern {
 namespace {
@@ -399,6 +402,23 @@ void attach_and_detach(benchmark::State& state) {
     }
 }
 BENCHMARK(attach_and_detach);
+
+/// A set of all helpers, as a start makes it: their patterns compiled, or loaded from the cache.
+void make_set(benchmark::State& state, bool cached) {
+    std::string directory = "/tmp/postern-bench-XXXXXX";
+    if (mkdtemp(directory.data()) == nullptr) return state.SkipWithError("no place for a cache");
+    std::vector<HelperConfig> configs;
+    for (const HelperDesc* helper : all_helpers())
+        configs.push_back({static_cast<HelperId>(configs.size() + 1), "", helper, {}});
+    ScannerCache cache(directory);
+    if (cached) (void)HelperSet::create(configs, &cache);
+    for (auto _ : state)
+        benchmark::DoNotOptimize(HelperSet::create(configs, cached ? &cache : nullptr));
+    state.counters["loaded"] = cache.hits();
+    std::filesystem::remove_all(directory);
+}
+BENCHMARK_CAPTURE(make_set, compiled, false)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(make_set, loaded, true)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace postern

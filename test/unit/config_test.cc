@@ -123,7 +123,7 @@ TEST(Config, EverySectionIsRead) {
                   "  generic: {timeout: 1d}\n"
                   "limits: {connections: 1M, expectations: 2K, stream_buffer: 8K}\n"
                   "pipeline: [parse, sample, forward]\n"
-                  "control: {socket: /tmp/x.sock}\n"));
+                  "control: {socket: /tmp/x.sock}\nscanner_cache: /var/cache/x\n"));
     EXPECT_EQ(s.eal.hugepages, Hugepages::no);
     EXPECT_EQ(s.eal.memory_mb, 1024u);
     EXPECT_THAT(s.eal.args, ElementsAre("--log-level=debug"));
@@ -143,6 +143,7 @@ TEST(Config, EverySectionIsRead) {
     EXPECT_EQ(s.limits.connections, 1u << 20);
     EXPECT_EQ(s.limits.expectations, 2048u);
     EXPECT_EQ(s.limits.stream_buffer_bytes, 8192u);
+    EXPECT_EQ(s.scanner_cache, "/var/cache/x");
     EXPECT_THAT(s.pipeline, ElementsAre("parse", "sample", "forward"));
     EXPECT_EQ(s.control.socket, "/tmp/x.sock");
 }
@@ -437,6 +438,9 @@ INSTANTIATE_TEST_SUITE_P(
                 "x.yaml:8:19: control.socket: expected text, found nothing"},
         Mistake{"long_socket", with("control: {socket: /" + std::string(107, 'x') + "}\n"),
                 "x.yaml:8:19: control.socket: expected text of 1 to 107 characters, found 108"},
+        Mistake{"scanner_cache", with("scanner_cache: var/cache\n"),
+                "x.yaml:8:16: scanner_cache: \"var/cache\" is not a directory from the root "
+                "(expected such as /var/cache/postern)"},
         Mistake{"hugepages", with("eal: {hugepages: maybe}\n"),
                 "x.yaml:8:18: eal.hugepages: \"maybe\" is not a use of hugepages (expected one of: "
                 "auto, yes, no, true, false)"},
