@@ -100,9 +100,6 @@ constexpr std::size_t kFrameHead = 4;  ///< mark, channel, length (section 10.12
 constexpr bool is_space(std::uint8_t c) noexcept {
     return c == ' ';
 }
-constexpr bool is_line_feed(std::uint8_t c) noexcept {
-    return c == '\n';
-}
 
 Bytes trimmed(Bytes text) noexcept {
     while (!text.empty() && is_blank(text.front()))
@@ -114,9 +111,8 @@ Bytes trimmed(Bytes text) noexcept {
 
 /// A line without its end, and moves to the next one.
 Bytes take_line(Cursor& c) noexcept {
-    const Bytes line = take_until(c, is_line_feed);
-    take(c, '\n');
-    return without_line_end(line);
+    const auto line = take_whole_line(c);
+    return without_line_end(line ? *line : c.take(c.remaining()).value_or(Bytes{}));
 }
 
 bool starts_with(Bytes text, std::string_view word) noexcept {
@@ -181,15 +177,13 @@ Measured measure(Direction direction, Bytes bytes,
         const auto length = c.u16_be();
         return length ? Measured{0, static_cast<std::uint32_t>(kFrameHead + *length)} : kMore;
     }
-    take_until(c, is_line_feed);
-    if (!take(c, '\n')) return kMore;
+    if (!take_whole_line(c)) return kMore;
     Cursor first{bytes};
     if (!is_start_line(take_line(first))) return kNotRtsp;
     for (;;) {
-        if (c.at_end()) return kMore;
-        const Bytes line = take_until(c, is_line_feed);
-        if (!take(c, '\n')) return kMore;
-        if (without_line_end(line).empty()) break;
+        const auto line = take_whole_line(c);
+        if (!line) return kMore;
+        if (without_line_end(*line).empty()) break;
     }
     const Bytes head = bytes.first(c.position());
     std::uint32_t body = 0;

@@ -45,12 +45,14 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -58,6 +60,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sanitizer/asan_interface.h>
 
 #include "helper/engine.h"
 #include "helper/registry.h"
@@ -369,8 +372,9 @@ struct Piece {
     std::size_t begin;
     std::size_t end;
 };
-/// How one turn (the words that go out together) is cut and ordered; `length` is the turn's.
-using Cut = std::function<std::vector<Piece>(std::size_t turn, std::size_t length)>;
+/// How one turn (the words that go out together) is cut and ordered, into `out`, which is empty;
+/// `length` is the turn's.
+using Cut = std::function<void(std::size_t turn, std::size_t length, std::vector<Piece>& out)>;
 
 struct Way {
     bool join = false;   ///< words of one side that follow each other go out together
@@ -378,9 +382,35 @@ struct Way {
     bool liar = false;   ///< pieces begin three bytes early, with other bytes
     bool undo = false;   ///< packets that ask for something are dropped once
     std::uint32_t isn = 1000;
-    Cut cut = [](std::size_t, std::size_t n) { return std::vector<Piece>{{0, n}}; };
+    Cut cut = [](std::size_t, std::size_t n, std::vector<Piece>& out) { out.push_back({0, n}); };
 };
 
+/// A packet's memory: the payload lies at its end, and a sanitizer sees each read of anything else,
+/// and of the payload itself once it is gone.
+class PacketMemory {
+  public:
+    PacketMemory() { ASAN_POISON_MEMORY_REGION(bytes_.get(), kSize); }
+    ~PacketMemory() { ASAN_UNPOISON_MEMORY_REGION(bytes_.get(), kSize); }
+    PacketMemory(const PacketMemory&) = delete;
+    PacketMemory& operator=(const PacketMemory&) = delete;
+
+    std::span<std::uint8_t> take(std::size_t n) {
+        if (n > kSize) throw std::runtime_error("words of more than 256 KiB");
+        std::uint8_t* const at = bytes_.get() + (kSize - n);
+        ASAN_UNPOISON_MEMORY_REGION(at, n);
+        return {at, n};
+    }
+    void drop(std::span<const std::uint8_t> taken) {
+        ASAN_POISON_MEMORY_REGION(taken.data(), taken.size());
+    }
+
+  private:
+    static constexpr std::size_t kSize = 1 << 18;
+    std::unique_ptr<std::uint8_t[]> bytes_ = std::make_unique<std::uint8_t[]>(kSize);
+};
+
+/// One dialogue over one protocol and family. What does not change between its runs, of which there
+/// are thousands, is made once: the engine, too.
 class Talk {
   public:
     Talk(const Dialogue& dialogue, Family family, std::uint8_t protocol)
@@ -392,25 +422,28 @@ class Talk {
         auto set = HelperSet::create(configs);
         if (!set) throw std::runtime_error(dialogue.file + ": " + set.error().message);
         set_ = std::move(set).value();
-        for (const Words& w : dialogue.words) {
-            texts_.push_back(expand(w.text, addresses_));
-            std::vector<std::string> expected;
-            for (const std::string& e : w.expect)
-                expected.push_back(expand(e, addresses_));
-            expects_.push_back(std::move(expected));
-        }
+        engine_ = std::move(HelperEngine::create(*set_, {2, kBuffers, 4096})).value();
+        for (const std::string& each : dialogue.parting)
+            parting_.push_back(expand(each, addresses_));
+        for (const bool join : {false, true})
+            turns_[join] = make_turns(join);
+        engine_->for_each_counter(kHelper, [&](const CounterValue& c) {
+            const auto named = dialogue.counts.find(std::string(c.name));
+            std::optional<std::uint64_t> wanted;
+            if (named != dialogue.counts.end())
+                wanted = named->second;
+            else if (must_be_named(c.name))
+                wanted = 0;
+            wanted_.push_back(wanted);
+        });
+        before_.resize(wanted_.size());
     }
 
     /// Lengths of the turns, in the order in which run() asks `cut` for them.
     std::vector<std::size_t> turns(bool join) const {
         std::vector<std::size_t> out;
-        for (std::size_t i = 0; i < texts_.size();) {
-            const std::size_t end = turn_end(i, join);
-            std::size_t n = 0;
-            for (; i < end; ++i)
-                n += texts_[i].size();
-            out.push_back(n);
-        }
+        for (const Turn& t : turns_[join])
+            out.push_back(t.text.size());
         return out;
     }
 
@@ -419,65 +452,103 @@ class Talk {
 
     /// Empty when all went as the file says.
     std::string run(const Way& way) {
-        engine_ = std::move(HelperEngine::create(*set_, {2, 4, 4096})).value();
+        ++runs;
         const HelperDesc& desc = *dialogue_.config.desc;
         const Tuple tuple{addresses_.client, addresses_.server,
                           Be16::from_host(dialogue_.client_port),
                           Be16::from_host(desc.default_ports.empty() ? std::uint16_t{40001}
                                                                      : desc.default_ports.front()),
                           protocol_};
+        for (std::size_t i = 0; i < before_.size(); ++i)
+            before_[i] = counter(i);
         conn_ = engine_->attach(kHelper, tuple, 0);
         next_ = {way.isn + 1, way.isn + 7001};
         tags_.clear();
         for (unsigned d = 0; d < 2; ++d)
             if (dialogue_.syn_seen[d] && !datagrams())
                 engine_->on_syn(conn_, static_cast<Direction>(d), next_[d] - 1);
-        std::size_t turn = 0;
-        std::uint16_t patience = 0;
-        for (std::size_t i = 0; i < texts_.size(); ++turn) {
-            const std::size_t end = turn_end(i, way.join);
-            const Words& w = dialogue_.words[i];
-            std::string text;
-            std::vector<std::string> expected;
-            for (; i < end; ++i) {
-                text += texts_[i];
-                expected.insert(expected.end(), expects_[i].begin(), expects_[i].end());
-                patience = dialogue_.words[i].master_timeout_s.value_or(patience);
-            }
-            got_.clear();
-            if (!w.lost)
-                for (const Piece& p : way.cut(turn, text.size()))
-                    send(w.by, text, p, way);
-            next_[index(w.by)] += static_cast<std::uint32_t>(text.size());
-            if (!same(got_, expected))
-                return "after \"" + text + "\": got " + list(got_) + ", expected " + list(expected);
-            if (conn_->min_timeout_s != patience)
-                return "after \"" + text + "\": master_timeout is " +
-                       std::to_string(conn_->min_timeout_s) + ", expected " +
-                       std::to_string(patience);
-        }
+        const auto& turns = turns_[way.join];
         std::string problem;
-        engine_->for_each_counter(kHelper, [&](const CounterValue& c) {
-            const std::string name(c.name);
-            const auto named = dialogue_.counts.find(name);
-            if (named == dialogue_.counts.end() && !must_be_named(c.name)) return;
-            const std::uint64_t wanted = named == dialogue_.counts.end() ? 0 : named->second;
-            if (datagrams() && way.twice && c.value == 2 * wanted) return;
-            if (c.value != wanted && !(way.undo && c.value >= wanted && wanted != 0))
-                problem += name + " is " + std::to_string(c.value) + ", expected " +
-                           std::to_string(wanted) + "; ";
-        });
+        for (std::size_t i = 0; i < turns.size() && problem.empty(); ++i)
+            problem = take_turn(turns[i], i, way);
+        const bool to_the_end = problem.empty();
+        if (to_the_end) problem = compare_counters(way);
         engine_->detach(conn_, emit_);
-        std::vector<std::string> parting;
-        for (const std::string& each : dialogue_.parting)
-            parting.push_back(expand(each, addresses_));
-        if (asked() != parting)
-            problem += "at the end: got " + list(asked()) + ", expected " + list(parting) + "; ";
-        if (engine_->buffers_free() != 4) problem += "a stream buffer was lost; ";
+        got_.clear();
+        asked(got_);
+        if (!to_the_end) return problem;
+        if (got_ != parting_)
+            problem += "at the end: got " + list(got_) + ", expected " + list(parting_) + "; ";
+        if (engine_->buffers_free() != kBuffers) problem += "a stream buffer was lost; ";
         return problem;
     }
 
+    static inline std::uint64_t runs = 0;  ///< of all
+
   private:
+    static constexpr std::uint32_t kBuffers = 4;
+
+    /// Words that go out together.
+    struct Turn {
+        Direction by = Direction::original;
+        bool lost = false;
+        std::string text;
+        std::vector<std::string> expect;
+        std::uint16_t patience = 0;  ///< the connection's after it
+    };
+
+    std::vector<Turn> make_turns(bool join) const {
+        std::vector<Turn> out;
+        std::uint16_t patience = 0;
+        bool last_lost = false;
+        for (const Words& w : dialogue_.words) {
+            if (!join || out.empty() || w.lost || last_lost || out.back().by != w.by)
+                out.push_back({w.by, w.lost, {}, {}, 0});
+            last_lost = w.lost;
+            Turn& turn = out.back();
+            turn.text += expand(w.text, addresses_);
+            for (const std::string& e : w.expect)
+                turn.expect.push_back(expand(e, addresses_));
+            patience = w.master_timeout_s.value_or(patience);
+            turn.patience = patience;
+        }
+        return out;
+    }
+
+    std::string take_turn(const Turn& turn, std::size_t number, const Way& way) {
+        got_.clear();
+        pieces_.clear();
+        if (!turn.lost) way.cut(number, turn.text.size(), pieces_);
+        for (const Piece& p : pieces_)
+            send(turn.by, turn.text, p, way);
+        next_[index(turn.by)] += static_cast<std::uint32_t>(turn.text.size());
+        if (!same(got_, turn.expect))
+            return "after \"" + turn.text + "\": got " + list(got_) + ", expected " +
+                   list(turn.expect);
+        if (conn_->min_timeout_s != turn.patience)
+            return "after \"" + turn.text + "\": master_timeout is " +
+                   std::to_string(conn_->min_timeout_s) + ", expected " +
+                   std::to_string(turn.patience);
+        return {};
+    }
+
+    std::uint64_t counter(std::size_t i) const { return engine_->counters(kHelper).at[i].get(); }
+
+    std::string compare_counters(const Way& way) const {
+        std::string problem;
+        for (std::size_t i = 0; i < wanted_.size(); ++i) {
+            if (!wanted_[i]) continue;
+            const std::uint64_t wanted = *wanted_[i], got = counter(i) - before_[i];
+            if (got == wanted || (datagrams() && way.twice && got == 2 * wanted)) continue;
+            if (way.undo && got >= wanted && wanted != 0) continue;
+            const auto& own = dialogue_.config.desc->counters;
+            problem += std::string(i < kHelperCounters ? kHelperCounterTable[i].name
+                                                       : own[i - kHelperCounters].name) +
+                       " is " + std::to_string(got) + ", expected " + std::to_string(wanted) + "; ";
+        }
+        return problem;
+    }
+
     static bool must_be_named(std::string_view counter) {
         for (const char* free : {"attached", "scanned_bytes", "messages", "expectations", "undone"})
             if (counter == free) return false;
@@ -485,28 +556,36 @@ class Talk {
             if (c.name == counter) return true;
         return false;
     }
+    /// Takes a word and the blank behind it.
+    static std::string_view first_word(std::string_view& text) {
+        const auto n = text.find(' ');
+        const std::string_view word = text.substr(0, n);
+        text.remove_prefix(n == std::string_view::npos ? text.size() : n + 1);
+        return word;
+    }
     /// As strings, but that a tag may be a name in what was expected.
     bool same(const std::vector<std::string>& got, const std::vector<std::string>& expected) {
         if (got.size() != expected.size()) return false;
         for (std::size_t i = 0; i < got.size(); ++i) {
-            std::istringstream g(got[i]), e(expected[i]);
-            std::string a, b;
-            while (e >> b) {
-                if (!(g >> a)) return false;
+            if (got[i] == expected[i]) continue;
+            std::string_view g = got[i], e = expected[i];
+            while (!e.empty()) {
+                const std::string_view a = first_word(g), b = first_word(e);
                 const auto name = b.find('$');
-                if (name == std::string::npos) {
+                if (name == std::string_view::npos) {
                     if (a != b) return false;
                     continue;
                 }
-                if (a.compare(0, name, b, 0, name) != 0) return false;
-                const std::string number = a.substr(name);
-                const auto [at, is_new] = tags_.emplace(b.substr(name), number);
-                if (at->second != number) return false;
-                if (!is_new) continue;
+                if (a.substr(0, name) != b.substr(0, name)) return false;
+                const std::string_view number = a.substr(name);
+                const auto at = tags_.find(b.substr(name));
+                if (at != tags_.end() && at->second != number) return false;
+                if (at != tags_.end()) continue;
                 for (const auto& [other, taken] : tags_)
-                    if (other != at->first && taken == number) return false;
+                    if (taken == number) return false;
+                tags_.emplace(b.substr(name), number);
             }
-            if (g >> a) return false;
+            if (!g.empty()) return false;
         }
         return true;
     }
@@ -516,43 +595,49 @@ class Talk {
             s += each + ", ";
         return s + "]";
     }
-    std::size_t turn_end(std::size_t i, bool join) const {
-        std::size_t end = i + 1;
-        while (join && end < texts_.size() && !dialogue_.words[end].lost &&
-               !dialogue_.words[i].lost && dialogue_.words[end].by == dialogue_.words[i].by)
-            ++end;
-        return end;
-    }
-
-    void send(Direction by, const std::string& text, Piece p, const Way& way) {
-        std::string payload = text.substr(p.begin, p.end - p.begin);
-        std::uint32_t seq = next_[index(by)] + static_cast<std::uint32_t>(p.begin);
-        if (way.liar) {
-            const std::size_t early = std::min<std::size_t>(p.begin, 3);
-            payload.insert(0, early, '\n');
-            seq -= static_cast<std::uint32_t>(early);
-        }
-        segment(by, seq, payload);
+    void send(Direction by, std::string_view text, Piece p, const Way& way) {
+        const std::size_t early = way.liar ? std::min<std::size_t>(p.begin, 3) : 0;
+        const std::size_t n = early + p.end - p.begin;
+        const std::uint32_t seq = next_[index(by)] + static_cast<std::uint32_t>(p.begin - early);
+        const auto say = [&](bool again) {
+            const std::span<std::uint8_t> payload = packet_.take(n);
+            std::fill_n(payload.begin(), again ? n : early, static_cast<std::uint8_t>('\n'));
+            if (!again) std::memcpy(payload.data() + early, text.data() + p.begin, p.end - p.begin);
+            if (datagrams())
+                engine_->on_datagram(conn_, by, payload, emit_);
+            else
+                engine_->on_segment(conn_, by, seq, 0, payload, emit_);
+            packet_.drop(payload);
+        };
+        say(false);
         if (way.undo && !emit_.empty()) {
             if (engine_->undo(conn_))
-                segment(by, seq, payload);
+                say(false);
             else if (p.end <= 4096)  // else what was waiting may have been moved
                 got_.push_back("(undo was not possible)");
         }
-        const auto first = asked();
-        got_.insert(got_.end(), first.begin(), first.end());
+        const std::size_t before = got_.size();
+        asked(got_);
         if (way.twice) {
-            segment(by, seq, datagrams() ? payload : std::string(payload.size(), '\n'));
-            if (datagrams() && asked() == first) return;
-            for (const std::string& each : asked())
-                got_.push_back("again: " + each);
+            const std::size_t after = got_.size();
+            say(!datagrams());
+            asked(got_);
+            if (datagrams() &&
+                std::equal(got_.begin() + static_cast<std::ptrdiff_t>(before),
+                           got_.begin() + static_cast<std::ptrdiff_t>(after),
+                           got_.begin() + static_cast<std::ptrdiff_t>(after), got_.end())) {
+                got_.resize(after);
+                return;
+            }
+            for (std::size_t i = after; i < got_.size(); ++i)
+                got_[i] = "again: " + got_[i];
         }
     }
 
-    /// All that the last packet asked for, in its order.
-    std::vector<std::string> asked() const {
+    /// Adds all that the last packet asked for, in its order.
+    void asked(std::vector<std::string>& out) const {
+        if (emit_.empty()) return;
         const HelperDesc& desc = *dialogue_.config.desc;
-        std::vector<std::string> out;
         const auto actions = emit_.actions();
         std::size_t acted = 0, filed = 0;
         const auto act_now = [&] {
@@ -565,57 +650,47 @@ class Talk {
             out.push_back(print(hole, desc, addresses_, dialogue_.usual));
         }
         act_now();
-        return out;
-    }
-
-    // The payload lies at the end of a heap block of its size, so that a sanitizer sees a read
-    // beyond it.
-    void segment(Direction by, std::uint32_t seq, const std::string& payload) {
-        const std::vector<std::uint8_t> exact(payload.begin(), payload.end());
-        if (datagrams())
-            engine_->on_datagram(conn_, by, exact, emit_);
-        else
-            engine_->on_segment(conn_, by, seq, 0, exact, emit_);
     }
 
     const Dialogue& dialogue_;
     Addresses addresses_;
     std::uint8_t protocol_;
-    std::map<std::string, std::string> tags_;  ///< what the names of tags have turned out to be
-    std::vector<std::string> texts_;
-    std::vector<std::vector<std::string>> expects_;
+    std::map<std::string, std::string, std::less<>>
+        tags_;                                ///< what the names of tags have turned out to be
+    std::array<std::vector<Turn>, 2> turns_;  ///< as they stand, and joined
+    std::vector<std::string> parting_;
+    std::vector<std::optional<std::uint64_t>> wanted_;  ///< of each counter; none: anything
+    std::vector<std::uint64_t> before_;                 ///< each counter as the run began
     std::unique_ptr<const HelperSet> set_;
     std::unique_ptr<HelperEngine> engine_;
     HelperConn* conn_ = nullptr;
     std::array<std::uint32_t, 2> next_{};
     std::vector<std::string> got_;
+    std::vector<Piece> pieces_;
+    PacketMemory packet_;
     Emit emit_;
 };
 
-std::vector<Piece> pieces_of(std::size_t length, std::size_t size) {
-    std::vector<Piece> out;
+void pieces_of(std::size_t length, std::size_t size, std::vector<Piece>& out) {
     for (std::size_t at = 0; at < length; at += size)
         out.push_back({at, std::min(length, at + size)});
     if (out.empty()) out.push_back({0, 0});
-    return out;
 }
 
 Cut in_pieces(std::size_t size, bool backwards) {
-    return [=](std::size_t, std::size_t length) {
-        auto out = pieces_of(length, size);
+    return [=](std::size_t, std::size_t length, std::vector<Piece>& out) {
+        pieces_of(length, size, out);
         if (backwards) std::reverse(out.begin(), out.end());
-        return out;
     };
 }
 
 /// As many holes as a stream may have, then they are filled.
-std::vector<Piece> every_other_first(std::size_t, std::size_t length) {
-    const auto all = pieces_of(length, length / 17 + 1);
-    std::vector<Piece> out;
+void every_other_first(std::size_t, std::size_t length, std::vector<Piece>& out) {
+    std::vector<Piece> all;
+    pieces_of(length, length / 17 + 1, all);
     for (const std::size_t start : {std::size_t{1}, std::size_t{0}})
         for (std::size_t i = start; i < all.size(); i += 2)
             out.push_back(all[i]);
-    return out;
 }
 
 class DialogueTest : public ::testing::Test {
@@ -680,10 +755,13 @@ class DialogueTest : public ::testing::Test {
                 for (int kind = 0; kind < (dialogue_.in_order ? 3 : 4); ++kind) {
                     way.liar = kind == 1;
                     way.undo = kind == 2;
-                    way.cut = [=](std::size_t turn, std::size_t n) {
-                        if (turn != t) return std::vector<Piece>{{0, n}};
-                        if (kind == 3) return std::vector<Piece>{{at, n}, {0, at}};
-                        return std::vector<Piece>{{0, at}, {at, n}};
+                    way.cut = [=](std::size_t turn, std::size_t n, std::vector<Piece>& out) {
+                        if (turn != t)
+                            out = {{0, n}};
+                        else if (kind == 3)
+                            out = {{at, n}, {0, at}};
+                        else
+                            out = {{0, at}, {at, n}};
                     };
                     const std::string problem = talk.run(way);
                     EXPECT_EQ(problem, "") << "turn " << t << " cut at " << at << ", kind " << kind
@@ -738,5 +816,7 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "no dialogues; give the folders of helpers as arguments\n");
         return 1;
     }
-    return RUN_ALL_TESTS();
+    const int result = RUN_ALL_TESTS();
+    std::printf("%llu runs of conversations\n", static_cast<unsigned long long>(Talk::runs));
+    return result;
 }
