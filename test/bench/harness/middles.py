@@ -147,6 +147,19 @@ class OvsDpdk:
             self._run('ovs-ofctl', 'add-flow', f'unix:{self.folder}/br0.mgmt', flow)
 
     @staticmethod
+    def refused_helpers(names):
+        """Those of `names` that its connection tracker has no helper for, by its own word."""
+        if shutil.which('ovs-ofctl') is None:
+            return []
+
+        def refuses(name):
+            done = subprocess.run(
+                ['ovs-ofctl', 'parse-flow', f'tcp,actions=ct(commit,alg={name})'],
+                capture_output=True, text=True, timeout=10, check=False)
+            return 'invalid conntrack helper' in done.stderr
+        return [name for name in names if refuses(name)]
+
+    @staticmethod
     def flows():
         new = 'table=1,priority=10,in_port=1,ct_state=+trk+new'
         return ['table=0,priority=10,ip,ct_state=-trk,actions=ct(table=1)',

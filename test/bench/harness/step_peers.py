@@ -165,6 +165,27 @@ def _run_all(bench, section, makers, reference, say, after=None):
         return after(wirings) if after else None
 
 
+def _cannot():
+    """What the peers have no figure for, and why; what their own programs say of it where they can."""
+    section = results.Section(
+        'cannot', 'What the peers cannot',
+        'Loads that Postern has a helper, ports or a row for above, and a peer has none.',
+        '', higher_is_better=True)
+    refused = middles.OvsDpdk.refused_helpers(
+        ('ftp', 'tftp', 'sip', 'irc', 'pptp', 'h323', 'amanda', 'sane', 'netbios', 'snmp', 'rtsp'))
+    section.row('sessions of other helpers', middles.OvsDpdk.WHO,
+                note=f'`ct(commit,alg=...)` refuses {", ".join(refused)}' if refused else
+                     'not installed')
+    section.row('over memif and vhost-user', middles.KernelRouter.WHO,
+                note='the kernel has no such ports; see veth')
+    section.row('over veth', middles.OvsDpdk.WHO,
+                note='only by the same af_packet and AF_XDP drivers as Postern; its figures are '
+                     'over memif')
+    section.row('RTSP sessions', middles.KernelRouter.WHO, note='has no helper for it')
+    section.row('all', 'VPP', note='not in Debian 12, so not installed by scripts/install-deps.sh')
+    return section
+
+
 def run(bench):
     memif = results.Section(
         'peers-memif', 'Beside Open vSwitch on DPDK, over memif',
@@ -203,7 +224,7 @@ def run(bench):
              {who: lambda scope, who=who, driver=driver: _over_veth(scope, who, driver)
               for who, driver in drivers.items()},
              middles.KernelRouter.WHO, lambda t, f: bench.say(t, share + (1 - share) * f))
-    return [memif, veth, latency]
+    return [memif, veth, latency, _cannot()]
 
 
 def _latency(bench, throughput, section, wirings, say):

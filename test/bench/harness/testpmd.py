@@ -58,8 +58,8 @@ class Testpmd:
         self.process.popen.stdin.flush()
         return self._await(answer, timeout)
 
-    def start_forwarding(self):
-        self.command('start')
+    def start_forwarding(self, how=''):
+        self.command(f'start {how}'.rstrip())
 
     def rates(self, seconds):
         """Packets a second that each port received in this time, by testpmd's own clock."""
