@@ -44,6 +44,20 @@ def helper_name(kernels):
     return HELPER_NAMES.get(kernels, kernels)
 
 
+# Announcements in these packets are read by Postern and not by Linux.
+UNREAD = {
+    # By IPv6, or with a file's name in quotation marks.
+    'irc': lambda packet: b'DCC ' in packet.segment and (':' in packet.src or b'"' in packet.segment),
+    # A message (RFC 2126's TPKT) that does not begin with the segment, or goes on in the next.
+    'q931': lambda packet: _is_part(packet.segment),
+    'h245': lambda packet: _is_part(packet.segment),
+}
+
+
+def _is_part(segment):
+    return segment[:2] != b'\x03\0' or int.from_bytes(segment[2:4], 'big') != len(segment)
+
+
 class Difference:
     """One thing in which the two disagree. `what`: a field of a packet, or `expectation`."""
 
@@ -77,6 +91,7 @@ class Run:
             row['n'] = index.get(row['n'], -1)
         self._find_missing_helpers()
         self._find_unwelcome(frames)
+        self._find_unread()
 
     def lacks(self, helper):
         return helper_name(helper) not in self.helpers
@@ -131,6 +146,26 @@ class Run:
                     if (self.packets[i].src, self.packets[i].sport) ==
                     (master['dst'], master['dport'])):
                 self.unwelcome[event['dst'], event['dport']] = n
+
+    def one_sided(self, event):
+        """Whether only one side of the master has said anything before what this event is about."""
+        master, n = event['master'], event['n']
+        speakers = {(self.packets[i].src, self.packets[i].sport) for i in range(n)
+                    if self.packets[i].segment}
+        return not {(master['src'], master['sport']),
+                    (master['dst'], master['dport'])} <= speakers
+
+    def _find_unread(self):
+        """What only Postern expects, since Linux does not read the announcement: {(dst, dport): n}.
+        Linux has no helper on such a connection, so what is announced there is unread, too."""
+        self.unread = {}
+        for event in self.our_events:
+            packet = self.packets[event['n']]
+            on_such = any(end in self.unread for end in ((packet.src, packet.sport),
+                                                         (packet.dst, packet.dport)))
+            if event['event'] == 'new' and (on_such or UNREAD.get(event['helper'],
+                                                                  lambda _: False)(packet)):
+                self.unread.setdefault((event['dst'], event['dport']), event['n'])
 
     def differences(self):
         """All of them: at most one a packet, and one for each expectation."""
@@ -245,7 +280,10 @@ def fax_rtcp(run, difference):
 
 def not_proven(run, difference):
     if difference.what == 'expectation':
-        return difference.ours is None and difference.kernel[5:7] in run.unwelcome
+        return difference.ours is None and (
+            difference.kernel[5:7] in run.unwelcome or
+            any(event['helper'] == 'H.245' and run.one_sided(event)
+                for event in run.kernels(difference)))
     packet = run.packets[difference.n]
     return any(end in run.unwelcome for end in ((packet.src, packet.sport),
                                                 (packet.dst, packet.dport)))
@@ -257,7 +295,27 @@ def call_timeout(run, difference):
     return (difference.kernel, difference.ours) in ((30, 600), (180, 18000))
 
 
+def unread(run, difference):
+    if difference.what == 'expectation':
+        # Or Linux files later what Postern knows from an earlier announcement.
+        announced = (difference.ours or difference.kernel)[5:7]
+        return run.unread.get(announced, difference.n + 1) <= difference.n
+    packet = run.packets[difference.n]
+    return any(run.unread.get(end, difference.n) < difference.n
+               for end in ((packet.src, packet.sport), (packet.dst, packet.dport)))
+
+
+def long_port(run, difference):
+    """amandad numbers streams within its connection from 500000 down; Linux takes five digits."""
+    return difference.what == 'expectation' and difference.ours is None and \
+        difference.kernel[1] == 'amanda' and \
+        re.search(rb' %d\d' % difference.kernel[6], run.packets[difference.n].payload) is not None
+
+
 def broadcast(run, difference):
+    if run.packets[difference.n].dst in ('192.0.2.255', '255.255.255.255') and \
+            difference.what == 'verdict':
+        return True  # Linux is asked as a router, which passes none on
     if difference.what == 'expectation':
         return difference.kernel is None and difference.ours[1] in ('netbios', 'snmp')
     # An answer to a broadcast, which for Linux is a packet like any other.
@@ -279,11 +337,15 @@ DIFFERENCES = {
                                    'takes them back with the first packet; Postern does not'),
     'broadcast': (broadcast, 'Linux expects answers only to broadcasts of its own; Postern, which '
                              'sends none, to those that it passes on'),
+    'unread': (unread, 'announcements that Linux does not read: in part of a segment (H.323), by '
+                       'IPv6 or with a quoted name (IRC)'),
+    'long-port': (long_port, "Linux opens port 49999 where Amanda's answer says 499999"),
     'retransmission': (retransmission, 'Linux files an expectation anew for each repetition of '
                                        'the announcement, in other segments or in the same '
                                        'message; Postern files it once'),
-    'not-proven': (not_proven, 'an offer before the IRC server has welcomed the client; Postern '
-                               'waits for the protocol to prove itself'),
+    'not-proven': (not_proven, 'an offer before the IRC server has welcomed the client, or before '
+                               'both sides have begun H.245; Postern waits for the protocol to '
+                               'prove itself'),
 }
 
 

@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Asks the kernel of this machine and Postern the same, and fails where they differ.
 
-The packets are those of captures.sample() and of random hostile walks (walks.py); kernel.py asks
+The packets are those of captures.sample(), of captures/ (real peers, as the end-to-end cases had
+them; keep_captures.py makes them) and of random hostile walks (walks.py); kernel.py asks
 Linux, and compare.py judges: what is not in its table of differences fails. Postern answers on 1, 2
 and 4 workers. Says `ok NAME`, `not ok NAME` or `skip NAME REASON` for each, and how far they agree.
 """
 
 import argparse
 import collections
+import glob
 import os
 import shutil
 import sys
@@ -70,6 +72,8 @@ def main():
         print(f'skip differential/live {reason}')
         return 0
     sources = [('sample', tracked(captures.sample()))]
+    sources += [(os.path.basename(path), captures.read_pcap(path))
+                for path in sorted(glob.glob(os.path.join(compare.HERE, 'captures', '*.pcap')))]
     sources += [(f'walk-{seed}', walks.walk(seed, args.packets))
                 for seed in range(args.first_seed, args.first_seed + args.seeds)]
     failed, packets, classes = False, 0, collections.Counter()

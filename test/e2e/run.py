@@ -31,14 +31,15 @@ class TimeIsUp(Exception):
 class Bench:
     """One Setting brought up: the laboratory, the middle, and the servers that cases ask for."""
 
-    def __init__(self, setting, kind, keep, logs):
+    def __init__(self, setting, kind, options, logs):
         self.setting = setting
+        self.record = options.record
         self.kind = kind
         self.notes = []
         self.middle = None
         self.servers = {}
         self.captures = {}
-        self.lab = laboratory.Lab(keep)
+        self.lab = laboratory.Lab(options.keep)
         try:
             if shutil.which('tcpdump'):
                 for host in ('inside', 'outside'):
@@ -53,7 +54,7 @@ class Bench:
 
     def _capture(self, host):
         name = f'tcpdump-{host}'
-        process = self.lab.start(name, host, 'tcpdump', '-i', 'eth0', '-n', '-s', '160', '-U',
+        process = self.lab.start(name, host, 'tcpdump', '-i', 'eth0', '-n', '-s', '0' if self.record else '160', '-U',
                                  '--immediate-mode', '-Z', 'root',
                                  '-w', self.lab.path(f'{host}.pcap'))
         process.await_output('listening on')
@@ -100,6 +101,11 @@ class Bench:
     def close(self, logs_to=None):
         if self.middle is not None:
             self.middle.stop()
+        if self.record and self.setting is not None and 'inside' in self.captures:
+            self.captures['inside'].stop()
+            os.makedirs(self.record, exist_ok=True)
+            shutil.copy(self.lab.path('inside.pcap'),
+                        os.path.join(self.record, self.setting.name() + '.pcap'))
         self.lab.close(logs_to)
 
 
@@ -147,7 +153,7 @@ def run_group(group, setting, options, report):
     shutil.rmtree(logs, ignore_errors=True)
     try:
         with time_limit(CASE_LIMIT_S):
-            bench = Bench(setting, kind, options.keep, logs)
+            bench = Bench(setting, kind, options, logs)
     except Exception as error:  # any failure to set up is the result of these cases
         for case in group:
             report.line('not ok', case.name, notes=what_went_wrong(error) + [f'logs: {logs}'])
@@ -253,6 +259,8 @@ def main():
                         help='leave namespaces and files for inspection (processes are ended)')
     parser.add_argument('-j', '--jobs', type=int, default=min(4, (os.cpu_count() or 1) + 1),
                         help='how many middles at a time (%(default)s)')
+    parser.add_argument('--record', metavar='FOLDER',
+                        help='keep what each inside host sent and heard, one pcap for each setting')
     parser.add_argument('--middle', choices=sorted(middle.KINDS), default='postern',
                         help='what stands between the hosts: postern, or to compare, linux (its '
                              'own bridge and helpers) or wire (testpmd)')
