@@ -54,7 +54,8 @@ class FlowIndex {
     }
     /// Whether an entry with this hash might be in its second bucket.
     bool spilled(std::uint32_t hash) const noexcept { return buckets_[first(hash)].spilled != 0; }
-    /// The slot for which is_it(slot) holds; 0: none.
+    /// The slot for which is_it(slot) holds; 0: none. It may be asked about slot 0 (a free place
+    /// keeps its last tag), which must be safe to look at.
     template <class IsIt>
     std::uint32_t find(std::uint32_t hash, IsIt&& is_it) const noexcept {
         const std::uint16_t tag = tag_of(hash);
@@ -118,7 +119,7 @@ class FlowIndex {
         for (unsigned i = 0; i < kPlaces; ++i)
             found |= static_cast<std::uint32_t>(b.tag[i] == tag) << i;
 #endif
-        // A free place keeps its last tag.
+        // A free place keeps its last tag; the first must not be one, for candidate().
         while (found != 0 && b.slot[std::countr_zero(found)] == 0)
             found &= found - 1;
         return found;
