@@ -106,7 +106,7 @@ struct Totals {
     std::uint64_t packets = 0, accepted = 0, dropped = 0, truncated = 0;
     std::uint64_t connections = 0, expected = 0;
     std::array<std::uint64_t, 4> events{};
-    std::uint64_t events_lost = 0;
+    std::uint64_t events_lost = 0, fragments_held = 0;
     std::map<std::string, std::uint64_t> drops;
 };
 
@@ -355,6 +355,7 @@ void Replay::report_summary() {
     for (unsigned w = 0; w < fw_.workers(); ++w) {
         totals_.connections += fw_.worker(w).counters().connections_created.get();
         totals_.expected += fw_.worker(w).counters().connections_expected.get();
+        totals_.fragments_held += fw_.worker(w).reassembly().held();
         totals_.events_lost += fw_.expectations().owner(static_cast<OwnerId>(w)).events().lost();
     }
     if (options_.json) {
@@ -370,6 +371,7 @@ void Replay::report_summary() {
                        {"dropped", totals_.dropped},
                        {"truncated", totals_.truncated},
                        {"drops", drops},
+                       {"fragments_held", totals_.fragments_held},
                        {"connections", totals_.connections},
                        {"expected_connections", totals_.expected},
                        {"expectations",
@@ -388,6 +390,8 @@ void Replay::report_summary() {
                totals_.expected);
     for (const auto& [name, n] : totals_.drops)
         fmt::print("  {:>8} {}\n", n, name);
+    if (totals_.fragments_held != 0)
+        fmt::print("{} fragments wait for the rest of their datagrams\n", totals_.fragments_held);
 }
 
 int Replay::run(CaptureReader& reader, CaptureWriter* writer) {

@@ -62,6 +62,9 @@ class Reassembly {
     /// Gives up all.
     void clear(WorkerCounters& counters) noexcept;
 
+    /// Fragments that wait for the rest of their datagrams.
+    std::uint32_t held() const noexcept { return held_; }
+
     /// Of a packet on its way out: whether it is a chain of fragments, and of how many.
     bool is_chain(const rte_mbuf* m) const noexcept;
     /// The same by flags: of one packet, or of several whether any of them is.

@@ -44,6 +44,7 @@ def sample_is_judged_as_it_should_be(program):
     summary = rows[-1]
     check(summary['type'] == 'summary' and summary['packets'] == len(FRAMES), summary)
     check(summary['accepted'] == sum(row['verdict'] == 'accept' for row in packets), summary)
+    check(summary['fragments_held'] == 1, summary)  # the sample has a lone one
 
 
 def any_number_of_workers_gives_the_same_answers(program):
