@@ -169,6 +169,15 @@ std::vector<HelperPlan> helper_plans_of(const Spec& spec) {
     return out;
 }
 
+/// Why this is no value of the parameter; empty when it is one.
+std::string problem_of(const ParamDesc& desc, const std::string& text) {
+    GuardPolicy unused;
+    if (desc.name == kDenyPortsParam.name)
+        if (const auto read = parse_deny_ports(text, unused); !read) return read.error().message;
+    const auto read = parse_param(desc, text);
+    return read ? std::string() : read.error().message;
+}
+
 }  // namespace
 
 Schema build_schema() {
@@ -190,7 +199,11 @@ Schema build_schema() {
                     out.max = p.max;
                     break;
                 case ParamType::networks:
-                case ParamType::text: out.fallback = std::string(p.default_text); break;
+                case ParamType::ports:
+                case ParamType::text:
+                    out.fallback = std::string(p.default_text);
+                    out.problem = [&p](const std::string& text) { return problem_of(p, text); };
+                    break;
             }
         }
     }

@@ -14,7 +14,7 @@ packages=(
     libdpdk-dev libhyperscan-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
     libspdlog-dev libfmt-dev libpcap-dev
     # demo: namespaces, a real server, real clients
-    iproute2 ethtool procps vsftpd curl lftp
+    iproute2 ethtool procps vsftpd curl lftp openssl
 )
 test_packages=(
     libgtest-dev libgmock-dev libbenchmark-dev

@@ -45,18 +45,32 @@ enum OwnCounter : unsigned {
     kLpsvReplies,
     kNotAsked,
     kNotAccepted,
-    kEpsvOnly
+    kEpsvOnly,
+    kEncryptedRanges
 };
 
 enum Param : unsigned {
-    kStrict = 2
+    kStrict = 2,
+    kEncryptedPassive
+};
+
+enum Class : std::uint8_t {
+    kData,
+    kEncrypted
+};
+
+/// What the client's AUTH has asked for (RFC 2228, RFC 4217 section 4).
+enum class Auth : std::uint8_t {
+    none,
+    other,
+    tls
 };
 
 struct FtpState {
     std::uint16_t multi_line = 0;  ///< code of the reply whose last line has not come yet
     bool greeted = false;          ///< by the server, with 120 or 220
     bool commanded = false;        ///< the client's first line was an FTP command
-    bool auth_asked = false;
+    Auth auth = Auth::none;
     bool greeting_open = false;  ///< its last line has not come yet
     bool epsv_all_asked = false;
     bool epsv_all = false;  ///< the server has agreed: EPSV only, from here on
@@ -74,11 +88,17 @@ struct FtpState {
 #define IAC "^(?:\\xff[\\xf0-\\xfa]|\\xff[\\xfb-\\xfe].)*"
 
 constexpr std::uint16_t kPorts[] = {21};
-constexpr ExpectClass kClasses[] = {{"data", "a data connection", 1, 300}};
+constexpr ExpectClass kClasses[] = {
+    {"data", "a data connection", 1, 300},
+    {"encrypted", "any passive data connection of an encrypted control connection", kMaxPortRange,
+     86400}};
 constexpr ParamDesc kParams[] = {
     kLooseParam, kDenyPortsParam,
     ParamDesc{"strict", ParamType::boolean, "false",
-              "PORT opens when the server has agreed, 227 and the like only when asked for"}};
+              "PORT opens when the server has agreed, 227 and the like only when asked for"},
+    ParamDesc{"encrypted_passive", ParamType::ports, "",
+              "the servers' passive ports, opened to a client whose AUTH TLS was accepted for as "
+              "long as its control connection lives"}};
 constexpr CounterDesc kCounters[] = {
     {"port_commands", "PORT commands read"},
     {"eprt_commands", "EPRT commands read"},
@@ -89,6 +109,7 @@ constexpr CounterDesc kCounters[] = {
     {"not_asked", "strict: 227, 228 or 229 that is no answer to PASV, LPSV or EPSV"},
     {"not_accepted", "strict: PORT, EPRT or LPRT to which the server did not say 200"},
     {"epsv_only", "anything but EPSV after EPSV ALL"},
+    {"encrypted_ranges", "AUTH TLS accepted: the range encrypted_passive was opened"},
 };
 constexpr PatternDesc kPatterns[] = {
     {kPort, IAC "PORT ", Direction::original, true},
@@ -279,6 +300,23 @@ void ask_for_client(const View& view, Emit& emit, const FtpState& s) noexcept {
     emit.expect(request);
 }
 
+/// TLS was agreed on. What will be announced nobody can read; it will be in this range.
+void ask_for_range(const View& view, Emit& emit) noexcept {
+    const auto first = static_cast<std::uint16_t>(view.params[kEncryptedPassive].number >> 16);
+    const auto last = static_cast<std::uint16_t>(view.params[kEncryptedPassive].number);
+    if (first == 0) return;
+    PinHole request;
+    request.src = PinHole::exact(view.listener());
+    request.dst = view.speaker();
+    request.dport = Be16::from_host(first);
+    request.more_ports = static_cast<std::uint8_t>(last - first);
+    request.protocol = proto::tcp;
+    request.class_index = kEncrypted;
+    request.flags = PinHole::kPermanent | PinHole::kBeside;
+    emit.count(kEncryptedRanges);
+    emit.expect(request);
+}
+
 bool is_strict(const View& view) noexcept {
     return view.params[kStrict].number != 0;
 }
@@ -332,7 +370,13 @@ void on_command(View& view, Emit& emit, FtpState& s) noexcept {
     } else if (take_verb(c, "LPSV")) {
         passive(228);
     } else if (take_verb(c, "AUTH")) {
-        s.auth_asked = true;
+        const auto tls = [&](std::string_view name) {
+            Cursor each = c;
+            return take_verb(each, name) && each.at_end();
+        };
+        const bool is_tls =
+            take(c, ' ') && (tls("TLS") || tls("TLS-C") || tls("SSL") || tls("TLS-P"));
+        s.auth = is_tls ? Auth::tls : Auth::other;
     }
 }
 
@@ -377,7 +421,9 @@ void on_answer(View& view, Emit& emit, FtpState& s, std::uint32_t code, Cursor c
             break;
         }
         case 234:
-            if (s.auth_asked) emit.blind(HelperCounter::blind_encrypted);
+            if (s.auth == Auth::none) break;
+            if (s.auth == Auth::tls) ask_for_range(view, emit);
+            emit.blind(HelperCounter::blind_encrypted);
             break;
         default: break;
     }

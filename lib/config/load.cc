@@ -418,6 +418,8 @@ void Loader::helper_params(const Value* v, const HelperSchema& kind, HelperSpec&
             } else if (std::holds_alternative<std::uint64_t>(value)) {
                 if (auto n = given->number({p.min, p.max})) value = *n;
             } else if (auto s = given->text()) {
+                if (const std::string what = p.problem ? p.problem(*s) : ""; !what.empty())
+                    given->error(what);
                 value = *s;
             }
         }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,8 @@ struct ParamSchema {
     ParamValue fallback;
     std::uint64_t min = 0;  ///< numbers only
     std::uint64_t max = UINT64_MAX;
+    /// What is wrong with a text; empty: nothing. Unset: all are right.
+    std::function<std::string(const std::string&)> problem;
 };
 
 struct HelperSchema {

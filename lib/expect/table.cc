@@ -387,7 +387,7 @@ InsertResult ExpectOwner::insert(const ExpectRequest& r, MasterExpectations* mas
         if (shard.live.load(std::memory_order_relaxed) != 0)
             position =
                 rte_hash_lookup_with_hash(shard.hash, &e.key, static_cast<hash_sig_t>(e.hash));
-        result = check_chain(shard, position, e, r.skip_master, turn.now, displaced);
+        result = check_chain(shard, position, e, r, turn.now, displaced);
         if (result.outcome == InsertOutcome::created && master != nullptr && r.class_max != 0)
             make_room_in_class(*master, r.class_max, e, turn.now, displaced);
         if (adds(result.outcome))
@@ -469,7 +469,8 @@ void ExpectOwner::fill(Expectation& e, const ExpectRequest& r, ExpectTurn turn) 
 /// With the shard's lock: compares with the pending ones of the same key, ends what has expired
 /// and what this one replaces.
 InsertResult ExpectOwner::check_chain(Shard& shard, std::int32_t position, const Expectation& e,
-                                      bool skip_master, Tick now, Displaced& displaced) noexcept {
+                                      const ExpectRequest& r, Tick now,
+                                      Displaced& displaced) noexcept {
     if (position < 0) return {InsertOutcome::created, {}};
     InsertOutcome outcome = InsertOutcome::created;
     std::uint32_t candidates = 0;
@@ -482,6 +483,7 @@ InsertResult ExpectOwner::check_chain(Shard& shard, std::int32_t position, const
         const std::uint32_t word = other.state.load(std::memory_order_acquire);
         if (!pending(word)) continue;  // on its way out; who ended it waits for this lock
         const ExpectId id{i, expect_state::generation(word)};
+        const bool others = other.master != e.master;
         if (expired(other, now)) {
             if (!end(other)) continue;
             unlink_locked(shard, other, i);
@@ -489,20 +491,21 @@ InsertResult ExpectOwner::check_chain(Shard& shard, std::int32_t position, const
             other.link = displaced.expired;
             displaced.expired = i;
             if (displaced.place_of == 0 && same_account(other, e)) displaced.place_of = i;
+        } else if (r.beside && others) {
+            ++candidates;
         } else if (same_source(other, e)) {
             const bool same_class = other.class_index == e.class_index;
-            if (same_class && other.master == e.master) {
+            if (same_class && !others) {
                 if (!end(other)) continue;  // a child has just taken it: this is a new one
                 unlink_locked(shard, other, i);
                 displaced.refreshed = i;
                 if (displaced.place_of == 0 && same_account(other, e)) displaced.place_of = i;
                 outcome = InsertOutcome::refreshed;
             } else {
-                return {skip_master && other.master != e.master ? InsertOutcome::shared
-                                                                : InsertOutcome::already,
+                return {r.skip_master && others ? InsertOutcome::shared : InsertOutcome::already,
                         id};
             }
-        } else if (sources_overlap(other, e) && !(skip_master && other.master != e.master)) {
+        } else if (sources_overlap(other, e) && !(r.skip_master && others)) {
             return {InsertOutcome::busy, id};
         } else {
             ++candidates;

@@ -297,7 +297,7 @@ class ExpectOwner {
     InsertResult count(InsertResult result) noexcept;
     void fill(Expectation& e, const ExpectRequest& r, ExpectTurn turn) noexcept;
     InsertResult check_chain(Shard& shard, std::int32_t position, const Expectation& e,
-                             bool skip_master, Tick now, Displaced& displaced) noexcept;
+                             const ExpectRequest& r, Tick now, Displaced& displaced) noexcept;
     void make_room_in_class(MasterExpectations& master, std::uint8_t class_max,
                             const Expectation& e, Tick now, Displaced& displaced) noexcept;
     InsertOutcome publish(Shard& shard, std::int32_t& position, Expectation& e, std::uint32_t index,

@@ -81,6 +81,9 @@ struct ExpectRequest {
     /// Another master's identical expectation is as good as an own one: `shared`, nothing is added.
     /// One that could match the same packet is not in the way either: the newer is found first.
     bool skip_master = false;
+    /// Those of other masters are not in the way, identical ones neither: each ends with its own
+    /// master. The newest is found first.
+    bool beside = false;
     std::uint32_t timeout_ms = 0;  ///< 1..kMaxTimeoutS * 1000
 };
 

@@ -27,6 +27,7 @@ inline constexpr unsigned kMaxParams = 8;
 inline constexpr unsigned kMaxPatterns = 64;
 inline constexpr unsigned kMaxChildren = 4;
 inline constexpr unsigned kPrivateBytes = 32;
+inline constexpr unsigned kMaxPortRange = 128;
 
 /// What a helper's control connections run over: a set of bits.
 namespace transport {
@@ -51,7 +52,8 @@ enum class ParamType : std::uint8_t {
     boolean,  ///< "true" or "false"
     uint,     ///< a decimal number up to `max`
     text,
-    networks  ///< "192.0.2.0/24,2001:db8::/32"
+    networks,  ///< "192.0.2.0/24,2001:db8::/32"
+    ports      ///< empty, or a range from 1024 on, "50000-50100", of at most kMaxPortRange
 };
 
 struct ParamDesc {

@@ -22,6 +22,8 @@ struct PinHole {
     /// Another master's identical expectation serves this one too, and one that could match the
     /// same packet is not in the way (the legs of a call through a proxy: SIP, H.323).
     static constexpr std::uint8_t kSkipMaster = 4;
+    /// Those of other masters are not in the way, identical ones neither.
+    static constexpr std::uint8_t kBeside = 8;
     static constexpr std::uint8_t kNoChild = 0xff;
 
     /// Source prefix: length 0 is any address (the family is then dst's), full length is exact.
@@ -29,6 +31,8 @@ struct PinHole {
     IpAddr dst;
     Be16 sport;  ///< only when !any_sport
     Be16 dport;
+    /// The same for so many ports after dport. If not all can be filed, the packet passes anyhow.
+    std::uint8_t more_ports = 0;
     std::uint8_t protocol = 0;
     bool any_sport = true;
     std::uint8_t class_index = 0;  ///< into HelperDesc::classes

@@ -320,7 +320,8 @@ void HelperEngine::guard(Reading& r, const View& view) noexcept {
         HelperCounter refused = r.conn.proven
                                     ? check_guards(r.instance.guards, view, request, c.foreign)
                                     : HelperCounter::not_proven;
-        if (refused == HelperCounter::kCount && ++kept[request.class_index] > c.max_expected)
+        if (refused == HelperCounter::kCount &&
+            (kept[request.class_index] += 1u + request.more_ports) > c.max_expected)
             refused = HelperCounter::class_limit;
         if (refused != HelperCounter::kCount) {
             r.counters[refused].add();

@@ -51,8 +51,10 @@ HelperCounter check_guards(const GuardPolicy& policy, const View& view, const Pi
         request.protocol == proto::udp && view.original.protocol == proto::udp &&
         request.dst == view.original.src && request.dport == view.original.sport;
     if (port < kFirstUnprivilegedPort && !own_socket) return HelperCounter::privileged_port;
+    const unsigned last = unsigned{port} + request.more_ports;
+    if (last > UINT16_MAX) return HelperCounter::denied_port;
     for (unsigned i = 0; i < policy.deny_count; ++i)
-        if (port >= policy.deny[i].first && port <= policy.deny[i].last)
+        if (last >= policy.deny[i].first && port <= policy.deny[i].last)
             return HelperCounter::denied_port;
     return HelperCounter::kCount;
 }

@@ -90,6 +90,18 @@ Result<std::uint64_t> parse_param(const ParamDesc& desc, std::string_view text) 
             if (!read) return read.error();
             return std::uint64_t{0};
         }
+        case ParamType::ports: {
+            if (text.empty()) return std::uint64_t{0};
+            GuardPolicy read;
+            const auto ok = parse_deny_ports(text, read);
+            const auto& range = read.deny[0];
+            if (!ok || read.deny_count != 1 || range.first < 1024 ||
+                range.last - range.first >= static_cast<int>(kMaxPortRange))
+                return Error{"expected a range of at most " + std::to_string(kMaxPortRange) +
+                             " ports from 1024 on, such as 50000-50100, not \"" +
+                             std::string(text) + "\""};
+            return std::uint64_t{range.first} << 16 | range.last;
+        }
         case ParamType::boolean:
             if (text == "true") return std::uint64_t{1};
             if (text == "false") return std::uint64_t{0};

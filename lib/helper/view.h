@@ -17,8 +17,9 @@ namespace postern {
 
 /// A parameter's value in this instance, in the order of HelperDesc::params.
 struct ParamSetting {
-    std::uint64_t number = 0;  ///< boolean (0, 1) and uint
-    std::string_view text;     ///< text; owned by the HelperSet, as is the next
+    /// boolean (0, 1) and uint; ports: the first in bits 16 to 31, the last below, 0: none
+    std::uint64_t number = 0;
+    std::string_view text;  ///< text; owned by the HelperSet, as is the next
     std::span<const Prefix> networks;
 };
 

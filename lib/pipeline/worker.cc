@@ -501,7 +501,6 @@ InsertOutcome Worker::file(const PinHole& hole, const Conn& conn, std::uint32_t 
         r.sport_mask = Be16::from_raw(0xffff);
     }
     r.dst = hole.dst;
-    r.dport = hole.dport;
     r.master = conns_->id_of(slot);
     r.master_tuple = conn.tuple();
     r.helper = conn.helper;
@@ -514,8 +513,15 @@ InsertOutcome Worker::file(const PinHole& hole, const Conn& conn, std::uint32_t 
     r.tag = hole.tag;
     r.flags = hole.flags & (PinHole::kPermanent | PinHole::kInactive);
     r.skip_master = (hole.flags & PinHole::kSkipMaster) != 0;
+    r.beside = (hole.flags & PinHole::kBeside) != 0;
     r.timeout_ms = hole.timeout_s != 0 ? hole.timeout_s * 1000 : cls.timeout_ms;
-    return expect_->insert(r, &masters_[conn.helper_slot], expect_turn()).outcome;
+    InsertOutcome outcome = InsertOutcome::created;
+    for (unsigned n = 0; n <= hole.more_ports; ++n) {
+        r.dport = Be16::from_host(static_cast<std::uint16_t>(hole.dport.host() + n));
+        const auto one = expect_->insert(r, &masters_[conn.helper_slot], expect_turn()).outcome;
+        if (!ok(one)) outcome = one;
+    }
+    return outcome;
 }
 
 void Worker::run_helper(unsigned i) noexcept {
@@ -553,6 +559,7 @@ void Worker::run_helper(unsigned i) noexcept {
         ++filed;
         if (ok(file(hole, conn, info.conn))) continue;
         counters_.expectations_failed.add();
+        if (hole.more_ports != 0) continue;  // most of a range is better than no session
         // Without its pin-hole the announcement is worth nothing: let the sender repeat it, when
         // there may be room. (The receiver never sees it, so nothing is half done.)
         if (helpers_->undo(hc)) {

@@ -25,7 +25,8 @@
 //   expect SRC -> DST:PORT CLASS [TIMEOUT] [WORD ...]
 //                                      SRC and DST: client, server, any, or an address; TIMEOUT: if
 //                                      it is not the class's. Words: permanent, inactive,
-//                                      skip_master, tag=TAG, child=NAME, and the protocol if it is
+//                                      skip_master, beside, tag=TAG, child=NAME, and the protocol
+//                                      if it is
 //                                      neither the helper's own nor, if it has both, udp
 //   activate CLASS TAG TIMEOUT
 //   remove CLASS TAG [mask=HEX]        CLASS may be `any`
@@ -330,14 +331,15 @@ std::string print(const PinHole& p, const HelperDesc& desc, const Addresses& a,
     if ((p.flags & PinHole::kPermanent) != 0) words.emplace_back("permanent");
     if ((p.flags & PinHole::kInactive) != 0) words.emplace_back("inactive");
     if ((p.flags & PinHole::kSkipMaster) != 0) words.emplace_back("skip_master");
+    if ((p.flags & PinHole::kBeside) != 0) words.emplace_back("beside");
     if (p.tag != 0) words.push_back("tag=" + std::to_string(p.tag));
     if (p.child != PinHole::kNoChild)
         words.push_back("child=" + std::string(desc.children[p.child]));
     if (p.protocol != usual) words.push_back(protocol_name(p.protocol));
     std::sort(words.begin(), words.end());
-    std::string out = src + " -> " + a.name(p.dst) + ":" + std::to_string(p.dport.host()) + " " +
-                      std::string(desc.classes[p.class_index].name) + " " +
-                      std::to_string(p.timeout_s);
+    std::string out = src + " -> " + a.name(p.dst) + ":" + std::to_string(p.dport.host());
+    if (p.more_ports != 0) out += "-" + std::to_string(p.dport.host() + p.more_ports);
+    out += " " + std::string(desc.classes[p.class_index].name) + " " + std::to_string(p.timeout_s);
     for (const std::string& w : words)
         out += " " + w;
     return out;

@@ -6,7 +6,7 @@ import time
 
 from cases import Case, Failed, expect
 from middle import Setting
-from peers import FILE_BYTES, SteppedClient, StepError, Transfer
+from peers import FILE_BYTES, PASSIVE_PORTS, SteppedClient, StepError, Transfer
 
 ALL = ([Transfer('curl', mode, 4) for mode in ('pasv', 'epsv', 'port', 'eprt')] +
        [Transfer('curl', mode, 6) for mode in ('epsv', 'eprt')] +
@@ -170,6 +170,50 @@ def long_transfer(transfer):
     return check
 
 
+def encrypted_passes(transfer):
+    """What is announced nobody could read; it lies in the range, which ends with its session."""
+    def check(bench):
+        server, middle = bench.server(), bench.middle
+        blind = helper_counter(middle, 'blind_encrypted')
+        for _ in range(2):  # a second session does not fall over the first one's range
+            problem = transfer.start(bench.lab, server.port, PATIENCE_S).problem(server)
+            expect(problem is None, problem)
+        expect(helper_counter(middle, 'blind_encrypted') == blind + 2, 'a session was not encrypted')
+        expect(helper_counter(middle, 'encrypted_ranges') >= 2, 'no range was opened')
+        bench.eventually(lambda: not middle.expectations(), 'a range outlives its session')
+    return check
+
+
+def encrypted_fails(transfer):
+    started = {}
+
+    def begin(bench):
+        started[bench] = transfer.start(bench.lab, bench.server().port, IMPATIENCE_S)
+
+    def check(bench):
+        running = started.pop(bench)
+        expect(running.finish() != 0, 'the transfer passed, though nothing expected its data')
+        expect(running.asked_for_data(), f'the client did not use {transfer.mode.upper()}')
+        expect(helper_counter(bench.middle, 'blind_encrypted') > 0, 'it was not encrypted')
+        expect(not bench.middle.expectations(), 'there is an expectation that nobody announced')
+    return begin, check
+
+
+def helper_counter(middle, name):
+    return middle.ctl('helper', 'list')[0]['counters'][name]
+
+
+def encrypted():
+    transfers = [Transfer('curl', 'epsv', 4, tls=True), Transfer('lftp', 'epsv', 6, tls=True)]
+    ranged = Setting(workers=3, server='vsftpd-tls', params=(('encrypted_passive', PASSIVE_PORTS),))
+    plain = Setting(workers=1, server='vsftpd-tls')
+    needs = frozenset({'helper', 'control-socket'})
+    for transfer in transfers:
+        begin, check = encrypted_fails(transfer)
+        yield Case(f'ftp/{transfer.name()}/range', ranged, encrypted_passes(transfer), needs=needs)
+        yield Case(f'ftp/{transfer.name()}/no-range', plain, check, begin, needs)
+
+
 def transfer_of(words):
     client, mode, family = words.split('/')
     return Transfer(client, mode, int(family))
@@ -229,4 +273,5 @@ def cases():
                      Transfer('lftp', 'epsv', 6)):
         found.append(Case(f'ftp/long-transfer/{transfer.name()}', Setting(workers=3, idle_s=2),
                           long_transfer(transfer), needs=with_tables))
+    found += encrypted()
     return found

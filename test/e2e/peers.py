@@ -18,6 +18,7 @@ import lab as laboratory
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 FILE_BYTES = 300_000
 TFTP_BYTES = 60_000  # an acknowledgement for each 512 bytes
+PASSIVE_PORTS = '50000-50100'  # of the server that encrypts
 SLOWLY = FILE_BYTES // 4  # bytes a second: a transfer that can be watched for some seconds
 
 
@@ -26,7 +27,7 @@ def unpacked(package, program):
     return shutil.which(program, path=f'/usr/sbin:/var/lib/postern-test/{package}/usr/sbin')
 
 
-FTP_SERVERS = {'vsftpd': shutil.which('vsftpd'),
+FTP_SERVERS = {'vsftpd': shutil.which('vsftpd'), 'vsftpd-tls': shutil.which('vsftpd'),
                'proftpd': unpacked('proftpd-core', 'proftpd'),
                'pure-ftpd': unpacked('pure-ftpd', 'pure-ftpd')}
 
@@ -38,11 +39,23 @@ class FtpServer:
     def __init__(self, lab, port=21, program='vsftpd'):
         self.lab, self.port, self.program = lab, port, program
         self.digest = self._make_tree()
-        start = {'vsftpd': self._vsftpd, 'proftpd': self._proftpd, 'pure-ftpd': self._pure_ftpd}
+        start = {'vsftpd': self._vsftpd, 'vsftpd-tls': self._vsftpd_tls, 'proftpd': self._proftpd, 'pure-ftpd': self._pure_ftpd}
         self.process = start[program](f'{program}-{port}')
         self._await_listening()
 
-    def _vsftpd(self, name):
+    def _vsftpd_tls(self, name):
+        """Nobody gets anything without TLS, data included; data ports are PASSIVE_PORTS."""
+        key, certificate = self.lab.path(f'{name}.key'), self.lab.path(f'{name}.pem')
+        self.lab.do('outside', 'openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days',
+                    '2', '-subj', '/CN=ftp.example', '-keyout', key, '-out', certificate)
+        first, last = PASSIVE_PORTS.split('-')
+        return self._vsftpd(name, {
+            'ssl_enable': 'YES', 'allow_anon_ssl': 'YES', 'force_anon_logins_ssl': 'YES',
+            'force_anon_data_ssl': 'YES', 'require_ssl_reuse': 'NO', 'ssl_ciphers': 'HIGH',
+            'rsa_cert_file': certificate, 'rsa_private_key_file': key,
+            'pasv_min_port': first, 'pasv_max_port': last})
+
+    def _vsftpd(self, name, more=()):
         lab, port = self.lab, self.port
         options = {
             'listen': 'NO', 'listen_ipv6': 'YES', 'listen_port': port, 'background': 'NO',
@@ -59,6 +72,7 @@ class FtpServer:
             'seccomp_sandbox': 'NO', 'isolate': 'NO', 'isolate_network': 'NO',
             'xferlog_enable': 'YES', 'log_ftp_protocol': 'YES', 'dual_log_enable': 'NO',
             'vsftpd_log_file': lab.path(f'{name}.log'), 'xferlog_std_format': 'NO',
+            **dict(more),
         }
         config = lab.write(f'{name}.conf', ''.join(f'{k}={v}\n' for k, v in options.items()))
         return lab.start(name, 'outside', 'vsftpd', config)
@@ -194,9 +208,11 @@ class Transfer:
     mode: str      # pasv | epsv | port | eprt
     family: int    # 4 | 6
     upload: bool = False
+    tls: bool = False  # insists on it for control and data (curl, lftp)
 
     def name(self):
-        return f'{self.client}/{self.mode}/ipv{self.family}' + ('/upload' if self.upload else '')
+        return (f'{self.client}/{self.mode}/ipv{self.family}' + ('/upload' if self.upload else '') +
+                ('/tls' if self.tls else ''))
 
     @property
     def active(self):
@@ -214,6 +230,7 @@ class Transfer:
             argv = ['curl', '-v', '--no-progress-meter', '--max-time', str(patience_s)]
             argv += {'pasv': ['--disable-epsv'], 'epsv': [],
                      'port': ['-P', '-', '--disable-eprt'], 'eprt': ['-P', '-']}[self.mode]
+            argv += ['--ssl-reqd', '--insecure'] if self.tls else []
             url = f'ftp://{host}:{port}'
             if self.upload:
                 argv += ['-T', lab.path('srv', 'file.bin'), f'{url}/incoming/{name}']
@@ -230,7 +247,10 @@ class Transfer:
             argv = ['lftp', '-c', ' '.join(f'''
                 debug 9; set net:max-retries 1; set net:timeout {patience_s};
                 set net:persist-retries 0; set ftp:passive-mode {passive}; set ftp:prefer-epsv
-                {"yes" if self.mode == "epsv" else "no"}; set ftp:ssl-allow no;
+                {"yes" if self.mode == "epsv" else "no"}; set ftp:ssl-allow
+                {"yes" if self.tls else "no"}; set ftp:ssl-force {"yes" if self.tls else "no"};
+                set ftp:ssl-allow-anonymous yes; set ftp:ssl-protect-data yes;
+                set ssl:verify-certificate no;
                 set net:limit-rate {bytes_per_s}; set net:limit-max {bytes_per_s // 10};
                 set xfer:clobber yes; set cmd:fail-exit yes; set xfer:disk-full-fatal yes;
                 open -p {port} {host}; get /file.bin -o {target}'''.split())]

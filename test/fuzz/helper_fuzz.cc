@@ -40,6 +40,8 @@ struct Fixture {
             if (p.name == kDenyPortsParam.name)
                 for (HelperConfig& c : configs)
                     c.params.emplace_back(p.name, std::to_string(kDenied));
+            else if (p.type == ParamType::ports)
+                configs[1].params.emplace_back(p.name, "50000-50100");
             else if (p.type == ParamType::boolean && p.name != kLooseParam.name)
                 configs[1].params.emplace_back(p.name, "true");
         }
@@ -128,7 +130,9 @@ class Conversation {
                 const bool own_socket =
                     p.dst == conn_->original.src && p.dport == conn_->original.sport && datagrams_;
                 require(p.dport.host() >= 1024 || own_socket, "a privileged port");
-                require(p.dport.host() != kDenied, "a denied port");
+                require(p.dport.host() > kDenied || p.dport.host() + p.more_ports < kDenied,
+                        "a denied port");
+                require(p.dport.host() + p.more_ports <= UINT16_MAX, "a port that does not exist");
             }
             require(p.child == PinHole::kNoChild || p.child_helper != kNoHelper, "a lost child");
             require(f_.desc.foreign_media || f_.desc.classes[p.class_index].foreign ||

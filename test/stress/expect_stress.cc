@@ -124,6 +124,7 @@ class Worker {
         r.class_index = static_cast<std::uint8_t>(pick(2));
         r.class_max = 8;
         r.skip_master = pick(16) == 0;
+        r.beside = pick(16) == 0;
         return r;
     }
 

@@ -111,6 +111,24 @@ TEST(ConfigDocument, NamesStagesAndHelpersOfThisBuild) {
     EXPECT_EQ(doc.kinds, kinds);
 }
 
+TEST(ConfigDocument, WrongParametersHaveAPlace) {
+    const auto errors = [](const std::string& params) {
+        const auto result = load_spec_text(
+            "zones: [a, b]\npolicy: {}\nports: [{name: p, device: net_x, zone: a}]\n"
+            "helpers:\n  - {name: ftp, params: {" +
+                params + "}}\n",
+            "f", build_schema());
+        return result.errors.empty() ? std::string() : result.errors[0].to_string();
+    };
+    EXPECT_EQ(errors("deny_ports: 3306-3300"),
+              "f:5:38: helpers[0].params.deny_ports: expected a port or a range of ports, not "
+              "\"3306-3300\"");
+    EXPECT_EQ(errors("encrypted_passive: 80-90"),
+              "f:5:45: helpers[0].params.encrypted_passive: expected a range of at most 128 ports "
+              "from 1024 on, such as 50000-50100, not \"80-90\"");
+    EXPECT_EQ(errors("encrypted_passive: 50000-50100"), "");
+}
+
 TEST(ConfigDocument, EveryFileInConfLoadsWithoutComplaint) {
     unsigned files = 0;
     for (const auto& entry : std::filesystem::directory_iterator(POSTERN_CONF_DIR)) {

@@ -108,6 +108,9 @@ class Model {
             } else if (expired(*p)) {
                 place |= same_place(p->r, r);
                 p = tell_end(p, ExpectEnd::expired);
+            } else if (r.beside && p->r.master != r.master) {
+                ++candidates;
+                ++p;
             } else if (identical(p->r, r)) {
                 if (p->r.class_index == r.class_index && p->r.master == r.master) {
                     refresh = true;
@@ -324,6 +327,7 @@ class Comparison {
         r.class_index = static_cast<std::uint8_t>(pick(4) == 0);
         r.class_max = static_cast<std::uint8_t>(pick(5));
         r.skip_master = pick(8) == 0;
+        r.beside = pick(8) == 0;
         if (pick(8) == 0) r.flags |= expect_flag::permanent;
         if (pick(8) == 0) r.flags |= expect_flag::inactive;
         r.timeout_ms = kStepMs * (1 + pick(100));

@@ -464,6 +464,26 @@ TEST_F(ExpectTest, SkipMasterSharesAnIdenticalOne) {
     EXPECT_EQ(match.id, first);
 }
 
+// Not in Linux: ports that several masters of one host keep open, each for as long as it lives.
+TEST_F(ExpectTest, BesideAnIdenticalOneOfAnotherMaster) {
+    ExpectRequest first = ftp(5000), second = ftp(5000, 1, 2);
+    first.flags = second.flags = expect_flag::permanent;
+    second.beside = true;
+    ASSERT_EQ(insert(0, first), InsertOutcome::created);
+    ASSERT_EQ(insert(1, second), InsertOutcome::created);
+    EXPECT_EQ(insert(1, second), InsertOutcome::refreshed);
+    const ExpectId newer = last.id;
+    EXPECT_EQ(table->live(), 2u);
+    EXPECT_TRUE(claim(0, tcp(client(1), 33333, kServer, 5000)));
+    EXPECT_EQ(match.id, newer);
+    EXPECT_TRUE(owner(1).remove(newer, ExpectEnd::control, turn()));
+    EXPECT_TRUE(claim(0, tcp(client(1), 33334, kServer, 5000)));
+    EXPECT_EQ(match.master, first.master);
+    second.class_index = 1;  // a clash with its own stays one
+    second.master = first.master;
+    EXPECT_EQ(insert(0, second), InsertOutcome::already);
+}
+
 // A.2, A.4.1: a clash is judged on the intersection of the two masks.
 TEST_F(ExpectTest, OverlapIsBusy) {
     ExpectRequest net = ftp(5000);

@@ -766,6 +766,20 @@ TEST(HelperSet, RefusesWhatIsWrong) {
     EXPECT_EQ(error({{1, "", &kBadDesc, {}}}).substr(0, 27), "pattern \"^(\" of helper bad:");
 }
 
+TEST(HelperSet, ReadsRangesOfPorts) {
+    constexpr ParamDesc kRange{"range", ParamType::ports, "", ""};
+    EXPECT_EQ(parse_param(kRange, "").value(), 0u);
+    EXPECT_EQ(parse_param(kRange, "50000-50100").value(), 50000u << 16 | 50100u);
+    EXPECT_EQ(parse_param(kRange, "1024").value(), 1024u << 16 | 1024u);
+    EXPECT_EQ(parse_param(kRange, "65408-65535").value(), 65408u << 16 | 65535u);
+    for (const char* wrong : {"1023-1030", "50000-50128", "50100-50000", "50000-50001,50003", "x",
+                              "50000-", "50000-65536", " 50000"})
+        EXPECT_EQ(
+            parse_param(kRange, wrong).error().message,
+            "expected a range of at most 128 ports from 1024 on, such as 50000-50100, not \"" +
+                std::string(wrong) + "\"");
+}
+
 TEST(HelperSet, ParametersHaveTheirDefaults) {
     const std::vector<HelperConfig> configs{
         {7, "", &kToy, {{"deny_ports", "1-2"}, {"near", "192.0.2.0/24,2001:db8::1"}}}};
