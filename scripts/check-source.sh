@@ -62,4 +62,25 @@ for path in sys.argv[1:]:
 END
 )"
 verdict white-space "$(grep -nE '[[:blank:]]+$|'$'\t' "${cxx[@]}" "${scripts[@]}" "${python[@]}")"
+
+# The table that maps Linux's sentences to tests names tests that exist.
+verdict named-tests "$(python3 - lib/expect/NOTES.md << 'END'
+import glob, re, subprocess, sys
+tests = set()
+for path in glob.glob('test/**/*.cc', recursive=True):
+    with open(path, encoding='utf-8') as file:
+        tests |= {'.'.join(found) for found in
+                  re.findall(r'^TEST(?:_[FP])?\((\w+),\s*(\w+)\)', file.read(), re.MULTILINE)}
+cases = subprocess.run(['test/e2e/run.py', '-l'], capture_output=True, text=True).stdout.split()
+for path in sys.argv[1:]:
+    with open(path, encoding='utf-8') as file:
+        for number, line in enumerate(file, 1):
+            for name in re.findall(r'`([A-Z]\w+\.[A-Z]\w+)`', line) if line[0] == '|' else ():
+                if name not in tests:
+                    print(f'{path}:{number}: there is no test {name}')
+            for name in re.findall(r'`e2e:([^`]+)`', line) if line[0] == '|' else ():
+                if not any(case.startswith(name) for case in cases):
+                    print(f'{path}:{number}: there is no case {name}')
+END
+)"
 exit $broken
