@@ -81,6 +81,7 @@ constinit const HelperDesc helper_h245{
     .classes = kClasses,
     .params = kParams,
     .counters = kCounters,
+    .longest_message = h323::kLongest,
     .measure = h323::measure_tpkt,
     .on_message = on_message,
 };

@@ -244,6 +244,7 @@ constinit const HelperDesc helper_q931{
     .params = kParams,
     .counters = kCounters,
     .children = kChildren,
+    .longest_message = h323::kLongest,
     .measure = h323::measure_tpkt,
     .on_message = on_message,
 };

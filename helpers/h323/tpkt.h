@@ -11,9 +11,11 @@
 namespace postern::h323 {
 
 inline constexpr std::int32_t kTpktHeader = 4;
+/// A Setup with user data and dozens of fast start proposals has some KiB.
+inline constexpr std::uint16_t kLongest = 16384;
 
 /// Version 3, a reserved octet of zero, the length with these four octets.
-inline Measured measure_tpkt(Direction, Bytes bytes,
+inline Measured measure_tpkt(Direction, Bytes bytes, std::size_t /*seen*/,
                              std::span<const std::uint8_t, kPrivateBytes>) noexcept {
     Cursor c{bytes};
     const auto version = c.u8();

@@ -94,6 +94,8 @@ constexpr std::string_view kFirstCommands[] = {"CAP",  "PASS",         "NICK",  
 constexpr std::string_view kFirstReplies[] = {"NOTICE", "CAP",  "PING", "ERROR", "AUTHENTICATE",
                                               "PONG",   "FAIL", "WARN", "NOTE"};
 
+/// With message tags (IRCv3 message-tags: 8191 bytes, then 512).
+constexpr std::uint16_t kLongest = 8703;
 constexpr std::uint8_t kCtcp = 0x01;  ///< begins and ends what is for the other user's program
 
 constexpr bool is_space(std::uint8_t c) noexcept {
@@ -285,6 +287,7 @@ constinit const HelperDesc helper_irc{
     .params = kParams,
     .counters = kCounters,
     .patterns = kPatterns,
+    .longest_message = kLongest,
     .on_message = on_message,
 };
 

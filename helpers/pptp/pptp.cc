@@ -365,7 +365,7 @@ void on_message(View& view, Emit& emit) noexcept {
 }
 
 /// Section 1.4: each message begins with its length, what kind it is, and the magic cookie.
-Measured measure(Direction /*direction*/, Bytes bytes,
+Measured measure(Direction /*direction*/, Bytes bytes, std::size_t /*seen*/,
                  std::span<const std::uint8_t, kPrivateBytes> /*state*/) noexcept {
     Cursor c{bytes};
     const auto length = c.u16_be();

@@ -164,7 +164,7 @@ std::optional<std::uint32_t> read_number(Bytes text) noexcept {
 constexpr Measured kNotRtsp = -1;
 constexpr Measured kMore = 0;
 
-Measured measure(Direction direction, Bytes bytes,
+Measured measure(Direction direction, Bytes bytes, std::size_t /*seen*/,
                  std::span<const std::uint8_t, kPrivateBytes> state) noexcept {
     Cursor c{bytes};
     // Empty lines between messages are ignored (section 4.1).

@@ -215,7 +215,7 @@ Measured measure_reply(Bytes bytes, const SaneState& s) noexcept {
     }
 }
 
-Measured measure(Direction direction, Bytes bytes,
+Measured measure(Direction direction, Bytes bytes, std::size_t /*seen*/,
                  std::span<const std::uint8_t, kPrivateBytes> state) noexcept {
     const auto s = load_state<SaneState>(state);
     return direction == Direction::original ? measure_request(bytes, s) : measure_reply(bytes, s);

@@ -313,8 +313,39 @@ Bytes session_description(const Message& message) noexcept {
     }
 }
 
-Measured measure(Bytes bytes) noexcept {
+namespace {
+
+/// The first header field that was not whole when `seen` bytes were there; nothing when not even
+/// the start line was.
+std::optional<std::size_t> first_unseen_field(Bytes bytes, std::size_t seen) noexcept {
+    const Bytes old = bytes.first(std::min(seen, bytes.size()));
+    Cursor c{old};
+    if (!take_whole_line(c)) return std::nullopt;
+    const std::size_t fields = c.position();
+    // Back to the start of a line, and on while that line belongs to the one before it. The last
+    // line end seen does not do: what followed it was perhaps not known.
+    std::size_t at = after_last_lf(old);
+    while (at > fields) {
+        at = after_last_lf(old.first(at - 1));
+        if (!is_blank(bytes[at])) break;
+    }
+    return at;
+}
+
+}  // namespace
+
+Measured measure(Bytes bytes, std::size_t seen) noexcept {
     constexpr Measured kMore{0}, kNotSip{-1};
+    // A head that comes in many small segments is not read anew with each.
+    if (const auto field = first_unseen_field(bytes, seen)) {
+        Cursor c{bytes};
+        c.skip(*field);
+        Header h;
+        HeaderStep step = HeaderStep::field;
+        while ((step = take_header(c, h)) == HeaderStep::field) {
+        }
+        if (step != HeaderStep::end) return step == HeaderStep::more ? kMore : kNotSip;
+    }
     Cursor c{bytes};
     const Bytes between = take_until(c, [](std::uint8_t b) { return !is_line_end(b); });
     if (!between.empty()) return static_cast<std::int32_t>(between.size());

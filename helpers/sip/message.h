@@ -71,10 +71,13 @@ std::optional<Message> read_message(Bytes bytes) noexcept;
 /// The part of a body that is a session description; empty when there is none.
 Bytes session_description(const Message& message) noexcept;
 
+/// Bytes of a message with its session description over TCP (a datagram's limit is its own).
+inline constexpr std::uint16_t kLongest = 32768;
+
 /// HelperDesc::measure, of either direction. Line ends between messages count as a message (section
 /// 7.5). A body that announces nothing is none of the message: it is passed over, whatever its
 /// size.
-Measured measure(Bytes bytes) noexcept;
+Measured measure(Bytes bytes, std::size_t seen = 0) noexcept;
 
 /// One value of a Contact field.
 struct Contact {

@@ -367,9 +367,9 @@ void on_message(View& view, Emit& emit) noexcept {
     view.save(s);
 }
 
-Measured measure_message(Direction, Bytes bytes,
+Measured measure_message(Direction, Bytes bytes, std::size_t seen,
                          std::span<const std::uint8_t, kPrivateBytes>) noexcept {
-    return measure(bytes);
+    return measure(bytes, seen);
 }
 
 }  // namespace
@@ -388,6 +388,7 @@ constinit const HelperDesc helper_sip{
     .counters = sip::kCounters,
     .patterns = sip::kPatterns,
     .children = sip::kChildren,
+    .longest_message = sip::kLongest,
     .measure = sip::measure_message,
     .on_message = sip::on_message,
 };

@@ -541,7 +541,7 @@ void Loader::limits(const Value& v) {
     l.helped_connections = std::min(l.helped_connections, l.connections);
     map.read("helped_connections", l.helped_connections,
              {16, std::min<std::uint64_t>(16u << 20, l.connections), Unit::size});
-    map.read("stream_buffer", l.stream_buffer_bytes, {512, 65536, Unit::size});
+    map.read("stream_buffer", l.stream_buffer_bytes, {512, 32768, Unit::size});
     map.read("fragments", l.fragments, {64, 1u << 20, Unit::size});
     if (auto source = map.get("per_source")) {
         Map of(*source);

@@ -183,7 +183,7 @@ struct LimitsSpec {
     std::uint32_t connections = 262144;        ///< tracked at once, 64..268435456
     std::uint32_t expectations = 65536;        ///< live at once, 16..16777216
     std::uint32_t helped_connections = 16384;  ///< connections with a helper at once, 16..16777216
-    std::uint32_t stream_buffer_bytes = 4096;  ///< a direction of a control stream, 512..65536
+    std::uint32_t stream_buffer_bytes = 4096;  ///< a direction of a control stream, 512..32768
     std::uint32_t fragments = 4096;            ///< held for their datagram at once, 64..1048576
     /// Of one source (an IPv4 address, an IPv6 /64); 0 = no limit. Connections not yet answered,
     /// and for TCP confirmed.

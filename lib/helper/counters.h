@@ -35,7 +35,7 @@ struct CounterDesc {
     X(superseded, "requests replaced by later ones of the same packet")                       \
     X(undone, "packets whose reading was undone, to be read again when retransmitted")        \
     X(blind_gap, "streams given up: bytes were missing for too long")                         \
-    X(blind_overflow, "streams given up: a message longer than the stream buffer")            \
+    X(blind_overflow, "streams given up: a message longer than may be")                       \
     X(blind_midstream, "streams given up: their first byte was not seen")                     \
     X(blind_no_buffer, "streams given up: all stream buffers were taken")                     \
     X(blind_not_protocol, "connections given up: they do not speak the helper's protocol")    \

@@ -99,8 +99,9 @@ struct Measured {
     constexpr Measured(std::int32_t message, std::uint32_t after = 0) noexcept
         : length(message), skip(after) {}
 };
-/// `state` is the helper's private state, for protocols whose messages do not tell what they are.
-using MeasureFn = Measured (*)(Direction direction, Bytes bytes,
+/// `seen`: so many of the bytes were there when more were wanted (0: never asked). `state` is the
+/// helper's private state, for protocols whose messages do not tell what they are.
+using MeasureFn = Measured (*)(Direction direction, Bytes bytes, std::size_t seen,
                                std::span<const std::uint8_t, kPrivateBytes> state) noexcept;
 /// Reads one message. Never blocks, allocates or keeps a pointer into the view.
 using MessageFn = void (*)(View& view, Emit& emit) noexcept;
@@ -130,6 +131,9 @@ struct HelperDesc {
     /// may name itself, and stays the same instance then. Of another one the first configured
     /// instance is meant; if there is none, the framework makes one with default parameters.
     std::span<const std::string_view> children;
+    /// Bytes of a message over TCP, up to 32768; those longer than `limits.stream_buffer` wait in
+    /// one of a few long buffers. 0: none is longer than that.
+    std::uint16_t longest_message = 0;
     MeasureFn measure = nullptr;
     MessageFn on_message = nullptr;
     DestroyFn on_destroy = nullptr;

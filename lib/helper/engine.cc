@@ -40,6 +40,15 @@ HelperCounter counter_of(BlindCause cause) noexcept {
     return HelperCounter::kCount;
 }
 
+/// Of all helpers of a configuration.
+std::uint32_t longest_message(const HelperSet& set) noexcept {
+    std::uint32_t most = 0;
+    for (unsigned id = 1; id < kMaxHelpers; ++id)
+        if (const HelperInstance* instance = set.find(static_cast<HelperId>(id)))
+            most = std::max<std::uint32_t>(most, instance->desc->longest_message);
+    return most;
+}
+
 }  // namespace
 
 void Emit::keep(const PinHole& request) noexcept {
@@ -63,7 +72,8 @@ void Emit::keep(const PinHole& request) noexcept {
 HelperEngine::HelperEngine(const HelperSet& set, EngineLimits limits, Scratch scratch)
     : set_(set),
       scratch_(std::move(scratch)),
-      assembler_(limits.max_buffers, limits.buffer_bytes),
+      assembler_(limits.max_buffers, limits.buffer_bytes, limits.long_buffers,
+                 longest_message(set)),
       conns_(std::make_unique<HelperConn[]>(std::size_t{limits.max_conns} + 1)),
       counters_(kMaxHelpers) {
     free_.reserve(limits.max_conns);
@@ -76,6 +86,7 @@ Result<std::unique_ptr<HelperEngine>> HelperEngine::create(const HelperSet& set,
     if (limits.buffer_bytes < 64 || limits.buffer_bytes > Assembler::kMaxBufferBytes)
         return Error{"a stream buffer must have 64 to " +
                      std::to_string(Assembler::kMaxBufferBytes) + " bytes"};
+    if (longest_message(set) <= limits.buffer_bytes) limits.long_buffers = 0;
     auto scratch = set.scratch().clone();
     if (!scratch) return scratch.error();
     return std::unique_ptr<HelperEngine>(new HelperEngine(set, limits, std::move(scratch).value()));
@@ -169,9 +180,9 @@ void HelperEngine::on_segment(HelperConn* conn, Direction direction, std::uint32
         return;
     }
     Reading r{*conn, set_[conn->helper], counters_[conn->helper], emit, direction};
-    const BlindCause cause =
-        assembler_.push(s, seq, flags, payload,
-                        [&](Bytes run, std::size_t fresh) noexcept { return read(r, run, fresh); });
+    const BlindCause cause = assembler_.push(
+        s, seq, flags, payload,
+        [&](Bytes run, std::size_t fresh) noexcept { return read(r, run, fresh); }, longest(r));
     if (cause != BlindCause::none) r.counters[counter_of(cause)].add();
 }
 
@@ -184,14 +195,14 @@ void HelperEngine::on_datagram(HelperConn* conn, Direction direction, Bytes payl
 }
 
 std::size_t HelperEngine::read(Reading& r, Bytes run, std::size_t fresh) noexcept {
-    if (r.instance.desc->framing == Framing::measured) return read_measured(r, run);
+    if (r.instance.desc->framing == Framing::measured) return read_measured(r, run, fresh);
 
     const std::size_t end = after_last_lf(run, fresh);
     if (end == 0) return 0;
     const Bytes lines = run.first(end);
     const Stream& s = r.conn.stream[index(r.direction)];
     // A longer run may hold a line that is too long, whether it matches or not.
-    if (s.read_all || r.instance.desc->patterns.empty() || end > assembler_.buffer_bytes())
+    if (s.read_all || r.instance.desc->patterns.empty() || end > longest(r))
         return read_lines(r, lines);
 
     scan(r, lines);
@@ -217,7 +228,7 @@ std::size_t HelperEngine::read_lines(Reading& r, Bytes run) noexcept {
     std::size_t at = 0;
     while (at < run.size()) {
         const std::size_t end = after_first_lf(run, at);
-        if (end - at > assembler_.buffer_bytes()) {
+        if (end - at > longest(r)) {
             assembler_.stop(r.conn.stream[index(r.direction)], StreamState::blind);
             r.counters[HelperCounter::blind_overflow].add();
             return run.size();
@@ -229,9 +240,12 @@ std::size_t HelperEngine::read_lines(Reading& r, Bytes run) noexcept {
     return at;
 }
 
-std::size_t HelperEngine::read_measured(Reading& r, Bytes run) noexcept {
+std::size_t HelperEngine::read_measured(Reading& r, Bytes run, std::size_t fresh) noexcept {
     Stream& s = r.conn.stream[index(r.direction)];
     std::uint32_t& skip = r.conn.skip[index(r.direction)];
+    if (run.size() < s.wanted) return 0;
+    if (s.wanted != 0) fresh = 0;  // it knew: it was not searching
+    s.wanted = 0;
     std::size_t at = 0;
     while (at < run.size()) {
         if (skip != 0) {
@@ -240,17 +254,19 @@ std::size_t HelperEngine::read_measured(Reading& r, Bytes run) noexcept {
             at += n;
             continue;
         }
-        const Measured next = r.instance.desc->measure(r.direction, run.subspan(at), r.conn.state);
+        const Measured next = r.instance.desc->measure(r.direction, run.subspan(at),
+                                                       at == 0 ? fresh : 0, r.conn.state);
         if (next.length < 0) {
             blind_both(r, HelperCounter::blind_not_protocol);
             return run.size();
         }
         const auto n = static_cast<std::size_t>(next.length);
-        if (n > assembler_.buffer_bytes()) {
+        if (n > longest(r)) {
             assembler_.stop(s, StreamState::blind);
             r.counters[HelperCounter::blind_overflow].add();
             return run.size();
         }
+        if (n > run.size() - at) s.wanted = static_cast<std::uint16_t>(n);
         if ((n == 0 && next.skip == 0) || n > run.size() - at) break;
         skip = next.skip;
         if (n != 0) offer(r, run.subspan(at, n));
@@ -300,6 +316,9 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
     e.asked_ = 0;
     const unsigned acts_before = e.acts_;
     desc.on_message(view, e);
+    // Its state may have changed, and with it what measure() says.
+    for (Stream& each : r.conn.stream)
+        each.wanted = std::min<std::uint16_t>(each.wanted, 1);
     if (e.proven_) r.conn.proven = true;
     if (!r.conn.proven) e.acts_ = acts_before;
     if (e.master_timeout_set_ && r.conn.proven) r.conn.min_timeout_s = e.master_timeout_s_;

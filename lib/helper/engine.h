@@ -21,6 +21,7 @@
 // one search for LF and one hs_scan. Segments of ended or blind streams cost one comparison.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -60,7 +61,9 @@ static_assert(sizeof(HelperConn) == 128 && offsetof(HelperConn, min_timeout_s) <
 struct EngineLimits {
     std::uint32_t max_conns = 4096;     ///< helped connections of this worker
     std::uint32_t max_buffers = 1024;   ///< streams with something waiting
-    std::uint32_t buffer_bytes = 4096;  ///< a stream; also the longest message. 64..32768
+    std::uint32_t buffer_bytes = 4096;  ///< a stream; also the longest message, where the helper
+                                        ///< does not want more. 64..32768
+    std::uint32_t long_buffers = 64;    ///< for longer ones; none where no helper wants them
 };
 
 struct CounterValue {
@@ -116,6 +119,7 @@ class HelperEngine {
     /// Slots 1..capacity() may be given to at(); a free one has no helper.
     std::uint32_t capacity() const noexcept { return static_cast<std::uint32_t>(free_.capacity()); }
     std::uint32_t conns_free() const noexcept { return static_cast<std::uint32_t>(free_.size()); }
+    /// Of both sizes.
     std::uint32_t buffers_free() const noexcept { return assembler_.buffers_free(); }
 
   private:
@@ -129,10 +133,14 @@ class HelperEngine {
     };
 
     HelperEngine(const HelperSet& set, EngineLimits limits, Scratch scratch);
+    /// Bytes of a message that this helper may have.
+    std::uint32_t longest(const Reading& r) const noexcept {
+        return std::max<std::uint32_t>(assembler_.buffer_bytes(), r.instance.desc->longest_message);
+    }
     void begin(HelperConn* conn, Direction direction, Emit& emit) noexcept;
     std::size_t read(Reading& r, Bytes run, std::size_t fresh) noexcept;
     std::size_t read_lines(Reading& r, Bytes run) noexcept;
-    std::size_t read_measured(Reading& r, Bytes run) noexcept;
+    std::size_t read_measured(Reading& r, Bytes run, std::size_t fresh) noexcept;
     void scan(const Reading& r, Bytes bytes) noexcept;
     /// Scans one message; wakes the parser if it matters.
     void offer(Reading& r, Bytes message) noexcept;

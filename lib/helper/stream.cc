@@ -3,14 +3,21 @@
 
 namespace postern {
 
-Assembler::Assembler(std::uint32_t buffers, std::uint32_t buffer_bytes)
-    : buffer_bytes_(std::clamp(buffer_bytes, 64u, kMaxBufferBytes)),
+Assembler::Assembler(std::uint32_t buffers, std::uint32_t buffer_bytes, std::uint32_t long_buffers,
+                     std::uint32_t long_bytes)
+    : buffers_(buffers),
+      buffer_bytes_(std::clamp(buffer_bytes, 64u, kMaxBufferBytes)),
+      longest_bytes_(std::min(long_bytes, kMaxBufferBytes)),
       // Zeroed, so that no page is touched for the first time on a worker. Slot 0 means "none".
       bytes_(std::make_unique<std::uint8_t[]>((std::size_t{buffers} + 1) * buffer_bytes_)),
-      ranges_(std::size_t{buffers} + 1) {
+      long_bytes_(std::make_unique<std::uint8_t[]>(std::size_t{long_buffers} * longest_bytes_)),
+      ranges_(std::size_t{buffers} + long_buffers + 1) {
     free_.reserve(buffers);
     for (std::uint32_t i = buffers; i != 0; --i)
         free_.push_back(i);
+    free_long_.reserve(long_buffers);
+    for (std::uint32_t i = long_buffers; i != 0; --i)
+        free_long_.push_back(buffers + i);
 }
 
 void Assembler::start(Stream& s, std::uint32_t isn) noexcept {
@@ -20,12 +27,26 @@ void Assembler::start(Stream& s, std::uint32_t isn) noexcept {
     s.next_seq = isn + 1;
 }
 
-bool Assembler::take(Stream& s) noexcept {
-    if (free_.empty()) return false;
-    s.buffer = free_.back();
-    free_.pop_back();
+bool Assembler::take(Stream& s, std::size_t bytes) noexcept {
+    std::vector<std::uint32_t>& from = bytes > buffer_bytes_ ? free_long_ : free_;
+    if (from.empty()) return false;
+    s.buffer = from.back();
+    from.pop_back();
     s.start = s.fill = 0;
     ranges_[s.buffer].count = 0;
+    return true;
+}
+
+bool Assembler::grow(Stream& s) noexcept {
+    if (free_long_.empty()) return false;
+    const std::uint32_t to = free_long_.back();
+    free_long_.pop_back();
+    const Ranges& r = ranges_[s.buffer];
+    const std::size_t end = r.count != 0 ? r.at[r.count - 1u].end : std::size_t{s.start} + s.fill;
+    std::memcpy(data(to), data(s.buffer), end);
+    ranges_[to] = r;
+    released_[released_count_++] = s.buffer;
+    s.buffer = to;
     return true;
 }
 

@@ -5,20 +5,22 @@
 // buffers of one worker and puts segments in order. The normal segment (exactly next, ending at a
 // message boundary) goes to the reader straight from the packet. Only the tail of an incomplete
 // message and segments that came early are copied, into a buffer taken from a fixed pool and given
-// back as soon as nothing waits.
+// back as soon as nothing waits. There are two sizes: many buffers that hold the messages of nearly
+// all, and a few long ones, for helpers whose messages may be longer. What outgrows the one moves
+// to the other.
 //
 // Rules: reading starts at the first byte after the SYN, or never. The first copy of a byte wins,
 // as it was sent on to the receiver; later copies are not compared. What cannot be put in order (a
-// gap that stays open until the buffer or its list of ranges is full, a message longer than the
-// buffer, no buffer left, no SYN) makes the stream blind for good: it is never picked up again by
+// gap that stays open until the buffer or its list of ranges is full, a message longer than may be,
+// no buffer left, no SYN) makes the stream blind for good: it is never picked up again by
 // guess.
 //
 // Who calls: HelperEngine, on its worker only. Nothing is shared. Life-cycle: a Stream holds at
 // most one buffer; release() gives it back.
 //
 // Undo: a push destroys no byte that was already waiting, unless moved() says so, and buffers given
-// back stay untouched until settle(). So a copy of the Stream and of its ranges taken before a push
-// brings it back.
+// back stay untouched until settle() (one that moves is copied). So a copy of the Stream and of its
+// ranges taken before a push brings it back.
 //
 // Cost: no buffer: a few comparisons. Otherwise one copy of the payload.
 #pragma once
@@ -61,10 +63,11 @@ struct Stream {
     std::uint32_t buffer = 0;    ///< of the Assembler; 0 = none
     std::uint16_t start = 0;     ///< in the buffer: first byte of the incomplete message
     std::uint16_t fill = 0;      ///< bytes of it, so buffer[start + fill] has next_seq
+    std::uint16_t wanted = 0;    ///< the engine's: bytes the message has at least; 0: not known
     StreamState state = StreamState::unseen;
-    bool fin_seen = false;
-    bool has_data = false;  ///< some payload was seen
-    bool read_all = false;  ///< the engine's: every message wakes the parser
+    bool fin_seen : 1 = false;
+    bool has_data : 1 = false;  ///< some payload was seen
+    bool read_all : 1 = false;  ///< the engine's: every message wakes the parser
 };
 static_assert(sizeof(Stream) == 20);
 
@@ -83,8 +86,10 @@ class Assembler {
         std::uint16_t count = 0;
     };
 
-    /// Fixed memory: `buffers` of `buffer_bytes` (at most kMaxBufferBytes) each.
-    Assembler(std::uint32_t buffers, std::uint32_t buffer_bytes);
+    /// Fixed memory: `buffers` of `buffer_bytes` each, and `long_buffers` of `long_bytes`; none of
+    /// more than kMaxBufferBytes.
+    Assembler(std::uint32_t buffers, std::uint32_t buffer_bytes, std::uint32_t long_buffers = 0,
+              std::uint32_t long_bytes = 0);
     Assembler(const Assembler&) = delete;
     Assembler& operator=(const Assembler&) = delete;
 
@@ -94,10 +99,10 @@ class Assembler {
     /// One segment. `read(run, fresh)` gets bytes in order from a message boundary on, of which
     /// those before `fresh` were shown before; it returns how many it is done with (whole messages)
     /// and may set s.state to stop. `read` is called for each new run, possibly never or several
-    /// times.
+    /// times. `longest`: bytes that may wait where a buffer does not do; at most `long_bytes`.
     template <class Reader>
-    BlindCause push(Stream& s, std::uint32_t seq, std::uint8_t flags, Bytes payload,
-                    Reader&& read) noexcept;
+    BlindCause push(Stream& s, std::uint32_t seq, std::uint8_t flags, Bytes payload, Reader&& read,
+                    std::uint32_t longest = 0) noexcept;
 
     /// Gives up or ends a stream; its buffer is kept until settle().
     void stop(Stream& s, StreamState state) noexcept {
@@ -113,7 +118,7 @@ class Assembler {
     }
     void settle() noexcept {
         while (released_count_ != 0)
-            free_.push_back(released_[--released_count_]);
+            give(released_[--released_count_]);
     }
     /// Since the last settle(), waiting bytes were moved: a copied Stream does not bring them back.
     bool moved() const noexcept { return moved_; }
@@ -125,19 +130,32 @@ class Assembler {
         released_count_ = 0;
     }
     /// Give a buffer back at once.
-    void give(std::uint32_t buffer) noexcept { free_.push_back(buffer); }
+    void give(std::uint32_t buffer) noexcept {
+        (is_long(buffer) ? free_long_ : free_).push_back(buffer);
+    }
 
     Ranges& ranges(std::uint32_t buffer) noexcept { return ranges_[buffer]; }
     std::uint32_t buffer_bytes() const noexcept { return buffer_bytes_; }
+    /// Of both sizes.
     std::uint32_t buffers_free() const noexcept {
-        return static_cast<std::uint32_t>(free_.size()) + released_count_;
+        return static_cast<std::uint32_t>(free_.size() + free_long_.size()) + released_count_;
     }
 
   private:
     std::uint8_t* data(std::uint32_t buffer) noexcept {
-        return bytes_.get() + std::size_t{buffer} * buffer_bytes_;
+        return is_long(buffer)
+                   ? long_bytes_.get() + std::size_t{buffer - buffers_ - 1} * longest_bytes_
+                   : bytes_.get() + std::size_t{buffer} * buffer_bytes_;
     }
-    bool take(Stream& s) noexcept;
+    bool is_long(std::uint32_t buffer) const noexcept { return buffer > buffers_; }
+    /// What this one may hold.
+    std::size_t capacity(const Stream& s, std::uint32_t longest) const noexcept {
+        return is_long(s.buffer) ? longest : buffer_bytes_;
+    }
+    /// A buffer of the size that `bytes` want.
+    bool take(Stream& s, std::size_t bytes) noexcept;
+    /// Moves what waits to a long buffer.
+    bool grow(Stream& s) noexcept;
     void release(Stream& s) noexcept {
         if (s.buffer == 0) return;
         released_[released_count_++] = s.buffer;
@@ -153,21 +171,27 @@ class Assembler {
         return cause;
     }
     template <class Reader>
-    BlindCause push_buffered(Stream& s, std::size_t ahead, Bytes payload, Reader&& read) noexcept;
+    BlindCause push_buffered(Stream& s, std::size_t ahead, Bytes payload, Reader&& read,
+                             std::uint32_t longest) noexcept;
 
+    std::uint32_t buffers_;  ///< 1 to this are the usual ones, those above it the long ones
     std::uint32_t buffer_bytes_;
+    std::uint32_t longest_bytes_;
     std::unique_ptr<std::uint8_t[]> bytes_;
+    std::unique_ptr<std::uint8_t[]> long_bytes_;
     std::vector<Ranges> ranges_;
-    std::vector<std::uint32_t> free_;  ///< a stack; reserved for all, so it never allocates
-    /// At most one of each direction of the connection that the last call was about.
-    std::array<std::uint32_t, 2> released_{};
+    /// Stacks; reserved for all, so they never allocate.
+    std::vector<std::uint32_t> free_, free_long_;
+    /// At most one of each direction of the connection that the last call was about, and the one
+    /// that was outgrown.
+    std::array<std::uint32_t, 3> released_{};
     unsigned released_count_ = 0;
     bool moved_ = false;
 };
 
 template <class Reader>
 BlindCause Assembler::push(Stream& s, std::uint32_t seq, std::uint8_t flags, Bytes payload,
-                           Reader&& read) noexcept {
+                           Reader&& read, std::uint32_t longest) noexcept {
     if (s.state == StreamState::unseen) {
         if ((flags & stream_flag::syn) != 0)
             start(s, seq);
@@ -207,13 +231,14 @@ BlindCause Assembler::push(Stream& s, std::uint32_t seq, std::uint8_t flags, Byt
             const std::size_t done = read(payload, std::size_t{0});
             if (s.state == StreamState::open && done < payload.size()) {
                 const Bytes rest = payload.subspan(done);
-                if (rest.size() > buffer_bytes_) return give_up(s, BlindCause::overflow);
-                if (!take(s)) return give_up(s, BlindCause::no_buffer);
+                if (rest.size() > std::max(buffer_bytes_, longest))
+                    return give_up(s, BlindCause::overflow);
+                if (!take(s, rest.size())) return give_up(s, BlindCause::no_buffer);
                 std::memcpy(data(s.buffer), rest.data(), rest.size());
                 s.fill = static_cast<std::uint16_t>(rest.size());
             }
         } else {
-            cause = push_buffered(s, static_cast<std::size_t>(ahead), payload, read);
+            cause = push_buffered(s, static_cast<std::size_t>(ahead), payload, read, longest);
         }
     }
     if (s.fin_seen && s.next_seq == s.fin_seq && s.state == StreamState::open)
@@ -222,13 +247,20 @@ BlindCause Assembler::push(Stream& s, std::uint32_t seq, std::uint8_t flags, Byt
 }
 
 template <class Reader>
-BlindCause Assembler::push_buffered(Stream& s, std::size_t ahead, Bytes payload,
-                                    Reader&& read) noexcept {
-    if (s.buffer == 0 && !take(s)) return give_up(s, BlindCause::no_buffer);
+BlindCause Assembler::push_buffered(Stream& s, std::size_t ahead, Bytes payload, Reader&& read,
+                                    std::uint32_t longest) noexcept {
+    if (s.buffer == 0 && !take(s, 0)) return give_up(s, BlindCause::no_buffer);
     for (;;) {
-        if (s.start != 0 && s.start + s.fill + ahead + payload.size() > buffer_bytes_) compact(s);
+        if (s.start != 0 && s.start + s.fill + ahead + payload.size() > capacity(s, longest))
+            compact(s);
         const std::size_t at = s.start + s.fill + ahead;
-        const std::size_t room = at < buffer_bytes_ ? buffer_bytes_ - at : 0;
+        const std::size_t most = capacity(s, longest);
+        const std::size_t room = at < most ? most - at : 0;
+        // Bytes in order only need some room: each message that they end makes more.
+        if (room < (ahead != 0 ? payload.size() : 1) && longest > most) {
+            if (!grow(s)) return give_up(s, BlindCause::no_buffer);
+            continue;
+        }
         if (ahead != 0) {
             if (payload.size() > room || !store(s, at, payload, kMaxRanges))
                 return give_up(s, BlindCause::gap);

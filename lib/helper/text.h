@@ -49,6 +49,15 @@ inline std::optional<Bytes> take_whole_line(Cursor& c) noexcept {
     return c.take(static_cast<std::size_t>(static_cast<const std::uint8_t*>(lf) - rest.data()) + 1);
 }
 
+/// One past the last LF, or 0.
+inline std::size_t after_last_lf(Bytes bytes) noexcept {
+    if (bytes.empty()) return 0;
+    const void* lf = ::memrchr(bytes.data(), '\n', bytes.size());
+    return lf == nullptr
+               ? 0
+               : static_cast<std::size_t>(static_cast<const std::uint8_t*>(lf) - bytes.data()) + 1;
+}
+
 constexpr bool take(Cursor& c, std::uint8_t wanted) noexcept {
     return c.peek() == wanted && c.skip(1);
 }

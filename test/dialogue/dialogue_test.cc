@@ -13,6 +13,7 @@
 //   the
 //                                      conversation is run over each, and `expect` means udp
 //   in order                           only the ways without reordering (when that is the point)
+//   every N                            of the splits in two, those at each Nth byte (long messages)
 //   once                               datagrams are not said twice (when the second says nothing)
 //   C: text    S: text                 client, server says a line; CR LF is added
 //   C| text    S| text                 as it stands, nothing is added
@@ -88,6 +89,7 @@ struct Dialogue {
     std::array<bool, 2> syn_seen{true, true};
     bool in_order = false;
     bool once = false;
+    std::size_t every = 1;
     std::vector<std::uint8_t> over{proto::tcp};  ///< IP protocols: it is run over each
     std::uint8_t usual = proto::tcp;             ///< of an expectation that names none
     std::vector<Words> words;
@@ -286,6 +288,8 @@ Dialogue parse(const std::filesystem::path& path) {
             d.in_order = true;
         } else if (key == "once") {
             d.once = true;
+        } else if (key == "every") {
+            if (!(rest >> d.every) || d.every == 0) wrong("bad every");
         } else if (key == "over") {
             d.over.clear();
             while (rest >> word)
@@ -424,7 +428,8 @@ class Talk {
         auto set = HelperSet::create(configs);
         if (!set) throw std::runtime_error(dialogue.file + ": " + set.error().message);
         set_ = std::move(set).value();
-        engine_ = std::move(HelperEngine::create(*set_, {2, kBuffers, 4096})).value();
+        engine_ = std::move(HelperEngine::create(*set_, {2, 4, 4096, 4})).value();
+        buffers_ = engine_->buffers_free();
         for (const std::string& each : dialogue.parting)
             parting_.push_back(expand(each, addresses_));
         for (const bool join : {false, true})
@@ -481,15 +486,13 @@ class Talk {
         if (!to_the_end) return problem;
         if (got_ != parting_)
             problem += "at the end: got " + list(got_) + ", expected " + list(parting_) + "; ";
-        if (engine_->buffers_free() != kBuffers) problem += "a stream buffer was lost; ";
+        if (engine_->buffers_free() != buffers_) problem += "a stream buffer was lost; ";
         return problem;
     }
 
     static inline std::uint64_t runs = 0;  ///< of all
 
   private:
-    static constexpr std::uint32_t kBuffers = 4;
-
     /// Words that go out together.
     struct Turn {
         Direction by = Direction::original;
@@ -665,6 +668,7 @@ class Talk {
     std::vector<std::uint64_t> before_;                 ///< each counter as the run began
     std::unique_ptr<const HelperSet> set_;
     std::unique_ptr<HelperEngine> engine_;
+    std::uint32_t buffers_ = 0;  ///< of the engine, when none is taken
     HelperConn* conn_ = nullptr;
     std::array<std::uint32_t, 2> next_{};
     std::vector<std::string> got_;
@@ -753,7 +757,7 @@ class DialogueTest : public ::testing::Test {
     bool every_split(Talk& talk, Way way) {
         const auto turns = talk.turns(way.join);
         for (std::size_t t = 0; t < turns.size(); ++t) {
-            for (std::size_t at = 1; at < turns[t]; ++at) {
+            for (std::size_t at = 1; at < turns[t]; at += dialogue_.every) {
                 for (int kind = 0; kind < (dialogue_.in_order ? 3 : 4); ++kind) {
                     way.liar = kind == 1;
                     way.undo = kind == 2;

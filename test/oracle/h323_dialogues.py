@@ -290,9 +290,9 @@ def slipstream_turn(v):
 
 
 def too_long(v):
-    t = Talk('q931', v, 'A message longer than the stream buffer: that direction is given up.')
+    t = Talk('q931', v, 'A message longer than may be: that direction is given up.')
     t.c('Setup', h.q931(h.setup()))
-    t.s('a TPKT of 8192', bytes([3, 0, 0x20, 0, 8, 2]))
+    t.s('a TPKT of 20480', bytes([3, 0, 0x50, 0, 8, 2]))
     t.c('Connect is still read', h.q931(h.connect((t.client, 5000)), answers=True))
     t.h245('server', 'client', 5000, 2 << 16 | 17)
     return t.count(blind_overflow=1)

@@ -43,7 +43,11 @@ struct Lines {
 };
 
 struct StreamTest : ::testing::Test {
-    Assembler assembler{4, 64};
+    explicit StreamTest(std::uint32_t longest_bytes = 0)
+        : assembler(4, 64, longest_bytes == 0 ? 0 : 1, longest_bytes), longest(longest_bytes) {}
+
+    Assembler assembler;
+    std::uint32_t longest;
     Stream s;
     Lines lines;
     std::uint32_t isn = 1000;
@@ -53,8 +57,9 @@ struct StreamTest : ::testing::Test {
     BlindCause push(std::int64_t at, std::string_view payload, std::uint8_t flags = 0) {
         assembler.settle(s);
         return assembler.push(s, isn + 1 + static_cast<std::uint32_t>(at), flags, bytes(payload),
-                              lines);
+                              lines, longest);
     }
+    void follow_the_model();
     std::string all() const {
         return std::accumulate(lines.got.begin(), lines.got.end(), std::string{});
     }
@@ -233,9 +238,71 @@ TEST_F(StreamTest, WithoutABufferItBlinds) {
     EXPECT_EQ(s.state, StreamState::blind);
 }
 
+struct LongStreamTest : StreamTest {
+    LongStreamTest() : StreamTest(200) {}
+};
+
+TEST_F(LongStreamTest, WhatOutgrowsItsBufferMovesToALongOne) {
+    const std::string whole = std::string(199, 'x') + "\n";
+    for (const std::size_t piece : {1u, 7u, 63u, 64u, 65u, 199u, 200u}) {
+        s = {};
+        lines = {};
+        open();
+        for (std::size_t at = 0; at < whole.size(); at += piece)
+            ASSERT_EQ(push(static_cast<std::int64_t>(at), whole.substr(at, piece)),
+                      BlindCause::none)
+                << piece;
+        EXPECT_EQ(all(), whole) << piece;
+        assembler.settle(s);
+        EXPECT_EQ(assembler.buffers_free(), 5u) << piece;
+    }
+}
+
+TEST_F(LongStreamTest, SoDoEarlyBytesThatTheOtherHasNoRoomFor) {
+    open();
+    EXPECT_EQ(push(60, "abc"), BlindCause::none);
+    EXPECT_EQ(push(150, std::string(49, 'z') + "\n"), BlindCause::none);
+    EXPECT_EQ(push(0, std::string(60, 'x')), BlindCause::none);
+    EXPECT_EQ(push(63, std::string(87, 'y')), BlindCause::none);
+    EXPECT_EQ(all(),
+              std::string(60, 'x') + "abc" + std::string(87, 'y') + std::string(49, 'z') + "\n");
+    EXPECT_EQ(push(401, "z"), BlindCause::gap);
+}
+
+TEST_F(LongStreamTest, ItHasAnEnd) {
+    for (const std::size_t piece : {10u, 201u}) {
+        s = {};
+        open();
+        BlindCause cause = BlindCause::none;
+        for (std::size_t at = 0; at < 201 && cause == BlindCause::none; at += piece)
+            cause = push(static_cast<std::int64_t>(at), std::string(piece, 'x'));
+        EXPECT_EQ(cause, BlindCause::overflow) << piece;
+        assembler.settle(s);
+        EXPECT_EQ(assembler.buffers_free(), 5u);
+    }
+}
+
+TEST_F(LongStreamTest, WithoutALongOneItBlinds) {
+    Stream other;
+    assembler.start(other, 0);
+    assembler.push(other, 1, 0, bytes(std::string(100, 'x')), lines, longest);
+    open();
+    EXPECT_EQ(push(0, std::string(64, 'x')), BlindCause::none);
+    EXPECT_EQ(push(64, "x"), BlindCause::no_buffer);
+}
+
+TEST_F(StreamTest, RandomSegmentsFollowTheModel) {
+    follow_the_model();
+}
+TEST_F(LongStreamTest, RandomSegmentsFollowTheModel) {
+    follow_the_model();
+}
+
 // Random segments of a random text, with overlaps, duplicates and lies about old bytes; the model
 // is the rule itself: the first copy of each byte, as far as it is contiguous.
-TEST_F(StreamTest, RandomSegmentsFollowTheModel) {
+void StreamTest::follow_the_model() {
+    const std::uint32_t free = assembler.buffers_free();
+    const bool may_grow = longest != 0;
     std::mt19937 rng(20240607);
     const auto pick = [&](std::size_t n) {
         return std::uniform_int_distribution<std::size_t>(0, n)(rng);
@@ -245,14 +312,15 @@ TEST_F(StreamTest, RandomSegmentsFollowTheModel) {
         lines = {};
         isn = static_cast<std::uint32_t>(rng());
         open();
-        std::vector<int> model(400, -1);
+        std::vector<int> model(900, -1);
         std::size_t next = 0;
         bool blind = false;
         for (int i = 0; i < 60 && !blind && next < 300; ++i) {
-            const std::size_t at = next + pick(30) - std::min<std::size_t>(next, pick(20));
+            const std::size_t at =
+                next + pick(may_grow ? 90 : 30) - std::min<std::size_t>(next, pick(20));
             std::string payload;
             for (std::size_t n = pick(20); payload.size() < n;)
-                payload += pick(7) == 0 ? '\n' : static_cast<char>('a' + pick(25));
+                payload += pick(may_grow ? 90 : 7) == 0 ? '\n' : static_cast<char>('a' + pick(25));
             blind = push(static_cast<std::int64_t>(at), payload) != BlindCause::none;
             if (blind) break;
             for (std::size_t k = 0; k < payload.size(); ++k)
@@ -267,7 +335,7 @@ TEST_F(StreamTest, RandomSegmentsFollowTheModel) {
         }
         assembler.stop(s, StreamState::ended);
         assembler.settle(s);
-        ASSERT_EQ(assembler.buffers_free(), 4u);
+        ASSERT_EQ(assembler.buffers_free(), free);
     }
 }
 
@@ -328,7 +396,7 @@ void toy_destroy(const Tuple&, std::span<std::uint8_t, kPrivateBytes> state, Emi
 
 /// A length byte, then so many bytes. From 0x80 on: nothing, then length less 0x80 bytes to pass
 /// over. 0xff: a message, then 1000 bytes to pass over for each message before.
-Measured toy_measure(Direction, Bytes b,
+Measured toy_measure(Direction, Bytes b, std::size_t /*seen*/,
                      std::span<const std::uint8_t, kPrivateBytes> state) noexcept {
     if (b.empty()) return 0;
     if (b[0] == 0xff) return {1, 1000u * state[0]};
