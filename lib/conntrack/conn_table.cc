@@ -118,29 +118,22 @@ inline void ConnTable::found(PacketInfo& info, std::uint32_t slot) const noexcep
 }
 
 std::uint64_t ConnTable::lookup(PacketInfo* infos, const std::uint8_t* const* data,
-                                std::uint64_t mask) noexcept {
-    // The index's lines are on their way since prefetch(); now the connections'.
-    std::array<std::uint32_t, kMaxBurst> candidates;
-    for (std::uint64_t m = mask; m != 0; m &= m - 1) {
-        const auto i = static_cast<unsigned>(std::countr_zero(m));
-        const PacketInfo& info = infos[i];
-        candidates[i] = index_.candidate(info.hash);
-        const auto* line = reinterpret_cast<const char*>(&slab_[candidates[i]]);
-        __builtin_prefetch(line, 1);
-        if (info.kind == L4Kind::tcp) __builtin_prefetch(line + 64, 1);
-        if (info.family == Family::ipv6) __builtin_prefetch(line + 128);
-    }
+                                std::uint64_t mask, std::uint64_t guessed) noexcept {
+    for (std::uint64_t m = mask & ~guessed; m != 0; m &= m - 1)
+        prefetch_conn(infos[std::countr_zero(m)]);
     std::uint64_t hits = 0;
     for (std::uint64_t m = mask; m != 0; m &= m - 1) {
         const auto i = static_cast<unsigned>(std::countr_zero(m));
-        std::uint32_t slot = candidates[i];
+        PacketInfo& info = infos[i];
+        std::uint32_t slot = info.conn;
         // Slot 0 is no connection, and its key nobody's.
-        if (slab_[slot].key != infos[i].key || !is_owner(slab_[slot], infos[i], data[i])) {
-            if (slot == 0 && !index_.spilled(infos[i].hash)) continue;
-            slot = find_slot(infos[i], data[i]);
+        if (slab_[slot].key != info.key || !is_owner(slab_[slot], info, data[i])) {
+            info.conn = 0;
+            if (slot == 0 && !index_.spilled(info.hash)) continue;
+            slot = find_slot(info, data[i]);
             if (slot == 0) continue;
         }
-        found(infos[i], slot);
+        found(info, slot);
         hits |= std::uint64_t{1} << i;
     }
     return hits;

@@ -43,10 +43,11 @@ class ConnTable {
     ConnTable(const ConnTable&) = delete;
     ConnTable& operator=(const ConnTable&) = delete;
 
-    /// Finds the connections of the packets in `mask`: sets info.conn and info.dir of those found
-    /// and returns their bits.
-    std::uint64_t lookup(PacketInfo* infos, const std::uint8_t* const* data,
-                         std::uint64_t mask) noexcept;
+    /// Finds the connections of the packets in `mask`: sets info.conn and info.dir of those found,
+    /// info.conn of the others to 0, and returns the bits of those found. `guessed`: for which
+    /// packets prefetch_conn() has been called.
+    std::uint64_t lookup(PacketInfo* infos, const std::uint8_t* const* data, std::uint64_t mask,
+                         std::uint64_t guessed = 0) noexcept;
     /// The same for one packet; true when found.
     bool lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept;
 
@@ -130,8 +131,19 @@ class ConnTable {
     /// Bytes of memory taken at creation.
     std::size_t memory_bytes() const noexcept { return memory_.bytes; }
 
-    /// Starts to fetch what lookup() reads first of a packet with this hash.
+    // A look-up in three steps, so that what each waits for is on its way while other packets are
+    // worked on. For a packet that is to be looked up:
+    /// First: starts to fetch its line of the index.
     void prefetch(std::uint32_t hash) const noexcept { index_.prefetch(hash); }
+    /// Then: guesses its connection by what is there, and starts to fetch that. The guess is left
+    /// in info.conn for lookup(), which comes third.
+    void prefetch_conn(PacketInfo& info) const noexcept {
+        info.conn = index_.candidate(info.hash);
+        const auto* line = reinterpret_cast<const char*>(&slab_[info.conn]);
+        __builtin_prefetch(line, 1);
+        if (info.kind == L4Kind::tcp) __builtin_prefetch(line + 64, 1);
+        if (info.family == Family::ipv6) __builtin_prefetch(line + 128);
+    }
 
   private:
     static constexpr unsigned kExpireTogether = 16;

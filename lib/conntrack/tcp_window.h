@@ -46,18 +46,23 @@ inline void tcp_learn(TcpSide& sender, TcpSide& receiver, const TcpReach& s) noe
         sender.end = s.end;
         sender.flags |= tcp_side::data_unacked;
     }
-    if (s.has_ack &&
-        (!(sender.flags & tcp_side::max_ack_set) || seq_after(s.ack, sender.max_ack))) {
-        sender.max_ack = s.ack;
+    if (s.has_ack) {
+        // Whether it acknowledges something new is as likely as not: no branch on that.
+        const bool first = (sender.flags & tcp_side::max_ack_set) == 0;
+        const auto ahead = static_cast<std::int32_t>(s.ack - sender.max_ack);
+        sender.max_ack =
+            first ? s.ack : sender.max_ack + static_cast<std::uint32_t>(ahead > 0 ? ahead : 0);
         sender.flags |= tcp_side::max_ack_set;
     }
     if (receiver.max_win != 0 && seq_after(s.end, sender.max_end))
         receiver.max_win += s.end - sender.max_end;
-    if (seq_after(s.sack + win, receiver.max_end - 1)) {
-        receiver.max_end = s.sack + win;
-        if (win == 0) ++receiver.max_end;  // a probe of one byte is allowed
-    }
-    if (s.ack == receiver.end) receiver.flags &= static_cast<std::uint8_t>(~tcp_side::data_unacked);
+    // At least up to where it is; with a window of zero a probe of one byte is allowed.
+    const std::uint32_t allowed = s.sack + win;
+    const bool wider = seq_after(allowed, receiver.max_end - 1);
+    receiver.max_end = wider ? allowed + (win == 0 ? 1 : 0) : receiver.max_end;
+    // Nor on whether all is acknowledged.
+    const unsigned settled = s.ack == receiver.end ? tcp_side::data_unacked : 0u;
+    receiver.flags &= static_cast<std::uint8_t>(~settled);
 }
 
 /// Remembers a plain ACK, or counts it as one more of the same.

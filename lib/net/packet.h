@@ -86,7 +86,7 @@ struct alignas(64) PacketInfo {
     DropReason why;
     CtState ct;
     Direction dir;
-    std::uint32_t conn;  ///< slot of its connection, 0 when none
+    std::uint32_t conn;  ///< slot of its connection, 0 when none; before the look-up a guess
     RuleId rule;         ///< rule that decided, kNoRule when none did
     /// Part of the key where ends do not suffice. ICMP query: which question. GRE version 1:
     /// kGreCall. Else 0.

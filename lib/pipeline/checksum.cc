@@ -53,7 +53,8 @@ bool sums_up(const rte_mbuf* m, const PacketInfo& info, const std::uint8_t* data
 
 /// rte_hash_crc() of the same bytes, which reads words where they lie; here they may lie anywhere.
 std::uint32_t crc32c(const std::uint8_t* p, unsigned n, std::uint32_t crc) noexcept {
-    for (; n >= sizeof(std::uint64_t); n -= sizeof(std::uint64_t), p += sizeof(std::uint64_t)) {
+    constexpr unsigned kWord = sizeof(std::uint64_t);
+    for (; n >= kWord; n -= kWord, p += kWord) {
         std::uint64_t word;
         std::memcpy(&word, p, sizeof word);
         crc = rte_hash_crc_8byte(word, crc);

@@ -4,8 +4,8 @@
 // Called by the parse stage for every packet of a port that checks, and by the reassemble stage for
 // a datagram that came in fragments, of which no NIC can know. Pure but for reading the packet.
 //
-// Cost: one test of the mbuf's flags, whose line is in the cache, as long as the NIC has an answer.
-// Computed: a pass over the packet's bytes.
+// Cost: nothing as long as the NIC finds no packet of the burst wrong; else a test of each one's
+// flags. Computed: a pass over the packet's bytes.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,13 @@ enum class Checksums : std::uint8_t {
 /// `info`: of parse_packet(), which found the packet sound.
 DropReason compute_checksums(const rte_mbuf* m, const PacketInfo& info, bool ip,
                              bool transport) noexcept;
+
+/// Whether check_checksums() could find anything, of a packet of a burst whose ol_flags together
+/// are `flags`. BAD is a bit of its own in neither mask, but NONE has it, too: hence "could".
+constexpr bool must_check(Checksums mode, std::uint64_t flags) noexcept {
+    constexpr std::uint64_t kBad = RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD;
+    return mode == Checksums::full || (mode == Checksums::nic && (flags & kBad) != 0);
+}
 
 inline DropReason check_checksums(const rte_mbuf* m, const PacketInfo& info,
                                   Checksums mode) noexcept {

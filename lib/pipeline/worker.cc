@@ -63,6 +63,8 @@ void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t co
         bytes += rte_pktmbuf_pkt_len(pkts[i]);
         flags |= pkts[i]->ol_flags;
     }
+    b.flags = flags;
+    b.guessed = 0;
     b.chains = reassembly_->is_chain(flags);
     counters_.rx_packets.add(n);
     counters_.rx_bytes.add(bytes);

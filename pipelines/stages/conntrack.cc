@@ -9,7 +9,7 @@ namespace {
 
 void run(Worker& worker, Batch& b) noexcept {
     const Mask ip = b[MaskId::ip];
-    b[MaskId::hit] = worker.conns().lookup(b.info.data(), b.data.data(), ip);
+    b[MaskId::hit] = worker.conns().lookup(b.info.data(), b.data.data(), ip, b.guessed);
     b[MaskId::miss] = ip & ~b[MaskId::hit];
     worker.track_hits();
     const TrackConfig& config = worker.plan().track;

@@ -15,6 +15,7 @@ void run(Worker& worker, Batch& b) noexcept {
         const WorkerId home = plan.home(b.info[i].rss);
         if (home == worker.id()) return;
         b[MaskId::ip] &= ~bit(i);
+        b.info[i].conn = 0;  // a guess, and of connections that it is none of
         if (!worker.hand_off(i, home)) {
             b.drop(i, DropReason::handoff_full);
             return;

@@ -155,6 +155,7 @@ void create_and_expire(const Options& o, rte_mempool* pool, Report& report, cons
     answer_all(bench, live);
     std::vector<double> created, expired, longest_create, longest_turn;
     long faults = 0;
+    bench.set_watched(true);
     for (unsigned r = 0; r < o.runs; ++r) {
         const Cost c = open_all(bench, flows);
         faults += c.faults;

@@ -171,6 +171,32 @@ enum class Fate {
     dropped
 };
 
+/// Cycles by stage: before the first one, each of the plan's, after the last one.
+using StageCosts = std::vector<double>;
+
+/// whole_turn() with a look at the clock after each step.
+inline void timed_turn(Worker& w, rte_mbuf** pkts, unsigned n, Tick now, StageCosts& costs) {
+    std::uint64_t before = rte_rdtsc_precise();
+    std::size_t at = 0;
+    const auto lap = [&] {
+        const std::uint64_t t = rte_rdtsc_precise();
+        costs[at++] += static_cast<double>(t - before);
+        before = t;
+    };
+    w.begin(pkts, n, now);
+    lap();
+    for (const StageDesc* stage : w.plan().stages) {
+        if (w.batch()[stage->on] != 0) {
+            stage->run(w, w.batch());
+            lap();
+        } else {
+            ++at;
+        }
+    }
+    w.finish();
+    lap();
+}
+
 [[gnu::always_inline]] inline void whole_turn(Worker& w, rte_mbuf** pkts, unsigned n, Tick now) {
     w.begin(pkts, n, now);
     w.run_stages();
@@ -204,6 +230,10 @@ class Bench {
     void pass(std::uint32_t ms) { now_ = now_ + ms; }
     /// From now on bursts are what a profiler is to count, or no longer.
     void set_counted(bool counted) { counted_ = counted; }
+    /// From now on the time of each stage is added to `costs`; null: no longer.
+    void set_stage_costs(StageCosts* costs) { stage_costs_ = costs; }
+    /// From now on bursts are watched for page faults, and for the longest one.
+    void set_watched(bool watched) { watched_ = watched; }
 
     /// Runs `packets` packets, made by write(mbuf, n) for n = 0, 1, ….
     template <class Write>
@@ -302,14 +332,20 @@ class Bench {
     void one_burst(rte_mbuf** pkts, unsigned n, Fate fate, Cost& cost) {
         Worker& w = worker();
         receive(pkts, n);
-        const Disturbance before = Disturbance::now();
+        // Asking the kernel before each burst would leave the CPU's predictors cold.
+        const Disturbance before = watched_ ? Disturbance::now() : Disturbance{};
         const std::uint64_t t0 = start();
-        if (counted_)
+        if (stage_costs_ != nullptr)
+            timed_turn(w, pkts, n, now_, *stage_costs_);
+        else if (counted_)
             counted_burst(w, pkts, n, now_);
         else
             whole_turn(w, pkts, n, now_);
         const std::uint64_t spent = stop() - t0;
-        cost.add(spent, n, before);
+        if (watched_)
+            cost.add(spent, n, before);
+        else
+            cost.add(spent, n);
         rte_rcu_qsbr_quiescent(firewall_->rcu(), 0);
         unsigned sent = 0;
         for (TxBuffer& tx : w.tx()) {
@@ -332,7 +368,8 @@ class Bench {
     std::unique_ptr<Firewall> firewall_;
     std::size_t heap_bytes_ = 0;
     std::uint32_t capacity_ = 0;
-    bool counted_ = false;
+    bool counted_ = false, watched_ = false;
+    StageCosts* stage_costs_ = nullptr;
 };
 
 /// Makes all connections. Returns the cost of their first packets.

@@ -114,12 +114,28 @@ TEST_F(ConnTableTest, BulkLookUpSaysTheSameAsOneByOne) {
         data.push_back(packets[i].frame.data());
     }
     const std::uint64_t all = (std::uint64_t{1} << packets.size()) - 1;
-    EXPECT_EQ(t->lookup(infos.data(), data.data(), all), want);
-    for (std::size_t i = 0; i < packets.size(); ++i)
-        if (want >> i & 1) {
-            EXPECT_EQ(infos[i].conn, packets[i].info.conn);
-            EXPECT_EQ(infos[i].dir, packets[i].info.dir);
+    // Guessed before, not guessed, or guessed wrongly: the same, and nothing is left of a guess.
+    for (unsigned round = 0; round < 6; ++round) {
+        std::uint64_t guessed = 0;
+        for (std::size_t i = 0; i < packets.size(); ++i) {
+            const unsigned way = round < 3 ? round : static_cast<unsigned>(i + round) % 3;
+            infos[i].conn = 77;
+            infos[i].why = DropReason::none;
+            if (way == 0) continue;
+            guessed |= std::uint64_t{1} << i;
+            if (way == 1) t->prefetch_conn(infos[i]);
+            if (way == 2) infos[i].conn = 1 + static_cast<std::uint32_t>(i) % 7;
         }
+        EXPECT_EQ(t->lookup(infos.data(), data.data(), all, guessed), want) << round;
+        for (std::size_t i = 0; i < packets.size(); ++i) {
+            if ((want >> i & 1) == 0) {
+                EXPECT_EQ(infos[i].conn, 0u) << round;
+                continue;
+            }
+            EXPECT_EQ(infos[i].conn, packets[i].info.conn) << round;
+            EXPECT_EQ(infos[i].dir, packets[i].info.dir) << round;
+        }
+    }
     EXPECT_EQ(t->lookup(infos.data(), data.data(), 0), 0u);
 }
 
