@@ -46,7 +46,18 @@ std::string transports_text(const HelperDesc& desc) {
     return desc.transports == transport::tcp ? "tcp" : "udp";
 }
 
-std::vector<Json> helper_rows(Firewall& fw) {
+/// Of a helper whose parser is another process.
+Json process_json(const UserspaceServer::Status& s) {
+    Json row{{"connected", s.connected},
+             {"pid", s.pid == 0 ? Json(nullptr) : Json(s.pid)},
+             {"socket", s.socket}};
+#define X(name, help) row[#name] = s.counters.name.get();
+    POSTERN_PROCESS_COUNTERS(X)
+#undef X
+    return row;
+}
+
+std::vector<Json> helper_rows(Firewall& fw, const UserspaceServer* processes) {
     std::vector<Json> rows;
     for (std::size_t h = 0; h < fw.plan().helpers.size(); ++h) {
         const auto id = static_cast<HelperId>(h + 1);
@@ -67,6 +78,8 @@ std::vector<Json> helper_rows(Firewall& fw) {
                         {"messages", counters["messages"]},
                         {"expectations", counters["expectations"]},
                         {"counters", counters}});
+        if (const auto s = processes != nullptr ? processes->status(id) : std::nullopt)
+            rows.back()["process"] = process_json(*s);
     }
     return rows;
 }
@@ -201,7 +214,7 @@ Json expectation_row(const Plan& plan, const ExpectInfo& e) {
 }
 
 void register_commands(ControlServer& server, Firewall& fw, const PortSet& ports,
-                       std::function<Tick()> now) {
+                       const UserspaceServer* processes, std::function<Tick()> now) {
     using Source = Result<std::unique_ptr<RowSource>>;
     register_conntrack_commands(server, fw);
     server.register_command(
@@ -209,9 +222,10 @@ void register_commands(ControlServer& server, Firewall& fw, const PortSet& ports
              return Source(rows_of(count_rows(fw)));
          }});
     register_expect_commands(server, fw, std::move(now));
-    server.register_command({"helper list", "helpers and their counters", {}, [&fw](const Json&) {
-                                 return Source(rows_of(helper_rows(fw)));
-                             }});
+    server.register_command(
+        {"helper list", "helpers and their counters", {}, [&fw, processes](const Json&) {
+             return Source(rows_of(helper_rows(fw, processes)));
+         }});
     server.register_command({"stats", "counters of workers and ports", {}, [&](const Json&) {
                                  return Source(rows_of(stats_rows(fw, ports)));
                              }});

@@ -7,13 +7,14 @@
 #include "control/server.h"
 #include "firewall.h"
 #include "port/port_set.h"
+#include "userspace/server.h"
 
 namespace postern {
 
-/// All commands; `firewall` and `ports` must outlive the server's last poll(). `now` is the
-/// workers' time.
+/// All commands; what is given must outlive the server's last poll(). `processes` may be null: no
+/// helper lives in another one. `now` is the workers' time.
 void register_commands(ControlServer& server, Firewall& firewall, const PortSet& ports,
-                       std::function<Tick()> now);
+                       const UserspaceServer* processes, std::function<Tick()> now);
 /// Of these, those that list, end and watch connections.
 void register_conntrack_commands(ControlServer& server, Firewall& firewall);
 /// Of these, all about expectations, and the removal of a helper.

@@ -124,14 +124,16 @@ std::string param_text(const ParamValue& value) {
 
 /// The helpers of `spec` as the framework takes them, and those it needs besides: these are added
 /// to `spec`, too, and where a rule means what a helper expects it means what its children expect.
-Result<std::unique_ptr<const HelperSet>> add_helpers(Spec& spec, ScannerCache* cache) {
+Result<std::unique_ptr<const HelperSet>> add_helpers(
+    Spec& spec, ScannerCache* cache, std::vector<std::unique_ptr<DeclaredHelper>>& declared) {
     std::vector<HelperConfig> configs;
     for (std::size_t i = 0; i < spec.helpers.size(); ++i) {
         const HelperSpec& h = spec.helpers[i];
         HelperConfig& c = configs.emplace_back();
         c.id = static_cast<HelperId>(i + 1);
         c.name = h.name;
-        c.desc = find_helper(h.kind);
+        c.desc = h.userspace ? &declared.emplace_back(std::make_unique<DeclaredHelper>(h))->desc()
+                             : find_helper(h.kind);
         for (const auto& p : h.params)
             c.params.emplace_back(p.name, param_text(p.value));
     }
@@ -154,10 +156,10 @@ Result<std::unique_ptr<const HelperSet>> add_helpers(Spec& spec, ScannerCache* c
     return set;
 }
 
-std::vector<HelperPlan> helper_plans_of(const Spec& spec) {
+std::vector<HelperPlan> helper_plans_of(const Spec& spec, const HelperSet& set) {
     std::vector<HelperPlan> out;
     for (const HelperSpec& h : spec.helpers) {
-        const HelperDesc* desc = find_helper(h.kind);
+        const HelperDesc* desc = set[static_cast<HelperId>(out.size() + 1)].desc;
         HelperPlan& p = out.emplace_back();
         p.name = h.name;
         p.transports = desc->transports;
@@ -178,6 +180,30 @@ std::string problem_of(const ParamDesc& desc, const std::string& text) {
     return read ? std::string() : read.error().message;
 }
 
+/// `params` outlives the schema.
+std::vector<ParamSchema> param_schema(std::span<const ParamDesc> params) {
+    std::vector<ParamSchema> all;
+    for (const ParamDesc& p : params) {
+        ParamSchema& out = all.emplace_back();
+        out.name = p.name;
+        switch (p.type) {
+            case ParamType::boolean: out.fallback = p.default_text == "true"; break;
+            case ParamType::uint:
+                out.fallback =
+                    std::uint64_t{std::strtoull(std::string(p.default_text).c_str(), nullptr, 10)};
+                out.max = p.max;
+                break;
+            case ParamType::networks:
+            case ParamType::ports:
+            case ParamType::text:
+                out.fallback = std::string(p.default_text);
+                out.problem = [&p](const std::string& text) { return problem_of(p, text); };
+                break;
+        }
+    }
+    return all;
+}
+
 }  // namespace
 
 Schema build_schema() {
@@ -188,25 +214,9 @@ Schema build_schema() {
         h.protocols = protocols_of(*desc);
         h.children.assign(desc->children.begin(), desc->children.end());
         h.ports.assign(desc->default_ports.begin(), desc->default_ports.end());
-        for (const ParamDesc& p : desc->params) {
-            ParamSchema& out = h.params.emplace_back();
-            out.name = p.name;
-            switch (p.type) {
-                case ParamType::boolean: out.fallback = p.default_text == "true"; break;
-                case ParamType::uint:
-                    out.fallback = std::uint64_t{
-                        std::strtoull(std::string(p.default_text).c_str(), nullptr, 10)};
-                    out.max = p.max;
-                    break;
-                case ParamType::networks:
-                case ParamType::ports:
-                case ParamType::text:
-                    out.fallback = std::string(p.default_text);
-                    out.problem = [&p](const std::string& text) { return problem_of(p, text); };
-                    break;
-            }
-        }
+        h.params = param_schema(desc->params);
     }
+    schema.userspace_params = param_schema(DeclaredHelper::params());
     for (const StageDesc* s : all_stages())
         schema.stages.emplace_back(s->name);
     schema.default_pipeline = schema.stages;
@@ -221,7 +231,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& configured,
                                                   const FirewallOptions& options) {
     std::unique_ptr<Firewall> fw(new Firewall);
     Spec spec = configured;
-    auto set = add_helpers(spec, options.scanner_cache);
+    auto set = add_helpers(spec, options.scanner_cache, fw->declared_);
     if (!set) return set.error();
     fw->helpers_ = std::move(set.value());
 
@@ -256,7 +266,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& configured,
                                 .timeout_ms = r.expect->timeout_s * 1000});
         plan.effects.back().expects = static_cast<std::uint16_t>(plan.expects.size());
     }
-    plan.helpers = helper_plans_of(spec);
+    plan.helpers = helper_plans_of(spec, *fw->helpers_);
     for (std::size_t h = 0; h < spec.helpers.size(); ++h)
         for (const std::uint16_t port : spec.helpers[h].ports)
             for (const std::uint8_t protocol : spec.helpers[h].protocols)
@@ -292,6 +302,10 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& configured,
     auto table = ExpectTable::create(ec);
     if (!table) return table.error();
     fw->expectations_ = std::move(table.value());
+
+    if (auto remote = userspace_helpers_of(spec); !remote.empty())
+        fw->userspace_ =
+            std::make_unique<UserspaceLink>(std::move(remote), n, spec.limits.stream_buffer_bytes);
 
     static std::atomic<unsigned> serial{0};
     Worker::Parts parts;
@@ -357,6 +371,9 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& configured,
         auto reassembly = Reassembly::create({share(spec.limits.fragments), &plan.secret});
         if (!reassembly) return reassembly.error();
         p.reassembly = std::move(reassembly.value());
+        if (fw->userspace_)
+            p.userspace =
+                std::make_unique<UserspaceDesk>(*fw->userspace_, p.id, p.helpers->capacity());
         fw->workers_.push_back(std::make_unique<Worker>(std::move(p)));
     }
     return fw;

@@ -18,6 +18,8 @@
 #include "helper/scanner_cache.h"
 #include "pipeline/plan.h"
 #include "pipeline/worker.h"
+#include "userspace/link.h"
+#include "userspace_helpers.h"
 
 struct rte_rcu_qsbr;
 struct rte_ring;
@@ -52,6 +54,8 @@ class Firewall {
     rte_rcu_qsbr* rcu() noexcept { return rcu_.get(); }
     unsigned workers() const noexcept { return static_cast<unsigned>(workers_.size()); }
     Worker& worker(unsigned i) noexcept { return *workers_[i]; }
+    /// To the processes of helpers; null when the configuration has none.
+    UserspaceLink* userspace() noexcept { return userspace_.get(); }
     /// RCU thread ids: worker i is reader i; control is the one after the last worker.
     unsigned control_reader() const noexcept { return workers(); }
 
@@ -77,7 +81,9 @@ class Firewall {
     // Order matters: what is below uses what is above.
     std::unique_ptr<rte_rcu_qsbr, FreeAligned> rcu_;
     Plan plan_;
+    std::vector<std::unique_ptr<DeclaredHelper>> declared_;
     std::unique_ptr<const HelperSet> helpers_;
+    std::unique_ptr<UserspaceLink> userspace_;
     std::unique_ptr<ExpectTable> expectations_;
     std::vector<rte_ring*> rings_;  ///< of packets
     std::vector<rte_ring*> message_rings_;

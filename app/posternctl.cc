@@ -101,6 +101,13 @@ std::string further_counters(const Json& row) {
     return text_of(counters);
 }
 
+/// Whether the process of a helper that lives in one is there.
+std::string process_of(const Json& row) {
+    const Json& process = field(row, "process");
+    if (!process.is_object()) return "-";
+    return field(process, "connected") == true ? "pid " + text_of(field(process, "pid")) : "absent";
+}
+
 // ---- the columns of each command ----
 
 struct Column {
@@ -190,6 +197,7 @@ const std::vector<View>& views() {
           {"KIND", "kind"},
           {"PROTO", "proto"},
           {"PORTS", "ports"},
+          {"PROCESS", nullptr, process_of},
           {"ATTACHED", "attached", nullptr, kRight},
           {"MESSAGES", "messages", nullptr, kRight},
           {"EXPECTATIONS", "expectations", nullptr, kRight},

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <thread>
 
 #include <rte_cycles.h>
 #include <rte_launch.h>
@@ -18,6 +19,7 @@
 #include "firewall.h"
 #include "port/eal.h"
 #include "port/port_set.h"
+#include "userspace/server.h"
 #include "worker_loop.h"
 
 namespace postern {
@@ -47,6 +49,8 @@ PortSetConfig port_config(const Spec& spec, Firewall& fw) {
     c.rcu = fw.rcu();
     c.workers = spec.workers.count;
     c.held = spec.limits.fragments + spec.workers.count;
+    for (const auto& h : spec.helpers)
+        if (h.userspace) c.held += h.userspace->queue * spec.workers.count;
     c.reta.assign(fw.plan().reta.begin(), fw.plan().reta.end());
     for (const auto& p : spec.ports)
         c.ports.push_back(
@@ -141,7 +145,15 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     if (!ports) return fail(ports.error());
     const std::uint64_t start_tsc = rte_rdtsc();
     TscClock clock(start_tsc);
-    register_commands(control, fw, **ports, [&clock] { return clock.now(); });
+    std::unique_ptr<UserspaceServer> processes;
+    if (fw.userspace() != nullptr) {
+        auto opened = UserspaceServer::open(
+            *fw.userspace(), {.now = [own = TscClock(start_tsc)]() mutable { return own.now(); },
+                              .log = [](const std::string& line) { spdlog::info("{}", line); }});
+        if (!opened) return fail(opened.error());
+        processes = std::move(opened).value();
+    }
+    register_commands(control, fw, **ports, processes.get(), [&clock] { return clock.now(); });
 
     std::atomic<bool> stop{false};
     bool asked_to_stop = false;
@@ -162,6 +174,8 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
              static_cast<WorkerId>(w),
              {spec.workers.burst, spec.workers.idle.spins, spec.workers.idle.sleep_us, start_tsc},
              &stop});
+    std::thread process_thread;
+    if (processes) process_thread = std::thread([&] { processes->run(stop); });
     for (auto& job : jobs)
         rte_eal_remote_launch(worker_main, &job, job.id + 1u);
     for (unsigned p = 0; p < (*ports)->size(); ++p) {
@@ -182,10 +196,12 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     spdlog::info("stopping");
     stop.store(true, std::memory_order_relaxed);
     rte_eal_mp_wait_lcore();
+    if (process_thread.joinable()) process_thread.join();
     print_summary(fw);
     (*ports)->workers_ended();
     // Their answers refer to the firewall.
     control.disconnect_all();
+    processes.reset();
     // What is left in the rings between workers goes back to the ports' packet pool: while there is
     // one.
     firewall->reset();

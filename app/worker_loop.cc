@@ -12,10 +12,8 @@ namespace {
 // Turns without a packet, after `stop`, until the rings can be taken to be empty.
 constexpr unsigned kDrainTurns = 64;
 
-/// One burst through the stages and out. Returns packets the ports did not take.
-void work(Worker& worker, PortSet& ports, rte_mbuf** pkts, unsigned n, Tick now) noexcept {
-    worker.begin(pkts, n, now);
-    worker.run_stages();
+/// What the stages have decided about a batch.
+void put_out(Worker& worker, PortSet& ports) noexcept {
     worker.finish();
     for (unsigned p = 0; p < ports.size(); ++p) {
         TxBuffer& tx = worker.tx()[p];
@@ -25,6 +23,13 @@ void work(Worker& worker, PortSet& ports, rte_mbuf** pkts, unsigned n, Tick now)
         tx.n = 0;
         if (freed != 0) worker.count_unsent(freed);
     }
+}
+
+/// One burst through the stages and out.
+void work(Worker& worker, PortSet& ports, rte_mbuf** pkts, unsigned n, Tick now) noexcept {
+    worker.begin(pkts, n, now);
+    worker.run_stages();
+    put_out(worker, ports);
 }
 
 }  // namespace
@@ -67,6 +72,10 @@ void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfi
         if (const unsigned n = worker.take_handoff(pkts); n != 0) {
             work(worker, ports, pkts, n, now);
             found += n;
+        }
+        if (worker.resume(now)) {
+            put_out(worker, ports);
+            ++found;
         }
         unsigned freed = 0;
         found += ports.send_for_others(id, freed);

@@ -10,43 +10,46 @@
 namespace postern {
 
 // X(name, help)
-#define POSTERN_DROP_REASONS(X)                                                             \
-    X(none, "not dropped")                                                                  \
-    X(truncated_l2, "the frame ends inside its Ethernet or VLAN header")                    \
-    X(truncated_l3, "the frame ends inside the IP header, or before the IP length says")    \
-    X(truncated_l4, "the IP packet ends inside its transport header")                       \
-    X(bad_ip_header, "IP version, header length or total length cannot be right")           \
-    X(bad_ext_header, "an IPv6 extension header is malformed, or there are too many")       \
-    X(bad_l4_length, "the transport header's own length cannot be right")                   \
-    X(bad_tcp_flags, "a combination of TCP flags that no stack sends (SYN+FIN, none, ...)") \
-    X(bad_gre, "a GRE version 1 header with flags or a protocol that PPTP never sends")     \
-    X(land, "source and destination address and port are the same")                         \
-    X(bad_ip_checksum, "the IPv4 header's checksum is wrong")                               \
-    X(bad_l4_checksum, "the transport header's checksum is wrong")                          \
-    X(bad_icmp_error, "an ICMP error to somebody else than the sender it speaks of")        \
-    X(fragment, "an IP fragment, and nobody puts them together; or one in an ICMP error")   \
-    X(fragment_bad, "a fragment whose place cannot be right, or that contradicts another")  \
-    X(fragment_overlap, "fragments of its datagram overlap")                                \
-    X(fragment_tiny, "the first fragment lacks part of the transport header")               \
-    X(fragment_duplicate, "a fragment that came before")                                    \
-    X(fragment_too_many, "its datagram comes in more than 64 fragments")                    \
-    X(fragment_timeout, "the rest of its datagram did not come in time")                    \
-    X(fragment_full, "its datagram gave way to others: too many fragments held")            \
-    X(non_ip, "not IP, and its ethertype is not on the port's pass list")                   \
-    X(neighbour_discovery, "IPv6 neighbour discovery, and the port does not pass it")       \
-    X(no_peer, "the port it came in by has no peer to leave by")                            \
-    X(ct_invalid, "conntrack found it invalid for its connection's state")                  \
-    X(ct_not_first, "no connection, and such a packet cannot start one")                    \
-    X(ct_table_full, "the connection table is full")                                        \
-    X(source_half_open, "its source has too many half-open connections")                    \
-    X(source_rate, "its source opens connections too fast")                                 \
-    X(zone_full, "its zone has as many connections as it may")                              \
-    X(ct_collision, "two connections met on one key of the table")                          \
-    X(policy, "a policy rule, or the default, drops it")                                    \
-    X(reject, "a policy rule rejects it; the sender was told")                              \
-    X(helper, "its helper could not file the expectation; the sender will retransmit")      \
-    X(expect, "what its rule expects could not be filed; the sender will try again")        \
-    X(handoff_full, "the ring to its home worker was full")                                 \
+#define POSTERN_DROP_REASONS(X)                                                                 \
+    X(none, "not dropped")                                                                      \
+    X(truncated_l2, "the frame ends inside its Ethernet or VLAN header")                        \
+    X(truncated_l3, "the frame ends inside the IP header, or before the IP length says")        \
+    X(truncated_l4, "the IP packet ends inside its transport header")                           \
+    X(bad_ip_header, "IP version, header length or total length cannot be right")               \
+    X(bad_ext_header, "an IPv6 extension header is malformed, or there are too many")           \
+    X(bad_l4_length, "the transport header's own length cannot be right")                       \
+    X(bad_tcp_flags, "a combination of TCP flags that no stack sends (SYN+FIN, none, ...)")     \
+    X(bad_gre, "a GRE version 1 header with flags or a protocol that PPTP never sends")         \
+    X(land, "source and destination address and port are the same")                             \
+    X(bad_ip_checksum, "the IPv4 header's checksum is wrong")                                   \
+    X(bad_l4_checksum, "the transport header's checksum is wrong")                              \
+    X(bad_icmp_error, "an ICMP error to somebody else than the sender it speaks of")            \
+    X(fragment, "an IP fragment, and nobody puts them together; or one in an ICMP error")       \
+    X(fragment_bad, "a fragment whose place cannot be right, or that contradicts another")      \
+    X(fragment_overlap, "fragments of its datagram overlap")                                    \
+    X(fragment_tiny, "the first fragment lacks part of the transport header")                   \
+    X(fragment_duplicate, "a fragment that came before")                                        \
+    X(fragment_too_many, "its datagram comes in more than 64 fragments")                        \
+    X(fragment_timeout, "the rest of its datagram did not come in time")                        \
+    X(fragment_full, "its datagram gave way to others: too many fragments held")                \
+    X(non_ip, "not IP, and its ethertype is not on the port's pass list")                       \
+    X(neighbour_discovery, "IPv6 neighbour discovery, and the port does not pass it")           \
+    X(no_peer, "the port it came in by has no peer to leave by")                                \
+    X(ct_invalid, "conntrack found it invalid for its connection's state")                      \
+    X(ct_not_first, "no connection, and such a packet cannot start one")                        \
+    X(ct_table_full, "the connection table is full")                                            \
+    X(source_half_open, "its source has too many half-open connections")                        \
+    X(source_rate, "its source opens connections too fast")                                     \
+    X(zone_full, "its zone has as many connections as it may")                                  \
+    X(ct_collision, "two connections met on one key of the table")                              \
+    X(policy, "a policy rule, or the default, drops it")                                        \
+    X(reject, "a policy rule rejects it; the sender was told")                                  \
+    X(helper, "its helper could not file the expectation; the sender will retransmit")          \
+    X(helper_absent, "the process of its helper did not answer in time, or had no room for it") \
+    X(helper_verdict, "the process of its helper says so")                                      \
+    X(helper_gone, "its connection ended while the process of its helper was being asked")      \
+    X(expect, "what its rule expects could not be filed; the sender will try again")            \
+    X(handoff_full, "the ring to its home worker was full")                                     \
     X(tx_full, "the output port's queue was full")
 
 enum class DropReason : std::uint8_t {

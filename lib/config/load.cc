@@ -371,15 +371,23 @@ void Loader::helpers(const Value& v) {
         helper.where = item.mark();
         Map map(item);
         const auto name = map.require("name", "a name of your choice, such as ftp");
+        const auto process = map.get("userspace");
         const auto kind_value = map.get("helper");
+        if (process && kind_value)
+            kind_value->error("a helper in another process (`userspace`) has no kind");
         std::optional<std::size_t> kind;
         if (name)
             if (auto s = name->name()) {
                 helper.name = *s;
                 helper_names_.add(*name, *s);
-                if (!kind_value) kind = name->choice(kinds, "a helper; give its kind by `helper:`");
+                if (process && std::count(kinds.begin(), kinds.end(), *s) != 0)
+                    name->error(quoted(*s) +
+                                " is a helper of this build; one in another process "
+                                "needs another name");
+                if (!kind_value && !process)
+                    kind = name->choice(kinds, "a helper; give its kind by `helper:`");
             }
-        if (kind_value) kind = kind_value->choice(kinds, "a helper");
+        if (kind_value && !process) kind = kind_value->choice(kinds, "a helper");
         const auto ports = map.get("ports");
         const auto params = map.get("params");
         if (kind) {
@@ -387,7 +395,11 @@ void Loader::helpers(const Value& v) {
             helper.kind = schema.name;
             helper.protocols = schema.protocols;
             helper.ports = schema.ports;
-            helper_params(params ? &*params : nullptr, schema, helper);
+            helper_params(params ? &*params : nullptr, schema.params, helper);
+        } else if (process) {
+            helper.kind = helper.name;
+            helper.userspace = userspace(*process, helper);
+            helper_params(params ? &*params : nullptr, schema_.userspace_params, helper);
         }
         if (ports) {
             helper.ports.clear();
@@ -407,10 +419,11 @@ void Loader::helpers(const Value& v) {
     }
 }
 
-void Loader::helper_params(const Value* v, const HelperSchema& kind, HelperSpec& helper) {
+void Loader::helper_params(const Value* v, const std::vector<ParamSchema>& params,
+                           HelperSpec& helper) {
     std::optional<Map> map;
     if (v) map.emplace(*v);
-    for (const auto& p : kind.params) {
+    for (const auto& p : params) {
         ParamValue value = p.fallback;
         if (auto given = map ? map->get(p.name) : std::nullopt) {
             if (std::holds_alternative<bool>(value)) {
@@ -426,6 +439,59 @@ void Loader::helper_params(const Value* v, const HelperSchema& kind, HelperSpec&
         helper.params.push_back({p.name, std::move(value)});
     }
     if (map) map->finish();
+}
+
+UserspaceSpec Loader::userspace(const Value& v, HelperSpec& helper) {
+    static constexpr std::array<std::string_view, 2> kTransports{"tcp", "udp"};
+    static constexpr std::array<std::uint8_t, 2> kProtocols{proto::tcp, proto::udp};
+    static constexpr std::array<std::string_view, 2> kFramings{"lines", "stream"};
+    static constexpr std::size_t kMaxClasses = 4;
+    UserspaceSpec out;
+    Map map(v);
+    if (const auto transports = map.require("transports", "[tcp], [udp] or both"))
+        for (const auto& t : transports->one_or_more())
+            if (const auto i = t.choice(kTransports, "a transport")) {
+                if (std::count(helper.protocols.begin(), helper.protocols.end(), kProtocols[*i]))
+                    t.error(quoted(kTransports[*i]) + " is given twice");
+                else
+                    helper.protocols.push_back(kProtocols[*i]);
+            }
+    if (const auto framing = map.get("framing"))
+        if (const auto i = framing->choice(kFramings, "a framing")) out.stream = *i == 1;
+    if (const auto proof = map.get("proof"))
+        if (const auto on = proof->flag()) out.proof = *on;
+    map.read("data_len", out.data_bytes, {0, 32});
+    if (const auto bypass = map.get("bypass"))
+        if (const auto on = bypass->flag()) out.bypass = *on;
+    map.read("wait_ms", out.wait_ms, {1, 60000});
+    map.read("queue", out.queue, {1, 65536, Unit::size});
+    if (const auto socket = map.get("socket"))
+        if (auto path = socket->text(kMaxSocketPath)) out.socket = *path;
+    if (const auto classes = map.require("classes", "a list of what it expects")) {
+        const auto items = classes->list();
+        if (items.empty() || items.size() > kMaxClasses)
+            classes->error(std::to_string(items.size()) + " classes (expected 1 to 4)");
+        for (const auto& item : items) {
+            UserspaceSpec::Class c;
+            Map of(item);
+            if (const auto name = of.require("name", "a name of your choice, such as data"))
+                if (auto s = name->name()) {
+                    if (std::any_of(out.classes.begin(), out.classes.end(),
+                                    [&](const auto& other) { return other.name == *s; }))
+                        name->error(quoted(*s) + " is given twice");
+                    c.name = *s;
+                }
+            if (const auto protocol = of.require("proto", "tcp or udp"))
+                if (const auto i = protocol->choice(kTransports, "a protocol it may open"))
+                    c.protocol = kProtocols[*i];
+            of.read("max", c.max, {1, 255});
+            of.read("timeout", c.timeout_s, {1, kMaxTimeoutS, Unit::seconds});
+            of.finish();
+            out.classes.push_back(std::move(c));
+        }
+    }
+    map.finish();
+    return out;
 }
 
 // --- timeouts, limits --------------------------------------------------------------------------

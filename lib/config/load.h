@@ -38,6 +38,7 @@ struct HelperSchema {
 /// What this build of Postern has; a file may name nothing else.
 struct Schema {
     std::vector<HelperSchema> helpers;
+    std::vector<ParamSchema> userspace_params;  ///< of helpers in other processes
     std::vector<std::string> stages;            ///< all that exist
     std::vector<std::string> default_pipeline;  ///< used when the file says nothing
 };

@@ -52,7 +52,8 @@ class Loader {
     void conntrack_zones(Map& map, BridgeSpec& bridge);
     void helpers(const Value& v);
     bool is_child(const std::string& kind) const;
-    void helper_params(const Value* v, const HelperSchema& kind, HelperSpec& helper);
+    void helper_params(const Value* v, const std::vector<ParamSchema>& params, HelperSpec& helper);
+    UserspaceSpec userspace(const Value& v, HelperSpec& helper);
     void timeouts(const Value& v);
     void timeouts_of(Map& map, TimeoutsSpec& out);
     std::uint8_t timeout_profile(const Value& v);

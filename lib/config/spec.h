@@ -97,6 +97,24 @@ struct HelperParam {
     ParamValue value;
 };
 
+/// What is declared of a helper whose parser lives in another process.
+struct UserspaceSpec {
+    struct Class {
+        std::string name;
+        std::uint8_t protocol = 0;     ///< of what it opens: proto::tcp or proto::udp
+        std::uint8_t max = 1;          ///< pending at once, of one connection
+        std::uint32_t timeout_s = 30;  ///< of one that is not used
+    };
+    std::vector<Class> classes;    ///< 1..4
+    bool stream = false;           ///< TCP comes as it arrives, not line by line
+    bool proof = false;            ///< opens nothing before the process has said `proven`
+    std::uint8_t data_bytes = 32;  ///< private state of a connection, 0..32
+    bool bypass = true;            ///< traffic passes when the process is absent or late
+    std::uint32_t wait_ms = 200;   ///< for an answer, 1..60000
+    std::uint32_t queue = 256;     ///< packets that wait at once, a worker, 1..65536
+    std::string socket;            ///< empty: helper-NAME.sock beside the control socket
+};
+
 /// A configured helper instance. Its HelperId is its index in Spec::helpers plus 1.
 struct HelperSpec {
     std::string name;  ///< unique; rules use it
@@ -108,6 +126,7 @@ struct HelperSpec {
     bool auto_assign = false;
     std::vector<HelperParam>
         params;  ///< all of the kind's, in the kind's order, defaults filled in
+    std::optional<UserspaceSpec> userspace;  ///< its kind is then its own name
     SpecMark where;
 };
 

@@ -87,7 +87,8 @@ inline constexpr std::uint8_t kNoPattern = 0;
 enum class Framing : std::uint8_t {
     line,      ///< up to and including LF
     measured,  ///< `measure` tells
-    datagram   ///< UDP only: there is no stream
+    datagram,  ///< UDP only: there is no stream
+    stream     ///< `remote` only: bytes in order, as many at a time as have come
 };
 
 /// What stands at the start of a stream: a message, then bytes that are none (a body, media in
@@ -122,6 +123,9 @@ struct HelperDesc {
     bool needs_proof = false;
     /// Announced addresses are other hosts' by nature (SIP, H.323): the address guard is off.
     bool foreign_media = false;
+    /// Its parser lives in another process: messages go to HelperEngine's AskFn, several whole
+    /// lines at a time, and the functions below are not called.
+    bool remote = false;
     std::span<const std::uint16_t> default_ports;
     std::span<const ExpectClass> classes;
     std::span<const ParamDesc> params;

@@ -150,6 +150,12 @@ void HelperEngine::begin(HelperConn* conn, Direction direction, Emit& emit) noex
 }
 
 bool HelperEngine::undo(HelperConn* conn) noexcept {
+    if (!rewind(conn)) return false;
+    counters_[conn->helper][HelperCounter::undone].add();
+    return true;
+}
+
+bool HelperEngine::rewind(HelperConn* conn) noexcept {
     if (last_ != conn || assembler_.moved()) return false;
     last_ = nullptr;
     const Stream& now = conn->stream[index(last_direction_)];
@@ -158,7 +164,6 @@ bool HelperEngine::undo(HelperConn* conn) noexcept {
     assembler_.take_back(saved_.stream[0].buffer, saved_.stream[1].buffer);
     *conn = saved_;
     if (before != 0) assembler_.ranges(before) = saved_ranges_;
-    counters_[conn->helper][HelperCounter::undone].add();
     return true;
 }
 
@@ -194,7 +199,22 @@ void HelperEngine::on_datagram(HelperConn* conn, Direction direction, Bytes payl
     offer(r, payload);
 }
 
+void HelperEngine::on_answer(HelperConn* conn, const RemoteAnswer& answer, Emit& emit) noexcept {
+    assembler_.settle();
+    last_ = nullptr;
+    Reading r{*conn, set_[conn->helper], counters_[conn->helper], emit, answer.direction};
+    emit.clear(r.counters);
+    if (answer.proven) conn->proven = true;
+    const View view{conn->original,   {},         r.instance.params, conn->state,
+                    answer.direction, kNoPattern, conn->helper};
+    for (const PinHole& request : answer.requests)
+        emit.expect(request);
+    if (emit.asked_ != 0) guard(r, view);
+    if (answer.give_up) blind_both(r, HelperCounter::blind_not_protocol);
+}
+
 std::size_t HelperEngine::read(Reading& r, Bytes run, std::size_t fresh) noexcept {
+    if (r.instance.desc->remote) return read_remote(r, run, fresh);
     if (r.instance.desc->framing == Framing::measured) return read_measured(r, run, fresh);
 
     const std::size_t end = after_last_lf(run, fresh);
@@ -238,6 +258,24 @@ std::size_t HelperEngine::read_lines(Reading& r, Bytes run) noexcept {
         at = end;
     }
     return at;
+}
+
+/// Whole lines, as many as a buffer takes, or whatever is there.
+std::size_t HelperEngine::read_remote(Reading& r, Bytes run, std::size_t fresh) noexcept {
+    const bool lines = r.instance.desc->framing == Framing::line;
+    const std::size_t end = lines ? after_last_lf(run, fresh) : run.size();
+    for (std::size_t at = 0; at < end;) {
+        std::size_t n = std::min<std::size_t>(end - at, assembler_.buffer_bytes());
+        if (lines && at + n < end) n = after_last_lf(run.subspan(at, n), 0);
+        if (n == 0) {
+            assembler_.stop(r.conn.stream[index(r.direction)], StreamState::blind);
+            r.counters[HelperCounter::blind_overflow].add();
+            return run.size();
+        }
+        offer(r, run.subspan(at, n));
+        at += n;
+    }
+    return end;
 }
 
 std::size_t HelperEngine::read_measured(Reading& r, Bytes run, std::size_t fresh) noexcept {
@@ -284,6 +322,7 @@ void HelperEngine::scan(const Reading& r, Bytes bytes) noexcept {
 
 void HelperEngine::offer(Reading& r, Bytes message) noexcept {
     const HelperDesc& desc = *r.instance.desc;
+    if (desc.remote) return ask_(ask_context_, r.direction, message);
     unsigned pattern = kNoMatch;
     if (!desc.patterns.empty()) {
         scan(r, message);

@@ -72,6 +72,18 @@ struct CounterValue {
     std::uint64_t value;
 };
 
+/// Takes one message of a remote helper: whole lines, or what its framing says. Valid during the
+/// call.
+using AskFn = void (*)(void* context, Direction direction, Bytes message) noexcept;
+
+/// What the process of a remote helper says of a message.
+struct RemoteAnswer {
+    Direction direction = Direction::original;  ///< who said the message
+    std::span<const PinHole> requests;          ///< their classes exist
+    bool proven = false;   ///< both sides speak the protocol: from here on it may open
+    bool give_up = false;  ///< nothing of this connection matters any more
+};
+
 class HelperEngine {
   public:
     /// `set` must outlive the engine. Control, before the worker starts.
@@ -108,10 +120,21 @@ class HelperEngine {
     /// to be called before anything else. False when it cannot be: the packet should pass, its
     /// expectations are lost. Counters are not turned back.
     bool undo(HelperConn* conn) noexcept;
+    /// The same, and it does not count: the caller keeps the packet, to show it again.
+    bool rewind(HelperConn* conn) noexcept;
+
+    /// Who takes the messages of remote helpers. Before the worker starts.
+    void ask_by(AskFn ask, void* context) noexcept {
+        ask_ = ask;
+        ask_context_ = context;
+    }
+    /// An answer, through the same guards as a parser's requests. Empties `emit` first.
+    void on_answer(HelperConn* conn, const RemoteAnswer& answer, Emit& emit) noexcept;
 
     const HelperSet& set() const noexcept { return set_; }
     /// Of one instance: control may read at any time.
     const HelperCounters& counters(HelperId helper) const noexcept { return counters_[helper]; }
+    HelperCounters& counters(HelperId helper) noexcept { return counters_[helper]; }
     /// f(CounterValue) for each counter of an instance. Control, at any time.
     template <class F>
     void for_each_counter(HelperId helper, F&& f) const;
@@ -141,6 +164,7 @@ class HelperEngine {
     std::size_t read(Reading& r, Bytes run, std::size_t fresh) noexcept;
     std::size_t read_lines(Reading& r, Bytes run) noexcept;
     std::size_t read_measured(Reading& r, Bytes run, std::size_t fresh) noexcept;
+    std::size_t read_remote(Reading& r, Bytes run, std::size_t fresh) noexcept;
     void scan(const Reading& r, Bytes bytes) noexcept;
     /// Scans one message; wakes the parser if it matters.
     void offer(Reading& r, Bytes message) noexcept;
@@ -155,6 +179,8 @@ class HelperEngine {
     std::vector<std::uint32_t> free_;  ///< a stack; reserved for all, so it never allocates
     std::vector<HelperCounters> counters_;
     Matches matches_;
+    AskFn ask_ = nullptr;
+    void* ask_context_ = nullptr;
 
     /// For undo(): the connection as it was before the last packet.
     HelperConn* last_ = nullptr;

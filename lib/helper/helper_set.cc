@@ -15,7 +15,11 @@ Result<void> check_descriptor(const HelperDesc& d) {
         return wrong("its transports are neither tcp nor udp nor both");
     if ((d.framing == Framing::datagram) != (d.transports == transport::udp))
         return wrong("a stream falls into lines or measured messages, and only a stream does");
-    if (d.on_message == nullptr || (d.framing == Framing::measured && d.measure == nullptr))
+    if (d.remote ? d.framing == Framing::measured : d.framing == Framing::stream)
+        return wrong(
+            "only who reads in another process gets a stream, and nobody else is measured");
+    if ((d.on_message == nullptr && !d.remote) ||
+        (d.framing == Framing::measured && d.measure == nullptr))
         return wrong("a function is missing");
     if (d.classes.size() > kMaxClasses || d.params.size() > kMaxParams ||
         d.counters.size() > kMaxOwnCounters || d.patterns.size() > kMaxPatterns ||

@@ -48,7 +48,7 @@ enum class MaskId : std::uint8_t {
     answer,    ///< of these, what was made into an answer to its sender; out_port is set
     drop,      ///< will be freed, for PacketInfo::why
     away,      ///< is another worker's now
-    held,      ///< waits for the rest of its datagram
+    held,      ///< waits for the rest of its datagram, or for an answer of its helper's process
     kCount
 };
 

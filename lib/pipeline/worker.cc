@@ -37,6 +37,7 @@ Worker::Worker(Parts parts)
       expectations_(parts.expectations),
       helpers_(std::move(parts.helpers)),
       reassembly_(std::move(parts.reassembly)),
+      desk_(std::move(parts.userspace)),
       handoff_(parts.handoff),
       activity_(parts.activity),
       endings_(parts.endings),
@@ -45,7 +46,18 @@ Worker::Worker(Parts parts)
       zone_limits_(parts.zone_limits),
       removed_helpers_(parts.removed_helpers),
       events_(parts.event_ring),
-      linear_(new std::uint8_t[kMaxDatagram]) {}
+      linear_(new std::uint8_t[kMaxDatagram]) {
+    if (desk_ == nullptr) return;
+    for (const StageDesc* stage : plan_->stages) {
+        ++after_helpers_;
+        if ((stage->provides & fact::announced) != 0) break;
+    }
+    helpers_->ask_by(
+        [](void* desk, Direction direction, Bytes message) noexcept {
+            static_cast<UserspaceDesk*>(desk)->message(direction, message);
+        },
+        desk_.get());
+}
 
 void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie) noexcept {
     Batch& b = batch_;
@@ -213,6 +225,7 @@ void Worker::drop_removed_helpers() noexcept {
 
 void Worker::release_helper(Conn& conn, ExpectEnd why) noexcept {
     expect_->remove_all(masters_[conn.helper_slot], why, expect_turn());
+    if (desk_ != nullptr && desk_->serves(conn.helper)) drop_waiting(conn.helper_slot, conn.helper);
     helpers_->detach(helpers_->at(conn.helper_slot), parting_);
     for (const EmitAction& action : parting_.actions())
         if (action.kind == EmitAction::Kind::end_child) tell_to_end(action.child, conn.zone());
@@ -526,6 +539,15 @@ InsertOutcome Worker::file(const PinHole& hole, const Conn& conn, std::uint32_t 
     return outcome;
 }
 
+void Worker::read_payload(unsigned i, HelperConn* hc) noexcept {
+    const PacketInfo& info = batch_.info[i];
+    if (info.kind != L4Kind::tcp) return helpers_->on_datagram(hc, info.dir, payload_of(i), emit_);
+    const TcpSegment s =
+        read_segment(batch_.data[i] + info.l4_off,
+                     static_cast<unsigned>(info.pay_off - info.l4_off), info.pay_len);
+    helpers_->on_segment(hc, info.dir, s.seq, s.flags, payload_of(i), emit_);
+}
+
 void Worker::run_helper(unsigned i) noexcept {
     Batch& b = batch_;
     const PacketInfo& info = b.info[i];
@@ -533,15 +555,10 @@ void Worker::run_helper(unsigned i) noexcept {
     // A later packet of the burst may have ended the connection, and another taken its slot.
     if (conn.generation != info.generation || !conn.has(conn_flag::helped)) return;
     HelperConn* hc = helpers_->at(conn.helper_slot);
+    if (desk_ != nullptr && desk_->serves(conn.helper))
+        return run_remote_helper(i, conn, hc, false);
     const std::uint16_t patience_s = hc->min_timeout_s;
-    if (info.kind == L4Kind::tcp) {
-        const TcpSegment s =
-            read_segment(b.data[i] + info.l4_off, static_cast<unsigned>(info.pay_off - info.l4_off),
-                         info.pay_len);
-        helpers_->on_segment(hc, info.dir, s.seq, s.flags, payload_of(i), emit_);
-    } else {
-        helpers_->on_datagram(hc, info.dir, payload_of(i), emit_);
-    }
+    read_payload(i, hc);
     if (hc->min_timeout_s < patience_s && info.kind == L4Kind::ports) {
         // TCP's packets set their time anew each; those of an answered UDP connection do not.
         const Timeouts& t = plan_->track.timeouts_of(conn);

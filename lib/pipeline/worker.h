@@ -29,6 +29,7 @@
 #include "pipeline/mailbox.h"
 #include "pipeline/plan.h"
 #include "pipeline/reassembly.h"
+#include "pipeline/userspace_desk.h"
 #include "table/event_ring.h"
 
 struct rte_mbuf;
@@ -47,6 +48,7 @@ namespace postern {
     X(taken_over, "frames got from another worker")                                         \
     X(reassembled, "datagrams put together from fragments")                                 \
     X(fragments_held, "fragments that wait for the rest of their datagram, now")            \
+    X(helper_waits, "packets that wait for the answer of a helper's process, now")          \
     X(rejected, "senders told by a TCP reset or an ICMP message")                           \
     X(connections_created, "connections begun")                                             \
     X(connections_expected, "of these, children of an expectation")                         \
@@ -102,6 +104,8 @@ class Worker {
         ExpectTable* expectations = nullptr;
         std::unique_ptr<HelperEngine> helpers;
         std::unique_ptr<Reassembly> reassembly;
+        /// Null when no helper lives in another process.
+        std::unique_ptr<UserspaceDesk> userspace;
         /// By home worker; this worker's own is where others put its packets. May be empty when
         /// there is one worker.
         std::array<rte_ring*, kMaxWorkers> handoff{};
@@ -129,8 +133,15 @@ class Worker {
     /// Ends the connections that helpers, its own and others', want ended. Part of housekeeping();
     /// on its own for replay, whose clock stands still between packets.
     void end_children(Tick now, std::uint64_t cookie) noexcept;
-    /// Gives up the fragments it holds. Before their pool goes away.
-    void let_go() noexcept { reassembly_->clear(counters_); }
+    /// Gives up the fragments it holds, and packets that wait for a helper's process. Before their
+    /// pool goes away.
+    void let_go() noexcept;
+    /// Takes what helpers' processes have answered, and the time that others have not. When packets
+    /// that waited can go on it begins a batch of them, runs the stages that are left, and returns
+    /// true: finish() and tx() follow. Bounded work; once a turn.
+    bool resume(Tick now, std::uint64_t cookie = 0) noexcept {
+        return desk_ != nullptr && resume_waiting(now, cookie);
+    }
     /// Up to kMaxBurst packets that other workers left here.
     unsigned take_handoff(rte_mbuf** out) noexcept;
 
@@ -216,12 +227,28 @@ class Worker {
     std::array<TxBuffer, kMaxPorts>& tx() noexcept { return tx_; }
 
   private:
+    // Helpers in other processes: userspace.cc.
+    bool resume_waiting(Tick now, std::uint64_t cookie) noexcept;
+    /// Shows packet i to a helper in another process, or lets it wait. `front`: it has waited.
+    void run_remote_helper(unsigned i, Conn& conn, HelperConn* hc, bool front) noexcept;
+    void hear_answer(const Answer& answer) noexcept;
+    void look_for_late_answers() noexcept;
+    void go_on(std::uint32_t helper_slot) noexcept;
+    void hold(unsigned i, const Conn& conn, bool front) noexcept;
+    unsigned put_back(const UserspaceDesk::Held& held) noexcept;
+    void drop_waiting(std::uint32_t helper_slot, HelperId helper) noexcept;
+    void count(HelperId helper, UserspaceCounter what, std::uint64_t n = 1) noexcept {
+        helpers_->counters(helper).own(static_cast<unsigned>(what)).add(n);
+    }
+
     void put_event(ConnEventType type, std::uint32_t slot, ConnEnd end) noexcept;
     void track_one(unsigned i) noexcept;
     void track_and_tell(unsigned i) noexcept;
     /// Accepted packet i as the fragments it came in; false when there is no room for them.
     bool send_fragments(unsigned i, TxBuffer& out) noexcept;
     Bytes payload_of(unsigned i) noexcept;
+    /// Shows packet i's payload to the engine.
+    void read_payload(unsigned i, HelperConn* hc) noexcept;
     /// A child has been active lately: its master must not end by silence, wherever it lives.
     void tell_master(ConnId master, Tick now) noexcept;
     void keep_master(ConnId master, Tick now) noexcept;
@@ -249,6 +276,9 @@ class Worker {
     ExpectTable* expectations_;
     std::unique_ptr<HelperEngine> helpers_;
     std::unique_ptr<Reassembly> reassembly_;
+    std::unique_ptr<UserspaceDesk> desk_;  ///< null: no helper lives in another process
+    unsigned after_helpers_ = 0;           ///< place of the stage that follows the helper stage
+    Tick looked_;                          ///< when late answers were last looked for
     std::array<rte_ring*, kMaxWorkers> handoff_;
     std::array<rte_ring*, kMaxWorkers> activity_;
     std::array<rte_ring*, kMaxWorkers> endings_;

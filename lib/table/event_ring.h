@@ -25,6 +25,12 @@ class SpscRing {
           elements_(capacity_ == 0 ? nullptr : new T[capacity_]) {}
 
     std::uint32_t capacity() const noexcept { return capacity_; }
+    /// f(element, place) for each slot: what elements own is set once, before the ring is used.
+    template <class F>
+    void prepare(F&& f) {
+        for (std::uint32_t i = 0; i < capacity_; ++i)
+            f(elements_[i], i);
+    }
 
     /// Room for the next element, or nothing. Writer only; publish() makes it visible.
     T* reserve() noexcept {
@@ -35,6 +41,16 @@ class SpscRing {
     void publish() noexcept {
         // Release pairs with pop()'s acquire: the element is complete.
         published_.store(++head_, std::memory_order_release);
+    }
+
+    /// The oldest element where it lies, or nothing. Reader only; drop_front() gives the slot back.
+    T* front() noexcept {
+        const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+        if (tail == published_.load(std::memory_order_acquire)) return nullptr;
+        return &elements_[tail & (capacity_ - 1)];
+    }
+    void drop_front() noexcept {
+        tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
 
     /// Reader only.

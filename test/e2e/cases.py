@@ -77,7 +77,9 @@ def all_cases():
     import cases_sip
     import cases_tftp
     import cases_traffic
+    import cases_userspace
     return [case for group in (cases_conntrack, cases_expect, cases_ftp, cases_h323, cases_tftp,
                                cases_sane, cases_amanda, cases_irc, cases_rtsp, cases_sip,
-                               cases_pptp, cases_broadcast, cases_traffic, cases_operation)
+                               cases_pptp, cases_broadcast, cases_traffic,
+                               cases_userspace, cases_operation)
             for case in group.cases()]

@@ -66,10 +66,12 @@ std::string file_of_unknown_keys(const std::string& kind) {
                                  "}, icmpv6: {" + u + "}, generic: {" + u + "}";
     return u + "\neal: {" + u + "}\nworkers: {" + u + ", idle: {" + u + "}}\nzones: [a, b]\n" +
            "ports: [{name: p, device: net_x, zone: a, " + u + "}]\nbridges: [{" + u + "}]\n" +
-           "helpers: [{name: " + kind + ", " + u + ", params: {" + u + "}}]\n" + "timeouts: {" +
-           timeouts + "}\nlimits: {" + u + ", per_source: {" + u + "}, expectations_per: {" + u +
-           "}}\npolicy: {" + u + ", rules: [{action: accept, " + u + ", set: {" + u +
-           "}, expect: {" + u + "}}]}\ncontrol: {" + u + "}\n";
+           "helpers: [{name: " + kind + ", " + u + ", params: {" + u +
+           "}}, {name: mine, userspace: {transports: tcp, classes: [{name: a, proto: tcp, " + u +
+           "}], " + u + "}}]\n" + "timeouts: {" + timeouts + "}\nlimits: {" + u +
+           ", per_source: {" + u + "}, expectations_per: {" + u + "}}\npolicy: {" + u +
+           ", rules: [{action: accept, " + u + ", set: {" + u + "}, expect: {" + u +
+           "}}]}\ncontrol: {" + u + "}\n";
 }
 
 std::map<std::string, std::set<std::string>> keys_of_loader() {

@@ -155,6 +155,7 @@ class World {
                 Worker& worker = fw().worker(w);
                 rte_mbuf* pkts[kMaxBurst];
                 if (const unsigned n = worker.take_handoff(pkts); n != 0) burst(worker, pkts, n);
+                if (worker.resume(now)) put_out(worker);
                 while (!worker.housekeeping(now)) {
                 }
                 worker.answer_mail();
@@ -238,6 +239,11 @@ class Talk {
             seq_[index(d)] +=
                 static_cast<std::uint32_t>(text.size()) + ((flags & 0x03) != 0 ? 1u : 0u);
         return passed;
+    }
+
+    /// A packet that was held has gone on.
+    void passed_later(Direction d, std::string_view text) {
+        seq_[index(d)] += static_cast<std::uint32_t>(text.size());
     }
 
   private:

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a helper in another process counts on each worker besides what every helper does: its
+// HelperDesc::counters, by the place of the enumerator.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "helper/counters.h"
+
+namespace postern {
+
+// X(name, help)
+#define POSTERN_USERSPACE_COUNTERS(X)                                                              \
+    X(userspace_asked, "questions put to its process")                                             \
+    X(userspace_answered, "answers that came in time")                                             \
+    X(userspace_stale, "answers to nobody: too late, given twice, or for a connection that ended") \
+    X(userspace_bypassed, "packets passed unread by its process: it was absent, late or too busy") \
+    X(userspace_absent, "packets dropped for that, where `bypass` is off")                         \
+    X(userspace_late, "questions whose answer did not come in time")                               \
+    X(userspace_refused, "packets dropped because its process said so")                            \
+    X(userspace_too_long, "messages longer than can be asked about")                               \
+    X(userspace_no_slot, "questions not asked: the ring to its process was full")                  \
+    X(userspace_ends_untold, "ended connections its process was not told of: that ring was full")
+
+enum class UserspaceCounter : std::uint8_t {
+#define X(name, help) name,
+    POSTERN_USERSPACE_COUNTERS(X)
+#undef X
+    kCount
+};
+
+inline constexpr std::array<CounterDesc, static_cast<unsigned>(UserspaceCounter::kCount)>
+    kUserspaceCounterTable{{
+#define X(name, help) {#name, help},
+        POSTERN_USERSPACE_COUNTERS(X)
+#undef X
+    }};
+static_assert(kUserspaceCounterTable.size() <= kMaxOwnCounters);
+
+}  // namespace postern

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// UserspaceServer: the sockets of helper processes, and their end of the rings.
+//
+// What: one listening SOCK_SEQPACKET socket a helper; one process at a time connects to it, says
+// hello, gets questions and sends answers. The server takes questions out of the workers' rings and
+// puts answers into them; it decides nothing, but lets nothing through that is not well formed.
+// Who calls: one thread of its own, by run(). status() is for any thread.
+// Life-cycle: open() claims the sockets, so that two daemons are told; the destructor removes them.
+//
+// Bad processes: a record that is not right ends the connection with an error that says why; a
+// second process is refused while the first one lives; one that says nothing makes room after two
+// seconds. One that does not read costs a bounded list of questions, which run out of time there.
+// Nothing in here blocks but the wait for something to happen.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/counter.h"
+#include "base/result.h"
+#include "base/types.h"
+#include "base/unique_fd.h"
+#include "control/unix_socket.h"
+#include "userspace/link.h"
+
+namespace postern {
+
+// X(name, help)
+#define POSTERN_PROCESS_COUNTERS(X)                                                   \
+    X(connects, "processes that connected and said hello")                            \
+    X(clients_refused, "processes refused: another one serves this helper")           \
+    X(bad_records, "connections ended because of a record that was not right")        \
+    X(questions_sent, "questions given to the process")                               \
+    X(questions_expired, "questions not given to it: nobody waits for an answer now") \
+    X(questions_lost, "questions not given to it: it does not read, too many wait")   \
+    X(answers, "answers got from it")                                                 \
+    X(answers_lost, "answers not given on: the ring to their worker was full")
+
+struct ProcessCounters {
+#define X(name, help) Counter name;
+    POSTERN_PROCESS_COUNTERS(X)
+#undef X
+};
+
+class UserspaceServer {
+  public:
+    struct Options {
+        std::function<Tick()> now;                    ///< the workers' clock
+        std::function<void(const std::string&)> log;  ///< a line about processes; called by run()
+        std::uint32_t hello_ms = 2000;
+    };
+    /// `link` outlives it.
+    static Result<std::unique_ptr<UserspaceServer>> open(UserspaceLink& link, Options options);
+    ~UserspaceServer();
+
+    /// One round; waits at most so long for something to happen. True when something has.
+    bool poll(std::chrono::microseconds timeout);
+    /// Rounds until `stop`, which it notices within 50 ms.
+    void run(const std::atomic<bool>& stop);
+
+    /// Of a helper in another process. Any thread.
+    struct Status {
+        bool connected;
+        std::int64_t pid;  ///< of the last one that connected; 0: none yet
+        const ProcessCounters& counters;
+        const std::string& socket;
+    };
+    /// Nothing for helpers that are no processes.
+    std::optional<Status> status(HelperId helper) const;
+
+  private:
+    struct Record {
+        std::vector<std::uint8_t> bytes;
+        Tick deadline;
+        bool expires;
+    };
+    struct Seat {
+        Seat(const UserspaceHelper& h, ListeningSocket l) : helper(h), listener(std::move(l)) {}
+        const UserspaceHelper& helper;
+        ListeningSocket listener;
+        UniqueFd client;
+        bool greeted = false;
+        Tick since;                        ///< when it connected
+        std::deque<Record> waiting;        ///< questions that could not be sent yet
+        std::atomic<std::int64_t> pid{0};  // server: w, any: r
+        ProcessCounters counters;
+    };
+
+    UserspaceServer(UserspaceLink& link, Options options, std::vector<std::unique_ptr<Seat>> seats);
+    void accept_process(Seat& seat);
+    /// False when nothing was there.
+    bool receive(Seat& seat);
+    void take_answer(Seat& seat, Bytes record);
+    bool take_questions();
+    void give(Seat& seat, const Question& question);
+    void flush(Seat& seat, Tick now);
+    enum class Sent : std::uint8_t {
+        yes,
+        later,
+        never
+    };
+    Sent send_record(Seat& seat, Bytes record);
+    void say_why(int fd, std::string_view why);
+    void hang_up(Seat& seat, const std::string& why, bool tell);
+
+    UserspaceLink& link_;
+    Options options_;
+    std::vector<std::unique_ptr<Seat>> seats_;
+    std::array<Seat*, kMaxHelpers> by_helper_{};
+    std::vector<std::uint8_t> out_;  ///< a record being made
+    Answer answer_;                  ///< being read
+};
+
+}  // namespace postern
