@@ -26,4 +26,14 @@ inline constexpr ParamDesc kPrefixParam{
 /// kPrefixParam. False, and nothing opens: it went to one host.
 bool expect_answers(const View& view, Emit& emit) noexcept;
 
+/// HelperDesc::on_message of both; `is_request(Cursor)` knows the protocol. Their counters are
+/// `requests` and `unicast`.
+template <auto is_request>
+void on_request(View& view, Emit& emit) noexcept {
+    constexpr unsigned kRequests = 0, kUnicast = 1;
+    if (!view.from_client()) return;
+    if (!is_request(Cursor{view.message})) return emit.parse_error();
+    emit.count(expect_answers(view, emit) ? kRequests : kUnicast);
+}
+
 }  // namespace postern

@@ -8,11 +8,6 @@
 namespace postern {
 namespace {
 
-enum OwnCounter : unsigned {
-    kRequests,
-    kUnicast
-};
-
 constexpr std::uint16_t kPorts[] = {137};
 constexpr ExpectClass kClasses[] = {{"answers", "of the hosts of the sender's subnet", 1, 3}};
 constexpr ParamDesc kParams[] = {kPrefixParam, kDenyPortsParam};
@@ -38,12 +33,6 @@ bool is_request(Cursor c) noexcept {
     return true;
 }
 
-void on_message(View& view, Emit& emit) noexcept {
-    if (!view.from_client()) return;
-    if (!is_request(Cursor{view.message})) return emit.parse_error();
-    emit.count(expect_answers(view, emit) ? kRequests : kUnicast);
-}
-
 }  // namespace
 
 extern const HelperDesc helper_netbios;
@@ -56,7 +45,7 @@ constinit const HelperDesc helper_netbios{
     .classes = kClasses,
     .params = kParams,
     .counters = kCounters,
-    .on_message = on_message,
+    .on_message = on_request<is_request>,
 };
 
 }  // namespace postern

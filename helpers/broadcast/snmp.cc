@@ -8,11 +8,6 @@
 namespace postern {
 namespace {
 
-enum OwnCounter : unsigned {
-    kRequests,
-    kUnicast
-};
-
 constexpr std::uint16_t kPorts[] = {161};
 constexpr ExpectClass kClasses[] = {{"answers", "of the agents of the sender's subnet", 1, 30}};
 constexpr ParamDesc kParams[] = {kPrefixParam, kDenyPortsParam};
@@ -57,12 +52,6 @@ bool is_request(Cursor datagram) noexcept {
     return pdu == kGet || pdu == kGetNext || pdu == kSet || pdu == kGetBulk;
 }
 
-void on_message(View& view, Emit& emit) noexcept {
-    if (!view.from_client()) return;
-    if (!is_request(Cursor{view.message})) return emit.parse_error();
-    emit.count(expect_answers(view, emit) ? kRequests : kUnicast);
-}
-
 }  // namespace
 
 extern const HelperDesc helper_snmp;
@@ -75,7 +64,7 @@ constinit const HelperDesc helper_snmp{
     .classes = kClasses,
     .params = kParams,
     .counters = kCounters,
-    .on_message = on_message,
+    .on_message = on_request<is_request>,
 };
 
 }  // namespace postern

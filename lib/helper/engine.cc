@@ -29,6 +29,16 @@ std::size_t after_first_lf(Bytes b, std::size_t from) noexcept {
                : static_cast<std::size_t>(static_cast<const std::uint8_t*>(lf) - b.data()) + 1;
 }
 
+/// Whether a line is longer than `most`, looking only at where each stretch of so many bytes ends.
+bool has_line_of_more(Bytes lines, std::size_t most) noexcept {
+    for (std::size_t at = 0; lines.size() - at > most;) {
+        const std::size_t next = after_last_lf(lines.subspan(at, most), 0);
+        if (next == 0) return true;
+        at += next;
+    }
+    return false;
+}
+
 HelperCounter counter_of(BlindCause cause) noexcept {
     switch (cause) {
         case BlindCause::gap: return HelperCounter::blind_gap;
@@ -221,8 +231,7 @@ std::size_t HelperEngine::read(Reading& r, Bytes run, std::size_t fresh) noexcep
     if (end == 0) return 0;
     const Bytes lines = run.first(end);
     const Stream& s = r.conn.stream[index(r.direction)];
-    // A longer run may hold a line that is too long, whether it matches or not.
-    if (s.read_all || r.instance.desc->patterns.empty() || end > longest(r))
+    if (s.read_all || r.instance.desc->patterns.empty() || has_line_of_more(lines, longest(r)))
         return read_lines(r, lines);
 
     scan(r, lines);

@@ -326,6 +326,13 @@ void netbios(benchmark::State& state) {
 }
 BENCHMARK(netbios);
 
+/// A file that is asked for.
+void tftp(benchmark::State& state) {
+    Control control("tftp", {}, proto::udp);
+    rounds_of(state, control, {{kClient, std::string("\0\1boot/grub.cfg\0octet\0", 22)}}, 1);
+}
+BENCHMARK(tftp);
+
 /// The agents of the whole subnet.
 void snmp(benchmark::State& state) {
     const std::string get("\x30\x12\x02\x01\x01\x04\x06public\xa0\x05\x02\x01\x01\x30\0", 20);

@@ -16,18 +16,38 @@ using frames::Frame;
 
 const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
 
-const std::string kHelpers = "helpers: [{name: ftp}, {name: tftp}]\n";
+const std::string kHelpers = "helpers: [{name: ftp}, {name: tftp}, {name: sip}, {name: ras}]\n";
 const std::string kPolicy =
     "policy:\n"
     "  rules:\n"
     "    - {from: inside, proto: tcp, dport: 21, ct: [new], action: accept, helper: ftp}\n"
     "    - {from: inside, proto: udp, dport: 69, ct: [new], action: accept, helper: tftp}\n"
     "    - {from: inside, proto: udp, dport: 53, ct: [new], action: accept}\n"
+    "    - {from: inside, proto: udp, dport: 5060, ct: [new], action: accept, helper: sip}\n"
+    "    - {from: inside, proto: udp, dport: 1719, ct: [new], action: accept, helper: ras}\n"
     "    - {ct: [related], action: accept}\n";
 
 /// RRQ (RFC 1350 section 5).
 std::string read_request(const std::string& file) {
     return std::string("\0\1", 2) + file + std::string("\0octet\0", 7);
+}
+
+/// A phone registers: its address waits for the registrar's word.
+std::string registration(int family) {
+    return "REGISTER sip:r SIP/2.0\r\nv: x\r\nf: a\r\nt: b\r\ni: 1\r\nCSeq: 1 REGISTER\r\nm: "
+           "<sip:a@" +
+           std::string(family == 4 ? "192.0.2.1" : "[2001:db8::1]") +
+           ":5062>;expires=60\r\nl: 0\r\n\r\n";
+}
+/// RAS: an endpoint says where it takes calls, 192.0.2.1 port 1720 (H.225.0 section 7.9.1).
+std::string h323_registration() {
+    const std::string_view hex =
+        "0c000001060008914a0007800100c000020106b80100c00002019c4022c0b50000120b506f7374"
+        "65726e2074657374003106b50000120b506f737465726e20746573740031";
+    std::string out;
+    for (std::size_t i = 0; i < hex.size(); i += 2)
+        out += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+    return out;
 }
 
 /// Family and number of workers.
@@ -49,6 +69,18 @@ class HelperFragments : public ::testing::TestWithParam<std::pair<int, unsigned>
         for (const Frame& part : parts)
             passed = world_.send(part, port, on++ % GetParam().second);
         return passed;
+    }
+    /// A message that opens, behind bytes that put it at each offset where a fragment can begin.
+    void opens_only_from_its_beginning(const std::string& message, unsigned dport) {
+        unsigned sport = 6000;
+        for (unsigned offset = 16; offset <= 80; offset += 8) {
+            const std::string payload = std::string(offset - 8, 'A') + message;
+            EXPECT_TRUE(in_fragments(frames::udp(ends(++sport, dport), payload), offset)) << offset;
+            EXPECT_EQ(live(), 0u) << "a fragment at " << offset << " opened something";
+        }
+        // Not for want of reading: the same without what stands before it.
+        EXPECT_TRUE(in_fragments(frames::udp(ends(++sport, dport), message), 16));
+        EXPECT_EQ(live(), 1u);
     }
     std::uint32_t live() { return world_.fw().expectations().live(); }
 
@@ -94,6 +126,15 @@ TEST_P(HelperFragments, RequestAtTheBeginningOfALaterFragmentIsNone) {
             EXPECT_TRUE(passed) << offset;
             EXPECT_EQ(live(), 0u) << "a fragment at " << offset << " opened something";
         }
+}
+
+// SIP, and RAS of H.323.
+TEST_P(HelperFragments, PhoneThatRegistersAtTheBeginningOfALaterFragmentDoesNot) {
+    opens_only_from_its_beginning(registration(GetParam().first), 5060);
+}
+TEST_P(HelperFragments, EndpointThatRegistersAtTheBeginningOfALaterFragmentDoesNot) {
+    if (GetParam().first == 6) GTEST_SKIP() << "its message has an IPv4 address";
+    opens_only_from_its_beginning(h323_registration(), 1719);
 }
 
 TEST_P(HelperFragments, AnnouncementOfFtpInFragmentsIsRead) {

@@ -649,6 +649,23 @@ TEST_F(EngineTest, ALineLongerThanTheBufferBlindsWhereverItWasCut) {
     EXPECT_EQ(engine->buffers_free(), 2u);
 }
 
+TEST_F(EngineTest, ARunLongerThanTheBufferIsScannedOnceUnlessALineIsTooLong) {
+    const auto line = [](std::size_t n) { return std::string(n - 1, 'a') + "\n"; };
+    for (std::size_t before = 1; before <= 300; ++before) {
+        const std::string fits =
+            std::string(before, '\n') + line(256) + line(100) + line(256) + "X-o\n";
+        open(kToyId);
+        const auto scanned = count(kToyId, "scanned_bytes");
+        EXPECT_EQ(say(fits).size(), 1u) << before;
+        EXPECT_EQ(count(kToyId, "scanned_bytes") - scanned, fits.size()) << before;
+        engine->detach(conn, emit);
+        open(kToyId);
+        EXPECT_TRUE(say(std::string(before, '\n') + line(257) + "X-o\n").empty()) << before;
+        EXPECT_TRUE(conn->blind(Direction::original)) << before;
+        engine->detach(conn, emit);
+    }
+}
+
 TEST_F(EngineTest, MeasuredMessagesAreFoundOnEverySplit) {
     const std::string text = {4, '-', 'o', 'o', 'o', 3, '-', 'o', '?', 3, '-', 'x', '?'};
     for (std::size_t cut = 0; cut <= text.size(); ++cut) {
