@@ -148,6 +148,47 @@ TEST(Config, EverySectionIsRead) {
     EXPECT_EQ(s.control.socket, "/tmp/x.sock");
 }
 
+TEST(Config, HelpersInOtherProcessesAreDeclared) {
+    const Spec s =
+        good(with("helpers:\n"
+                  "  - name: toy\n"
+                  "    ports: [7000]\n"
+                  "    userspace: {transports: [tcp, udp], classes: [{name: data, proto: tcp}]}\n"
+                  "  - name: other\n"
+                  "    userspace:\n"
+                  "      transports: udp\n"
+                  "      framing: stream\n"
+                  "      data_len: 4\n"
+                  "      proof: true\n"
+                  "      bypass: false\n"
+                  "      wait_ms: 50\n"
+                  "      queue: 1K\n"
+                  "      socket: /tmp/other.sock\n"
+                  "      classes: [{name: a, proto: udp, max: 8, timeout: 2m},"
+                  " {name: b, proto: tcp}]\n"));
+    ASSERT_EQ(s.helpers.size(), 2u);
+    EXPECT_EQ(s.helpers[0].kind, "toy");
+    EXPECT_THAT(s.helpers[0].protocols, ElementsAre(proto::tcp, proto::udp));
+    ASSERT_TRUE(s.helpers[0].userspace);
+    const UserspaceSpec& toy = *s.helpers[0].userspace;
+    EXPECT_TRUE(toy.bypass && !toy.stream && !toy.proof && toy.socket.empty());
+    EXPECT_EQ(toy.data_bytes, 32);
+    EXPECT_EQ(toy.wait_ms, 200u);
+    EXPECT_EQ(toy.queue, 256u);
+    const UserspaceSpec& other = *s.helpers[1].userspace;
+    EXPECT_TRUE(!other.bypass && other.stream && other.proof);
+    EXPECT_EQ(other.data_bytes, 4);
+    EXPECT_EQ(other.wait_ms, 50u);
+    EXPECT_EQ(other.queue, 1024u);
+    EXPECT_EQ(other.socket, "/tmp/other.sock");
+    ASSERT_EQ(other.classes.size(), 2u);
+    EXPECT_EQ(other.classes[0].protocol, proto::udp);
+    EXPECT_EQ(other.classes[0].max, 8);
+    EXPECT_EQ(other.classes[0].timeout_s, 120u);
+    EXPECT_EQ(other.classes[1].max, 1);
+    EXPECT_EQ(other.classes[1].timeout_s, 30u);
+}
+
 TEST(Config, HelpersTakeDefaultsFromTheirKind) {
     const Spec s =
         good(with("helpers:\n"
@@ -541,6 +582,54 @@ INSTANTIATE_TEST_SUITE_P(
                 "x.yaml:8:31: helpers[0].ports[0]: 0 is out of range (expected 1 to 65535)"},
         Mistake{"port_twice", with("helpers: [{name: ftp, ports: [21, 21]}]\n"),
                 "x.yaml:8:35: helpers[0].ports[1]: port 21 is given twice"}),
+    [](const auto& i) { return std::string(i.param.name); });
+
+/// A helper in another process, declared so; `userspace` begins in line 8, column 36.
+std::string declared(const std::string& userspace, const std::string& name = "toy") {
+    return with("helpers: [{name: " + name + ", userspace: {" + userspace + "}}]\n");
+}
+const std::string kData = "classes: [{name: data, proto: tcp}]";
+
+INSTANTIATE_TEST_SUITE_P(
+    Userspace, Mistakes,
+    ::testing::Values(
+        Mistake{"no_transport", declared(kData),
+                "x.yaml:8:34: helpers[0].userspace: \"transports\" is missing (expected [tcp], "
+                "[udp] or both)"},
+        Mistake{"transport", declared("transports: [sctp], " + kData),
+                "x.yaml:8:48: helpers[0].userspace.transports[0]: \"sctp\" is not a transport "
+                "(expected one of: tcp, udp)"},
+        Mistake{"transport_twice", declared("transports: [tcp, tcp], " + kData),
+                "x.yaml:8:53: helpers[0].userspace.transports[1]: \"tcp\" is given twice"},
+        Mistake{"no_classes", declared("transports: tcp"),
+                "x.yaml:8:34: helpers[0].userspace: \"classes\" is missing (expected a list of "
+                "what it expects)"},
+        Mistake{"empty_classes", declared("transports: tcp, classes: []"),
+                "x.yaml:8:61: helpers[0].userspace.classes: 0 classes (expected 1 to 4)"},
+        Mistake{"class_protocol", declared("transports: tcp, classes: [{name: data, proto: gre}]"),
+                "x.yaml:8:82: helpers[0].userspace.classes[0].proto: \"gre\" is not a protocol it "
+                "may open (expected one of: tcp, udp)"},
+        Mistake{"class_twice",
+                declared("transports: tcp, classes: [{name: data, proto: tcp},"
+                         " {name: data, proto: tcp}]"),
+                "x.yaml:8:95: helpers[0].userspace.classes[1].name: \"data\" is given twice"},
+        Mistake{
+            "data_len", declared("transports: tcp, data_len: 33, " + kData),
+            "x.yaml:8:62: helpers[0].userspace.data_len: 33 is out of range (expected 0 to 32)"},
+        Mistake{
+            "wait", declared("transports: tcp, wait_ms: 0, " + kData),
+            "x.yaml:8:61: helpers[0].userspace.wait_ms: 0 is out of range (expected 1 to 60000)"},
+        Mistake{"built_in", declared("transports: tcp, " + kData, "ftp"),
+                "x.yaml:8:18: helpers[0].name: \"ftp\" is a helper of this build; one in another "
+                "process needs another name"},
+        Mistake{"kind",
+                with("helpers: [{name: toy, helper: ftp, userspace: {transports: tcp, " + kData +
+                     "}}]\n"),
+                "x.yaml:8:31: helpers[0].helper: a helper in another process (`userspace`) has no "
+                "kind"},
+        Mistake{
+            "unknown", declared("transports: tcp, bypas: true, " + kData),
+            "x.yaml:8:52: helpers[0].userspace: unknown key \"bypas\" (did you mean \"bypass\"?)"}),
     [](const auto& i) { return std::string(i.param.name); });
 
 INSTANTIATE_TEST_SUITE_P(
