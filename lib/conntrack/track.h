@@ -42,7 +42,7 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
                     const TrackConfig& config) noexcept;
 
 /// A later packet, going `dir`. Sets info.ct. On accept: last_seen, timeout and flags are brought
-/// up to date; whether the deadline moved closer is told by the return of needs_rearm().
+/// up to date; whoever calls compares the timeouts before and after.
 TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
                   const TrackConfig& config) noexcept;
 

@@ -314,7 +314,7 @@ void Worker::track_hits() noexcept {
             helped |= bit(i);
             keep_patience(conn);
         }
-        if (conn.timeout_ms < timeout_before) conns_->arm(info.conn);
+        if (conn.timeout_ms < timeout_before) conns_->arm_if_shorter(info.conn, timeout_before);
         info.ct = CtState::established;
         info.rule = conn.rule;
         accepted |= bit(i);
@@ -369,6 +369,7 @@ void Worker::track_one(unsigned i) noexcept {
     const std::uint32_t timeout_before = conn.timeout_ms;
     switch (track(conn, info, b.data[i], info.dir, b.now, plan_->track)) {
         case TrackResult::invalid:
+            // By the last packet that was accepted, perhaps long ago: it may be over at once.
             if (conn.timeout_ms < timeout_before) conns_->arm(slot);
             b.drop(i, info.why);
             return;
@@ -391,7 +392,7 @@ void Worker::track_one(unsigned i) noexcept {
         settle(conn);
     if (conn.has(conn_flag::helped)) keep_patience(conn);
     if (info.kind != L4Kind::icmp_error) account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
-    if (conn.timeout_ms < timeout_before) conns_->arm(slot);
+    conns_->arm_if_shorter(slot, timeout_before);
     info.rule = conn.rule;
     b.accept(i);
     if (conn.has(conn_flag::helped) && info.kind != L4Kind::icmp_error) b[MaskId::helped] |= bit(i);

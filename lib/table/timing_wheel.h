@@ -9,7 +9,9 @@
 // Lazy re-arming: the wheel asks for the deadline again whenever it meets an object. So whoever
 // moves a deadline *later* (a packet that stamps last_seen) need not tell the wheel: it finds out
 // when the old deadline comes up, and files the object anew without calling anybody. Whoever moves
-// a deadline *earlier* must call arm() again.
+// a deadline *earlier* must call arm() again. Unless `Slots` has a kLookAgainMs: then the wheel
+// looks at every object at least that often, and a deadline may move as close as that, seen from
+// the moment it moves, without a word. So timeouts that go to and fro cost their packets nothing.
 //
 // How: time is cut into units of 2^kShift ms. `position_` is the last unit reached. An object due
 // in unit u hangs in the level of the highest base-256 digit in which u differs from position_, in
@@ -28,6 +30,7 @@
 // advance() with nothing due reads one line. 10 KiB for the slots.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cassert>
@@ -194,6 +197,8 @@ class TimingWheel {
     }
 
     void place(std::uint32_t index, std::uint64_t unit) noexcept {
+        if constexpr (requires { Slots::kLookAgainMs; })
+            unit = std::min(unit, (clock_ms_ >> kShift) + (Slots::kLookAgainMs >> kShift));
         if (unit <= position_) unit = position_ + 1;
         const unsigned highest_bit =
             63u - static_cast<unsigned>(std::countl_zero(unit ^ position_));

@@ -107,6 +107,7 @@ def table(before, now):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--build', default=os.path.join(ROOT, 'build'))
+    parser.add_argument('--baseline', default=BASELINE)
     parser.add_argument('--update', action='store_true', help='write the baseline anew')
     parser.add_argument('-v', '--verbose', action='store_true')
     parser.add_argument('paths', nargs='*')
@@ -123,8 +124,8 @@ def main():
         return skip(f'{binary} is not built')
     build = kind_of_build(args.build, binary)
     baseline = {}
-    if os.path.exists(BASELINE):
-        with open(BASELINE) as f:
+    if os.path.exists(args.baseline):
+        with open(args.baseline) as f:
             baseline = json.load(f)
     if not args.update and not args.verbose:
         if baseline.get('build') != build:
@@ -161,7 +162,7 @@ def main():
             if total(now) < total(before) * (1 - TOLERANCE):
                 print(f'#   {total(now)} a packet, {total(before)} before: better; {UPDATE} keeps it')
     if args.update and not failed:
-        with open(BASELINE, 'w') as f:
+        with open(args.baseline, 'w') as f:
             json.dump({'build': build, 'paths': baseline.get('paths', {}) | counted}, f, indent=1)
             f.write('\n')
     return 1 if failed else 0

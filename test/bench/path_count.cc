@@ -33,6 +33,22 @@ std::uint32_t established(rte_mempool* pool, Family family, std::uint8_t protoco
     return kPackets;
 }
 
+/// Data, and its acknowledgement: the timeout goes to and fro.
+std::uint32_t acknowledged(rte_mempool* pool) {
+    Bench bench(pool, 2 * kFlows);
+    Flows flows(Family::ipv4, proto::tcp, kFlows);
+    open_all(bench, flows);
+    answer_all(bench, flows);
+    bench.set_counted(true);
+    for (unsigned round = 0; round < kPackets / kFlows; ++round) {
+        flows.set_bare(round % 2 != 0);
+        bench.run(kFlows, Fate::accepted, [&](rte_mbuf* m, std::uint32_t i) {
+            flows.write(m, i, Direction(round % 2), tcp_flag::ack);
+        });
+    }
+    return kPackets;
+}
+
 std::uint32_t fresh(rte_mempool* pool, Family family, std::uint8_t protocol) {
     Bench bench(pool, 2 * kPackets);
     Flows flows(family, protocol, kPackets);
@@ -96,6 +112,7 @@ constexpr Path kPaths[] = {
     {"established-udp4", [](auto* p) { return established(p, Family::ipv4, proto::udp); }},
     {"established-tcp4", [](auto* p) { return established(p, Family::ipv4, proto::tcp); }},
     {"established-udp6", [](auto* p) { return established(p, Family::ipv6, proto::udp); }},
+    {"acknowledged-tcp4", acknowledged},
     {"new-udp4", [](auto* p) { return fresh(p, Family::ipv4, proto::udp); }},
     {"new-tcp6", [](auto* p) { return fresh(p, Family::ipv6, proto::tcp); }},
     {"refused-tcp4", ended},

@@ -65,13 +65,15 @@ class Flows {
     bool tcp() const { return tcp_; }
     void restart() { std::fill(sent_.begin(), sent_.end(), 0u); }
 
+    /// From now on TCP segments of established connections carry nothing, or again six bytes.
+    void set_bare(bool bare) { bare_ = bare; }
     /// A packet of connection i. 64 bytes on the wire, or as few as the headers allow; data may
     /// make it up to `frame` bytes long, without the check sequence.
     void write(rte_mbuf* m, std::uint32_t i, Direction dir, std::uint8_t tcp_flags,
                unsigned frame = 0) {
         auto* p = rte_pktmbuf_mtod(m, std::uint8_t*);
         const unsigned headers = 14u + (v4_ ? 20u : 40u) + (tcp_ ? 20u : 8u);
-        const bool data = (tcp_flags & (tcp_flag::syn | tcp_flag::rst)) == 0;
+        const bool data = !bare_ && (tcp_flags & (tcp_flag::syn | tcp_flag::rst)) == 0;
         const unsigned payload = data ? std::max(6u, frame < headers ? 0 : frame - headers) : 0;
         const unsigned length = std::max(60u, headers + payload);
         std::memset(p, 0, length);
@@ -129,7 +131,7 @@ class Flows {
             p[k] = static_cast<std::uint8_t>(v >> 8 * (bytes - 1 - k));
     }
 
-    bool v4_, tcp_;
+    bool v4_, tcp_, bare_ = false;
     std::uint32_t count_;
     std::uint8_t net_;
     std::vector<std::uint32_t> sent_;  ///< by connection and direction

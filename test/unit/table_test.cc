@@ -27,17 +27,28 @@ struct ObjectSlots {
     std::uint32_t& next_free(std::uint32_t i) noexcept { return objects[i].next_free; }
 };
 
+/// Looked at every minute.
+struct RestlessSlots : ObjectSlots {
+    static constexpr std::uint32_t kLookAgainMs = 60'000;
+};
+
 using Wheel = TimingWheel<ObjectSlots>;
 constexpr std::uint32_t kUnit = Wheel::kGranularityMs;
 constexpr std::uint32_t kPlenty = 1u << 30;
 
-struct Fixture {
+template <class Slots>
+struct FixtureOf {
     std::vector<Object> objects;
-    Wheel wheel;
+    TimingWheel<Slots> wheel;
     std::vector<std::uint32_t> fired;
 
-    explicit Fixture(std::uint32_t n, Tick start = Tick{1000})
-        : objects(n + 1), wheel(ObjectSlots{objects.data()}, start) {}
+    explicit FixtureOf(std::uint32_t n, Tick start = Tick{1000})
+        : objects(n + 1), wheel(slots_at(objects.data()), start) {}
+    static Slots slots_at(Object* objects) {
+        Slots slots;
+        slots.objects = objects;
+        return slots;
+    }
     void arm(std::uint32_t i, Tick deadline) {
         objects[i].deadline = deadline;
         wheel.arm(i);
@@ -49,6 +60,7 @@ struct Fixture {
     }
 };
 
+using Fixture = FixtureOf<ObjectSlots>;
 using Indices = std::vector<std::uint32_t>;
 
 TEST(TimingWheel, FiresNeverEarlyAndWithinOneUnit) {
@@ -212,14 +224,48 @@ TEST(TimingWheel, BigJumpsVisitOccupiedSlotsOnly) {
     }
 }
 
+TEST(TimingWheel, LooksAgainInTimeForADeadlineThatMovedCloserInSilence) {
+    constexpr std::uint32_t kAgain = RestlessSlots::kLookAgainMs;
+    for (const std::uint32_t after_ms : {0u, 1u, 59'999u, 60'000u, 60'001u, 1'000'000u}) {
+        FixtureOf<RestlessSlots> f(1);
+        Tick now{1000};
+        f.arm(1, now + 432'000'000);
+        for (std::uint32_t left = after_ms; left != 0;) {
+            const std::uint32_t step = std::min(left, 777u);
+            now = now + step;
+            left -= step;
+            EXPECT_EQ(f.advance(now), Indices{});
+        }
+        f.objects[1].deadline = now + kAgain;  // nobody is told
+        EXPECT_EQ(f.advance(now + (kAgain - 1)), Indices{}) << after_ms;
+        EXPECT_EQ(f.advance(now + kAgain + kUnit), Indices{1}) << after_ms;
+    }
+}
+
+// An object that nobody touches is met once a minute, not once a unit.
+TEST(TimingWheel, LookingAgainCostsOneMeetingEachTime) {
+    FixtureOf<RestlessSlots> f(1);
+    f.arm(1, Tick{1000} + 3'600'000);
+    std::uint32_t met = 0;
+    for (Tick now{1000}; now - Tick{1000} < 3'599'000; now = now + 50)
+        met += f.wheel.advance(now, kPlenty, [](std::uint32_t) { FAIL(); });
+    EXPECT_GE(met, 60u);
+    EXPECT_LE(met, 200u);  // an upper level's slot is emptied into lower ones on the way
+    // A leap of time meets it once or twice more, not sixty times an hour.
+    f.objects[1].deadline = Tick{1000} + 500'000'000;
+    EXPECT_LE(f.wheel.advance(Tick{1000} + 400'000'000, kPlenty, [](std::uint32_t) { FAIL(); }),
+              4u);
+}
+
 // Against a std::multimap of deadlines, over several wraps of Tick, with all operations mixed.
-TEST(TimingWheel, AgreesWithTheModel) {
+template <class Slots>
+void agree_with_the_model() {
     for (std::uint32_t seed = 1; seed <= 8; ++seed) {
         std::mt19937 rng(seed);
         auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
         constexpr std::uint32_t kObjects = 500;
         const std::uint32_t start_ms = 0u - below(4'000'000);
-        Fixture f(kObjects, Tick{start_ms});
+        FixtureOf<Slots> f(kObjects, Tick{start_ms});
         std::uint64_t now = start_ms;                       // 64 bits, never wraps
         std::multimap<std::uint64_t, std::uint32_t> model;  // deadline -> object
         std::vector<std::uint64_t> deadline(kObjects + 1);
@@ -254,7 +300,11 @@ TEST(TimingWheel, AgreesWithTheModel) {
                 }
                 case 2: {  // a packet: only the deadline moves, to later
                     if (!armed[i] || now + 1'000'000 < deadline[i]) break;
-                    const std::uint64_t later = std::max(deadline[i], now) + below(1'000'000);
+                    std::uint64_t later = std::max(deadline[i], now) + below(1'000'000);
+                    if constexpr (requires {
+                                      Slots::kLookAgainMs;
+                                  })  // or closer, but not too close
+                        if (below(2) != 0) later = now + Slots::kLookAgainMs + below(300'000);
                     model_arm(i, later);
                     f.objects[i].deadline = Tick{static_cast<std::uint32_t>(later)};
                     break;
@@ -285,7 +335,7 @@ TEST(TimingWheel, AgreesWithTheModel) {
                     };
                     const std::uint32_t budget = 1 + below(50);
                     while (f.wheel.advance(tick, budget, fn) == budget) {
-                        if (HasFatalFailure()) return;
+                        if (testing::Test::HasFatalFailure()) return;
                     }
                     ASSERT_EQ(f.wheel.size(), model.size());
                     if (!model.empty()) {
@@ -293,10 +343,16 @@ TEST(TimingWheel, AgreesWithTheModel) {
                     }
                 }
             }
-            if (HasFatalFailure()) return;
+            if (testing::Test::HasFatalFailure()) return;
             ASSERT_EQ(f.wheel.armed(i), armed[i]);
         }
     }
+}
+TEST(TimingWheel, AgreesWithTheModel) {
+    agree_with_the_model<ObjectSlots>();
+}
+TEST(TimingWheel, AgreesWithTheModelWhenDeadlinesMoveCloserInSilence) {
+    agree_with_the_model<RestlessSlots>();
 }
 
 TEST(FreeList, HandsOutEachIndexOnceAndReusesWarmOnes) {

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""That instructions.py fails when a path got dearer, says where, and does not when it did not.
+
+It is run on one path, with baselines made up from what it counts now. Exit code 77: skipped.
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+BUILD = os.environ.get('POSTERN_BUILD', os.path.join(HERE, '../../build'))
+PATH = 'dropped-udp4'
+GROWN = 'lib/net/parse_plain.h'
+
+
+def guard(baseline, *options):
+    done = subprocess.run([sys.executable, os.path.join(HERE, 'instructions.py'), '--build', BUILD,
+                           '--baseline', baseline, *options, PATH],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=200)
+    return done.returncode, done.stdout
+
+
+class Guard(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.baseline = os.path.join(self.folder.name, 'baseline.json')
+        code, said = guard(self.baseline, '--update')
+        self.assertEqual(code, 0, said)
+        with open(self.baseline) as f:
+            self.counted = json.load(f)
+
+    def doctored(self, by):
+        """The guard's answer to a baseline in which one file had only this share of its cost."""
+        doctored = json.loads(json.dumps(self.counted))
+        counts = doctored['paths'][PATH]
+        whole = sum(counts.values())
+        # So that the whole path is `by` dearer now than in the baseline.
+        counts[GROWN] = round(counts[GROWN] - whole * (1 - 1 / (1 + by)), 1)
+        with open(self.baseline, 'w') as f:
+            json.dump(doctored, f)
+        return guard(self.baseline)
+
+    def test_all(self):
+        code, said = guard(self.baseline)
+        self.assertEqual((code, said), (0, f'ok instructions/{PATH}\n'))
+
+        code, said = self.doctored(by=0.02)
+        self.assertEqual((code, said), (0, f'ok instructions/{PATH}\n'), 'within the tolerance')
+
+        code, said = self.doctored(by=0.04)
+        self.assertEqual(code, 1, said)
+        first, head, *rows = said.splitlines()
+        self.assertTrue(first.startswith(f'not ok instructions/{PATH} '), said)
+        self.assertIn('(+4.0%)', first)
+        self.assertEqual(head.split(), ['#', 'before', 'now', 'change'])
+        self.assertEqual([row.split()[-1] for row in rows], [GROWN], 'what grew, and nothing else')
+
+        code, said = self.doctored(by=-0.04)
+        self.assertEqual(code, 0, said)
+        self.assertIn('better', said)
+
+        del self.counted['paths'][PATH]
+        self.counted['paths']['another'] = {GROWN: 1.0}
+        with open(self.baseline, 'w') as f:
+            json.dump(self.counted, f)
+        code, said = guard(self.baseline)
+        self.assertEqual(code, 1, said)
+        self.assertIn('has no baseline', said)
+
+        self.counted['build']['compiler'] = 'another one'
+        with open(self.baseline, 'w') as f:
+            json.dump(self.counted, f)
+        code, said = guard(self.baseline)
+        self.assertEqual(code, 0, said)
+        self.assertTrue(said.startswith('skip instructions '), said)
+
+
+if __name__ == '__main__':
+    if shutil.which('valgrind') is None:
+        print('no valgrind here')
+        sys.exit(77)
+    unittest.main()
