@@ -7,6 +7,9 @@
 //            32 fetched ahead, as the look-up does, then written. No firewall can be faster
 //            that keeps as much, however little it computes.
 //
+//   gaps     how long this CPU is gone at a time while it does nothing but read the clock: what no
+//            program's longest burst can be below
+//
 // Rows of one section are run by turns, and the best of each is printed: what the machine's other
 // work adds is not what limits anything.
 #include <algorithm>
@@ -195,6 +198,26 @@ void floors(const Options& o) {
     }
 }
 
+void gaps(const Options& o) {
+    constexpr double kLimitsUs[] = {10, 50, 100};
+    unsigned beyond[std::size(kLimitsUs)] = {};
+    const double per_us = static_cast<double>(rte_get_tsc_hz()) / 1e6;
+    std::uint64_t longest = 0, before = rte_rdtsc();
+    const std::uint64_t end = before + o.runs * rte_get_tsc_hz() / 4;
+    while (before < end) {
+        const std::uint64_t now = rte_rdtsc(), gap = now - before;
+        before = now;
+        longest = std::max(longest, gap);
+        for (std::size_t i = 0; i < std::size(kLimitsUs); ++i)
+            beyond[i] += static_cast<double>(gap) > kLimitsUs[i] * per_us;
+    }
+    std::printf("\ngaps of a loop that reads the clock, in %.1f s: longest %.1f us", o.runs / 4.0,
+                static_cast<double>(longest) / per_us);
+    for (std::size_t i = 0; i < std::size(kLimitsUs); ++i)
+        std::printf(", %u beyond %.0f us", beyond[i], kLimitsUs[i]);
+    std::printf("\n");
+}
+
 int run(const Options& o) {
     const std::uint32_t largest = *std::max_element(o.flows.begin(), o.flows.end());
     EalConfig eal;
@@ -210,6 +233,7 @@ int run(const Options& o) {
     if (o.wants("stages")) stages(o, pool);
     if (o.wants("latency")) latency(o);
     if (o.wants("floor")) floors(o);
+    if (o.wants("gaps")) gaps(o);
     return 0;
 }
 
@@ -224,7 +248,7 @@ int main(int argc, char** argv) {
     app.add_option("--packets", o.packets, "packets a run")->check(CLI::Range(1u << 10, 1u << 24));
     app.add_option("--cpu", o.cpu, "run on this CPU");
     app.add_option("--only", o.only, "this section only")
-        ->check(CLI::IsMember({"stages", "latency", "floor"}));
+        ->check(CLI::IsMember({"stages", "latency", "floor", "gaps"}));
     app.add_flag("--no-huge", o.no_huge, "do not use hugepages");
     CLI11_PARSE(app, argc, argv);
     return postern::bench::run(o);
