@@ -38,7 +38,7 @@ test_packages=(
     ffmpeg python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     # end to end: backups
-    amanda-server amanda-client openbsd-inetd
+    amanda-server amanda-client libencode-locale-perl libxml-simple-perl openbsd-inetd
     # end to end: one more FTP client; libraries of two more servers, which are unpacked, see below
     inetutils-ftp libmemcached11 libmemcachedutil2 libhashkit2 libpcre2-posix3 libsodium23
     libhiredis0.14

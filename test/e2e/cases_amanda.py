@@ -1,24 +1,54 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Backups: Amanda's amservice inside asks amandad outside (under inetd) for a backup by GNU tar. The
-archive comes by a TCP connection to a port that amandad names in its reply. With authentication `bsd`
-there is a port for each stream; amservice cannot be brought to open all of them, so a script does."""
+"""Backups: Amanda's amservice inside asks amandad outside (under inetd) for a backup by GNU tar; and
+amdump inside saves that host as it would each night: estimate, backup, index, onto a tape in a folder.
+Archive, messages and index come by TCP connections to ports that amandad names in its reply: one with
+authentication `bsdudp`, one each with `bsd`."""
 
 import functools
+import glob
 import hashlib
 import os
 import pwd
-import re
-import socket
+import shutil
 import subprocess
 
 import lab as laboratory
-from cases import expect, pair
+from cases import pair
 from middle import Setting
 
 PATIENCE_S = 20
 # Amanda knows peers by name and reads files of the system: these processes see ours instead.
-SEES = ('hosts', 'services', 'amandahosts')
+SEES = ('hosts', 'services', 'amandahosts', 'amanda')
 KEEPS = ('lib', 'log')  # its folders below /var
+TAPE_LABEL_BYTES = 32768  # in front of each file on a tape
+
+DUMPER_PORTS = '41000-41099'  # that amdump's connections come from
+
+CONFIG = '''
+org "e2e"
+dumpuser "backup"
+inparallel 1
+dumpcycle 1 day
+tapecycle 2 tapes
+tpchanger "chg-disk:{tapes}"
+autolabel "E2E-%%" any
+tapetype FOLDER
+unreserved-tcp-port {ports}
+logdir "{run}/log"
+infofile "{run}/info"
+indexdir "{run}/index"
+define tapetype FOLDER {{
+    length 100 mbytes
+}}
+define dumptype PLAIN {{
+    auth "bsd"
+    program "GNUTAR"
+    index yes
+    holdingdisk never
+    compress none
+    record no
+}}
+'''
 
 
 def in_its_own_system(lab, host, argv):
@@ -44,17 +74,23 @@ class Amandad:
         os.mkdir(lab.path('amanda', 'data'))
         with open(lab.path('amanda', 'data', 'file.bin'), 'wb') as file:
             file.write(self.content)
-        lab.write('amanda/hosts', f'{laboratory.INSIDE4} server.example\n'
+        lab.write('amanda/hosts', f'127.0.0.1 localhost\n{laboratory.INSIDE4} server.example\n'
                                   f'{laboratory.OUTSIDE4} saved.example\n')
         lab.write('amanda/services', f'amanda {port}/udp\namanda {port}/tcp\n')
-        known = lab.write('amanda/amandahosts', 'server.example root\n')
+        known = lab.write('amanda/amandahosts', 'server.example root\nserver.example backup\n')
         os.chmod(known, 0o600)
         os.chown(known, backup.pw_uid, backup.pw_gid)
         self.request = lab.write('amanda/request', '<dle>\n<program>GNUTAR</program>\n'
                                                    f'<disk>{lab.path("amanda", "data")}</disk>\n'
                                                    '<level>0</level>\n<record>NO</record>\n</dle>\n')
+        self.run, self.tapes = lab.path('amanda', 'run'), lab.path('amanda', 'tapes')
+        os.makedirs(lab.path('amanda', 'amanda', 'e2e'))  # Amanda locks files there
+        os.chown(lab.path('amanda', 'amanda', 'e2e'), backup.pw_uid, backup.pw_gid)
+        lab.write('amanda/amanda/e2e/amanda.conf', CONFIG.format(
+            run=self.run, tapes=self.tapes, ports=DUMPER_PORTS.replace('-', ',')))
+        lab.write('amanda/amanda/e2e/disklist', f'saved.example {lab.path("amanda", "data")} PLAIN\n')
         config = lab.write('amanda/inetd.conf', f'{port} dgram udp4 wait backup '
-                           f'/usr/lib/amanda/amandad amandad -auth={auth} sendbackup\n')
+                           f'/usr/lib/amanda/amandad amandad -auth={auth} amdump\n')
         lab.start('inetd', 'outside', *in_its_own_system(lab, 'outside', ['inetd', '-i', config]))
 
 
@@ -91,46 +127,37 @@ def by_amservice(bench, patience_s):
     return problem
 
 
-def by_script(bench, patience_s):
-    """Asks as amservice does, and opens each stream that is named in the reply."""
+def by_amdump(bench, patience_s):
     lab, saved = bench.lab, ready(bench, 'bsd')
-    with lab.inside_of('inside'):
-        control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        control.bind((laboratory.INSIDE4, 700))  # a port that only root has: that is the proof
-    control.settimeout(PATIENCE_S)
-    control.connect((laboratory.OUTSIDE4, bench.setting.port))
-    name = 'HANDLE 000-00000000 SEQ 1700000000\n'
-    with open(saved.request, encoding='ascii') as file:
-        control.send(f'Amanda 3.5 REQ {name}SECURITY USER root\nSERVICE sendbackup\n'
-                     'OPTIONS features=ffffffff9efefbfffffffffffffff3fffbf71f;'
-                     f'hostname=saved.example;\n{file.read()}'.encode())
-    while True:
-        reply = control.recv(65536).decode()
-        if reply.startswith('Amanda 3.5 REP '):
-            break
-    control.send(f'Amanda 3.5 ACK {name}'.encode())
-    ports = dict(re.findall(r'(DATA|MESG|INDEX|STATE) ([0-9]+)', reply))
-    expect(len(ports) >= 2, f'amandad has named but {ports}: {reply}')
-    streams = {}
-    for stream, port in ports.items():
-        with lab.inside_of('inside'):
-            streams[stream] = socket.socket()
-        streams[stream].setblocking(False)
-        streams[stream].connect_ex((laboratory.OUTSIDE4, int(port)))
+    backup = pwd.getpwnam('backup')
+    for path, inside in ((saved.run, ('log', 'info', 'index')), (saved.tapes, ('slot1',))):
+        shutil.rmtree(path, ignore_errors=True)
+        for folder in (path, *(os.path.join(path, name) for name in inside)):
+            os.mkdir(folder)
+            os.chown(folder, backup.pw_uid, backup.pw_gid)
+    server = lab.start('amdump', 'inside', *in_its_own_system(lab, 'inside', [
+        'setpriv', '--reuid=backup', '--regid=backup', '--init-groups', 'amdump', 'e2e']))
+
+    def on_tape():
+        for path in glob.glob(os.path.join(saved.tapes, 'slot1', '00001.*')):
+            with open(path, 'rb') as file:
+                return file_in(file.read()[TAPE_LABEL_BYTES:])
+        return b''
 
     def problem():
-        streams['DATA'].settimeout(patience_s or PATIENCE_S)
-        try:
-            archive = b''.join(iter(functools.partial(streams['DATA'].recv, 65536), b''))
-        except OSError as error:
-            return f'the archive did not come: {error}'
-        finally:
-            for each in (control, *streams.values()):
-                each.close()
-        return None if file_in(archive) == saved.content else 'no whole archive came'
+        if patience_s is None:
+            code = server.wait(3 * PATIENCE_S)
+        else:  # from where its dumper asks for the first stream
+            bench.eventually(lambda: bench.captured(
+                'inside', f'src host {laboratory.INSIDE4} and src portrange {DUMPER_PORTS} and '
+                'tcp[tcpflags] & tcp-syn != 0') > 0, 'amdump has asked for no stream')
+            laboratory.select.select([server.pidfd], [], [], patience_s)
+            server.stop()
+            code = 'stopped'
+        return None if on_tape() == saved.content else f'not saved (amdump: {code}): {server.stderr}'
     return problem
 
 
 def cases():
     return (pair('amanda/1-workers/bsdudp', Setting(service='amanda', workers=1), by_amservice) +
-            pair('amanda/3-workers/bsd', Setting(service='amanda', workers=3), by_script))
+            pair('amanda/3-workers/amdump', Setting(service='amanda', workers=3), by_amdump))
