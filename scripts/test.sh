@@ -77,7 +77,8 @@ meson_tests() {
     shift 2
     # What an earlier run said must not be taken for this one (a test that crashes says nothing).
     rm -f "$folder"/meson-logs/testlog.* "$folder"/*.xml
-    meson test -C "$folder" --print-errorlogs "$@" 2>&1 |
+    # A busy machine is slow, a test that hangs is not seen sooner by less.
+    meson test -C "$folder" --print-errorlogs --timeout-multiplier 4 "$@" 2>&1 |
         grep -vE '^(ninja: |$|Full log written|[A-Z][A-Za-z ]+: +[0-9]+ *$)' | sed 's/^/#   /'
     if [[ ! -f $folder/meson-logs/testlog.json ]]; then
         echo "not ok $prefix the tests could not be built or run" | collect

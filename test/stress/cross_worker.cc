@@ -352,6 +352,7 @@ class Real {
           world_(kPolicy, threads, "timeouts: {tcp: {close: 1, syn_sent: 5}}\n",
                  "connections: 65536, expectations: 4096, helped_connections: 16384"),
           pool_(LockedPool::create("cross_real", 16383, 2048)) {}
+    ~Real() { rte_mempool_free(pool_); }
 
     int run() {
         // World registered its readers as online for its own thread; now each is its worker's.
