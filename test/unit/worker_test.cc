@@ -89,6 +89,42 @@ TEST(Burst, AClosedConnectionIsReopenedInTheBurstThatClosesIt) {
     EXPECT_EQ(world.sum(&WorkerCounters::connections_ended), 1u);
 }
 
+/// What a packet makes of an established connection's time, two days into its five.
+TEST(Timer, ATimeoutThatBecomesShorterEndsTheConnectionInTime) {
+    using enum Direction;
+    struct Row {
+        const char* what;
+        void (*say)(Talk&);
+        std::uint32_t ends_after_ms;
+    };
+    constexpr Row kRows[] = {
+        {"data that nobody acknowledges", [](Talk& t) { t.client("x"); }, 300'000},
+        {"a FIN, and data has come before",
+         [](Talk& t) { t.client("x"), t.packet(reply, kAck), t.packet(original, kFin | kAck); },
+         120'000},
+        {"both FINs",
+         [](Talk& t) {
+             t.packet(original, kFin | kAck), t.packet(reply, kAck);
+             t.packet(reply, kFin | kAck);
+         },
+         30'000},
+        {"a reset", [](Talk& t) { t.packet(reply, kRst | kAck); }, 10'000},
+    };
+    constexpr std::uint32_t kStep = 50, kUnit = 64, kDay = 24 * 3600 * 1000;
+    for (const Row& row : kRows) {
+        World world(kInsideOut, 1);
+        Talk talk(world, kFlow);
+        ASSERT_TRUE(talk.open());
+        ASSERT_TRUE(talk.client("x") && talk.packet(reply, kAck)) << "minutes, and days again";
+        world.pass(2 * kDay, 10'000);
+        row.say(talk);
+        world.pass(row.ends_after_ms - kStep, kStep);
+        EXPECT_TRUE(world.connection(80)) << row.what;
+        world.pass(kUnit + 2 * kStep, kStep);
+        EXPECT_FALSE(world.connection(80)) << row.what;
+    }
+}
+
 TEST(Burst, EveryPacketHasOneFateAndNoBufferIsLost) {
     std::mt19937 engine(11);
     const auto random = [&] { return static_cast<unsigned>(engine()); };
