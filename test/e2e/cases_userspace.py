@@ -36,6 +36,7 @@ class Toy:
             'userspace': {'transports': ['tcp'], 'data_len': 4, **declared,
                           'classes': [{'name': 'data', 'proto': 'tcp', 'max': 2,
                                        'timeout': '60s'}]}}]
+        config['limits']['stream_buffer'] = 512
         config['policy']['rules'] = [
             {'name': 'control', 'from': 'inside', 'to': 'outside', 'proto': 'tcp',
              'dport': CONTROL, 'action': 'accept', 'helper': 'toy'},
@@ -163,6 +164,19 @@ def killed(bench):
         expect(toy.data(DATA + 2), 'the next process does not do its work')
 
 
+def several(bench):
+    """Three questions about one packet: the private state goes from each to the next."""
+    toy = Toy(bench)
+    process = toy.process()
+    with toy.control() as (client, server):
+        said = b'DATA %d\r\n%s\r\nDATA %d\r\n' % (DATA, b'x' * 500, DATA + 1)
+        server.sendall(said)
+        expect(client.recv(1024) == said, 'the announcements have not arrived in one piece')
+        process.await_output(f'on port {DATA + 1} \\(announcement 2\\)')
+        expect(toy.data() and toy.data(DATA + 1), 'the data connections did not come through')
+    expect(toy.counter('userspace_asked') == 3, str(toy.rows()['counters']))
+
+
 def hangs(bench):
     """A process that hangs: the first packet waits for it, no other one does, all pass."""
     toy = Toy(bench)
@@ -226,4 +240,5 @@ def cases():
                   Case(f'{prefix}/no-process', None, absent(workers, family))]
     return found + [Case('userspace/no-bypass', None, waits),
                     Case('userspace/killed', None, killed), Case('userspace/hangs', None, hangs),
+                    Case('userspace/several-messages', None, several),
                     Case('userspace/rubbish', None, rubbish)]

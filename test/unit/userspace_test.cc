@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Packets that wait for a helper in another process, from the workers' side: the test is the
 // process, at the other end of the rings.
+#include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -354,6 +357,110 @@ TEST_P(Userspace, DatagramsWaitToo) {
     world.keep_out = true;
     process.say(process.accept(*q));
     EXPECT_EQ(world.out.size(), 1u);
+}
+
+constexpr const char* kSmall =
+    "connections: 1024, expectations: 256, helped_connections: 64, stream_buffer: 512";
+
+TEST_P(Userspace, PacketOfSeveralMessagesWaitsForAllAnswers) {
+    World world(policy(), GetParam(), {}, kSmall);
+    Process process(world);
+    Talk control(world, kControl);
+    ASSERT_TRUE(control.open());
+    const std::string line = std::string(300, 'x') + "\n";
+    EXPECT_FALSE(control.server(line + line + line));
+    world.keep_out = true;
+    for (unsigned i = 0; i < 3; ++i) {
+        const auto q = process.ask();
+        ASSERT_TRUE(q);
+        EXPECT_EQ(process.text, line) << "two do not fit";
+        EXPECT_EQ(q->continues, i != 0);
+        EXPECT_EQ(world.out.size(), 0u);
+        process.say(process.expects(*q, static_cast<std::uint16_t>(5000 + i)));
+    }
+    EXPECT_EQ(world.out.size(), 1u);
+    EXPECT_EQ(world.fw().expectations().live(), 2u) << "the class has max: 2";
+    EXPECT_TRUE(data(world, 5002));
+}
+
+TEST_P(Userspace, StreamComesAsItArrives) {
+    World world(policy("framing: stream, "), GetParam());
+    Process process(world);
+    Talk control(world, kControl);
+    ASSERT_TRUE(control.open());
+    for (const char* part : {"no", " line end"}) {
+        EXPECT_FALSE(control.server(part));
+        control.passed_later(Direction::reply, part);
+        const auto q = process.ask();
+        ASSERT_TRUE(q);
+        EXPECT_EQ(process.text, part);
+        process.say(process.accept(*q));
+    }
+}
+
+TEST_P(Userspace, DatagramThatIsTooLongIsNotAskedAbout) {
+    const std::string text(513, 'x');
+    World world(policy(), GetParam(), {}, kSmall);
+    Process process(world);
+    EXPECT_TRUE(world.from_inside(frames::udp(kControl, text)));
+    EXPECT_EQ(counted(world, UserspaceCounter::userspace_too_long), 1u);
+    EXPECT_EQ(counted(world, UserspaceCounter::userspace_bypassed), 1u);
+    World strict(policy(kDrop), GetParam(), {}, kSmall);
+    Process other(strict);
+    EXPECT_FALSE(strict.from_inside(frames::udp(kControl, text)));
+    EXPECT_EQ(strict.drops(DropReason::helper_absent), 1u);
+    EXPECT_EQ(strict.buffers_in_use(), 0u);
+}
+
+TEST_P(Userspace, WhatCannotBeFiledIsSaidAgain) {
+    World world(policy(), GetParam(), {},
+                "connections: 1024, expectations: 16, helped_connections: 64");
+    Process process(world);
+    std::vector<std::unique_ptr<Talk>> talks;
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 12; ++i) {
+        Talk& t = *talks.emplace_back(
+            std::make_unique<Talk>(world, flow("192.0.2.1", 40000 + i, "192.0.2.2", 7000)));
+        ASSERT_TRUE(t.open());
+        const auto before = world.drops(DropReason::helper);
+        EXPECT_FALSE(t.server("say\n"));
+        auto q = process.ask();
+        ASSERT_TRUE(q);
+        Answer a = process.expects(*q, static_cast<std::uint16_t>(5000 + 2 * i));
+        a.count = 2;
+        a.requests[1] = a.requests[0];
+        a.requests[1].dport = Be16::from_host(static_cast<std::uint16_t>(5001 + 2 * i));
+        a.has_state = true;
+        a.state[0] = 7;
+        process.say(a);
+        if (world.drops(DropReason::helper) == before) continue;
+        ++refused;
+        EXPECT_FALSE(t.server("say\n"));
+        q = process.ask();
+        ASSERT_TRUE(q) << "it was never read";
+        EXPECT_EQ(q->state[0], 0) << "as if it had not been asked about";
+        process.say(process.accept(*q));
+    }
+    EXPECT_GT(refused, 0u);
+    EXPECT_EQ(world.buffers_in_use(), 0u);
+}
+
+TEST_P(Userspace, WhatIsGivenUpIsNotAskedAboutAgain) {
+    World world(policy(), GetParam());
+    Process process(world);
+    Talk control(world, kControl);
+    ASSERT_TRUE(control.open());
+    EXPECT_FALSE(control.server("say\n"));
+    control.passed_later(Direction::reply, "say\n");
+    const auto q = process.ask();
+    ASSERT_TRUE(q);
+    Answer a = process.accept(*q);
+    a.give_up = true;
+    process.say(a);
+    EXPECT_TRUE(control.server("more\n"));
+    EXPECT_TRUE(control.client("more\n"));
+    EXPECT_FALSE(process.ask());
+    EXPECT_EQ(counted(world, HelperCounter::blind_not_protocol), 1u);
 }
 
 TEST_P(Userspace, QueueIsBounded) {
