@@ -216,12 +216,15 @@ Json expectation_row(const Plan& plan, const ExpectInfo& e) {
 void register_commands(ControlServer& server, Firewall& fw, const PortSet& ports,
                        const UserspaceServer* processes, std::function<Tick()> now) {
     using Source = Result<std::unique_ptr<RowSource>>;
-    register_conntrack_commands(server, fw);
+    register_conntrack_commands(server, fw, now);
+    const auto letters = std::make_shared<Letters>(fw.workers());
+    const auto restores = std::make_shared<Letters>(fw.workers());
     server.register_command(
         {"conntrack count", "how many connections there are", {}, [&fw](const Json&) {
              return Source(rows_of(count_rows(fw)));
          }});
-    register_expect_commands(server, fw, std::move(now));
+    register_restore_command(server, fw, now, letters, restores);
+    register_expect_commands(server, fw, std::move(now), letters);
     server.register_command(
         {"helper list", "helpers and their counters", {}, [&fw, processes](const Json&) {
              return Source(rows_of(helper_rows(fw, processes)));

@@ -6,6 +6,7 @@
 
 #include "control/server.h"
 #include "firewall.h"
+#include "letters.h"
 #include "port/port_set.h"
 #include "userspace/server.h"
 
@@ -16,9 +17,15 @@ namespace postern {
 void register_commands(ControlServer& server, Firewall& firewall, const PortSet& ports,
                        const UserspaceServer* processes, std::function<Tick()> now);
 /// Of these, those that list, end and watch connections.
-void register_conntrack_commands(ControlServer& server, Firewall& firewall);
+void register_conntrack_commands(ControlServer& server, Firewall& firewall,
+                                 std::function<Tick()> now);
+/// Of these, the one that puts saved connections back.
+void register_restore_command(ControlServer& server, Firewall& firewall, std::function<Tick()> now,
+                              const std::shared_ptr<Letters>& expects,
+                              const std::shared_ptr<Letters>& restores);
 /// Of these, all about expectations, and the removal of a helper.
-void register_expect_commands(ControlServer& server, Firewall& firewall, std::function<Tick()> now);
+void register_expect_commands(ControlServer& server, Firewall& firewall, std::function<Tick()> now,
+                              const std::shared_ptr<Letters>& letters);
 
 /// One row of `conntrack list`; also used for tests.
 Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const Conn& conn,

@@ -2,15 +2,19 @@
 // The commands that list, end and watch connections. All run on the control thread, which never
 // touches a connection: it gives the owning workers an order by mailbox, and reads what they tell.
 #include <chrono>
+#include <deque>
 
 #include "args.h"
 #include "commands.h"
+#include "conn_state.h"
+#include "control_reader.h"
 #include "event_hub.h"
 
 namespace postern {
 namespace {
 
 using Source = Result<std::unique_ptr<RowSource>>;
+using Clock = std::function<Tick()>;
 
 // ---- arguments ----
 
@@ -100,7 +104,7 @@ class Orders {
             MailOwner& owner = (*owners_)[worker_];
             const auto now = std::chrono::steady_clock::now();
             if (owner.order != this) {
-                if (owner.order != nullptr && owner.order->order_ == Mailbox::Order::list &&
+                if (owner.order != nullptr && owner.order->order_ != Mailbox::Order::end &&
                     now - owner.looked > kPatience)
                     take_back(worker_);
                 if (owner.order != nullptr || !give(m)) return Pull::pending;
@@ -174,6 +178,81 @@ class ListSource : public RowSource {
     Mailbox::Row found_;
 };
 
+/// All of them as records, and what they expect: a file of connections, line by line.
+class SaveSource : public RowSource {
+  public:
+    SaveSource(Firewall& fw, std::shared_ptr<MailOwners> owners, Clock now)
+        : fw_(fw), orders_(fw, std::move(owners), Mailbox::Order::save, {}), now_(std::move(now)) {}
+
+    Pull next(Json& row) override {
+        switch (step_) {
+            case Step::head: {
+                using namespace std::chrono;
+                const auto wall = system_clock::now().time_since_epoch();
+                row["postern_state"] = {{"version", kStateVersion},
+                                        {"saved_ms", duration_cast<milliseconds>(wall).count()}};
+                step_ = Step::connections;
+                return Pull::row;
+            }
+            case Step::connections:
+                // Some rows at most: others are waiting.
+                for (unsigned n = 0; n < 64; ++n) {
+                    const Pull pull = orders_.next(found_);
+                    if (pull == Pull::pending) return pull;
+                    if (pull == Pull::done) {
+                        step_ = Step::expectations;
+                        return Pull::pending;
+                    }
+                    if (!can_be_saved(found_.conn)) {
+                        ++left_out_;
+                        continue;
+                    }
+                    ++connections_;
+                    row = connection_record(fw_, orders_.worker(), found_);
+                    return Pull::row;
+                }
+                return Pull::pending;
+            case Step::expectations:
+                if (expected_.empty() && more_) {
+                    Online online(fw_);
+                    more_ = fw_.expectations().walk(
+                        cursor_, 1024, [this](const ExpectInfo& e) { expected_.push_back(e); });
+                }
+                if (expected_.empty() && more_) return Pull::pending;
+                if (!expected_.empty()) {
+                    ++expectations_;
+                    row = expectation_record(fw_.plan(), expected_.front(), now_());
+                    expected_.pop_front();
+                    return Pull::row;
+                }
+                row["end"] = {{"connections", connections_},
+                              {"expectations", expectations_},
+                              {"left_out", left_out_}};
+                step_ = Step::done;
+                return Pull::row;
+            case Step::done: break;
+        }
+        return Pull::done;
+    }
+
+  private:
+    enum class Step {
+        head,
+        connections,
+        expectations,
+        done
+    };
+    Firewall& fw_;
+    Orders orders_;
+    Clock now_;
+    Step step_ = Step::head;
+    Mailbox::Row found_;
+    std::deque<ExpectInfo> expected_;
+    std::uint32_t cursor_ = 0;
+    bool more_ = true;
+    std::uint64_t connections_ = 0, expectations_ = 0, left_out_ = 0;
+};
+
 class EndSource : public RowSource {
   public:
     EndSource(Firewall& fw, std::shared_ptr<MailOwners> owners, const ConnFilter& filter)
@@ -218,7 +297,7 @@ Source events(Firewall& fw, const std::shared_ptr<EventHub<ConnEvent>>& hub, con
 
 }  // namespace
 
-void register_conntrack_commands(ControlServer& server, Firewall& fw) {
+void register_conntrack_commands(ControlServer& server, Firewall& fw, Clock now) {
     auto owners = std::make_shared<MailOwners>(fw.workers());
     server.register_command(
         {"conntrack list", "connections now", filter_args(), [&fw, owners](const Json& args) {
@@ -239,6 +318,12 @@ void register_conntrack_commands(ControlServer& server, Firewall& fw) {
                                  auto filter = read_filter(fw.plan(), args);
                                  if (!filter) return Source(filter.error());
                                  return Source(std::make_unique<EndSource>(fw, owners, *filter));
+                             }});
+    server.register_command({"conntrack save",
+                             "connections and expectations as records for conntrack restore",
+                             {},
+                             [&fw, owners, now = std::move(now)](const Json&) {
+                                 return Source(std::make_unique<SaveSource>(fw, owners, now));
                              }});
     std::vector<EventRing<ConnEvent>*> rings;
     for (unsigned w = 0; w < fw.workers(); ++w)

@@ -6,11 +6,11 @@
 #include <deque>
 #include <optional>
 
-#include <rte_rcu_qsbr.h>
-
 #include "args.h"
 #include "commands.h"
+#include "control_reader.h"
 #include "event_hub.h"
+#include "letters.h"
 
 namespace postern {
 namespace {
@@ -18,23 +18,6 @@ namespace {
 using Source = Result<std::unique_ptr<RowSource>>;
 using Clock = std::function<Tick()>;
 constexpr std::uint32_t kObjectsAStep = 1024;
-
-class Online {
-  public:
-    explicit Online(Firewall& fw) : fw_(fw) {
-        rte_rcu_qsbr_thread_online(fw_.rcu(), fw_.control_reader());
-    }
-    ~Online() { rte_rcu_qsbr_thread_offline(fw_.rcu(), fw_.control_reader()); }
-    Online(const Online&) = delete;
-    Online& operator=(const Online&) = delete;
-
-  private:
-    Firewall& fw_;
-};
-
-ExpectOwner& own(Firewall& fw) {
-    return fw.expectations().owner(static_cast<OwnerId>(fw.workers()));
-}
 
 // ---- arguments ----
 
@@ -115,7 +98,8 @@ class DeleteSource : public RowSource {
         if (more_) {
             Online online(fw_);
             more_ = fw_.expectations().walk(cursor_, kObjectsAStep, [this](const ExpectInfo& e) {
-                if (filter_.matches(e) && own(fw_).remove(e.id, ExpectEnd::control, {now_()}))
+                if (filter_.matches(e) &&
+                    control_owner(fw_).remove(e.id, ExpectEnd::control, {now_()}))
                     ++deleted_;
             });
             if (more_) return Pull::pending;
@@ -136,40 +120,28 @@ class DeleteSource : public RowSource {
 
 // ---- create ----
 
-using MailOwners = std::vector<const void*>;  ///< who waits for an answer of which worker
-
 /// Asks the master's worker, which alone may touch the master's list.
 class CreateSource : public RowSource {
   public:
     CreateSource(Firewall& fw, ConnId master, const ExpectRequest& request,
-                 std::shared_ptr<MailOwners> owners)
-        : fw_(fw), master_(master), request_(request), owners_(std::move(owners)) {}
-    ~CreateSource() override {
-        for (auto& owner : *owners_)
-            if (owner == this) owner = nullptr;
-    }
+                 std::shared_ptr<Letters> letters)
+        : fw_(fw), master_(master), request_(request), letters_(std::move(letters)) {}
+    ~CreateSource() override { letters_->forget(this); }
     CreateSource(const CreateSource&) = delete;
     CreateSource& operator=(const CreateSource&) = delete;
 
     Pull next(Json& row) override {
         if (said_) return Pull::done;
         ExpectMail& m = fw_.worker(master_.worker).expect_mail();
-        const void*& owner = (*owners_)[master_.worker];
-        if (owner != nullptr && owner != this) return Pull::pending;
-        // Acquire pairs with the worker's answer, release with its reading of the question.
-        if (m.state.load(std::memory_order_acquire) == Mailbox::asked) return Pull::pending;
-        if (owner == nullptr) {
-            owner = this;
-            m.master = master_;
-            m.request = request_;
-            m.state.store(Mailbox::asked, std::memory_order_release);
+        if (!letters_->answered(this, master_.worker, m, [this](ExpectMail& mail) {
+                mail.master = master_;
+                mail.request = request_;
+            }))
             return Pull::pending;
-        }
         const auto outcome = m.found ? m.result.outcome : InsertOutcome::master_gone;
         row["outcome"] = to_string(outcome);
         row["help"] = m.found ? help_text(outcome) : "no live connection with a helper has this id";
-        m.state.store(Mailbox::idle, std::memory_order_release);
-        owner = nullptr;
+        letters_->take(master_.worker, m);
         said_ = true;
         return Pull::row;
     }
@@ -178,12 +150,12 @@ class CreateSource : public RowSource {
     Firewall& fw_;
     ConnId master_;
     ExpectRequest request_;
-    std::shared_ptr<MailOwners> owners_;
+    std::shared_ptr<Letters> letters_;
     bool said_ = false;
 };
 
 Source create(Firewall& fw, const Json& json, const Clock& now,
-              const std::shared_ptr<MailOwners>& owners) {
+              const std::shared_ptr<Letters>& letters) {
     Args a(fw.plan(), json);
     ExpectRequest r;
     r.protocol = a.protocol("proto").value_or(0);
@@ -218,7 +190,7 @@ Source create(Firewall& fw, const Json& json, const Clock& now,
     if (master) {
         if (a.flag("no_master")) return Error{"master and no_master exclude each other"};
         if (zone) return Error{"zone: it is the master's"};
-        return Source(std::make_unique<CreateSource>(fw, *master, r, owners));
+        return Source(std::make_unique<CreateSource>(fw, *master, r, letters));
     }
     if (!a.flag("no_master"))
         return Error{
@@ -227,7 +199,7 @@ Source create(Firewall& fw, const Json& json, const Clock& now,
     if (!zone || !timeout_s) return Error{"no_master needs zone and timeout"};
     r.zone = static_cast<CtZone>(*zone);
     Online online(fw);
-    const auto outcome = own(fw).insert(r, nullptr, {now()}).outcome;
+    const auto outcome = control_owner(fw).insert(r, nullptr, {now()}).outcome;
     return Source(rows_of({{{"outcome", to_string(outcome)}, {"help", help_text(outcome)}}}));
 }
 
@@ -269,7 +241,7 @@ class RemoveHelperSource : public RowSource {
             Online online(fw_);
             more_ = fw_.expectations().walk(cursor_, kObjectsAStep, [this](const ExpectInfo& e) {
                 if (e.helper == id_ || e.child_helper == id_)
-                    own(fw_).remove(e.id, ExpectEnd::helper_removed, {now_()});
+                    control_owner(fw_).remove(e.id, ExpectEnd::helper_removed, {now_()});
             });
             if (more_) return Pull::pending;
         }
@@ -298,7 +270,8 @@ class RemoveHelperSource : public RowSource {
 
 }  // namespace
 
-void register_expect_commands(ControlServer& server, Firewall& fw, Clock now) {
+void register_expect_commands(ControlServer& server, Firewall& fw, Clock now,
+                              const std::shared_ptr<Letters>& letters) {
     server.register_command(
         {"expect list", "expectations now", filter_args(), [&fw](const Json& args) {
              auto filter = Filter::read(fw.plan(), args);
@@ -317,7 +290,6 @@ void register_expect_commands(ControlServer& server, Firewall& fw, Clock now) {
     server.register_command({"expect flush", "end all expectations", {}, [&fw, now](const Json&) {
                                  return Source(std::make_unique<DeleteSource>(fw, Filter{}, now));
                              }});
-    auto owners = std::make_shared<MailOwners>(fw.workers(), nullptr);
     server.register_command(
         {"expect create",
          "file an expectation, for a live master or for none",
@@ -337,7 +309,7 @@ void register_expect_commands(ControlServer& server, Firewall& fw, Clock now) {
           {"label", ArgType::integer, false, "label of the expected connection"},
           {"permanent", ArgType::boolean, false, "stays after it matched"},
           {"inactive", ArgType::boolean, false, "matches nothing"}},
-         [&fw, now, owners](const Json& args) { return create(fw, args, now, owners); }});
+         [&fw, now, letters](const Json& args) { return create(fw, args, now, letters); }});
     std::vector<EventRing<ExpectEvent>*> rings;
     for (unsigned o = 0; o < fw.expectations().owners(); ++o)
         rings.push_back(&fw.expectations().owner(static_cast<OwnerId>(o)).events());

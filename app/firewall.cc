@@ -34,41 +34,35 @@ std::uint32_t visit_ms_of(const Timeouts& t) {
 
 Timeouts timeouts_of(const TimeoutsSpec& spec) {
     Timeouts t = Timeouts::linux_profile();
-    auto set = [&](TcpState s, std::uint32_t seconds) {
-        t.tcp_ms[static_cast<unsigned>(s)] = seconds * 1000;
+    const auto set = [](auto& by_state, auto state, std::uint32_t seconds) {
+        by_state[static_cast<unsigned>(state)] = seconds * 1000;
     };
-    set(TcpState::syn_sent, spec.tcp.syn_sent_s);
-    set(TcpState::syn_recv, spec.tcp.syn_recv_s);
-    set(TcpState::established, spec.tcp.established_s);
-    set(TcpState::fin_wait, spec.tcp.fin_wait_s);
-    set(TcpState::close_wait, spec.tcp.close_wait_s);
-    set(TcpState::last_ack, spec.tcp.last_ack_s);
-    set(TcpState::time_wait, spec.tcp.time_wait_s);
-    set(TcpState::close, spec.tcp.close_s);
-    set(TcpState::syn_sent2, spec.tcp.syn_sent2_s);
-    const auto sctp = [&](SctpState s, std::uint32_t seconds) {
-        t.sctp_ms[static_cast<unsigned>(s)] = seconds * 1000;
-    };
-    sctp(SctpState::none, spec.sctp.closed_s);
-    sctp(SctpState::closed, spec.sctp.closed_s);
-    sctp(SctpState::cookie_wait, spec.sctp.cookie_wait_s);
-    sctp(SctpState::cookie_echoed, spec.sctp.cookie_echoed_s);
-    sctp(SctpState::established, spec.sctp.established_s);
-    sctp(SctpState::shutdown_sent, spec.sctp.shutdown_sent_s);
-    sctp(SctpState::shutdown_recd, spec.sctp.shutdown_recd_s);
-    sctp(SctpState::shutdown_ack_sent, spec.sctp.shutdown_ack_sent_s);
-    sctp(SctpState::heartbeat_sent, spec.sctp.heartbeat_sent_s);
-    const auto dccp = [&](DccpState s, std::uint32_t seconds) {
-        t.dccp_ms[static_cast<unsigned>(s)] = seconds * 1000;
-    };
-    dccp(DccpState::none, spec.dccp.request_s);
-    dccp(DccpState::request, spec.dccp.request_s);
-    dccp(DccpState::respond, spec.dccp.respond_s);
-    dccp(DccpState::partopen, spec.dccp.partopen_s);
-    dccp(DccpState::open, spec.dccp.open_s);
-    dccp(DccpState::closereq, spec.dccp.closereq_s);
-    dccp(DccpState::closing, spec.dccp.closing_s);
-    dccp(DccpState::timewait, spec.dccp.timewait_s);
+    set(t.tcp_ms, TcpState::syn_sent, spec.tcp.syn_sent_s);
+    set(t.tcp_ms, TcpState::syn_recv, spec.tcp.syn_recv_s);
+    set(t.tcp_ms, TcpState::established, spec.tcp.established_s);
+    set(t.tcp_ms, TcpState::fin_wait, spec.tcp.fin_wait_s);
+    set(t.tcp_ms, TcpState::close_wait, spec.tcp.close_wait_s);
+    set(t.tcp_ms, TcpState::last_ack, spec.tcp.last_ack_s);
+    set(t.tcp_ms, TcpState::time_wait, spec.tcp.time_wait_s);
+    set(t.tcp_ms, TcpState::close, spec.tcp.close_s);
+    set(t.tcp_ms, TcpState::syn_sent2, spec.tcp.syn_sent2_s);
+    set(t.sctp_ms, SctpState::none, spec.sctp.closed_s);
+    set(t.sctp_ms, SctpState::closed, spec.sctp.closed_s);
+    set(t.sctp_ms, SctpState::cookie_wait, spec.sctp.cookie_wait_s);
+    set(t.sctp_ms, SctpState::cookie_echoed, spec.sctp.cookie_echoed_s);
+    set(t.sctp_ms, SctpState::established, spec.sctp.established_s);
+    set(t.sctp_ms, SctpState::shutdown_sent, spec.sctp.shutdown_sent_s);
+    set(t.sctp_ms, SctpState::shutdown_recd, spec.sctp.shutdown_recd_s);
+    set(t.sctp_ms, SctpState::shutdown_ack_sent, spec.sctp.shutdown_ack_sent_s);
+    set(t.sctp_ms, SctpState::heartbeat_sent, spec.sctp.heartbeat_sent_s);
+    set(t.dccp_ms, DccpState::none, spec.dccp.request_s);
+    set(t.dccp_ms, DccpState::request, spec.dccp.request_s);
+    set(t.dccp_ms, DccpState::respond, spec.dccp.respond_s);
+    set(t.dccp_ms, DccpState::partopen, spec.dccp.partopen_s);
+    set(t.dccp_ms, DccpState::open, spec.dccp.open_s);
+    set(t.dccp_ms, DccpState::closereq, spec.dccp.closereq_s);
+    set(t.dccp_ms, DccpState::closing, spec.dccp.closing_s);
+    set(t.dccp_ms, DccpState::timewait, spec.dccp.timewait_s);
     t.tcp_unacknowledged_ms = spec.tcp.unacknowledged_s * 1000;
     t.tcp_retransmitted_ms = spec.tcp.retransmitted_s * 1000;
     t.udp_ms[0] = spec.udp.unreplied_s * 1000;

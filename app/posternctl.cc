@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "control/client.h"
+#include "state_file.h"
 
 namespace postern {
 namespace {
@@ -162,6 +163,8 @@ const std::vector<View>& views() {
            [](const Json& r) { return both_ways(r, "packets_original", "packets_reply"); }, kRight},
           {"ID", nullptr, connection_id},
           {"MASTER", nullptr, master_of}}},
+        {"conntrack save", "Connections and expectations into a file: FILE", {}},
+        {"conntrack restore", "Connections and expectations from such a file: FILE", {}},
         {"conntrack count", "How many connections there are", {}},
         {"expect list",
          "The expectations that wait for their connection",
@@ -406,6 +409,14 @@ int run(int argc, char** argv) {
     if (help->parsed()) {
         print_commands(stdout);
         return kOk;
+    }
+    if (chosen != nullptr &&
+        (chosen->command == "conntrack save" || chosen->command == "conntrack restore")) {
+        const auto files = app.remaining(true);
+        if (files.size() != 1 || files[0].starts_with('-'))
+            return complain(std::string(chosen->command) + ": expected one file", kUsage);
+        return chosen->command.ends_with("save") ? save_state(socket, files[0])
+                                                 : restore_state(socket, files[0]);
     }
     Json args = Json::object();
     for (const std::string& extra : app.remaining(true)) {

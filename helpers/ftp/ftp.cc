@@ -8,6 +8,7 @@
 // strict mode also how many commands wait for their replies, and for which of these the server's
 // word opens a pin-hole.
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -82,6 +83,16 @@ struct FtpState {
     std::uint16_t port = 0;          ///< announced by PORT; host byte order
     std::array<std::uint8_t, 16> host{};  ///< of the client's family
 };
+
+#define FIELD(name) \
+    { #name, offsetof(FtpState, name), sizeof(FtpState::name) }
+constexpr StateField kState[] = {
+    FIELD(multi_line),    FIELD(greeted),        FIELD(commanded),    FIELD(auth),
+    FIELD(greeting_open), FIELD(epsv_all_asked), FIELD(epsv_all),     FIELD(unanswered),
+    FIELD(port_reply),    FIELD(passive_reply),  FIELD(passive_code), FIELD(port),
+    FIELD(host),
+};
+#undef FIELD
 
 // Telnet commands that clients send before ABOR and STAT (RFC 854, RFC 959 section 4.1.3): two
 // bytes, or three for WILL, WONT, DO and DONT.
@@ -487,6 +498,7 @@ constinit const HelperDesc helper_ftp{
     .params = kParams,
     .counters = kCounters,
     .patterns = kPatterns,
+    .state = kState,
     .on_message = on_message,
 };
 

@@ -218,6 +218,24 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     return slot;
 }
 
+std::uint32_t ConnTable::adopt(const Conn& image, Tick now) noexcept {
+    bool swapped;
+    const FlowKey key = make_key(image.tuple(), image.zone(), *secret_, swapped, image.key_class);
+    const std::uint32_t limit = image.has(conn_flag::expected) ? max_ : max_ - reserve_;
+    std::uint32_t slot;
+    if (size() >= limit || !take_slot(hash_of(key, *secret_), slot)) return 0;
+    Conn& c = slab_[slot];
+    const auto generation = c.generation;
+    c = image;
+    c.key = key;
+    c.generation = generation;
+    c.flags = static_cast<std::uint8_t>((c.flags & ~conn_flag::swapped) |
+                                        (swapped ? conn_flag::swapped : 0));
+    if (c.has(conn_flag::expected)) c.visit_ms = now.ms + visit_ms_;
+    count_.add(1);
+    return slot;
+}
+
 /// What the answers to a GRE call's first packet carry: back to its sender, with the sender's id.
 FlowKey ConnTable::answer_key(const Conn& conn, Be16 sender, bool& swapped) const noexcept {
     Tuple answer = conn.tuple().reversed();

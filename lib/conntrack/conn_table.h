@@ -59,6 +59,9 @@ class ConnTable {
     /// arm(). The packet must not have a connection yet.
     std::uint32_t create_conn(const PacketInfo& info, const std::uint8_t* data, Tick now,
                               bool expected) noexcept;
+    /// A slot for a connection from elsewhere, as it was there but for key and generation; 0: the
+    /// table is full. There must be none with its tuple. Not for GRE, whose calls have two keys.
+    std::uint32_t adopt(const Conn& image, Tick now) noexcept;
     /// Gives a GRE version 1 connection its second key: `sender` is the call id of the end that
     /// sent the first packet, which the answers will carry. Another connection that has this key is
     /// named by holder_of(), and must go first. False: the table is full.

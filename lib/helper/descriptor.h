@@ -111,6 +111,14 @@ using MessageFn = void (*)(View& view, Emit& emit) noexcept;
 using DestroyFn = void (*)(const Tuple& original, std::span<std::uint8_t, kPrivateBytes> state,
                            Emit& emit) noexcept;
 
+/// A part of a helper's private state, for saved connections. Of 1, 2 or 4 bytes: a number, as the
+/// machine has it; of more: bytes.
+struct StateField {
+    std::string_view name;
+    std::uint8_t offset;
+    std::uint8_t bytes;
+};
+
 struct HelperDesc {
     std::string_view name;
     std::string_view help;
@@ -138,6 +146,8 @@ struct HelperDesc {
     /// Bytes of a message over TCP, up to 32768; those longer than `limits.stream_buffer` wait in
     /// one of a few long buffers. 0: none is longer than that.
     std::uint16_t longest_message = 0;
+    /// Of all that it keeps there. Without, it is saved as bytes, good for the same build only.
+    std::span<const StateField> state;
     MeasureFn measure = nullptr;
     MessageFn on_message = nullptr;
     DestroyFn on_destroy = nullptr;

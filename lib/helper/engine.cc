@@ -133,6 +133,40 @@ HelperConn* HelperEngine::reserve(const Tuple& original, std::uint32_t owner) no
     return &conn;
 }
 
+void HelperEngine::save(const HelperConn& conn, HelperImage& out) const noexcept {
+    out.there = true;
+    out.conn = conn;
+    for (unsigned d = 0; d < 2; ++d) {
+        const Bytes waiting = assembler_.waiting(conn.stream[d]);
+        Stream& s = out.conn.stream[d];
+        s.buffer = 0;
+        s.start = 0;
+        s.fill = static_cast<std::uint16_t>(waiting.size());
+        if (waiting.size() > HelperImage::kWaiting) {
+            s.state = StreamState::blind;
+            s.fill = 0;
+        }
+        std::copy_n(waiting.begin(), s.fill, out.waiting[d].begin());
+    }
+}
+
+HelperConn* HelperEngine::resume(const HelperImage& image, const Tuple& original,
+                                 std::uint32_t owner) noexcept {
+    HelperConn* conn = image.conn.helper == kNoHelper ? reserve(original, owner)
+                                                      : attach(image.conn.helper, original, owner);
+    if (conn == nullptr || image.conn.helper == kNoHelper) return conn;
+    conn->stream = image.conn.stream;
+    conn->proven = image.conn.proven;
+    conn->min_timeout_s = image.conn.min_timeout_s;
+    conn->skip = image.conn.skip;
+    conn->state = image.conn.state;
+    assembler_.settle();
+    last_ = nullptr;
+    for (unsigned d = 0; d < 2; ++d)
+        assembler_.resume(conn->stream[d], Bytes{image.waiting[d]}.first(conn->stream[d].fill));
+    return conn;
+}
+
 void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {
     assembler_.settle();
     last_ = nullptr;

@@ -58,6 +58,14 @@ struct alignas(64) HelperConn {
 };
 static_assert(sizeof(HelperConn) == 128 && offsetof(HelperConn, min_timeout_s) < 64);
 
+/// The helper's part of a connection in a form that another engine can go on with.
+struct HelperImage {
+    static constexpr std::size_t kWaiting = 256;
+    bool there = false;
+    HelperConn conn;  ///< its buffers mean nothing; Stream::fill bytes of `waiting` do
+    std::array<std::array<std::uint8_t, kWaiting>, 2> waiting{};  ///< by Direction
+};
+
 struct EngineLimits {
     std::uint32_t max_conns = 4096;     ///< helped connections of this worker
     std::uint32_t max_buffers = 1024;   ///< streams with something waiting
@@ -96,6 +104,12 @@ class HelperEngine {
     /// A slot for a connection that expects others without having a helper: by its rule. Null when
     /// none is left.
     HelperConn* reserve(const Tuple& original, std::uint32_t owner) noexcept;
+    /// A copy of it. A direction with more than kWaiting bytes of an incomplete message is blind in
+    /// it; what had come early is not in it and has to come again.
+    void save(const HelperConn& conn, HelperImage& out) const noexcept;
+    /// Goes on with one, for the connection `original` of `owner`. Null when no slot is left.
+    HelperConn* resume(const HelperImage& image, const Tuple& original,
+                       std::uint32_t owner) noexcept;
     /// Empties `emit`, then has in it what the helper asks for at the end: end_child only.
     void detach(HelperConn* conn, Emit& emit) noexcept;
 

@@ -134,6 +134,24 @@ class Assembler {
         (is_long(buffer) ? free_long_ : free_).push_back(buffer);
     }
 
+    /// The incomplete message that waits for its end; empty: none.
+    Bytes waiting(const Stream& s) const noexcept {
+        return s.buffer == 0 ? Bytes{} : Bytes{data(s.buffer) + s.start, s.fill};
+    }
+    /// A stream from elsewhere goes on here with these bytes waiting. Without room for them it is
+    /// blind.
+    void resume(Stream& s, Bytes waiting) noexcept {
+        s.buffer = 0;
+        s.start = s.fill = 0;
+        if (waiting.empty() || s.state != StreamState::open) return;
+        if (waiting.size() > buffer_bytes_ || !take(s, waiting.size())) {
+            s.state = StreamState::blind;
+            return;
+        }
+        std::memcpy(data(s.buffer), waiting.data(), waiting.size());
+        s.fill = static_cast<std::uint16_t>(waiting.size());
+    }
+
     Ranges& ranges(std::uint32_t buffer) noexcept { return ranges_[buffer]; }
     std::uint32_t buffer_bytes() const noexcept { return buffer_bytes_; }
     /// Of both sizes.
@@ -142,7 +160,7 @@ class Assembler {
     }
 
   private:
-    std::uint8_t* data(std::uint32_t buffer) noexcept {
+    std::uint8_t* data(std::uint32_t buffer) const noexcept {
         return is_long(buffer)
                    ? long_bytes_.get() + std::size_t{buffer - buffers_ - 1} * longest_bytes_
                    : bytes_.get() + std::size_t{buffer} * buffer_bytes_;

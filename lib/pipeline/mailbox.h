@@ -13,9 +13,16 @@
 
 #include "conntrack/filter.h"
 #include "expect/types.h"
+#include "helper/engine.h"
 #include "table/event_ring.h"
 
 namespace postern {
+
+/// A connection with what its helper knows of it, as it is saved and restored.
+struct ConnImage {
+    Conn conn;
+    HelperImage helper;
+};
 
 class Mailbox {
   public:
@@ -26,12 +33,12 @@ class Mailbox {
     };
     enum class Order : std::uint8_t {
         list,
-        end
+        end,
+        save  ///< list, and Row::helper is filled in
     };
-    struct Row {
+    struct Row : ConnImage {
         std::uint32_t slot = 0;
         Tick now;  ///< the worker's clock when it copied the row
-        Conn conn;
     };
     static constexpr std::uint32_t kRows = 1024;
     /// Slots a turn. A copy is 4 lines read and 4 written, so all of them are a few microseconds.
@@ -56,6 +63,23 @@ struct ExpectMail {
     ExpectRequest request;  ///< in; what is the master's to say is filled in by the worker
     bool found = false;     ///< out: the master is there, and has a helper
     InsertResult result;    ///< out
+};
+
+/// How control puts a saved connection into the table of its home worker.
+struct RestoreMail {
+    enum class Outcome : std::uint8_t {
+        restored,
+        without_helper,  ///< no slot for its helper is left
+        exists,          ///< there is one with its tuple
+        expired,         ///< its time is over
+        full             ///< the table is
+    };
+    std::atomic<std::uint32_t> state{Mailbox::idle};
+    ConnImage image;                  ///< in
+    std::uint32_t idle_ms = 0;        ///< in: since its last packet
+    std::uint32_t age_ms = 0;         ///< in
+    Outcome outcome = Outcome::full;  ///< out
+    ConnId id;                        ///< out
 };
 
 }  // namespace postern

@@ -258,8 +258,44 @@ void Worker::answer_expect_mail() noexcept {
     m.state.store(Mailbox::answered, std::memory_order_release);
 }
 
+void Worker::answer_restore_mail() noexcept {
+    RestoreMail& m = *restore_mail_;
+    if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
+    m.outcome = restore(m);
+    m.state.store(Mailbox::answered, std::memory_order_release);
+}
+
+RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
+    using enum RestoreMail::Outcome;
+    const Tick now = batch_.now;
+    Conn& image = m.image.conn;
+    image.last_seen_ms = now.ms - m.idle_ms;
+    image.start_ms = now.ms - m.age_ms;
+    if (m.idle_ms >= image.timeout_ms) return expired;
+    if (conns_->find(image.tuple(), image.zone()) != 0) return exists;
+    const std::uint32_t slot = conns_->adopt(image, now);
+    if (slot == 0) return full;
+    Conn& conn = conns_->at(slot);
+    ++zone_count_[conn.from];
+    m.id = conns_->id_of(slot);
+    const HelperImage& helper = m.image.helper;
+    HelperConn* hc = nullptr;
+    if (helper.there && (removed_ >> helper.conn.helper & 1) == 0)
+        hc = helpers_->resume(helper, conn.tuple(), slot);
+    if (hc != nullptr) {
+        conn.helper_slot = helpers_->index_of(hc);
+        masters_[conn.helper_slot] = {};
+        conn.helper = hc->helper;
+        if (conn.helper != kNoHelper) conn.flags |= conn_flag::helped;
+    }
+    conns_->arm(slot);
+    tell(ConnEventType::fresh, slot);
+    return helper.there && hc == nullptr ? without_helper : restored;
+}
+
 void Worker::answer_mail() noexcept {
     answer_expect_mail();
+    answer_restore_mail();
     Mailbox& m = *mailbox_;
     // Acquire pairs with control's release of the order, release with its acquire of the answer.
     if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
@@ -279,6 +315,8 @@ void Worker::answer_mail() noexcept {
         row->slot = m.cursor;
         row->now = batch_.now;
         row->conn = c;
+        row->helper.there = m.order == Mailbox::Order::save && c.helper_slot != 0;
+        if (row->helper.there) helpers_->save(*helpers_->at(c.helper_slot), row->helper);
         m.rows.publish();
     }
     if (done) m.state.store(Mailbox::answered, std::memory_order_release);

@@ -155,6 +155,7 @@ class Worker {
     /// Control's ends of it.
     Mailbox& mailbox() noexcept { return *mailbox_; }
     ExpectMail& expect_mail() noexcept { return expect_mail_; }
+    RestoreMail& restore_mail() noexcept { return *restore_mail_; }
     /// What happens to connections, told while somebody listens. Control reads it, and says whether
     /// anybody does; the worker takes notice in its next turn.
     EventRing<ConnEvent>& events() noexcept { return events_; }
@@ -264,6 +265,8 @@ class Worker {
     void drop_removed_helpers() noexcept;
     void detach_helper(std::uint32_t slot, ExpectEnd why) noexcept;
     void answer_expect_mail() noexcept;
+    void answer_restore_mail() noexcept;
+    RestoreMail::Outcome restore(RestoreMail& mail) noexcept;
     InsertOutcome file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept;
 
     /// No longer half-open: answered and confirmed, or over.
@@ -292,6 +295,7 @@ class Worker {
     Batch batch_;
     std::unique_ptr<Mailbox> mailbox_ = std::make_unique<Mailbox>();
     ExpectMail expect_mail_;
+    std::unique_ptr<RestoreMail> restore_mail_ = std::make_unique<RestoreMail>();
     const std::atomic<std::uint64_t>* removed_helpers_;  // control: w, workers: r
     std::uint64_t removed_ = 0;                          ///< as this worker saw it last
     std::uint32_t sweep_ = 0;  ///< next helper slot to look at; 0 = nothing to do

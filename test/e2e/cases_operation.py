@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How the daemon starts, ends and survives: messages, exit codes, and what is left behind."""
 
+import json
 import os
 import re
 import signal
@@ -8,9 +9,9 @@ import socket
 import sys
 
 import lab as laboratory
-from cases import Case, expect
+from cases import Case, Failed, expect
 from middle import POSTERN, POSTERNCTL, ROOT, Postern, Setting, configuration
-from peers import SLOWLY, FtpServer, SteppedClient, Transfer
+from peers import SLOWLY, FtpServer, SteppedClient, StepError, Transfer
 
 CONFIG_ERROR, RUNTIME_FAILURE = 2, 1
 START_S, STOP_S = 30, 15
@@ -299,6 +300,88 @@ def wrong_type(config):
     config['workers']['count'] = 'many'
 
 
+def fetches(client, server, step):
+    client('connect')
+    got = client('fetch file.bin')
+    expect(got['sha256'] == server.digest, f'{step}: the file that arrived is another: {got}')
+
+
+def killed_and_restored(restore):
+    """A logged-in FTP client outlives the firewall: what it has announced and what it will announce
+    opens, if connections were saved and are restored, and only then."""
+    def check(bench):
+        lab = bench.lab
+        setting = Setting(workers=3)
+        first = Postern(setting).start(lab)
+        server = FtpServer(lab)
+        client = SteppedClient(lab, port=server.port)
+        client('announce epsv')
+        state = lab.path('state.json')
+        said = first.text('conntrack', 'save', state)
+        expect('1 expectations' in said, said)
+        records = [json.loads(line) for line in open(state, encoding='utf-8')]
+        saved = next(r['connection'] for r in records if r.get('connection', {}).get('helper'))
+        expect(saved['private']['state']['greeted'] == 1 and
+               saved['private']['state']['commanded'] == 1, f'the state of FTP: {saved}')
+        first.process.signal(signal.SIGKILL)
+        first.process.wait(STOP_S)
+        second = Postern(setting).start(lab)
+        if not restore:
+            for announced in ('before', 'after'):
+                try:
+                    client('connect_again')
+                    raise Failed(f'what was announced {announced} the restart opens by itself')
+                except StepError:
+                    pass
+                client('announce epsv')
+            counters = second.ctl('helper', 'list')[0]['counters']
+            expect(counters['blind_midstream'] > 0, f'the helper is not blind: {counters}')
+            return
+        said = second.text('conntrack', 'restore', state)
+        expect('1 expectations: restored' in said, said)
+        fetches(client, server, 'announced before the restart')
+        for how in ('pasv', 'epsv'):
+            client(f'announce {how}')
+            fetches(client, server, f'announced after it by {how}')
+        control = second.connections(helper='ftp')
+        expect(len(control) == 1 and control[0]['tcp_state'] == 'established', f'{control}')
+        children = second.connections(expected_by='ftp')
+        expect(children and all(c['master']['index'] == control[0]['index'] for c in children),
+               f'{children} are not of {control}')
+        again = second.text('conntrack', 'restore', state)
+        expect('connections: exists' in again, again)
+        bad_files(lab, second, records)
+    return check
+
+
+def bad_files(lab, daemon, records):
+    """Clear words for each, and nothing happens."""
+    def refused(lines, *words):
+        path = lab.write('bad.json', ''.join(f'{line}\n' for line in lines))
+        done = laboratory.run(*daemon.ctl_argv('conntrack', 'restore', path, as_json=False),
+                              check=False)
+        for word in words:
+            expect(word in done.stdout + done.stderr,
+                   f'{word!r} is not said: {done.stdout}{done.stderr}')
+        return done.returncode
+    lines = [json.dumps(r) for r in records]
+    expect(refused([], 'is empty') == CONFIG_ERROR, 'an empty file')
+    expect(refused(lines[:-1], 'is cut short') == CONFIG_ERROR, 'a part of a file')
+    expect(refused(['{"a": 1}'], 'bad.json:1: ') == CONFIG_ERROR, 'another file')
+    expect(refused([lines[0].replace('"version": 1', '"version": 9'), *lines[1:]],
+                   'bad.json:1: version 9') == CONFIG_ERROR, 'another version')
+    expect(refused([lines[0], 'nonsense', *lines[1:]], 'bad.json:2: ') == CONFIG_ERROR, 'no JSON')
+    for key, value, words in (('sport', 'x', 'connection.sport: expected a number'),
+                              ('src', '1.2.3', 'connection.src: expected an IP address'),
+                              ('state', 'odd', 'connection.state: '),
+                              ('from', 'nowhere', 'connection.from: '),
+                              ('tcp', [], 'connection.tcp: expected a list of two'),
+                              ('private', None, 'connection.private: expected an object')):
+        wrong = [{'connection': {**r['connection'], key: value}} if r.get('connection', {}).get(
+            'helper') else r for r in records]
+        refused(map(json.dumps, wrong), words, 'restored')
+
+
 def cases():
     daemon = frozenset({'control-socket'})
     inside = Setting(policy='inside', helper=True)
@@ -314,6 +397,8 @@ def cases():
         ('sigint-under-traffic', ends_clean(signal.SIGINT)),
         ('second-daemon-on-one-socket', second_daemon),
         ('killed-and-started-again', killed_and_started_again),
+        ('killed-and-restored', killed_and_restored(True)),
+        ('killed-and-not-restored', killed_and_restored(False)),
         ('table-full', table_full),
         ('memif-neighbour-dies', memif_neighbour_dies),
         ('check-command', check_command),

@@ -821,6 +821,41 @@ TEST_F(EngineTest, UndoGivesBackABufferTakenAndReleasedByTheSamePacket) {
     }
 }
 
+TEST_F(EngineTest, ASavedConnectionGoesOnElsewhere) {
+    open(kProofId);
+    EXPECT_TRUE(say("begins X").empty());  // a message that has not ended
+    engine->at(engine->index_of(conn))->proven = true;
+    HelperImage image;
+    engine->save(*conn, image);
+    EXPECT_TRUE(image.there);
+    EXPECT_EQ(image.conn.stream[0].fill, 8);
+
+    const auto other = std::move(HelperEngine::create(*set, {3, 2, 256})).value();
+    HelperConn* resumed = other->resume(image, tuple(), 5);
+    ASSERT_NE(resumed, nullptr);
+    EXPECT_EQ(resumed->owner, 5u);
+    EXPECT_TRUE(resumed->proven);
+    EXPECT_EQ(other->buffers_free(), 1u);
+    other->on_segment(resumed, Direction::original, next[0], 0, bytes("\nX-o\n"), emit);
+    EXPECT_EQ(emit.requests().size(), 1u);
+    EXPECT_EQ(other->buffers_free(), 2u);
+    other->detach(resumed, emit);
+    EXPECT_EQ(other->conns_free(), 3u);
+
+    // Too much of a message to keep: that direction is blind there, and not here.
+    EXPECT_TRUE(say(std::string(HelperImage::kWaiting - 8, 'x')).empty());
+    engine->save(*conn, image);
+    EXPECT_EQ(image.conn.stream[0].state, StreamState::open);
+    const auto long_engine = std::move(HelperEngine::create(*set, {3, 2, 1024})).value();
+    conn = long_engine->attach(kToyId, tuple(), 1);
+    long_engine->on_syn(conn, Direction::original, 99);
+    long_engine->on_segment(conn, Direction::original, 100, 0,
+                            bytes(std::string(HelperImage::kWaiting + 1, 'x')), emit);
+    long_engine->save(*conn, image);
+    EXPECT_EQ(image.conn.stream[0].state, StreamState::blind);
+    EXPECT_EQ(image.conn.stream[0].fill, 0);
+}
+
 TEST(HelperSet, RefusesWhatIsWrong) {
     const auto error = [](std::vector<HelperConfig> configs) {
         const auto made = HelperSet::create(configs);
