@@ -147,6 +147,7 @@ bool Worker::resume_waiting(Tick now, std::uint64_t cookie) noexcept {
     Batch& b = batch_;
     b.now = now;
     b.cookie = cookie;
+    desk_->look_who_is_there();
     auto& answers = desk_->lane().answers;
     for (unsigned n = 0; n < kAnswerBudget; ++n) {
         const Answer* answer = answers.front();

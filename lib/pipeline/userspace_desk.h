@@ -66,6 +66,13 @@ class UserspaceDesk {
         late_ = on ? late_ | b : late_ & ~b;
     }
 
+    /// Once a turn: a process that has come or gone is not late.
+    void look_who_is_there() noexcept {
+        const std::uint64_t now = link_.connected();
+        late_ &= ~(now ^ there_);
+        there_ = now;
+    }
+
     // --- one packet's questions ---
     enum class Mode : std::uint8_t {
         pass_by,  ///< the messages have been answered, or shall not be asked about
@@ -137,6 +144,7 @@ class UserspaceDesk {
     std::vector<std::uint32_t> awaiting_, ready_;  ///< slots; reserved for all
     std::uint32_t number_ = 1;
     std::uint64_t late_ = 0;
+    std::uint64_t there_ = 0;  ///< who was connected in the last turn
     Asking asking_;
 };
 

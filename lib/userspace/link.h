@@ -112,6 +112,8 @@ class UserspaceLink {
     bool connected(HelperId helper) const noexcept {
         return (connected_.load(std::memory_order_relaxed) >> helper & 1) != 0;
     }
+    /// All of them.
+    std::uint64_t connected() const noexcept { return connected_.load(std::memory_order_relaxed); }
     /// Server only.
     void set_connected(HelperId helper, bool on) noexcept {
         const std::uint64_t b = std::uint64_t{1} << helper;

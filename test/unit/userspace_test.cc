@@ -202,6 +202,22 @@ TEST_P(Userspace, LateProcessIsBypassedAtOnceUntilItAnswers) {
     EXPECT_FALSE(control.server("three\n")) << "it answers again: waits";
 }
 
+TEST_P(Userspace, NextProcessIsNotLate) {
+    World world(policy(), GetParam());
+    Process process(world);
+    Talk control(world, kControl);
+    ASSERT_TRUE(control.open());
+    EXPECT_FALSE(control.server("one\n"));
+    control.passed_later(Direction::reply, "one\n");
+    world.pass(100);
+    EXPECT_TRUE(control.server("two\n"));
+    process.link().set_connected(1, false);
+    world.turn();
+    process.link().set_connected(1, true);
+    world.turn();
+    EXPECT_FALSE(control.server("three\n")) << "it is waited for";
+}
+
 TEST_P(Userspace, GoneProcessLetsGoAtOnce) {
     World world(policy(), GetParam());
     Process process(world);
