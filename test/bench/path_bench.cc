@@ -126,6 +126,34 @@ void established(const Options& o, rte_mempool* pool, Report& report) {
     }
 }
 
+/// The same packets, lines of an FTP session that announce nothing, with and without the helper, by
+/// turns.
+void helped(const Options& o, rte_mempool* pool, Report& report) {
+    if (!o.wants("lines tcp4") && !o.wants("lines tcp4, helped")) return;
+    for (const std::uint32_t n : o.flows) {
+        std::vector<double> values[2];
+        Bench plain(pool, room_for(n)), watched(pool, Bench::helped_spec_of(room_for(n)));
+        Flows flows[2] = {{Family::ipv4, proto::tcp, n}, {Family::ipv4, proto::tcp, n}};
+        Bench* benches[2] = {&plain, &watched};
+        Random random;
+        for (unsigned b = 0; b < 2; ++b) {
+            open_all(*benches[b], flows[b]);
+            answer_all(*benches[b], flows[b]);
+            greet_all(*benches[b], flows[b]);
+        }
+        for (unsigned r = 0; r < o.runs; ++r) {
+            for (unsigned b = 0; b < 2; ++b) {
+                const auto write = [&](rte_mbuf* m, std::uint32_t) {
+                    write_idle_line(flows[b], m, random.below(n), Direction(random.next() & 1));
+                };
+                values[b].push_back(benches[b]->run(o.packets, Fate::accepted, write).each());
+            }
+        }
+        report.row("lines tcp4", n, values[0], kCyclesPacket);
+        report.row("lines tcp4, helped", n, values[1], kCyclesPacket);
+    }
+}
+
 /// Policy drops what outside sends unasked, while n connections are in the table.
 void dropped(const Options& o, rte_mempool* pool, Report& report) {
     if (!o.wants("drop by policy")) return;
@@ -258,6 +286,7 @@ int run(Options& o) {
                 kBurst, o.runs);
     Report report(ghz);
     established(o, pool, report);
+    helped(o, pool, report);
     dropped(o, pool, report);
     create_and_expire(o, pool, report, kKinds[0]);
     create_and_expire(o, pool, report, kKinds[2]);

@@ -7,7 +7,6 @@
 //
 // instructions.py runs it and compares with the baseline.
 #include <cstdio>
-#include <cstring>
 #include <string_view>
 
 #include <rte_eal.h>
@@ -78,29 +77,18 @@ std::uint32_t ended(rte_mempool* pool) {
     return kPackets;
 }
 
-/// FTP control connections: a greeting, then commands and replies that announce nothing.
+/// FTP control connections: after a greeting, commands and replies that announce nothing.
 std::uint32_t helped(rte_mempool* pool) {
-    Spec spec = Bench::spec_of(2 * kFlows);
-    HelperSpec& ftp = spec.helpers.emplace_back();
-    ftp.name = ftp.kind = "ftp";
-    ftp.ports = {443};  // where these flows go
-    spec.policy.rules[0].helper = 1;
-    Bench bench(pool, spec);
+    Bench bench(pool, Bench::helped_spec_of(2 * kFlows));
     Flows flows(Family::ipv4, proto::tcp, kFlows);
     open_all(bench, flows);
     answer_all(bench, flows);
-    const auto say = [&](std::uint32_t packets, Direction dir, const char(&line)[7]) {
-        bench.run(packets, Fate::accepted, [&](rte_mbuf* m, std::uint32_t i) {
-            flows.write(m, i % kFlows, dir, tcp_flag::ack | tcp_flag::psh);
-            std::memcpy(rte_pktmbuf_mtod_offset(m, char*, 54), line, 6);
-        });
-    };
-    say(kFlows, Direction::reply, "220 \r\n");
+    greet_all(bench, flows);
     bench.set_counted(true);
-    for (unsigned round = 0; round < kPackets / kFlows / 2; ++round) {
-        say(kFlows, Direction::original, "NOOP\r\n");
-        say(kFlows, Direction::reply, "200 \r\n");
-    }
+    Random random;
+    bench.run(kPackets, Fate::accepted, [&](rte_mbuf* m, std::uint32_t) {
+        write_idle_line(flows, m, random.below(kFlows), Direction(random.next() & 1));
+    });
     return kPackets;
 }
 

@@ -304,6 +304,17 @@ class Bench {
         return spec;
     }
 
+    /// The same, and all that they open has the FTP helper, though it goes to the port of `Flows`.
+    static Spec helped_spec_of(std::uint32_t connections) {
+        Spec spec = spec_of(connections);
+        HelperSpec& ftp = spec.helpers.emplace_back();
+        ftp.name = ftp.kind = "ftp";
+        ftp.ports = {443};
+        spec.policy.rules[0].helper = 1;
+        spec.limits.helped_connections = connections;
+        return spec;
+    }
+
   private:
     static std::uint64_t start() {
         rte_mb();
@@ -391,6 +402,29 @@ inline void answer_all(Bench& bench, Flows& flows) {
     if (!flows.tcp()) bench.pass(2'100);
     all(Direction::reply, flows.tcp() ? tcp_flag::syn | tcp_flag::ack : 0);
     if (flows.tcp()) all(Direction::original, tcp_flag::ack);
+}
+
+/// A packet of connection i that says six bytes.
+inline void write_line(Flows& flows, rte_mbuf* m, std::uint32_t i, Direction dir,
+                       const char (&line)[7]) {
+    flows.write(m, i, dir, tcp_flag::ack | tcp_flag::psh);
+    std::memcpy(rte_pktmbuf_mtod_offset(m, char*, 54), line, 6);
+}
+/// Such a one of an FTP session that announces nothing and wakes no parser.
+inline void write_idle_line(Flows& flows, rte_mbuf* m, std::uint32_t i, Direction dir) {
+    if (dir == Direction::original)
+        write_line(flows, m, i, dir, "NOOP\r\n");
+    else
+        write_line(flows, m, i, dir, "226 \r\n");
+}
+/// All connections (TCP over IPv4) prove to be FTP.
+inline void greet_all(Bench& bench, Flows& flows) {
+    bench.run(flows.count(), Fate::accepted, [&](rte_mbuf* m, std::uint32_t i) {
+        write_line(flows, m, i, Direction::reply, "220 \r\n");
+    });
+    bench.run(flows.count(), Fate::accepted, [&](rte_mbuf* m, std::uint32_t i) {
+        write_idle_line(flows, m, i, Direction::original);
+    });
 }
 
 }  // namespace postern::bench
