@@ -19,6 +19,12 @@ namespace postern {
     X(bad_ext_header, "an IPv6 extension header is malformed, or there are too many")           \
     X(bad_l4_length, "the transport header's own length cannot be right")                       \
     X(bad_tcp_flags, "a combination of TCP flags that no stack sends (SYN+FIN, none, ...)")     \
+    X(ip_option_length, "an IPv4 option says that it is shorter than its own two bytes")        \
+    X(ip_option_cut, "an IPv4 option goes on behind the header")                                \
+    X(ip_option_bad, "an IPv4 option's length or pointer cannot be right for its kind")         \
+    X(tcp_option_length, "a TCP option says that it is shorter than its own two bytes")         \
+    X(tcp_option_cut, "a TCP option goes on behind the header")                                 \
+    X(tcp_option_bad, "a TCP option has a length that its kind never has")                      \
     X(bad_gre, "a GRE version 1 header with flags or a protocol that PPTP never sends")         \
     X(land, "source and destination address and port are the same")                             \
     X(bad_ip_checksum, "the IPv4 header's checksum is wrong")                                   \

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "conntrack/tcp_window.h"
+#include "net/options.h"
 #include "net/packet.h"
 
 namespace postern {
@@ -64,51 +65,36 @@ std::uint32_t end_of(const TcpSegment& s) noexcept {
            ((s.flags & tcp_flag::fin) != 0 ? 1 : 0);
 }
 
-/// Calls fn(kind, value, length of value) for each well-formed option (RFC 9293 section 3.2).
-template <class Fn>
-void for_each_option(const TcpSegment& s, Fn fn) noexcept {
-    const std::uint8_t* p = s.options;
-    unsigned left = s.options_len;
-    while (left > 0 && p[0] != 0) {
-        if (p[0] == 1) {
-            ++p, --left;
-            continue;
-        }
-        if (left < 2 || p[1] < 2 || p[1] > left) return;
-        fn(p[0], p + 2, p[1] - 2u);
-        left -= p[1];
-        p += p[1];
-    }
-}
-
 /// What a side offers with its SYN. One without options says nothing new.
 void read_offers(const TcpSegment& s, TcpSide& side) noexcept {
     if (s.options_len == 0) return;
     side.scale = 0;
     side.flags &= tcp_side::liberal;
-    for_each_option(s, [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
-        if (kind == 3 && len == 1) {  // RFC 7323 section 2.2: at most 14
-            side.scale = std::min<std::uint8_t>(value[0], 14);
+    const auto read = [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
+        if (kind == tcp_option::window_scale && len == 1) {
+            side.scale = std::min(value[0], kMaxWindowScale);
             side.flags |= tcp_side::window_scale;
-        } else if (kind == 4 && len == 0) {  // RFC 2018 section 2
+        } else if (kind == tcp_option::sack_permitted && len == 0) {
             side.flags |= tcp_side::sack;
         }
-    });
+    };
+    for_each_option(s.options, s.options_len, read);
 }
 
 /// The highest edge that the segment acknowledges, selectively or not (RFC 2018 section 3).
 std::uint32_t highest_sack(const TcpSegment& s) noexcept {
     std::uint32_t high = s.ack;
     if (s.options_len < 10) return high;
-    for_each_option(s, [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
-        if (kind != 5 || len % 8 != 0) return;
+    const auto read = [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
+        if (kind != tcp_option::sack || len % 8 != 0) return;
         for (unsigned at = 0; at < len; at += 8) {
             std::uint32_t edge;
             std::memcpy(&edge, value + at + 4, 4);
             edge = __builtin_bswap32(edge);
             if (seq_after(edge, high)) high = edge;
         }
-    });
+    };
+    for_each_option(s.options, s.options_len, read);
     return high;
 }
 

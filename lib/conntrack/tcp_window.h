@@ -9,9 +9,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 
 #include "conntrack/tcp.h"
+#include "net/options.h"
 #include "net/packet.h"
 
 namespace postern {
@@ -91,12 +91,9 @@ inline TcpTimeout tcp_timeout(const TcpTrack& t, const TcpLast& last, TcpKind ki
     return last.win == 0 ? TcpTimeout::retransmitted : TcpTimeout::by_state;
 }
 
-/// Whether the options are none, or timestamps as every stack lays them out (RFC 7323 appendix A):
-/// nothing that matters to windows.
+/// Whether the options are none, or timestamps only: nothing that matters to windows.
 inline bool tcp_options_idle(const TcpSegment& s) noexcept {
-    constexpr std::uint8_t kTimestamps[4] = {1, 1, 8, 10};
-    return s.options_len == 0 ||
-           (s.options_len == 12 && std::memcmp(s.options, kTimestamps, sizeof kTimestamps) == 0);
+    return s.options_len == 0 || only_timestamps(s.options, s.options_len);
 }
 
 /// A segment of a connection that is established and assured. True when it is a plain ACK, with or

@@ -91,7 +91,7 @@ struct alignas(64) PacketInfo {
     /// Part of the key where ends do not suffice. ICMP query: which question. GRE version 1:
     /// kGreCall. Else 0.
     std::uint8_t key_class;
-    std::uint8_t pad;
+    bool scale_limited;        ///< a SYN that offers a window scale beyond 14
     std::uint16_t generation;  ///< of `conn` when this packet met it
 };
 static_assert(sizeof(PacketInfo) == 64);

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 
+#include "net/options.h"
 #include "net/packet.h"
 #include "net/parse_plain.h"
 #include "net/rss.h"
@@ -103,6 +104,59 @@ DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t who
             return DropReason::none;
         }
     }
+}
+
+/// The first thing wrong with the options of a TCP header of `header` bytes. RFC 9293 section 3.1
+/// wants hosts to be prepared for illegal lengths. `scale`: the largest window scale among them.
+DropReason check_tcp_options(const std::uint8_t* l4, unsigned header,
+                             std::uint8_t& scale) noexcept {
+    bool bad = false;
+    scale = 0;
+    const auto check = [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
+        switch (kind) {
+            case tcp_option::mss: bad |= len != 2; break;
+            case tcp_option::window_scale:
+                if (len == 1)
+                    scale = std::max(scale, value[0]);
+                else
+                    bad = true;
+                break;
+            case tcp_option::sack_permitted: bad |= len != 0; break;
+            case tcp_option::sack: bad |= len == 0 || len % 8 != 0; break;
+            case tcp_option::timestamps: bad |= len != 8; break;
+            default: break;
+        }
+    };
+    switch (for_each_option(l4 + 20, header - 20, check)) {
+        case OptionsEnd::short_length: return DropReason::tcp_option_length;
+        case OptionsEnd::cut: return DropReason::tcp_option_cut;
+        case OptionsEnd::sound: break;
+    }
+    return bad ? DropReason::tcp_option_bad : DropReason::none;
+}
+
+/// The same for an IPv4 header: record route and source routes (RFC 791 section 3.1: a pointer of 4
+/// at least), timestamps (of 5), router alert (RFC 2113).
+DropReason check_ip_options(const std::uint8_t* ip, unsigned header) noexcept {
+    constexpr std::uint8_t kRecordRoute = 7, kTimestamps = 68, kLooseRoute = 131,
+                           kStrictRoute = 137, kRouterAlert = 148;
+    bool bad = false;
+    const auto check = [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
+        switch (kind) {
+            case kRecordRoute:
+            case kLooseRoute:
+            case kStrictRoute: bad |= len < 1 || value[0] < 4; break;
+            case kTimestamps: bad |= len < 2 || value[0] < 5; break;
+            case kRouterAlert: bad |= len != 2; break;
+            default: break;
+        }
+    };
+    switch (for_each_option(ip + 20, header - 20, check)) {
+        case OptionsEnd::short_length: return DropReason::ip_option_length;
+        case OptionsEnd::cut: return DropReason::ip_option_cut;
+        case OptionsEnd::sound: break;
+    }
+    return bad ? DropReason::ip_option_bad : DropReason::none;
 }
 
 /// ICMP types that ask and answer (RFC 792, RFC 4443): class and role. Class 0: none of these.
@@ -417,6 +471,9 @@ std::uint32_t rss_of(const Layers& ip, const std::uint8_t* ports) noexcept {
             info.tcp_flags = l4[13];
             info.pay_off = static_cast<std::uint16_t>(info.l4_off + header);
             info.pay_len = static_cast<std::uint16_t>(info.l4_len - header);
+            std::uint8_t scale;
+            info.why = check_tcp_options(l4, header, scale);
+            info.scale_limited = scale > kMaxWindowScale && (l4[13] & tcp_flag::syn) != 0;
             if (!kTcpFlagsValid[l4[13] & 0x3f]) info.why = DropReason::bad_tcp_flags;
             break;
         }
@@ -514,10 +571,19 @@ Tuple tuple_of_error(const std::uint8_t* inner, Family family) noexcept {
 
 }  // namespace
 
+bool tcp_options_plain(const std::uint8_t* l4, unsigned header) noexcept {
+    std::uint8_t scale;
+    return header >= 20 && check_tcp_options(l4, header, scale) == DropReason::none &&
+           scale <= kMaxWindowScale;
+}
+
 void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
                   const ParseContext& context, PacketInfo& info) noexcept {
     if (parse_plain(data, len, context, info)) return;
     parse_any(data, len, frame_len, context, info);
+    if (info.why != DropReason::none || info.family != Family::ipv4) return;
+    const std::uint8_t* ip = data + info.l3_off;
+    info.why = check_ip_options(ip, (ip[0] & 0x0fu) * 4);
 }
 
 Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {

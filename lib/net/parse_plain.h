@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "net/keyed_hash.h"
+#include "net/options.h"
 #include "net/packet.h"
 #include "net/rss.h"
 
@@ -56,6 +57,10 @@ inline constexpr std::array<bool, 64> kTcpFlagsValid = [] {
     return ok;
 }();
 
+/// Whether the TCP header of `header` bytes at `l4`, all there, is long enough and has options of
+/// which nothing needs to be said. For headers that are neither bare nor with timestamps only.
+bool tcp_options_plain(const std::uint8_t* l4, unsigned header) noexcept;
+
 template <Family kFamily>
 [[gnu::always_inline]] inline bool parse_plain_as(const std::uint8_t* data, std::uint32_t len,
                                                   const ParseContext& context,
@@ -81,7 +86,10 @@ template <Family kFamily>
         if (l4_len < 20) return false;
         header = (l4[12] >> 4) * 4u;
         tcp_flags = l4[13];
-        if (header < 20 || header > l4_len || !kTcpFlagsValid[tcp_flags & 0x3f]) return false;
+        if (header > l4_len || !kTcpFlagsValid[tcp_flags & 0x3f]) return false;
+        if (header != 20 && !only_timestamps(l4 + 20, header - 20) &&
+            !tcp_options_plain(l4, header))
+            return false;
         kind = L4Kind::tcp;
     } else {
         if (protocol != proto::udp) return false;

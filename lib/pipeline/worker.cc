@@ -77,6 +77,7 @@ void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t co
     }
     b.flags = flags;
     b.guessed = 0;
+    b.scale_limited = 0;
     b.chains = reassembly_->is_chain(flags);
     counters_.rx_packets.add(n);
     counters_.rx_bytes.add(bytes);

@@ -49,6 +49,7 @@ namespace postern {
     X(reassembled, "datagrams put together from fragments")                                 \
     X(fragments_held, "fragments that wait for the rest of their datagram, now")            \
     X(helper_waits, "packets that wait for the answer of a helper's process, now")          \
+    X(window_scales_limited, "SYNs with a window scale beyond 14, which counts as 14")      \
     X(rejected, "senders told by a TCP reset or an ICMP message")                           \
     X(connections_created, "connections begun")                                             \
     X(connections_expected, "of these, children of an expectation")                         \

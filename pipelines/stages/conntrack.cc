@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Looks up the connections of the whole burst, then tracks those found, oldest packet first. What
 // is left are misses: packets that may begin a connection.
+#include <bit>
+
 #include "pipeline/worker.h"
 #include "stages/stages.h"
 
@@ -12,6 +14,9 @@ void run(Worker& worker, Batch& b) noexcept {
     b[MaskId::hit] = worker.conns().lookup(b.info.data(), b.data.data(), ip, b.guessed);
     b[MaskId::miss] = ip & ~b[MaskId::hit];
     worker.track_hits();
+    // Here, and not by whoever parsed them: they may have come from another worker.
+    if (const Mask limited = b.scale_limited & ip; limited != 0)
+        worker.counters().window_scales_limited.add(static_cast<unsigned>(std::popcount(limited)));
     const TrackConfig& config = worker.plan().track;
     for_each(b[MaskId::miss], [&](unsigned i) {
         PacketInfo& info = b.info[i];

@@ -61,6 +61,7 @@ void run(Worker& worker, Batch& b) noexcept {
                 b.drop(i, DropReason::neighbour_discovery);
         } else {
             ip |= bit(i);
+            if (info.scale_limited) b.scale_limited |= bit(i);
             conns.prefetch(info.hash);
         }
     });

@@ -58,6 +58,7 @@ class Packet:
         self.fragment = self.later_fragment = self.error = False
         self.payload = b''  # of UDP
         self.segment = b''  # payload of TCP
+        self.options = b''  # of TCP
         kind, = struct.unpack_from('!H', frame, 12)
         try:
             if kind in (0x0800, 0x86dd):
@@ -91,7 +92,8 @@ class Packet:
             if self.protocol == 17:
                 self.payload = data[at + 8:at + struct.unpack_from('!H', data, at + 4)[0]]
             elif self.protocol == 6:
-                self.segment = data[at + (data[at + 12] >> 4) * 4:]
+                end = at + (data[at + 12] >> 4) * 4
+                self.options, self.segment = data[at + 20:end], data[end:]
         elif (self.protocol, data[at]) in ((1, 3), (1, 4), (1, 5), (1, 11), (1, 12),
                                            (58, 1), (58, 2), (58, 3), (58, 4)) and not self.error:
             self.error = True

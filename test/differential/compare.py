@@ -312,6 +312,23 @@ def long_port(run, difference):
         re.search(rb' %d\d' % difference.kernel[6], run.packets[difference.n].payload) is not None
 
 
+def bad_option(run, difference):
+    """Linux stops reading at an option that cannot be, and takes the segment without it."""
+    if difference.what not in ('verdict', 'state') or run.ours[difference.n]['state'] != 'invalid':
+        return False
+    sizes = {2: (4,), 3: (3,), 4: (2,), 5: (10, 18, 26, 34), 8: (10,)}
+    left = run.packets[difference.n].options
+    while left and left[0] != 0:
+        if left[0] == 1:
+            left = left[1:]
+            continue
+        if len(left) < 2 or not 2 <= left[1] <= len(left) or \
+                left[1] not in sizes.get(left[0], (left[1],)):
+            return True
+        left = left[left[1]:]
+    return False
+
+
 def broadcast(run, difference):
     if run.packets[difference.n].dst in ('192.0.2.255', '255.255.255.255') and \
             difference.what == 'verdict':
@@ -343,6 +360,7 @@ DIFFERENCES = {
     'retransmission': (retransmission, 'Linux files an expectation anew for each repetition of '
                                        'the announcement, in other segments or in the same '
                                        'message; Postern files it once'),
+    'bad-option': (bad_option, 'a TCP option that cannot be; Postern drops the segment'),
     'not-proven': (not_proven, 'an offer before the IRC server has welcomed the client, or before '
                                'both sides have begun H.245; Postern waits for the protocol to '
                                'prove itself'),

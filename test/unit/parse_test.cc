@@ -208,6 +208,116 @@ TEST(Parse, FlagsThatNoStackSendsAreNamed) {
             << flags;
 }
 
+struct OptionRow {
+    Frame options;
+    DropReason why;
+    bool scale_limited = false;
+};
+
+// Each row by both families, and tagged, which is the general way.
+TEST(Parse, TcpOptionsThatCannotBeAreNamed) {
+    constexpr auto kSound = DropReason::none, kLength = DropReason::tcp_option_length,
+                   kCut = DropReason::tcp_option_cut, kBad = DropReason::tcp_option_bad;
+    const OptionRow rows[] = {
+        {{}, kSound},
+        {{2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 14}, kSound},
+        {{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2}, kSound},
+        {{0, 3, 0, 99}, kSound},   // what follows the end is nothing
+        {{254, 4, 1, 2}, kSound},  // an experiment (RFC 6994)
+        {{34, 2, 1, 1}, kSound},   // a request for a Fast Open cookie (RFC 7413)
+        {{3, 0, 7, 0}, kLength},
+        {{1, 1, 254, 1}, kLength},
+        {{1, 1, 1, 254}, kCut},  // no room for its length
+        {{1, 1, 254, 3}, kCut},
+        {{254, 255, 1, 1}, kCut},
+        {{1, 1, 8, 10, 0, 0, 0, 1}, kCut},
+        {{2, 3, 5, 1}, kBad},
+        {{2, 6, 5, 180, 0, 0, 1, 1}, kBad},
+        {{3, 2, 1, 1}, kBad},
+        {{3, 4, 7, 7}, kBad},
+        {{4, 3, 0, 1}, kBad},
+        {{8, 4, 1, 1}, kBad},
+        {{1, 1, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2}, kBad},
+        {{1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2}, kSound},
+        {{1, 1, 5, 2}, kBad},
+        {{1, 1, 5, 6, 0, 0, 0, 1}, kBad},
+        {{1, 3, 3, 15}, kSound, true},  // RFC 7323 section 2.3
+        {{1, 3, 3, 255}, kSound, true},
+        {{3, 3, 15, 3, 3, 7, 1, 1}, kSound, true},
+        {{2, 2, 1, 3, 3, 7, 254, 1}, kLength},  // one that cannot be read goes before a bad one
+    };
+    for (const Flow& f : {kFlow4, kFlow6}) {
+        for (const OptionRow& row : rows) {
+            for (const std::uint8_t flags : {tcp_flag::syn, tcp_flag::ack}) {
+                SCOPED_TRACE(::testing::PrintToString(row.options));
+                const Frame frame = tcp(f, {.flags = flags, .options = row.options});
+                for (const PacketInfo& info : {parse(frame), parse(wrap_vlan(frame, 5))}) {
+                    EXPECT_EQ(to_string(info.why), to_string(row.why));
+                    // In any other segment the option means nothing.
+                    EXPECT_EQ(info.scale_limited, row.scale_limited && flags == tcp_flag::syn);
+                }
+            }
+        }
+    }
+    // Flags that cannot be are said first; a header of less than its 20 bytes has no options.
+    EXPECT_EQ(parse(tcp(kFlow4, {.flags = 0, .options = {3, 0, 7, 0}})).why,
+              DropReason::bad_tcp_flags);
+    Frame shorter = tcp(kFlow4, {.flags = tcp_flag::syn, .options = {1, 1, 1, 1}});
+    shorter[kEth + 20 + 12] = 4 << 4;
+    EXPECT_EQ(parse(shorter).why, DropReason::bad_l4_length);
+}
+
+/// The IPv4 frame with options, padded with zeros, between its IP header and what follows.
+Frame with_ip_options(Frame frame, Frame options) {
+    options.resize((options.size() + 3) / 4 * 4);
+    frame.insert(frame.begin() + kEth + 20, options.begin(), options.end());
+    frame[kEth] = static_cast<std::uint8_t>(0x45 + options.size() / 4);
+    frame[kEth + 3] = static_cast<std::uint8_t>(frame.size() - kEth);
+    return frame;
+}
+
+TEST(Parse, IpOptionsThatCannotBeAreNamed) {
+    constexpr auto kSound = DropReason::none, kLength = DropReason::ip_option_length,
+                   kCut = DropReason::ip_option_cut, kBad = DropReason::ip_option_bad;
+    const OptionRow rows[] = {
+        {{1, 1, 1, 0}, kSound},
+        {{0, 7, 0, 99}, kSound},
+        {{7, 7, 4, 0, 0, 0, 0}, kSound},      // record route, RFC 791 section 3.1
+        {{131, 7, 8, 10, 0, 0, 1}, kSound},   // a source route that is used up
+        {{68, 8, 5, 0, 0, 0, 0, 0}, kSound},  // timestamps
+        {{148, 4, 0, 0}, kSound},             // router alert, RFC 2113
+        {{130, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0}, kSound},
+        {{7, 0, 4, 0}, kLength},
+        {{1, 1, 130, 1}, kLength},
+        {{1, 1, 1, 7}, kCut},
+        {{7, 11, 4, 0, 0, 0, 0}, kCut},
+        {{7, 2, 0, 0}, kBad},
+        {{7, 7, 3, 0, 0, 0, 0}, kBad},
+        {{137, 3, 0}, kBad},
+        {{131, 3, 0}, kBad},
+        {{68, 4, 4, 0}, kBad},
+        {{68, 3, 5}, kBad},
+        {{148, 3, 0}, kBad},
+    };
+    for (const OptionRow& row : rows) {
+        SCOPED_TRACE(::testing::PrintToString(row.options));
+        for (const Frame& plain :
+             {udp(kFlow4, "x"), tcp(kFlow4, {.flags = tcp_flag::syn}), echo(kFlow4, true, 1)}) {
+            const Frame frame = with_ip_options(plain, row.options);
+            EXPECT_EQ(to_string(parse(frame).why), to_string(row.why));
+            EXPECT_EQ(to_string(parse(wrap_vlan(frame, 5)).why), to_string(row.why));
+        }
+    }
+    // In a fragment, too. Of a packet in an ICMP error they are nobody's business.
+    EXPECT_EQ(
+        parse(with_ip_options(fragment(udp(kFlow4, "1234567890"), 8, 8, false, 1), {7, 0, 4, 0}))
+            .why,
+        kLength);
+    EXPECT_EQ(
+        parse(unreachable(kFlow4.dst, kFlow4.src, with_ip_options(udp(kFlow4), {7, 0, 4, 0}))).why,
+        kSound);
+}
+
 TEST(Parse, AnErrorGoesToTheSenderItSpeaksOf) {
     for (const Flow& f : {kFlow4, kFlow6}) {
         EXPECT_EQ(parse(unreachable(f.dst, f.src, udp(f))).why, DropReason::none);

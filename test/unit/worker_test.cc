@@ -165,6 +165,34 @@ TEST(Burst, EveryPacketHasOneFateAndNoBufferIsLost) {
     }
 }
 
+TEST(Burst, OptionsThatCannotBeAreDroppedAndWideScalesCountedOnce) {
+    const auto syn = [](const Flow& f, frames::Frame options) {
+        return frames::tcp(f, {.flags = kSyn, .seq = 100, .options = std::move(options)});
+    };
+    for (const unsigned workers : {1u, 3u}) {
+        World world(kInsideOut, workers);
+        for (unsigned port = 0; port < 8; ++port) {
+            const Flow f = flow("192.0.2.1", 40000 + port, "198.51.100.2", 80);
+            world.send_burst({{syn(f, {3, 0, 7, 0}), kIn}, {syn(f, {1, 3, 3, 15}), kIn}});
+            world.turn();
+        }
+        EXPECT_EQ(world.drops(DropReason::tcp_option_length), 8u);
+        EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 8u);
+        // Also of those that came to the wrong worker first.
+        EXPECT_EQ(world.sum(&WorkerCounters::window_scales_limited), 8u);
+        ASSERT_TRUE(
+            world.from_inside(syn(flow("192.0.2.9", 1, "198.51.100.2", 8080), {1, 3, 3, 14})));
+        EXPECT_EQ(world.sum(&WorkerCounters::window_scales_limited), 8u);
+        // Fragments are put together first.
+        const Frame whole = frames::tcp(
+            flow("192.0.2.7", 1, "198.51.100.2", 80),
+            {.flags = kSyn, .options = {3, 3, 15, 1}, .payload = "what may come with a SYN"});
+        for (const Frame& part : frames::fragments(whole, 24, 9))
+            world.from_inside(part);
+        EXPECT_EQ(world.sum(&WorkerCounters::window_scales_limited), 9u);
+    }
+}
+
 TEST(Steer, APacketGoesToItsHomeWorkerFromAnywhere) {
     World world(kInsideOut, 3);
     unsigned here = 0, away = 0;
