@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstddef>
-#include <cstring>
 #include <limits>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "conntrack/saved_fields.h"
+#include "expect/table.h"
 #include "net/rss.h"
 
 namespace postern {
@@ -27,7 +27,7 @@ std::string hex_of(std::span<const std::uint8_t> bytes) {
     return out;
 }
 
-std::optional<std::vector<std::uint8_t>> bytes_of(const std::string& hex) {
+std::optional<std::vector<std::uint8_t>> from_hex(const std::string& hex) {
     if (hex.size() % 2 != 0) return std::nullopt;
     std::vector<std::uint8_t> out(hex.size() / 2);
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -38,11 +38,6 @@ std::optional<std::vector<std::uint8_t>> bytes_of(const std::string& hex) {
     return out;
 }
 
-template <class T>
-std::span<const std::uint8_t> as_bytes(const T& value) {
-    return {reinterpret_cast<const std::uint8_t*>(&value), sizeof value};
-}
-
 struct FlagName {
     std::uint8_t bit;
     const char* name;
@@ -51,15 +46,17 @@ constexpr FlagName kConnFlags[] = {{conn_flag::seen_reply, "seen_reply"},
                                    {conn_flag::assured, "assured"},
                                    {conn_flag::expected, "expected"},
                                    {conn_flag::liberal, "liberal"}};
-constexpr FlagName kSideFlags[] = {
-    {tcp_side::window_scale, "window_scale"}, {tcp_side::sack, "sack"},
-    {tcp_side::close_init, "close_init"},     {tcp_side::liberal, "liberal"},
-    {tcp_side::data_unacked, "data_unacked"}, {tcp_side::max_ack_set, "max_ack_set"}};
 constexpr FlagName kExpectFlags[] = {{expect_flag::permanent, "permanent"},
                                      {expect_flag::inactive, "inactive"},
                                      {expect_flag::userspace, "userspace"}};
 constexpr std::string_view kStreamStates[] = {"unseen", "open", "ended", "blind"};
 
+std::string flag_names(std::span<const FlagName> names) {
+    std::string out;
+    for (const FlagName& f : names)
+        out += (out.empty() ? "" : ", ") + std::string(f.name);
+    return out;
+}
 Json flags_json(std::uint8_t flags, std::span<const FlagName> names) {
     Json out = Json::array();
     for (const FlagName& f : names)
@@ -67,7 +64,19 @@ Json flags_json(std::uint8_t flags, std::span<const FlagName> names) {
     return out;
 }
 
-/// Changes with the shape of what a helper keeps in its private state, as far as can be told.
+/// A struct as its table says: a number a field, or a list of them.
+Json struct_json(std::span<const std::uint8_t> object, std::span<const Field> fields) {
+    Json out = Json::object();
+    for (const Field& f : fields) {
+        Json& value = out[std::string(f.name)];
+        if (f.count == 1) value = f.get(object);
+        for (unsigned i = 0; f.count != 1 && i < f.count; ++i)
+            value.push_back(f.get(object, i));
+    }
+    return out;
+}
+
+/// Changes with what a helper's private state means, as far as can be told.
 std::string version_of(const HelperDesc& desc) {
     std::uint64_t h = 0xcbf29ce484222325u;
     const auto add = [&h](std::string_view text) {
@@ -76,17 +85,17 @@ std::string version_of(const HelperDesc& desc) {
         h = (h ^ 0xff) * 0x100000001b3u;
     };
     add(desc.name);
-    for (const ExpectClass& c : desc.classes)
-        add(c.name);
-    for (const ParamDesc& p : desc.params)
-        add(p.name);
-    for (const CounterDesc& c : desc.counters)
-        add(c.name);
-    for (const PatternDesc& p : desc.patterns)
-        add(p.expression);
-    for (const StateField& f : desc.state)
-        add(f.name), add(std::to_string(f.offset) + "/" + std::to_string(f.bytes));
-    return hex_of(as_bytes(h));
+    add(std::to_string(desc.state.bytes));
+    for (const Field& f : desc.state.fields) {
+        add(f.name);
+        for (const std::uint64_t v : {std::uint64_t{f.offset}, std::uint64_t{f.bytes},
+                                      std::uint64_t{f.count}, f.max, std::uint64_t{f.low_bit}})
+            add(std::to_string(v));
+    }
+    if (desc.remote)
+        for (const ExpectClass& c : desc.classes)
+            add(c.name);
+    return hex_of(bytes_of(h));
 }
 
 Json helper_or_null(const Plan& plan, HelperId id) {
@@ -138,6 +147,13 @@ class Fields {
     void read(const char* key, T& out) {
         out = static_cast<T>(number(key, std::numeric_limits<T>::max()));
     }
+    void read(const char* key, Be16& out) {
+        out = Be16::from_host(static_cast<std::uint16_t>(number(key, UINT16_MAX)));
+    }
+    /// Milliseconds, no more than can be compared with a Tick.
+    std::uint32_t duration_ms(const char* key) {
+        return static_cast<std::uint32_t>(number(key, INT32_MAX));
+    }
     bool flag(const char* key) {
         const Json& v = at(key);
         if (!v.is_boolean()) wrong(key, "expected true or false");
@@ -158,33 +174,43 @@ class Fields {
     std::uint8_t flags(const char* key, std::span<const FlagName> names) {
         std::uint8_t out = 0;
         const Json& list = at(key);
-        if (!list.is_array()) wrong(key, "expected a list");
+        if (!list.is_array()) {
+            wrong(key, "expected a list");
+            return out;
+        }
         for (const Json& item : list) {
             const auto found = std::find_if(names.begin(), names.end(), [&](const FlagName& f) {
                 return item.is_string() && item.get<std::string>() == f.name;
             });
             if (found == names.end())
-                wrong(key, item.dump() + " is no flag");
+                wrong(key, "expected a list of " + flag_names(names));
             else
                 out |= found->bit;
         }
         return out;
     }
     std::vector<std::uint8_t> bytes(const char* key, std::size_t max) {
-        const auto out = bytes_of(text(key));
+        const auto out = from_hex(text(key));
         if (!out || out->size() > max)
             wrong(key, "expected at most " + std::to_string(max) + " bytes in hexadecimal");
         return out && out->size() <= max ? *out : std::vector<std::uint8_t>();
     }
-    /// What a tracker keeps, all of it. Its bytes, too.
-    template <class T>
-    std::vector<std::uint8_t> raw(const char* key, T& out) {
-        auto all = bytes(key, sizeof out);
-        if (all.size() == sizeof out)
-            std::memcpy(static_cast<void*>(&out), all.data(), sizeof out);
-        else
-            wrong(key, "expected " + std::to_string(sizeof out) + " bytes");
-        return all;
+    /// A struct from an object with just these fields.
+    void read_struct(std::span<const Field> fields, std::span<std::uint8_t> out) {
+        for (const Field& f : fields) {
+            const std::string key(f.name);
+            const Json& v = at(key.c_str());
+            if (f.count == 1) {
+                f.put(out, number(v, key, f.max));
+            } else if (!v.is_array() || v.size() != f.count) {
+                wrong(key, "expected a list of " + std::to_string(f.count) + " numbers");
+            } else {
+                for (unsigned i = 0; i < f.count; ++i)
+                    f.put(out, number(v[i], key, f.max), i);
+            }
+        }
+        if (object_.is_object() && object_.size() > fields.size())
+            wrong("", "has fields that are not known");
     }
     /// The two elements of a list, by Direction.
     Fields of(const char* key, unsigned direction) {
@@ -195,8 +221,10 @@ class Fields {
         return Fields(good ? list[direction] : kNull,
                       where_ + "." + key + "[" + std::to_string(direction) + "]", problem_);
     }
-    Fields inner(const char* key) { return Fields(at(key), where_ + "." + key, problem_); }
-    const Json& object() const { return object_; }
+    Fields inner(const char* key) { return inner(key, problem_); }
+    Fields inner(const char* key, Problem& problem) {
+        return Fields(at(key), where_ + "." + key, problem);
+    }
 
   private:
     const Json& object_;
@@ -204,16 +232,19 @@ class Fields {
     Problem& problem_;
 };
 
-Tuple read_tuple(Fields& f) {
+/// The ends of a connection or expectation. `any`: null is any, for src and sport.
+Tuple read_tuple(Fields& f, bool any) {
     Tuple t;
     const auto protocol = parse_protocol(f.text("proto"));
     if (!protocol) f.wrong("proto", "expected a protocol");
     t.protocol = protocol.value_or(0);
-    t.src = f.address("src");
     t.dst = f.address("dst");
-    if (t.src.family != t.dst.family) f.wrong("dst", "is of another family than src");
-    t.sport = Be16::from_host(static_cast<std::uint16_t>(f.number("sport", 65535)));
-    t.dport = Be16::from_host(static_cast<std::uint16_t>(f.number("dport", 65535)));
+    f.read("dport", t.dport);
+    if (!any || !f.at("src").is_null()) {
+        t.src = f.address("src");
+        if (t.src.family != t.dst.family) f.wrong("dst", "is of another family than src");
+    }
+    if (!any || !f.at("sport").is_null()) f.read("sport", t.sport);
     return t;
 }
 
@@ -234,32 +265,21 @@ RuleId rule_of(const Plan& plan, const std::string& name) {
     return i ? static_cast<RuleId>(*i) : kNoRule;
 }
 
-// ---- TCP ----
-
-Json tcp_json(const Conn& c) {
-    Json sides = Json::array();
-    for (const TcpSide& s : c.tcp.side)
-        sides.push_back({{"end", s.end},
-                         {"max_end", s.max_end},
-                         {"max_win", s.max_win},
-                         {"max_ack", s.max_ack},
-                         {"scale", s.scale},
-                         {"flags", flags_json(s.flags, kSideFlags)}});
-    return sides;
+/// What connections and expectations have alike beside their ends.
+template <class T>
+void read_common(Fields& f, const Plan& plan, CtZone& zone, T& out) {
+    f.read("ct_zone", zone);
+    f.read("mark", out.mark);
+    f.read("label", out.label);
+    out.rule = rule_of(plan, f.text("rule"));
 }
-
-void read_tcp(Fields& f, Conn& c) {
-    c.tcp = {};
-    for (unsigned d = 0; d < 2; ++d) {
-        Fields side = f.of("tcp", d);
-        TcpSide& s = c.tcp.side[d];
-        side.read("end", s.end);
-        side.read("max_end", s.max_end);
-        side.read("max_win", s.max_win);
-        side.read("max_ack", s.max_ack);
-        s.scale = static_cast<std::uint8_t>(side.number("scale", 14));
-        s.flags = side.flags("flags", kSideFlags);
-    }
+Json common_into(Json out, const Plan& plan, CtZone zone, RuleId rule, std::uint32_t mark,
+                 std::uint32_t label) {
+    out["ct_zone"] = zone;
+    out["rule"] = rule == kNoRule ? Json(nullptr) : Json(plan.rules[rule]);
+    out["mark"] = mark;
+    out["label"] = label;
+    return out;
 }
 
 // ---- the helper's part ----
@@ -277,51 +297,32 @@ Json helper_json(const HelperImage& image, const HelperDesc& desc) {
                            {"skip", h.skip[d]},
                            {"waiting", hex_of(Bytes{image.waiting[d]}.first(s.fill))}});
     }
-    Json state = Json::object();
-    for (const StateField& field : desc.state) {
-        const auto bytes = std::span(h.state).subspan(field.offset, field.bytes);
-        std::uint32_t number = 0;
-        if (field.bytes <= 4) {
-            std::memcpy(&number, bytes.data(), bytes.size());
-            state[std::string(field.name)] = number;
-        } else {
-            state[std::string(field.name)] = hex_of(bytes);
-        }
-    }
-    if (desc.state.empty()) state = {{"bytes", hex_of(h.state)}, {"of", version_of(desc)}};
+    const Json state =
+        desc.remote ? Json(hex_of(h.state)) : struct_json(h.state, desc.state.fields);
     return {{"proven", h.proven},
             {"min_timeout_s", h.min_timeout_s},
             {"streams", streams},
+            {"of", version_of(desc)},
             {"state", state}};
 }
 
-/// False: the state is bytes of another build.
-bool read_state(Fields f, const HelperDesc& desc, HelperConn& h) {
-    if (desc.state.empty()) {
-        const auto bytes = f.bytes("bytes", kPrivateBytes);
+/// False: it is another build's, and means nothing to this one.
+bool read_state(Fields& f, const HelperDesc& desc, HelperConn& h, Problem& problem) {
+    const bool same = f.text("of") == version_of(desc);
+    if (desc.remote) {
+        const auto bytes = f.bytes("state", kPrivateBytes);
+        if (same && bytes.size() != kPrivateBytes)
+            f.wrong("state", "expected " + std::to_string(kPrivateBytes) + " bytes");
         std::copy(bytes.begin(), bytes.end(), h.state.begin());
-        return f.text("of") == version_of(desc) && bytes.size() == kPrivateBytes;
+        return same;
     }
-    for (const StateField& field : desc.state) {
-        const std::string name(field.name);
-        std::uint8_t* to = h.state.data() + field.offset;
-        if (field.bytes <= 4) {
-            const std::uint64_t max = (std::uint64_t{1} << 8 * field.bytes) - 1;
-            const auto number = static_cast<std::uint32_t>(f.number(name.c_str(), max));
-            std::memcpy(to, &number, field.bytes);
-        } else {
-            const auto bytes = f.bytes(name.c_str(), field.bytes);
-            if (bytes.size() != field.bytes)
-                f.wrong(name, "expected " + std::to_string(field.bytes) + " bytes");
-            std::copy(bytes.begin(), bytes.end(), to);
-        }
-    }
-    if (f.object().is_object() && f.object().size() != desc.state.size())
-        f.wrong("", "has fields that this helper does not know");
-    return true;
+    // The same names in the same ranges mean the same, whoever wrote them.
+    Problem foreign;
+    f.inner("state", same ? problem : foreign).read_struct(desc.state.fields, h.state);
+    return foreign.text.empty();
 }
 
-bool read_helper(Fields f, const HelperDesc& desc, HelperImage& image) {
+bool read_helper(Fields f, const HelperDesc& desc, HelperImage& image, Problem& problem) {
     HelperConn& h = image.conn;
     h.proven = f.flag("proven");
     f.read("min_timeout_s", h.min_timeout_s);
@@ -342,98 +343,63 @@ bool read_helper(Fields f, const HelperDesc& desc, HelperImage& image) {
         s.fill = static_cast<std::uint16_t>(waiting.size());
         std::copy(waiting.begin(), waiting.end(), image.waiting[d].begin());
     }
-    return read_state(f.inner("state"), desc, h);
+    return read_state(f, desc, h, problem);
 }
 
-}  // namespace
-
-bool can_be_saved(const Conn& conn) noexcept {
-    switch (conn.protocol()) {
-        case proto::tcp:
-        case proto::udp:
-        case proto::udplite:
-        case proto::sctp:
-        case proto::dccp: return true;
-        default: return false;
+/// The states of a protocol with a state machine of its own; 0: it has none.
+unsigned states_of(std::uint8_t protocol) {
+    switch (protocol) {
+        case proto::tcp: return kTcpStates;
+        case proto::sctp: return kSctpStates;
+        case proto::dccp: return kDccpStates;
+        default: return 0;
     }
 }
 
-std::string id_text(ConnId id) {
-    return std::to_string(id.worker) + "/" + std::to_string(id.index) + "." +
-           std::to_string(id.generation);
+/// Which part of the key is not in the ends: the kind of an ICMP query, whether GRE is a call's.
+/// Ends that no packet of the protocol has are wrong.
+void read_key_class(Fields& f, const Tuple& t, Conn& c) {
+    const bool icmp = t.protocol == proto::icmp || t.protocol == proto::icmpv6;
+    const bool call = t.protocol == proto::gre;
+    c.key_class = static_cast<std::uint8_t>(f.number("key_class", icmp   ? kIcmpQueries
+                                                                  : call ? kGreCall
+                                                                         : 0));
+    if (icmp && (c.key_class == 0 || t.sport != t.dport))
+        f.wrong("key_class", "expected a query's, with one id");
+    else if (!icmp && c.key_class == 0 && !has_ports(t.protocol) &&
+             (t.sport.raw() != 0 || t.dport.raw() != 0))
+        f.wrong("dport", "this protocol has no ports");
+    if (!call) return;
+    c.gre = {f.flag("both_calls_known") ? 1u : 0u};
+    if (c.gre.twin != 0 && c.key_class != kGreCall) f.wrong("both_calls_known", "is no call");
 }
 
-WorkerId home_of(const Plan& plan, const Tuple& t) noexcept {
-    const unsigned n = address_bytes(t.src.family);
-    const unsigned folded = fold16(t.src.bytes.data(), n) ^ fold16(t.dst.bytes.data(), n) ^
-                            t.sport.host() ^ t.dport.host();
-    return plan.home(symmetric_toeplitz(static_cast<std::uint16_t>(folded)));
-}
-
-Json connection_record(Firewall& fw, WorkerId worker, const Mailbox::Row& row) {
-    const Plan& plan = fw.plan();
-    const Conn& c = row.conn;
-    Json out = tuple_into(
-        {{"id", id_text({row.slot, c.generation, worker})}, {"master", id_or_null(c.master)}},
-        c.tuple());
-    out["ct_zone"] = c.zone();
-    out["from"] = plan.zones[c.from];
-    out["rule"] = c.rule == kNoRule ? Json(nullptr) : Json(plan.rules[c.rule]);
-    out["timeouts"] = c.timeouts == 0 ? Json(nullptr) : Json(plan.timeout_names[c.timeouts - 1u]);
-    out["expected_by"] = helper_or_null(plan, c.expected_by);
-    out["mark"] = c.mark;
-    out["label"] = c.label;
-    out["flags"] = flags_json(c.flags, kConnFlags);
-    out["state"] = c.state_name() != nullptr ? Json(c.state_name()) : Json(c.state);
-    out["timeout_ms"] = c.timeout_ms;
-    out["idle_ms"] = row.now.ms - c.last_seen_ms;
-    out["age_ms"] = row.now.ms - c.start_ms;
-    out["packets"] = {c.packets[0], c.packets[1]};
-    out["bytes"] = {c.bytes[0], c.bytes[1]};
-    if (c.protocol() == proto::tcp)
-        out["tcp"] = tcp_json(c), out["tracker"] = hex_of(as_bytes(c.tcp_last));
-    else if (c.protocol() == proto::sctp)
-        out["tracker"] = hex_of(as_bytes(c.sctp));
-    else if (c.protocol() == proto::dccp)
-        out["tracker"] = hex_of(as_bytes(c.dccp));
-    out["helper"] = helper_or_null(plan, c.helper);
-    if (row.helper.there && c.helper != kNoHelper)
-        out["private"] = helper_json(row.helper, *fw.helpers().find(c.helper)->desc);
-    out["expects_by_rule"] = row.helper.there && c.helper == kNoHelper;
-    return {{"connection", out}};
-}
-
-Result<SavedConnection> read_connection(Firewall& fw, const Json& record) {
-    const Plan& plan = fw.plan();
-    Problem problem;
-    Fields f(record, "connection", problem);
+SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& helpers,
+                                Problem& problem) {
     SavedConnection out;
     Conn& c = out.image.conn;
-    const Tuple t = read_tuple(f);
+    const Tuple t = read_tuple(f, false);
     std::copy(t.src.bytes.begin(), t.src.bytes.end(), c.src);
     std::copy(t.dst.bytes.begin(), t.dst.bytes.end(), c.dst);
     c.sport = t.sport;
     c.dport = t.dport;
     c.key.protocol = t.protocol;
     c.key.family = static_cast<std::uint8_t>(t.src.family);
-    f.read("ct_zone", c.key.zone);
-    if (!can_be_saved(c)) f.wrong("proto", "connections of this protocol are not restored");
+    read_common(f, plan, c.key.zone, c);
+    read_key_class(f, t, c);
     out.id = f.text("id");
     out.master = f.text("master");
     const auto zone = place(plan.zones, f.text("from"), [](const std::string& z) { return z; });
     if (!zone) f.wrong("from", "there is no zone of this name");
     c.from = static_cast<std::uint8_t>(zone.value_or(0));
-    c.rule = rule_of(plan, f.text("rule"));
     const auto profile =
         place(plan.timeout_names, f.text("timeouts"), [](const std::string& n) { return n; });
     c.timeouts = profile ? static_cast<std::uint8_t>(*profile + 1) : std::uint8_t{0};
     c.expected_by = helper_of(plan, f.text("expected_by"));
-    f.read("mark", c.mark);
-    f.read("label", c.label);
     c.flags = f.flags("flags", kConnFlags);
-    f.read("timeout_ms", c.timeout_ms);
-    f.read("idle_ms", out.idle_ms);
-    f.read("age_ms", out.age_ms);
+    c.timeout_ms = f.duration_ms("timeout_ms");
+    out.idle_ms = f.duration_ms("idle_ms");
+    out.age_ms = f.duration_ms("age_ms");
     for (const auto& [key, to] : {std::pair("packets", c.packets), std::pair("bytes", c.bytes)}) {
         const Json& two = f.at(key);
         if (!two.is_array() || two.size() != 2) {
@@ -443,40 +409,23 @@ Result<SavedConnection> read_connection(Firewall& fw, const Json& record) {
         for (unsigned d = 0; d < 2; ++d)
             to[d] = f.number(two[d], key, UINT64_MAX);
     }
-    const unsigned states = t.protocol == proto::tcp    ? kTcpStates
-                            : t.protocol == proto::sctp ? kSctpStates
-                            : t.protocol == proto::dccp ? kDccpStates
-                                                        : 0;
-    if (states == 0) {
+    if (const unsigned states = states_of(t.protocol); states == 0) {
         c.state = static_cast<std::uint8_t>(f.number("state", 1));
     } else {
         const std::string wanted = f.text("state");
-        for (c.state = 0; c.state < states && wanted != c.state_name();)
+        while (c.state < states && wanted != c.state_name())
             ++c.state;
         if (c.state == states) {
             c.state = 0;
             f.wrong("state", "this protocol has no such state");
         }
     }
-    const auto damaged = [&] {
-        c.tcp = {};
-        c.tcp_last = {};
-        f.wrong("tracker", "is damaged");
-    };
-    if (t.protocol == proto::tcp) {
-        read_tcp(f, c);
-        f.raw("tracker", c.tcp_last);
-        if (c.tcp_last.kind >= TcpKind::kCount || c.tcp_last.dir > 1) damaged();
-    } else if (t.protocol == proto::sctp) {
-        c.sctp = {};
-        const auto bytes = f.raw("tracker", c.sctp);
-        for (std::size_t i = offsetof(SctpTrack, init); i < bytes.size(); ++i)
-            if (bytes[i] > 1) damaged();  // truth values and a Direction
-    } else if (t.protocol == proto::dccp) {
-        c.dccp = {};
-        f.raw("tracker", c.dccp);
-        if (c.dccp.client > 1 || c.dccp.last_dir > 1) damaged();
+    if (const TrackerPart part = tracker_part(c); !part.fields.empty()) {
+        std::fill(part.bytes.begin(), part.bytes.end(), std::uint8_t{0});
+        f.inner("tracker").read_struct(part.fields, part.bytes);
     }
+    for (unsigned d = 0; t.protocol == proto::tcp && d < 2; ++d)
+        f.of("tcp", d).read_struct(kTcpSideFields, bytes_of(c.tcp.side[d]));
     HelperImage& helper = out.image.helper;
     const std::string name = f.text("helper");
     const HelperId id = helper_of(plan, name);
@@ -484,13 +433,89 @@ Result<SavedConnection> read_connection(Firewall& fw, const Json& record) {
         f.wrong("helper", "does not read this protocol");
     if (id != kNoHelper) {
         helper.conn.helper = id;
-        helper.there = read_helper(f.inner("private"), *fw.helpers().find(id)->desc, helper);
+        helper.there = read_helper(f.inner("private"), *helpers.find(id)->desc, helper, problem);
     } else {
         helper.there = f.flag("expects_by_rule");
     }
     out.forgets = !name.empty() && !helper.there;
-    if (!problem.text.empty()) return Error{problem.text};
     return out;
+}
+
+SavedExpectation read_expectation(Fields& f, const Plan& plan) {
+    SavedExpectation out;
+    ExpectRequest& r = out.request;
+    out.master = f.text("master");
+    const Tuple t = read_tuple(f, true);
+    r.protocol = t.protocol;
+    r.src = t.src;
+    r.dst = t.dst;
+    r.sport = t.sport;
+    r.dport = t.dport;
+    if (r.src.family != Family::none)
+        r.src_prefix = static_cast<std::uint8_t>(
+            f.number("src_prefix", std::uint64_t{8} * address_bytes(r.src.family)));
+    if (!f.at("sport").is_null()) r.sport_mask = Be16::from_raw(0xffff);
+    read_common(f, plan, r.zone, r);
+    r.class_index = static_cast<std::uint8_t>(f.number("class", kExpectClasses - 1));
+    r.flags = f.flags("flags", kExpectFlags);
+    f.read("tag", r.tag);
+    r.timeout_ms = f.duration_ms("left_ms");
+    r.child_helper = helper_of(plan, f.text("child_helper"));
+    const std::string helper = f.text("helper");
+    r.helper = helper_of(plan, helper);
+    if (r.helper == kNoHelper && !helper.empty())
+        f.wrong("helper", "there is no helper of this name");
+    if (r.helper != kNoHelper) {
+        const auto& classes = plan.helpers[r.helper - 1u].classes;
+        if (r.class_index < classes.size()) r.class_max = classes[r.class_index].max_expected;
+    }
+    r.beside = true;
+    return out;
+}
+
+}  // namespace
+
+std::string id_text(ConnId id) {
+    return std::to_string(id.worker) + "/" + std::to_string(id.index) + "." +
+           std::to_string(id.generation);
+}
+
+WorkerId home_of(const Plan& plan, const Tuple& t) noexcept {
+    const unsigned n = address_bytes(t.src.family);
+    const unsigned ports = has_ports(t.protocol) ? t.sport.host() ^ t.dport.host() : 0u;
+    const unsigned folded = fold16(t.src.bytes.data(), n) ^ fold16(t.dst.bytes.data(), n) ^ ports;
+    return plan.home(symmetric_toeplitz(static_cast<std::uint16_t>(folded)));
+}
+
+Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId worker,
+                       const Mailbox::Row& row) {
+    Conn c = row.conn;
+    Json out = tuple_into(
+        {{"id", id_text({row.slot, c.generation, worker})}, {"master", id_or_null(c.master)}},
+        c.tuple());
+    out["key_class"] = c.key_class;
+    if (c.protocol() == proto::gre) out["both_calls_known"] = c.gre.twin != 0;
+    out = common_into(std::move(out), plan, c.zone(), c.rule, c.mark, c.label);
+    out["from"] = plan.zones[c.from];
+    out["timeouts"] = c.timeouts == 0 ? Json(nullptr) : Json(plan.timeout_names[c.timeouts - 1u]);
+    out["expected_by"] = helper_or_null(plan, c.expected_by);
+    out["flags"] = flags_json(c.flags, kConnFlags);
+    out["state"] = c.state_name() != nullptr ? Json(c.state_name()) : Json(c.state);
+    out["timeout_ms"] = c.timeout_ms;
+    out["idle_ms"] = row.now.ms - c.last_seen_ms;
+    out["age_ms"] = row.now.ms - c.start_ms;
+    out["packets"] = {c.packets[0], c.packets[1]};
+    out["bytes"] = {c.bytes[0], c.bytes[1]};
+    if (c.protocol() == proto::tcp)
+        for (TcpSide& side : c.tcp.side)
+            out["tcp"].push_back(struct_json(bytes_of(side), kTcpSideFields));
+    if (const TrackerPart part = tracker_part(c); !part.fields.empty())
+        out["tracker"] = struct_json(part.bytes, part.fields);
+    out["helper"] = helper_or_null(plan, c.helper);
+    if (row.helper.there && c.helper != kNoHelper)
+        out["private"] = helper_json(row.helper, *helpers.find(c.helper)->desc);
+    out["expects_by_rule"] = row.helper.there && c.helper == kNoHelper;
+    return {{"connection", out}};
 }
 
 Json expectation_record(const Plan& plan, const ExpectInfo& e, Tick now) {
@@ -501,58 +526,28 @@ Json expectation_record(const Plan& plan, const ExpectInfo& e, Tick now) {
              {"sport", e.sport_mask.raw() == 0 ? Json(nullptr) : Json(e.sport.host())},
              {"dst", e.dst.to_string()},
              {"dport", e.dport.host()},
-             {"ct_zone", e.zone},
              {"class", e.class_index},
              {"flags", flags_json(e.flags, kExpectFlags)},
              {"tag", e.tag},
              {"left_ms", std::max(e.deadline - now, 0)},
              {"helper", helper_or_null(plan, e.helper)},
-             {"child_helper", helper_or_null(plan, e.child_helper)},
-             {"rule", e.rule == kNoRule ? Json(nullptr) : Json(plan.rules[e.rule])},
-             {"mark", e.mark},
-             {"label", e.label}};
-    return {{"expectation", out}};
+             {"child_helper", helper_or_null(plan, e.child_helper)}};
+    return {{"expectation", common_into(std::move(out), plan, e.zone, e.rule, e.mark, e.label)}};
 }
 
-Result<SavedExpectation> read_expectation(Firewall& fw, const Json& record) {
-    const Plan& plan = fw.plan();
+Result<SavedRecord> read_record(const Plan& plan, const HelperSet& helpers, const Json& record) {
+    if (!record.is_object() || record.size() != 1)
+        return Error{"expected an object with one key, connection or expectation"};
+    const std::string kind = record.begin().key();
+    if (kind != "connection" && kind != "expectation")
+        return Error{"expected a connection or an expectation"};
     Problem problem;
-    Fields f(record, "expectation", problem);
-    SavedExpectation out;
-    ExpectRequest& r = out.request;
-    out.master = f.text("master");
-    const auto protocol = parse_protocol(f.text("proto"));
-    if (!protocol) f.wrong("proto", "expected a protocol");
-    r.protocol = protocol.value_or(0);
-    r.dst = f.address("dst");
-    r.dport = Be16::from_host(static_cast<std::uint16_t>(f.number("dport", 65535)));
-    if (!f.at("src").is_null()) {
-        r.src = f.address("src");
-        r.src_prefix = static_cast<std::uint8_t>(f.number("src_prefix", 128));
-        if (r.src.family != r.dst.family) f.wrong("src", "is of another family than dst");
-    }
-    if (!f.at("sport").is_null()) {
-        r.sport = Be16::from_host(static_cast<std::uint16_t>(f.number("sport", 65535)));
-        r.sport_mask = Be16::from_raw(0xffff);
-    }
-    f.read("ct_zone", r.zone);
-    r.class_index = static_cast<std::uint8_t>(f.number("class", kExpectClasses - 1));
-    r.flags = f.flags("flags", kExpectFlags);
-    f.read("tag", r.tag);
-    f.read("left_ms", r.timeout_ms);
-    f.read("mark", r.mark);
-    f.read("label", r.label);
-    r.rule = rule_of(plan, f.text("rule"));
-    r.child_helper = helper_of(plan, f.text("child_helper"));
-    const std::string helper = f.text("helper");
-    r.helper = helper_of(plan, helper);
-    if (r.helper == kNoHelper && !helper.empty())
-        f.wrong("helper", "there is no helper \"" + helper + "\"");
-    if (r.helper != kNoHelper) {
-        const auto& classes = plan.helpers[r.helper - 1u].classes;
-        if (r.class_index < classes.size()) r.class_max = classes[r.class_index].max_expected;
-    }
-    r.beside = true;
+    Fields f(record.front(), kind, problem);
+    SavedRecord out;
+    if (kind == "connection")
+        out = read_connection(f, plan, helpers, problem);
+    else
+        out = read_expectation(f, plan);
     if (!problem.text.empty()) return Error{problem.text};
     return out;
 }

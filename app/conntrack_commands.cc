@@ -9,6 +9,7 @@
 #include "conn_state.h"
 #include "control_reader.h"
 #include "event_hub.h"
+#include "state_file.h"
 
 namespace postern {
 namespace {
@@ -194,24 +195,15 @@ class SaveSource : public RowSource {
                 step_ = Step::connections;
                 return Pull::row;
             }
-            case Step::connections:
-                // Some rows at most: others are waiting.
-                for (unsigned n = 0; n < 64; ++n) {
-                    const Pull pull = orders_.next(found_);
-                    if (pull == Pull::pending) return pull;
-                    if (pull == Pull::done) {
-                        step_ = Step::expectations;
-                        return Pull::pending;
-                    }
-                    if (!can_be_saved(found_.conn)) {
-                        ++left_out_;
-                        continue;
-                    }
-                    ++connections_;
-                    row = connection_record(fw_, orders_.worker(), found_);
-                    return Pull::row;
-                }
-                return Pull::pending;
+            case Step::connections: {
+                const Pull pull = orders_.next(found_);
+                if (pull == Pull::done) step_ = Step::expectations;
+                if (pull != Pull::row) return Pull::pending;
+                ++connections_;
+                if (found_.helper.there && found_.helper.cut) ++cut_;
+                row = connection_record(fw_.plan(), fw_.helpers(), orders_.worker(), found_);
+                return Pull::row;
+            }
             case Step::expectations:
                 if (expected_.empty() && more_) {
                     Online online(fw_);
@@ -225,9 +217,8 @@ class SaveSource : public RowSource {
                     expected_.pop_front();
                     return Pull::row;
                 }
-                row["end"] = {{"connections", connections_},
-                              {"expectations", expectations_},
-                              {"left_out", left_out_}};
+                row["end"] = {
+                    {"connections", connections_}, {"expectations", expectations_}, {"cut", cut_}};
                 step_ = Step::done;
                 return Pull::row;
             case Step::done: break;
@@ -250,7 +241,8 @@ class SaveSource : public RowSource {
     std::deque<ExpectInfo> expected_;
     std::uint32_t cursor_ = 0;
     bool more_ = true;
-    std::uint64_t connections_ = 0, expectations_ = 0, left_out_ = 0;
+    std::uint64_t connections_ = 0, expectations_ = 0;
+    std::uint64_t cut_ = 0;  ///< connections of whose control stream bytes are missing
 };
 
 class EndSource : public RowSource {

@@ -5,6 +5,7 @@
 // remembered from one request to the next.
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "args.h"
 #include "commands.h"
@@ -45,44 +46,44 @@ class RestoreSource : public RowSource {
     /// A row a record.
     Pull next(Json& row) override {
         if (at_ == records_.size()) return Pull::done;
-        const Json& record = records_[at_];
         std::string outcome;
-        if (!record.is_object() || record.size() != 1)
-            outcome = "expected an object with one key";
-        else if (const std::string kind = record.begin().key(); kind == "connection")
-            outcome = connection(record.front());
-        else if (kind == "expectation")
-            outcome = expectation(record.front());
-        else
-            outcome = "expected a connection or an expectation, not \"" + kind + "\"";
+        if (!read_) {
+            auto record = read_record(fw_.plan(), fw_.helpers(), records_[at_]);
+            if (record)
+                read_ = std::move(*record);
+            else
+                outcome = record.error().message;
+        }
+        if (read_) {
+            auto* const connection = std::get_if<SavedConnection>(&*read_);
+            outcome = connection != nullptr ? restore(*connection)
+                                            : restore(std::get<SavedExpectation>(*read_));
+        }
         if (outcome.empty()) return Pull::pending;
         row["outcome"] = outcome;
         row["good"] = good_;
         good_ = false;
         asked_ = false;
+        read_.reset();
         ++at_;
         return Pull::row;
     }
 
   private:
     /// What became of it; empty while the worker has not answered.
-    std::string connection(const Json& record) {
+    std::string restore(SavedConnection& saved) {
         if (!asked_) {
-            auto read = read_connection(fw_, record);
-            if (!read) return read.error().message;
-            connection_ = std::move(*read);
-            worker_ = home_of(fw_.plan(), connection_.image.conn.tuple());
-            if (const auto master = shared_.ids->find(connection_.master);
-                master != shared_.ids->end())
-                connection_.image.conn.master = master->second;
+            worker_ = home_of(fw_.plan(), saved.image.conn.tuple());
+            if (const auto master = shared_.ids->find(saved.master); master != shared_.ids->end())
+                saved.image.conn.master = master->second;
             asked_ = true;
         }
         RestoreMail& m = fw_.worker(worker_).restore_mail();
-        if (!shared_.restores->answered(this, worker_, m, [this](RestoreMail& mail) {
-                mail.image = connection_.image;
-                const std::uint64_t idle = std::uint64_t{connection_.idle_ms} + elapsed_ms_;
+        if (!shared_.restores->answered(this, worker_, m, [this, &saved](RestoreMail& mail) {
+                mail.image = saved.image;
+                const std::uint64_t idle = std::uint64_t{saved.idle_ms} + elapsed_ms_;
                 mail.idle_ms = static_cast<std::uint32_t>(std::min<std::uint64_t>(idle, INT32_MAX));
-                mail.age_ms = connection_.age_ms + elapsed_ms_;
+                mail.age_ms = saved.age_ms + elapsed_ms_;
             }))
             return {};
         const auto outcome = m.outcome;
@@ -90,31 +91,28 @@ class RestoreSource : public RowSource {
         shared_.restores->take(worker_, m);
         using enum RestoreMail::Outcome;
         good_ = outcome == restored || outcome == without_helper;
-        if (good_) (*shared_.ids)[connection_.id] = id;
-        return good_ && connection_.forgets ? to_string(without_helper) : to_string(outcome);
+        if (good_) (*shared_.ids)[saved.id] = id;
+        return good_ && saved.forgets ? to_string(without_helper) : to_string(outcome);
     }
 
-    std::string expectation(const Json& record) {
+    std::string restore(SavedExpectation& saved) {
         if (!asked_) {
-            auto read = read_expectation(fw_, record);
-            if (!read) return read.error().message;
-            expectation_ = std::move(*read);
-            ExpectRequest& r = expectation_.request;
+            ExpectRequest& r = saved.request;
             if (r.timeout_ms <= elapsed_ms_) return "expired";
             r.timeout_ms -= elapsed_ms_;
-            if (expectation_.master.empty()) {
+            if (saved.master.empty()) {
                 Online online(fw_);
                 return outcome_of(control_owner(fw_).insert(r, nullptr, {shared_.now()}).outcome);
             }
-            const auto master = shared_.ids->find(expectation_.master);
+            const auto master = shared_.ids->find(saved.master);
             if (master == shared_.ids->end()) return "master_gone";
             master_ = master->second;
             asked_ = true;
         }
         ExpectMail& m = fw_.worker(master_.worker).expect_mail();
-        if (!shared_.expects->answered(this, master_.worker, m, [this](ExpectMail& mail) {
+        if (!shared_.expects->answered(this, master_.worker, m, [this, &saved](ExpectMail& mail) {
                 mail.master = master_;
-                mail.request = expectation_.request;
+                mail.request = saved.request;
             }))
             return {};
         const auto outcome = m.found ? m.result.outcome : InsertOutcome::master_gone;
@@ -131,10 +129,9 @@ class RestoreSource : public RowSource {
     std::uint32_t elapsed_ms_;
     Shared shared_;
     std::size_t at_ = 0;
-    bool asked_ = false;  ///< the record was read, and its worker is being asked
+    std::optional<SavedRecord> read_;  ///< the record at at_
+    bool asked_ = false;               ///< its worker is being asked
     bool good_ = false;
-    SavedConnection connection_;
-    SavedExpectation expectation_;
     WorkerId worker_ = 0;
     ConnId master_;
 };

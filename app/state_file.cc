@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
@@ -22,7 +23,6 @@ namespace postern {
 namespace {
 
 constexpr int kOk = 0, kFailed = 1, kUsage = 2;
-constexpr unsigned kVersion = 1;
 constexpr std::size_t kRequestBytes = 32 * 1024;  ///< quoted text grows; the daemon takes 64 KiB
 
 int complain(const std::string& message, int code) {
@@ -35,79 +35,72 @@ std::int64_t now_ms() {
     return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
 }
 
-struct StateFile {
-    std::int64_t saved_ms = 0;
-    std::vector<Json> connections, expectations;  ///< whole records
-};
+std::string text(const Json& body, const char* key) {
+    return body.contains(key) && body[key].is_string() ? body[key].get<std::string>() : "";
+}
 
-/// What is wrong with it; empty: nothing.
-std::string read_file(const std::string& path, StateFile& out) {
-    std::ifstream in(path);
-    if (!in) return path + ": cannot be opened: " + std::strerror(errno);
+}  // namespace
+
+Result<StateFile> read_state_file(std::istream& in, const std::string& name) {
+    StateFile out;
     std::size_t number = 0;
     bool ended = false;
     for (std::string line; std::getline(in, line);) {
-        const std::string where = path + ":" + std::to_string(++number) + ": ";
+        const auto wrong = [&](const std::string& what) {
+            return Error{name + ":" + std::to_string(number) + ": " + what};
+        };
+        ++number;
         const Json record = Json::parse(line, nullptr, false);
-        if (ended) return where + "there is more after the end";
+        if (ended) return wrong("there is more after the end");
         if (!record.is_object() || record.size() != 1)
-            return where + "expected an object with one key";
+            return wrong("expected an object with one key");
         const std::string kind = record.begin().key();
         const Json& body = record.front();
         if (number == 1) {
             if (kind != "postern_state" || !body.is_object() || !body.contains("version") ||
-                !body.contains("saved_ms") || !body["saved_ms"].is_number_integer())
-                return where + "this is no file of `posternctl conntrack save`";
-            if (body["version"] != kVersion)
-                return where + "version " + body["version"].dump() + " of the file (expected " +
-                       std::to_string(kVersion) + ")";
+                !body["version"].is_number_unsigned() || !body.contains("saved_ms") ||
+                !body["saved_ms"].is_number_integer())
+                return wrong("this is no file of `posternctl conntrack save`");
+            if (body["version"] != kStateVersion)
+                return wrong("version " + body["version"].dump() + " of the file (expected " +
+                             std::to_string(kStateVersion) + ")");
             out.saved_ms = body["saved_ms"].get<std::int64_t>();
-        } else if (kind == "connection" && body.is_object()) {
-            out.connections.push_back(record);
-        } else if (kind == "expectation" && body.is_object()) {
-            out.expectations.push_back(record);
+        } else if ((kind == "connection" || kind == "expectation") && body.is_object()) {
+            auto& list = kind == "connection" ? out.connections : out.expectations;
+            list.push_back({std::move(line), text(body, "id"), text(body, "master")});
         } else if (kind == "end") {
             ended = true;
         } else {
-            return where + "expected a connection, an expectation or the end";
+            return wrong("expected a connection, an expectation or the end");
         }
     }
-    if (number == 0) return path + ": is empty";
-    return ended ? "" : path + ": is cut short";
+    if (number == 0) return Error{name + ": is empty"};
+    if (!ended) return Error{name + ": is cut short"};
+    return out;
 }
 
-std::string text(const Json& record, const char* key) {
-    const Json& body = record.front();
-    return body.contains(key) && body[key].is_string() ? body[key].get<std::string>() : "";
-}
-
-/// Masters before their children; those whose master is not there first of all.
-std::vector<Json> in_order(std::vector<Json> left) {
+std::vector<StateFile::Record> masters_first(std::vector<StateFile::Record> left) {
     std::set<std::string> waiting;
-    for (const Json& c : left)
-        waiting.insert(text(c, "id"));
-    std::vector<Json> out;
+    for (const StateFile::Record& c : left)
+        waiting.insert(c.id);
+    std::vector<StateFile::Record> out;
     while (!left.empty()) {
-        std::vector<Json> later;
+        std::vector<StateFile::Record> later;
         const std::size_t before = out.size();
-        for (Json& c : left) {
-            if (waiting.count(text(c, "master")) != 0)
-                later.push_back(std::move(c));
-            else
-                out.push_back(std::move(c));
+        for (StateFile::Record& c : left) {
+            const bool waits = !c.master.empty() && waiting.count(c.master) != 0;
+            (waits ? later : out).push_back(std::move(c));
         }
         for (std::size_t i = before; i < out.size(); ++i)
-            waiting.erase(text(out[i], "id"));
+            waiting.erase(out[i].id);
         if (out.size() == before) {  // a circle, which nobody saved
-            out.insert(out.end(), later.begin(), later.end());
+            std::move(later.begin(), later.end(), std::back_inserter(out));
             break;
         }
         left = std::move(later);
     }
     return out;
 }
-
-}  // namespace
 
 int save_state(const std::string& socket, const std::string& path) {
     auto client = ControlClient::connect(socket);
@@ -136,23 +129,29 @@ int save_state(const std::string& socket, const std::string& path) {
     }
     if (std::rename(beside.c_str(), path.c_str()) != 0)
         return complain(path + ": cannot be written: " + std::strerror(errno), kFailed);
-    std::printf("saved %s connections and %s expectations to %s; left out %s (GRE, ICMP)\n",
-                end["end"]["connections"].dump().c_str(), end["end"]["expectations"].dump().c_str(),
-                path.c_str(), end["end"]["left_out"].dump().c_str());
+    const auto of = [&end](const char* key) { return end["end"][key].dump(); };
+    std::printf("saved %s connections and %s expectations to %s\n", of("connections").c_str(),
+                of("expectations").c_str(), path.c_str());
+    if (of("cut") != "0")
+        std::printf(
+            "%s control connections have bytes under way that are not in it: their helpers may "
+            "read no further\n",
+            of("cut").c_str());
     return kOk;
 }
 
 int restore_state(const std::string& socket, const std::string& path) {
-    StateFile file;
-    if (const std::string wrong = read_file(path, file); !wrong.empty())
-        return complain(wrong, kUsage);
+    std::ifstream in(path);
+    if (!in) return complain(path + ": cannot be opened: " + std::strerror(errno), kUsage);
+    auto file = read_state_file(in, path);
+    if (!file) return complain(file.error().message, kUsage);
     auto client = ControlClient::connect(socket);
     if (!client) return complain(client.error().message, kFailed);
     const std::int64_t elapsed_ms =
-        std::clamp<std::int64_t>(now_ms() - file.saved_ms, 0, INT32_MAX);
-    std::vector<Json> records = in_order(std::move(file.connections));
+        std::clamp<std::int64_t>(now_ms() - file->saved_ms, 0, INT32_MAX);
+    std::vector<StateFile::Record> records = masters_first(std::move(file->connections));
     const std::size_t connections = records.size();
-    records.insert(records.end(), file.expectations.begin(), file.expectations.end());
+    std::move(file->expectations.begin(), file->expectations.end(), std::back_inserter(records));
 
     std::map<std::string, std::size_t> outcomes[2];  // of connections, of expectations
     std::size_t answered = 0, good = 0;
@@ -160,7 +159,7 @@ int restore_state(const std::string& socket, const std::string& path) {
         std::string some = "[";
         const bool first = at == 0;
         for (; at < records.size() && some.size() < kRequestBytes; ++at)
-            some += (some.size() == 1 ? "" : ",") + records[at].dump();
+            some += (some.size() == 1 ? "" : ",") + records[at].line;
         client->ask("conntrack restore",
                     {{"records", some + "]"}, {"elapsed_ms", elapsed_ms}, {"first", first}});
         Reply reply;

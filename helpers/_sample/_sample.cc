@@ -4,6 +4,7 @@
 //
 // Its protocol is made up. The server greets with "SAMPLE 1", the client says "OPEN <port>", and
 // the server connects to the client's <port> by TCP.
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -26,6 +27,10 @@ enum OwnCounter : unsigned {
 /// What is remembered from one message of a connection to the next; at most 32 bytes.
 struct SampleState {
     bool greeted = false;
+};
+
+constexpr Field kState[] = {
+    POSTERN_FIELD(SampleState, greeted),
 };
 
 constexpr std::uint16_t kPorts[] = {7777};
@@ -94,6 +99,7 @@ constinit const HelperDesc helper_sample{
     .params = kParams,
     .counters = kCounters,
     .patterns = kPatterns,
+    .state = private_state<SampleState, kState>(),
     .on_message = on_message,
 };
 

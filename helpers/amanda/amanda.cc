@@ -35,6 +35,11 @@ struct AmandaState {
     std::uint8_t next = 0;                  ///< the place that is overwritten next
 };
 
+constexpr Field kState[] = {
+    POSTERN_FIELD(AmandaState, asked),
+    POSTERN_FIELD(AmandaState, next, AmandaState{}.asked.size() - 1),
+};
+
 constexpr std::uint16_t kPorts[] = {10080};
 constexpr ExpectClass kClasses[] = {{"data", "a stream of a backup", 4, 180}};
 constexpr ParamDesc kParams[] = {kDenyPortsParam};
@@ -177,6 +182,7 @@ constinit const HelperDesc helper_amanda{
     .classes = kClasses,
     .params = kParams,
     .counters = kCounters,
+    .state = private_state<AmandaState, kState>(),
     .on_message = on_message,
 };
 

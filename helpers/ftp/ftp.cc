@@ -84,15 +84,15 @@ struct FtpState {
     std::array<std::uint8_t, 16> host{};  ///< of the client's family
 };
 
-#define FIELD(name) \
-    { #name, offsetof(FtpState, name), sizeof(FtpState::name) }
-constexpr StateField kState[] = {
-    FIELD(multi_line),    FIELD(greeted),        FIELD(commanded),    FIELD(auth),
-    FIELD(greeting_open), FIELD(epsv_all_asked), FIELD(epsv_all),     FIELD(unanswered),
-    FIELD(port_reply),    FIELD(passive_reply),  FIELD(passive_code), FIELD(port),
-    FIELD(host),
+constexpr Field kState[] = {
+    POSTERN_FIELD(FtpState, multi_line),    POSTERN_FIELD(FtpState, greeted),
+    POSTERN_FIELD(FtpState, commanded),     POSTERN_FIELD(FtpState, auth, unsigned(Auth::tls)),
+    POSTERN_FIELD(FtpState, greeting_open), POSTERN_FIELD(FtpState, epsv_all_asked),
+    POSTERN_FIELD(FtpState, epsv_all),      POSTERN_FIELD(FtpState, unanswered),
+    POSTERN_FIELD(FtpState, port_reply),    POSTERN_FIELD(FtpState, passive_reply),
+    POSTERN_FIELD(FtpState, passive_code),  POSTERN_FIELD(FtpState, port),
+    POSTERN_FIELD(FtpState, host),
 };
-#undef FIELD
 
 // Telnet commands that clients send before ABOR and STAT (RFC 854, RFC 959 section 4.1.3): two
 // bytes, or three for WILL, WONT, DO and DONT.
@@ -498,7 +498,7 @@ constinit const HelperDesc helper_ftp{
     .params = kParams,
     .counters = kCounters,
     .patterns = kPatterns,
-    .state = kState,
+    .state = private_state<FtpState, kState>(),
     .on_message = on_message,
 };
 

@@ -6,6 +6,7 @@
 // State of a connection: which side has sent its capabilities (the proof of protocol, together with
 // TPKT from the first octet on), and the channels proposed and not yet answered.
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -33,6 +34,11 @@ enum OwnCounter : unsigned {
 struct H245State {
     h323::OpenChannels channels;
     std::array<bool, 2> capable{};  ///< by Direction: has sent its TerminalCapabilitySet
+};
+
+constexpr Field kState[] = {
+    POSTERN_FIELD(H245State, channels.asked),
+    POSTERN_FIELD(H245State, capable),
 };
 
 constexpr std::uint8_t kMedia = 0;
@@ -82,6 +88,7 @@ constinit const HelperDesc helper_h245{
     .params = kParams,
     .counters = kCounters,
     .longest_message = h323::kLongest,
+    .state = private_state<H245State, kState>(),
     .measure = h323::measure_tpkt,
     .on_message = on_message,
 };

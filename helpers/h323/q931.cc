@@ -6,6 +6,7 @@
 // State of a connection: whether the client's Setup was seen (the proof of protocol, together with
 // TPKT from the first octet on), and the tunnelled channels proposed and not yet answered.
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -50,6 +51,11 @@ enum Child : std::uint8_t {
 struct Q931State {
     h323::OpenChannels channels;
     bool set_up = false;
+};
+
+constexpr Field kState[] = {
+    POSTERN_FIELD(Q931State, channels.asked),
+    POSTERN_FIELD(Q931State, set_up),
 };
 
 constexpr std::uint16_t kPorts[] = {1720};
@@ -245,6 +251,7 @@ constinit const HelperDesc helper_q931{
     .counters = kCounters,
     .children = kChildren,
     .longest_message = h323::kLongest,
+    .state = private_state<Q931State, kState>(),
     .measure = h323::measure_tpkt,
     .on_message = on_message,
 };

@@ -7,6 +7,7 @@
 // a gatekeeper. A message stands alone in its datagram; its shape is the proof of protocol.
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -54,6 +55,12 @@ struct RasState {
     std::array<std::uint16_t, 2> ttl_s{};  ///< what the last RRQ wanted
     std::array<bool, 2> registers{};
     std::array<bool, 2> seeks_gatekeeper{};
+};
+
+constexpr Field kState[] = {
+    POSTERN_FIELD(RasState, ttl_s),
+    POSTERN_FIELD(RasState, registers),
+    POSTERN_FIELD(RasState, seeks_gatekeeper),
 };
 
 constexpr std::uint32_t kMaxTtl = 65535;
@@ -238,6 +245,7 @@ constinit const HelperDesc helper_ras{
     .params = kParams,
     .counters = kCounters,
     .children = kChildren,
+    .state = private_state<RasState, kState>(),
     .on_message = on_message,
 };
 

@@ -11,6 +11,7 @@
 // names again.
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -57,6 +58,15 @@ struct IrcState {
     bool tls_asked = false;
     std::uint8_t next = 0;                   ///< the place in `offered` that is overwritten next
     std::array<std::uint16_t, 8> offered{};  ///< ports of the client; host byte order, 0 = none
+};
+
+constexpr Field kState[] = {
+    POSTERN_FIELD(IrcState, commanded),
+    POSTERN_FIELD(IrcState, greeted),
+    POSTERN_FIELD(IrcState, welcomed),
+    POSTERN_FIELD(IrcState, tls_asked),
+    POSTERN_FIELD(IrcState, next, IrcState{}.offered.size() - 1),
+    POSTERN_FIELD(IrcState, offered),
 };
 
 // Message tags (IRCv3) and the sender may stand before a command; more than one space is allowed.
@@ -288,6 +298,7 @@ constinit const HelperDesc helper_irc{
     .counters = kCounters,
     .patterns = kPatterns,
     .longest_message = kLongest,
+    .state = private_state<IrcState, kState>(),
     .on_message = on_message,
 };
 

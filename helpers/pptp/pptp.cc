@@ -8,6 +8,7 @@
 //
 // State: the session, and up to six calls with the ids that both sides gave them.
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -122,6 +123,14 @@ struct State {
     }
 };
 static_assert(sizeof(State) == kPrivateBytes);
+
+constexpr Field kState[] = {
+    POSTERN_FIELD(State, session, unsigned(Session::stopping)),
+    POSTERN_FIELD(State, next, kMaxCalls - 1),
+    {"phases", offsetof(State, calls), 1, kMaxCalls, unsigned(Phase::clearing)},
+    {"pac_is_server", offsetof(State, calls), 1, kMaxCalls, 1, 7},
+    POSTERN_FIELD(State, ids),
+};
 
 constexpr Direction other(Direction d) noexcept {
     return d == Direction::original ? Direction::reply : Direction::original;
@@ -402,6 +411,7 @@ constinit const HelperDesc helper_pptp{
     .default_ports = kPorts,
     .classes = kClasses,
     .counters = kCounters,
+    .state = private_state<State, kState>(),
     .measure = measure,
     .on_message = on_message,
     .on_destroy = on_destroy,

@@ -72,6 +72,19 @@ struct RtspState {
 };
 static_assert(sizeof(RtspState) == kPrivateBytes);
 
+constexpr Field kState[] = {
+    POSTERN_FIELD(RtspState, cseq),
+    POSTERN_FIELD(RtspState, offered),
+    POSTERN_FIELD(RtspState, client_port),
+    POSTERN_FIELD(RtspState, server_port),
+    POSTERN_FIELD(RtspState, awaited, 15),
+    // The bits of the last byte.
+    {"requested", sizeof(RtspState) - 1, 1, 1, 1},
+    {"answered", sizeof(RtspState) - 1, 1, 1, 1, 1},
+    {"next", sizeof(RtspState) - 1, 1, 1, RtspState{}.cseq.size() - 1, 2},
+    {"streams", sizeof(RtspState) - 1, 1, 1, RtspState{}.client_port.size(), 4},
+};
+
 constexpr std::uint16_t kPorts[] = {554, 8554};
 constexpr ExpectClass kClasses[] = {{"media", "RTP and RTCP to the client", 16, 180},
                                     {"back", "RTP and RTCP to the server", 16, 180},
@@ -448,6 +461,7 @@ constinit const HelperDesc helper_rtsp{
     .params = kParams,
     .counters = kCounters,
     .patterns = kPatterns,
+    .state = private_state<RtspState, kState>(),
     .measure = measure,
     .on_message = on_message,
 };

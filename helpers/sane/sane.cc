@@ -5,6 +5,7 @@
 // Answers do not tell what they answer, so each is read as the answer to the request before it; the
 // protocol is strictly one question, one answer. State of a connection: which answer is awaited,
 // how far it was read, and the protocol's version, on which the form of one request depends.
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -50,6 +51,13 @@ struct SaneState {
     bool old = false;            ///< version 2 or older of the protocol
     std::uint32_t elements = 0;  ///< of a list that is being read: still to come
     std::uint32_t strings = 0;   ///< and in its current element
+};
+
+constexpr Field kState[] = {
+    POSTERN_FIELD(SaneState, awaited, kExit), POSTERN_FIELD(SaneState, postponed, kExit),
+    POSTERN_FIELD(SaneState, step, 1),        POSTERN_FIELD(SaneState, begun),
+    POSTERN_FIELD(SaneState, ended),          POSTERN_FIELD(SaneState, old),
+    POSTERN_FIELD(SaneState, elements),       POSTERN_FIELD(SaneState, strings),
 };
 
 constexpr std::uint16_t kPorts[] = {6566};
@@ -331,6 +339,7 @@ constinit const HelperDesc helper_sane{
     .classes = kClasses,
     .params = kParams,
     .counters = kCounters,
+    .state = private_state<SaneState, kState>(),
     .measure = measure,
     .on_message = on_message,
 };

@@ -9,6 +9,7 @@
 // state is the latest REGISTER and the latest few requests whose responses may announce.
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -73,6 +74,16 @@ struct SipState {
     std::uint16_t registered_s = 0;   ///< how long the last registration lasts
 };
 constexpr std::uint8_t kDescribed = 2;
+
+constexpr Field kState[] = {
+    POSTERN_FIELD(SipState, registering),
+    POSTERN_FIELD(SipState, contact),
+    POSTERN_FIELD(SipState, asked),
+    POSTERN_FIELD(SipState, asked_flags, 1 | kDescribed),
+    POSTERN_FIELD(SipState, next_asked, SipState{}.asked.size() - 1),
+    POSTERN_FIELD(SipState, registering_by, 1),
+    POSTERN_FIELD(SipState, registered_s),
+};
 
 /// What media are known by: 23 bits of their call, 8 of the CSeq. The first bit sets them apart
 /// from registered addresses.
@@ -389,6 +400,7 @@ constinit const HelperDesc helper_sip{
     .patterns = sip::kPatterns,
     .children = sip::kChildren,
     .longest_message = sip::kLongest,
+    .state = private_state<sip::SipState, sip::kState>(),
     .measure = sip::measure_message,
     .on_message = sip::on_message,
 };

@@ -165,13 +165,12 @@ inline void ConnTable::give_slot(std::uint32_t slot) noexcept {
     free_head_ = slot;
 }
 
-std::uint32_t ConnTable::find(const Tuple& tuple, CtZone ct_zone) const noexcept {
-    // Of GRE only calls are told apart by more than their addresses.
-    const bool call = tuple.protocol == proto::gre;
+std::uint32_t ConnTable::find(const Tuple& tuple, CtZone ct_zone,
+                              std::uint8_t key_class) const noexcept {
+    const bool call = tuple.protocol == proto::gre && key_class == kGreCall;
     for (const Tuple& way : {tuple, tuple.reversed()}) {
         bool swapped;
-        const FlowKey key =
-            make_key(way, ct_zone, *secret_, swapped, call ? kGreCall : std::uint8_t{0});
+        const FlowKey key = make_key(way, ct_zone, *secret_, swapped, key_class);
         const std::uint32_t slot =
             index_.find(hash_of(key, *secret_), [&](std::uint32_t candidate) {
                 const Conn& c = slab_[candidate];
@@ -182,6 +181,7 @@ std::uint32_t ConnTable::find(const Tuple& tuple, CtZone ct_zone) const noexcept
                 return have == way || have.reversed() == way;
             });
         if (slot != 0) return slab_[slot].has(conn_flag::alias) ? slab_[slot].gre.twin : slot;
+        if (key_class != 0 && !call) break;  // the other way is another question
     }
     return 0;
 }
@@ -229,6 +229,7 @@ std::uint32_t ConnTable::adopt(const Conn& image, Tick now) noexcept {
     c = image;
     c.key = key;
     c.generation = generation;
+    if (c.protocol() == proto::gre) c.gre = {};
     c.flags = static_cast<std::uint8_t>((c.flags & ~conn_flag::swapped) |
                                         (swapped ? conn_flag::swapped : 0));
     if (c.has(conn_flag::expected)) c.visit_ms = now.ms + visit_ms_;

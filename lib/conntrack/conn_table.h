@@ -51,8 +51,9 @@ class ConnTable {
     /// The same for one packet; true when found.
     bool lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept;
 
-    /// The connection that has this tuple in either direction; 0: none. Not for packets.
-    std::uint32_t find(const Tuple& tuple, CtZone ct_zone) const noexcept;
+    /// The connection that has this tuple in either direction (ICMP: whose source asked); 0: none.
+    /// `key_class` as in PacketInfo. Not for packets.
+    std::uint32_t find(const Tuple& tuple, CtZone ct_zone, std::uint8_t key_class) const noexcept;
 
     /// A slot for the packet's connection, with key, tuple, flags and generation set, or 0 when the
     /// table is full. `expected`: may use the reserve. The caller fills in the rest, then calls
@@ -60,7 +61,7 @@ class ConnTable {
     std::uint32_t create_conn(const PacketInfo& info, const std::uint8_t* data, Tick now,
                               bool expected) noexcept;
     /// A slot for a connection from elsewhere, as it was there but for key and generation; 0: the
-    /// table is full. There must be none with its tuple. Not for GRE, whose calls have two keys.
+    /// table is full. There must be none with its tuple. A GRE call has one key only before pair().
     std::uint32_t adopt(const Conn& image, Tick now) noexcept;
     /// Gives a GRE version 1 connection its second key: `sender` is the call id of the end that
     /// sent the first packet, which the answers will carry. Another connection that has this key is

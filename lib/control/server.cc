@@ -322,10 +322,11 @@ void ControlServer::handle_request(Client& c, std::string_view line) {
     const auto name = request.find("command");
     if (name == request.end() || !name->is_string())
         return answer_error(c, "bad_request", R"(expected "command" to be a string)");
-    Json args = Json::object();
+    const Json none = Json::object();
+    const Json* args = &none;  // not a copy, which takes stack for each level of a deep one
     for (const auto& [key, value] : request.items()) {
         if (key == "args" && value.is_object())
-            args = value;
+            args = &value;
         else if (key == "args")
             return answer_error(c, "bad_request", R"(expected "args" to be an object)");
         else if (key != "v" && key != "command")
@@ -336,10 +337,10 @@ void ControlServer::handle_request(Client& c, std::string_view line) {
         return answer_error(
             c, "unknown_command",
             "there is no command '" + name->get_ref<const std::string&>() + "'; 'help' lists them");
-    if (const std::string wrong = check_args(found->second, args); !wrong.empty())
+    if (const std::string wrong = check_args(found->second, *args); !wrong.empty())
         return answer_error(c, "bad_args", wrong);
     try {
-        auto source = found->second.handler(args);
+        auto source = found->second.handler(*args);
         if (!source) return answer_error(c, "bad_args", source.error().message);
         c.source = std::move(*source);
         c.rows = 0;

@@ -11,7 +11,9 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
+#include "base/field.h"
 #include "base/types.h"
 #include "helper/counters.h"
 #include "net/addr.h"
@@ -111,13 +113,18 @@ using MessageFn = void (*)(View& view, Emit& emit) noexcept;
 using DestroyFn = void (*)(const Tuple& original, std::span<std::uint8_t, kPrivateBytes> state,
                            Emit& emit) noexcept;
 
-/// A part of a helper's private state, for saved connections. Of 1, 2 or 4 bytes: a number, as the
-/// machine has it; of more: bytes.
-struct StateField {
-    std::string_view name;
-    std::uint8_t offset;
-    std::uint8_t bytes;
+/// What a helper keeps in its private state, for saved connections: all of its struct. Nothing for
+/// a helper that keeps none, and for a remote one, whose state is bytes that its process knows.
+struct PrivateState {
+    std::span<const Field> fields;
+    std::uint8_t bytes = 0;  ///< of the struct
 };
+template <class State, const auto& table>
+constexpr PrivateState private_state() noexcept {
+    static_assert(std::is_trivially_copyable_v<State> && sizeof(State) <= kPrivateBytes);
+    static_assert(describes<State>(table), "a member has no field, or they are out of order");
+    return {table, sizeof(State)};
+}
 
 struct HelperDesc {
     std::string_view name;
@@ -146,8 +153,7 @@ struct HelperDesc {
     /// Bytes of a message over TCP, up to 32768; those longer than `limits.stream_buffer` wait in
     /// one of a few long buffers. 0: none is longer than that.
     std::uint16_t longest_message = 0;
-    /// Of all that it keeps there. Without, it is saved as bytes, good for the same build only.
-    std::span<const StateField> state;
+    PrivateState state;
     MeasureFn measure = nullptr;
     MessageFn on_message = nullptr;
     DestroyFn on_destroy = nullptr;

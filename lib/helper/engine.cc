@@ -135,14 +135,17 @@ HelperConn* HelperEngine::reserve(const Tuple& original, std::uint32_t owner) no
 
 void HelperEngine::save(const HelperConn& conn, HelperImage& out) const noexcept {
     out.there = true;
+    out.cut = false;
     out.conn = conn;
     for (unsigned d = 0; d < 2; ++d) {
         const Bytes waiting = assembler_.waiting(conn.stream[d]);
         Stream& s = out.conn.stream[d];
+        out.cut |= s.buffer != 0 && assembler_.ranges(s.buffer).count != 0;
         s.buffer = 0;
         s.start = 0;
         s.fill = static_cast<std::uint16_t>(waiting.size());
         if (waiting.size() > HelperImage::kWaiting) {
+            out.cut = true;
             s.state = StreamState::blind;
             s.fill = 0;
         }

@@ -62,7 +62,8 @@ static_assert(sizeof(HelperConn) == 128 && offsetof(HelperConn, min_timeout_s) <
 struct HelperImage {
     static constexpr std::size_t kWaiting = 256;
     bool there = false;
-    HelperConn conn;  ///< its buffers mean nothing; Stream::fill bytes of `waiting` do
+    bool cut = false;  ///< bytes that wait are not in it, in one direction or both
+    HelperConn conn;   ///< its buffers mean nothing; Stream::fill bytes of `waiting` do
     std::array<std::array<std::uint8_t, kWaiting>, 2> waiting{};  ///< by Direction
 };
 
@@ -105,7 +106,7 @@ class HelperEngine {
     /// none is left.
     HelperConn* reserve(const Tuple& original, std::uint32_t owner) noexcept;
     /// A copy of it. A direction with more than kWaiting bytes of an incomplete message is blind in
-    /// it; what had come early is not in it and has to come again.
+    /// it; what had come early is not in it and has to come again. Both make it `cut`.
     void save(const HelperConn& conn, HelperImage& out) const noexcept;
     /// Goes on with one, for the connection `original` of `owner`. Null when no slot is left.
     HelperConn* resume(const HelperImage& image, const Tuple& original,

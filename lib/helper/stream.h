@@ -153,6 +153,7 @@ class Assembler {
     }
 
     Ranges& ranges(std::uint32_t buffer) noexcept { return ranges_[buffer]; }
+    const Ranges& ranges(std::uint32_t buffer) const noexcept { return ranges_[buffer]; }
     std::uint32_t buffer_bytes() const noexcept { return buffer_bytes_; }
     /// Of both sizes.
     std::uint32_t buffers_free() const noexcept {

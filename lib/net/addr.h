@@ -31,6 +31,11 @@ namespace proto {
 inline constexpr std::uint8_t icmp = 1, tcp = 6, udp = 17, dccp = 33, gre = 47, icmpv6 = 58,
                               sctp = 132, udplite = 136;
 }
+/// Whether its header begins with the two ports.
+constexpr bool has_ports(std::uint8_t protocol) noexcept {
+    return protocol == proto::udp || protocol == proto::tcp || protocol == proto::sctp ||
+           protocol == proto::dccp || protocol == proto::udplite;
+}
 /// "tcp", "udp", …, or the number.
 std::string protocol_name(std::uint8_t protocol);
 /// The reverse of protocol_name(); numbers 0..255 are accepted too.

@@ -97,6 +97,7 @@ struct alignas(64) PacketInfo {
 static_assert(sizeof(PacketInfo) == 64);
 
 inline constexpr std::uint8_t kGreCall = 1;
+inline constexpr std::uint8_t kIcmpQueries = 4;  ///< kinds of them, 1 to this
 
 struct ParseContext {
     const HashSecret* secret;

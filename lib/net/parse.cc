@@ -203,11 +203,6 @@ IcmpRole icmp_role(Family family, std::uint8_t type) noexcept {
     }
 }
 
-bool has_ports(std::uint8_t protocol) noexcept {
-    return protocol == proto::udp || protocol == proto::tcp || protocol == proto::sctp ||
-           protocol == proto::dccp || protocol == proto::udplite;
-}
-
 L4Kind kind_of_ports(std::uint8_t protocol) noexcept {
     switch (protocol) {
         case proto::tcp: return L4Kind::tcp;

@@ -13,7 +13,12 @@ constexpr std::uint32_t kExpireBudget = 64;
 constexpr std::uint32_t kMaxDatagram = 65536;
 constexpr std::uint32_t kSweepBudget = 256;  ///< helper slots a turn
 constexpr unsigned kActivityBudget = 32;     ///< masters kept alive a turn
-constexpr unsigned kEndingsBudget = 16;      ///< children ended a turn
+
+/// Answered and confirmed: it does not count as half-open (any more).
+bool is_settled(const Conn& conn) noexcept {
+    return conn.has(conn.protocol() == proto::tcp ? conn_flag::assured : conn_flag::seen_reply);
+}
+constexpr unsigned kEndingsBudget = 16;  ///< children ended a turn
 
 // An id travels through a ring in place of a pointer.
 static_assert(sizeof(void*) == 8);
@@ -196,7 +201,10 @@ void Worker::end_children(Tick now, std::uint64_t cookie) noexcept {
     const unsigned n = rte_ring_sc_dequeue_burst_elem(endings_[id_], messages, sizeof(EndChild),
                                                       kEndingsBudget, nullptr);
     for (unsigned i = 0; i < n; ++i) {
-        const std::uint32_t slot = conns_->find(messages[i].tuple, messages[i].ct_zone);
+        const Tuple& tuple = messages[i].tuple;
+        // Of GRE only calls are told apart by more than their addresses.
+        const std::uint32_t slot = conns_->find(
+            tuple, messages[i].ct_zone, tuple.protocol == proto::gre ? kGreCall : std::uint8_t{0});
         if (slot == 0) continue;
         counters_.children_ended.add();
         end_connection(slot, ConnEnd::parent);
@@ -273,11 +281,22 @@ RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
     image.last_seen_ms = now.ms - m.idle_ms;
     image.start_ms = now.ms - m.age_ms;
     if (m.idle_ms >= image.timeout_ms) return expired;
-    if (conns_->find(image.tuple(), image.zone()) != 0) return exists;
+    if (conns_->find(image.tuple(), image.zone(), image.key_class) != 0) return exists;
+    const bool paired = image.protocol() == proto::gre && image.gre.twin != 0;
     const std::uint32_t slot = conns_->adopt(image, now);
     if (slot == 0) return full;
+    if (paired && conns_->holder_of(slot, image.sport) != 0) {
+        conns_->remove(slot);
+        return exists;
+    }
+    if (paired && !conns_->pair(slot, image.sport)) {
+        conns_->remove(slot);
+        return full;
+    }
     Conn& conn = conns_->at(slot);
     ++zone_count_[conn.from];
+    if (sources_.enabled() && !conn.has(conn_flag::expected) && !is_settled(conn))
+        count_half_open(conn);
     m.id = conns_->id_of(slot);
     const HelperImage& helper = m.image.helper;
     HelperConn* hc = nullptr;
@@ -426,9 +445,7 @@ void Worker::track_one(unsigned i) noexcept {
             return;
         case TrackResult::accept: break;
     }
-    if (conn.has(conn_flag::half_open) &&
-        conn.has(conn.protocol() == proto::tcp ? conn_flag::assured : conn_flag::seen_reply))
-        settle(conn);
+    if (conn.has(conn_flag::half_open) && is_settled(conn)) settle(conn);
     if (conn.has(conn_flag::helped)) keep_patience(conn);
     if (info.kind != L4Kind::icmp_error) account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
     conns_->arm_if_shorter(slot, timeout_before);
@@ -679,11 +696,13 @@ std::uint32_t Worker::make_connection(unsigned i, bool expected) noexcept {
     Conn& conn = conns_->at(slot);
     conn.from = static_cast<std::uint8_t>(plan_->ports[info.in_port].zone);
     ++zone_count_[conn.from];
-    if (sources_.enabled() && !expected) {
-        sources_.opened(conn.tuple().src);
-        conn.flags |= conn_flag::half_open;
-    }
+    if (sources_.enabled() && !expected) count_half_open(conn);
     return slot;
+}
+
+void Worker::count_half_open(Conn& conn) noexcept {
+    sources_.opened(conn.tuple().src);
+    conn.flags |= conn_flag::half_open;
 }
 
 void Worker::settle(Conn& conn) noexcept {

@@ -270,7 +270,8 @@ class Worker {
     RestoreMail::Outcome restore(RestoreMail& mail) noexcept;
     InsertOutcome file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept;
 
-    /// No longer half-open: answered and confirmed, or over.
+    /// Half-open for its source, until settle(): it is answered and confirmed, or over.
+    void count_half_open(Conn& conn) noexcept;
     void settle(Conn& conn) noexcept;
 
     const Plan* plan_;

@@ -4,6 +4,7 @@ PPP, which need not be in the kernel: stub_pppd.py says a few words in its place
 
 import os
 import select
+import signal
 import socket
 import struct
 import sys
@@ -12,7 +13,7 @@ import time
 import lab as laboratory
 import stub_pppd
 from cases import Case, expect, pair
-from middle import Setting
+from middle import Postern, Setting
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 PATIENCE_S = 20
@@ -46,8 +47,8 @@ class Pptpd:
 class Call:
     """A pptp client inside, and the end of the line that pppd would hold."""
 
-    def __init__(self, bench, name='pptp'):
-        self.server = bench.server(Pptpd)
+    def __init__(self, bench, name='pptp', server=None):
+        self.server = server or bench.server(Pptpd)
         self.line, theirs = socket.socketpair()
         # Clients find the control connection to a server by a socket in PPTP_SOCKETS: each
         # laboratory needs its own.
@@ -150,8 +151,52 @@ def two_calls(bench):
             made.hang_up()
 
 
+def killed_and_restored(restore):
+    """A call outlives the firewall, and still ends with its control connection, if connections were
+    saved and are restored, and only then."""
+    def check(bench):
+        lab = bench.lab
+        setting = Setting(service='pptp', workers=3)
+        first = Postern(setting).start(lab)
+        made = Call(bench, server=Pptpd(lab, setting.port))
+        try:
+            problem = made.problem(PATIENCE_S)
+            expect(problem is None, problem)
+            state = lab.path('state.json')
+            first.text('conntrack', 'save', state)
+            first.process.signal(signal.SIGKILL)
+            first.process.wait(PATIENCE_S)
+            second = Postern(setting).start(lab)
+            again = b'\xc0\x21and once more'
+            if not restore:
+                def refused():
+                    made.line.send(stub_pppd.framed(again))
+                    return second.drops().get('policy', 0) > 0
+                bench.eventually(refused, 'the call goes on by itself')
+                expect(again[2:] not in made.server.heard(), 'it arrived')
+                return
+            said = second.text('conntrack', 'restore', state)
+            expect('2 connections: restored' in said, said)
+            before = second.connections(proto='gre')[0]
+
+            def heard():
+                made.line.send(stub_pppd.framed(again))
+                row = second.connections(proto='gre')[0]
+                return again[2:] in made.server.heard() and all(
+                    row[n] > before[n] for n in ('packets_original', 'packets_reply'))
+            bench.eventually(heard, 'the call does not go on in both directions')
+            made.hang_up()
+            bench.eventually(lambda: not second.connections(proto='gre'), 'the tunnel lives on')
+        finally:
+            made.hang_up()
+    return check
+
+
 def cases():
     found = []
+    own = frozenset({'control-socket'})
+    for restore, name in ((True, 'restored'), (False, 'not-restored')):
+        found.append(Case(f'pptp/killed-and-{name}', None, killed_and_restored(restore), needs=own))
     for workers in (1, 3):
         setting = Setting(service='pptp', workers=workers)
         found += pair(f'pptp/{workers}-workers', setting, call)

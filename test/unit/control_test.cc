@@ -252,6 +252,9 @@ TEST_F(ControlTest, GarbageGetsAReasonAndTheConnectionLivesOn) {
     EXPECT_EQ(code(answer(fd)), "bad_request");
     put(fd, std::string(60'000, '[') + "\n");
     EXPECT_EQ(code(answer(fd)), "bad_request");
+    const std::string open(30'000, '['), close(30'000, ']');
+    put(fd, R"({"v":1,"command":"three","args":{"a":)" + open + close + "}}\n");
+    EXPECT_EQ(code(answer(fd)), "bad_args");
     put(fd, "\n  \r\n" + request("three"));
     EXPECT_EQ(answer(fd).size(), 4u);
 }
