@@ -18,6 +18,8 @@
 #include "commands.h"
 #include "firewall.h"
 #include "port/eal.h"
+#include "userspace/counters.h"
+#include "userspace_helpers.h"
 
 namespace postern {
 namespace {
@@ -113,13 +115,14 @@ struct Totals {
 class Replay {
   public:
     Replay(Firewall& fw, const ReplayOptions& options, rte_mempool* pool, rte_mempool* small,
-           PortIndex inside, PortIndex outside, Sides sides)
+           PortIndex inside, PortIndex outside, Sides sides, std::vector<UserspaceHelper> processes)
         : fw_(fw),
           options_(options),
           pool_(pool),
           small_(small),
           ports_{inside, outside},
-          sides_(std::move(sides)) {}
+          sides_(std::move(sides)),
+          processes_(std::move(processes)) {}
 
     int run(CaptureReader& reader, CaptureWriter* writer);
 
@@ -133,6 +136,7 @@ class Replay {
     void report_packet(Worker& w, const CapturedFrame& frame);
     void report_events();
     void report_event(const ExpectEvent& e);
+    std::uint64_t unread(HelperId helper);
     void report_summary();
     std::uint64_t connection_number(WorkerId worker, const ConnTable& conns, std::uint32_t slot);
 
@@ -142,6 +146,7 @@ class Replay {
     rte_mempool* small_;
     PortIndex ports_[2];
     Sides sides_;
+    std::vector<UserspaceHelper> processes_;  ///< of helpers; none of them runs
     std::optional<std::int64_t> start_ns_;
     std::int64_t last_ns_ = 0;
     std::int64_t now_ms_ = 0;
@@ -351,6 +356,20 @@ void Replay::process(const CapturedFrame& frame, CaptureWriter* writer) {
     report_events();
 }
 
+/// Packets that were this helper's process to read, which a replay has not.
+std::uint64_t Replay::unread(HelperId helper) {
+    std::uint64_t n = 0;
+    for (unsigned w = 0; w < fw_.workers(); ++w)
+        for (const auto c :
+             {UserspaceCounter::userspace_bypassed, UserspaceCounter::userspace_absent})
+            n += fw_.worker(w)
+                     .helpers()
+                     .counters(helper)
+                     .at[kHelperCounters + static_cast<unsigned>(c)]
+                     .get();
+    return n;
+}
+
 void Replay::report_summary() {
     for (unsigned w = 0; w < fw_.workers(); ++w) {
         totals_.connections += fw_.worker(w).counters().connections_created.get();
@@ -365,6 +384,9 @@ void Replay::report_summary() {
         const auto event = [&](ExpectEventType t) {
             return totals_.events[static_cast<unsigned>(t)];
         };
+        Json unread_by = Json::object();
+        for (const UserspaceHelper& h : processes_)
+            unread_by[h.name] = unread(h.id);
         const Json row{{"type", "summary"},
                        {"packets", totals_.packets},
                        {"accepted", totals_.accepted},
@@ -372,6 +394,7 @@ void Replay::report_summary() {
                        {"truncated", totals_.truncated},
                        {"drops", drops},
                        {"fragments_held", totals_.fragments_held},
+                       {"unread_by_absent_processes", unread_by},
                        {"connections", totals_.connections},
                        {"expected_connections", totals_.expected},
                        {"expectations",
@@ -392,6 +415,12 @@ void Replay::report_summary() {
         fmt::print("  {:>8} {}\n", n, name);
     if (totals_.fragments_held != 0)
         fmt::print("{} fragments wait for the rest of their datagrams\n", totals_.fragments_held);
+    for (const UserspaceHelper& h : processes_)
+        fmt::print(
+            "{} packets were for the process of helper {} to read, which a replay has not: what "
+            "they "
+            "announced opened nothing\n",
+            unread(h.id), h.name);
 }
 
 int Replay::run(CaptureReader& reader, CaptureWriter* writer) {
@@ -452,7 +481,8 @@ int replay_with_eal(const Spec& spec, const ReplayOptions& options, CaptureReade
         if (!w) return fail(kFailure, w.error().message);
         writer = std::move(w).value();
     }
-    Replay replay(**firewall, options, pool, small, ports->first, ports->second, std::move(sides));
+    Replay replay(**firewall, options, pool, small, ports->first, ports->second, std::move(sides),
+                  userspace_helpers_of(spec));
     int code = replay.run(reader, writer ? &*writer : nullptr);
     if (writer) {
         if (auto r = writer->close(); !r) code = fail(kFailure, r.error().message);

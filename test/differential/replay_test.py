@@ -162,8 +162,29 @@ def files_that_cannot_be_opened(program):
     check(done.returncode == 1 and done.stderr, done.returncode)
 
 
+def helpers_in_processes_are_absent(program):
+    """... and it is said, how much they would have read."""
+    with open(CONFIG, encoding='utf-8') as file:
+        text = file.read()
+    for old, new in (('  - {name: ftp}\n', '  - {name: toy, userspace: {transports: [tcp], '
+                                           'classes: [{name: data, proto: tcp}]}}\n'),
+                     ('helper: ftp', 'helper: toy')):
+        check(text.count(old) == 1, 'the configuration is another')
+        text = text.replace(old, new)
+    with tempfile.NamedTemporaryFile('w', suffix='.yaml') as config:
+        config.write(text)
+        config.flush()
+        rows = postern.replay(program, config.name, PCAP)
+        said = postern.run(program, config.name, PCAP).stdout.decode()
+    unread = rows[-1]['unread_by_absent_processes']
+    check(unread.get('toy', 0) > 0, rows[-1])
+    check(not any(row['type'] == 'expectation' for row in rows), 'somebody has read FTP')
+    check(f'{unread["toy"]} packets were for the process of helper toy' in said, said[-300:])
+    check(answers(program)[-1]['unread_by_absent_processes'] == {}, 'there is none')
+
+
 CASES = (sample_is_judged_as_it_should_be, any_number_of_workers_gives_the_same_answers,
-         repeating_gives_the_same_answers, pcapng_is_read_like_pcap,
+         repeating_gives_the_same_answers, helpers_in_processes_are_absent, pcapng_is_read_like_pcap,
          out_holds_the_accepted_packets, text_is_printable, cut_captures_say_so,
          garbage_is_no_capture, flipped_bytes_never_crash_it, files_that_cannot_be_opened)
 

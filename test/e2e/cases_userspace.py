@@ -16,6 +16,7 @@ from middle import ROOT, Postern, Setting, configuration
 
 FOLDER = os.path.join(ROOT, 'helpers', 'userspace')
 TOY = os.path.join(FOLDER, 'toy.py')
+TOY_STREAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'toy_stream.py')
 ERROR_RECORD = 3
 
 CONTROL, DATA = 7000, 4321
@@ -26,26 +27,26 @@ IMPATIENCE_S = 1.5  # for a SYN that should not come through: one retransmission
 class Toy:
     """The daemon with the helper declared, and one end of the protocol on each host."""
 
-    def __init__(self, bench, workers=1, **declared):
+    def __init__(self, bench, workers=1, transport='tcp', **declared):
         self.bench, self.lab = bench, bench.lab
         self.socket = self.lab.path('helper-toy.sock')
         self.server = None
         config = configuration(Setting(workers=workers, helper=False), self.lab.path('postern.sock'))
         config['helpers'] = [{
             'name': 'toy', 'ports': [CONTROL],
-            'userspace': {'transports': ['tcp'], 'data_len': 4, **declared,
+            'userspace': {'transports': [transport], 'data_len': 4, **declared,
                           'classes': [{'name': 'data', 'proto': 'tcp', 'max': 2,
                                        'timeout': '60s'}]}}]
         config['limits']['stream_buffer'] = 512
         config['policy']['rules'] = [
-            {'name': 'control', 'from': 'inside', 'to': 'outside', 'proto': 'tcp',
+            {'name': 'control', 'from': 'inside', 'to': 'outside', 'proto': transport,
              'dport': CONTROL, 'action': 'accept', 'helper': 'toy'},
             {'name': 'data', 'ct': ['related'], 'related': ['toy'], 'action': 'accept'}]
         self.daemon = Postern(config=config).start(self.lab)
 
-    def process(self):
+    def process(self, program=TOY):
         """The helper's process, connected."""
-        process = self.lab.start(f'toy-{len(self.lab.processes)}', 'middle', sys.executable, TOY,
+        process = self.lab.start(f'toy-{len(self.lab.processes)}', 'middle', sys.executable, program,
                                  self.socket)
         process.await_output('connected to')
         return process
@@ -71,6 +72,26 @@ class Toy:
         with client, server:
             client.settimeout(PATIENCE_S)
             server.settimeout(PATIENCE_S)
+            yield client, server
+
+    @contextlib.contextmanager
+    def datagrams(self):
+        """The same over UDP: the server's end answers the client's first datagram."""
+        self.server = laboratory.OUTSIDE4
+        with contextlib.ExitStack() as stack:
+            ends = []
+            for host in ('outside', 'inside'):
+                with self.lab.inside_of(host):
+                    end = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                end.settimeout(PATIENCE_S)
+                ends.append(end)
+            server, client = ends
+            server.bind((self.server, CONTROL))
+            client.connect((self.server, CONTROL))
+            client.send(b'HELLO')
+            greeting, peer = server.recvfrom(64)
+            expect(greeting == b'HELLO', 'the first datagram has not arrived')
+            server.connect(peer)
             yield client, server
 
     def announce(self, client, server, port=DATA):
@@ -118,6 +139,41 @@ def passes(workers, family):
         expect(row['expectations'] == 3, f'{row["expectations"]} expectations, not 3')
         expect(row['counters']['userspace_answered'] == 6, str(row['counters']))
         expect('pid' in toy.daemon.text('helper', 'list'), toy.daemon.text('helper', 'list'))
+    return check
+
+
+def over_udp(served):
+    """Datagrams are messages; twice, so that the private state goes there and back."""
+    def check(bench):
+        toy = Toy(bench, 3, 'udp')
+        process = toy.process() if served else None
+        with toy.datagrams() as (client, server):
+            for turn in range(2 if served else 1):
+                expect(toy.announce(client, server, DATA + turn), 'the announcement is lost')
+                if not served:
+                    return toy.no_data()
+                expect(toy.data(DATA + turn), 'the data connection did not come through')
+        process.await_output(f'on port {DATA + 1} \\(announcement 2\\)')
+        return None
+    return check
+
+
+def in_a_stream(served):
+    """A message cut in two, and two in one segment."""
+    def check(bench):
+        toy = Toy(bench, 3, framing='stream', data_len=8)
+        process = toy.process(TOY_STREAM) if served else None
+        said = [b'\3P' + port.to_bytes(2, 'big') for port in (DATA, DATA + 1, DATA + 2)]
+        with toy.control(6) as (client, server):
+            for part in (said[0][:3], said[0][3:], said[1] + said[2]):
+                server.sendall(part)
+                expect(client.recv(64) == part, 'the control connection does not go on')
+            if not served:
+                toy.no_data()
+                return
+            for turn in range(2):  # the class holds two: the first was pushed out
+                expect(toy.data(DATA + 1 + turn), 'the data connection did not come through')
+        process.await_output(f'port {DATA}, after 3 bytes kept')
     return check
 
 
@@ -238,6 +294,9 @@ def cases():
         prefix = f'userspace/{workers}-workers/ipv{family}'
         found += [Case(f'{prefix}/process', None, passes(workers, family)),
                   Case(f'{prefix}/no-process', None, absent(workers, family))]
+    for name, check in (('udp', over_udp), ('stream', in_a_stream)):
+        found += [Case(f'userspace/{name}/process', None, check(True)),
+                  Case(f'userspace/{name}/no-process', None, check(False))]
     return found + [Case('userspace/no-bypass', None, waits),
                     Case('userspace/killed', None, killed), Case('userspace/hangs', None, hangs),
                     Case('userspace/several-messages', None, several),
