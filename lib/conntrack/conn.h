@@ -2,8 +2,8 @@
 // Conn: one tracked connection, three cache lines.
 //
 // Owned by one worker's ConnTable; nobody else reads or writes it. An established packet touches
-// the first line, one of TCP the second too. The third is cold: read when a connection is made,
-// listed or helped, and to verify IPv6 look-ups.
+// the first line, one of TCP or with a helper the second too. The third is cold: read when a
+// connection is made or listed, and to verify IPv6 look-ups.
 #pragma once
 
 #include <cstddef>
@@ -49,7 +49,7 @@ struct alignas(64) Conn {
     std::uint64_t packets[2] = {0, 0};  ///< by Direction
     std::uint64_t bytes[2] = {0, 0};    ///< by Direction; whole frames
 
-    // --- line 1: every packet of TCP, SCTP, DCCP and GRE calls ---
+    // --- line 1: every packet of TCP, SCTP, DCCP and GRE calls, and with a helper ---
     union {
         TcpTrack tcp{};
         SctpTrack sctp;
@@ -57,16 +57,17 @@ struct alignas(64) Conn {
         GreTrack gre;
     };
     TcpLast tcp_last;
-    std::uint32_t start_ms = 0;
+    std::uint32_t helper_slot : 31 = 0;  ///< HelperConn of the worker's engine; 0 = none. Also
+                                         ///< with a rule that expects, without a helper
+    std::uint32_t patient : 1 = 0;       ///< its helper may have asked for a least timeout
 
     // --- line 2: cold ---
     std::uint8_t src[16] = {};  ///< original direction; IPv4 in the first four bytes
     std::uint8_t dst[16] = {};
     Be16 sport;  ///< GRE version 1: the source's call id, 0 if not known
     Be16 dport;
-    std::uint32_t helper_slot = 0;  ///< HelperConn of the worker's engine; 0 = none. Also with a
-                                    ///< rule that expects, without a helper
-    ConnId master;                  ///< whose helper expected it
+    std::uint32_t start_ms = 0;
+    ConnId master;  ///< whose helper expected it
     std::uint32_t mark = 0;
     HelperId helper = kNoHelper;
     HelperId expected_by = kNoHelper;

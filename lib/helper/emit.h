@@ -148,8 +148,9 @@ class Emit {
         actions_[acts_++].after = static_cast<std::uint8_t>(count_ + asked_);
     }
 
+    void clear() noexcept { count_ = asked_ = acts_ = 0; }
     void clear(HelperCounters& counters) noexcept {
-        count_ = asked_ = acts_ = 0;
+        clear();
         counters_ = &counters;
     }
     /// The request at this place is gone: actions after it move up.

@@ -89,6 +89,9 @@ HelperEngine::HelperEngine(const HelperSet& set, EngineLimits limits, Scratch sc
     free_.reserve(limits.max_conns);
     for (std::uint32_t i = limits.max_conns; i != 0; --i)
         free_.push_back(i);
+    for (unsigned id = 1; id < kMaxHelpers; ++id)
+        if (const HelperInstance* instance = set.find(static_cast<HelperId>(id)))
+            if (instance->desc->framing == Framing::line) skim_by_[id] = instance->filter.get();
 }
 
 Result<std::unique_ptr<HelperEngine>> HelperEngine::create(const HelperSet& set,
@@ -214,8 +217,8 @@ bool HelperEngine::rewind(HelperConn* conn) noexcept {
     return true;
 }
 
-void HelperEngine::on_segment(HelperConn* conn, Direction direction, std::uint32_t seq,
-                              std::uint8_t flags, Bytes payload, Emit& emit) noexcept {
+void HelperEngine::read_segment(HelperConn* conn, Direction direction, std::uint32_t seq,
+                                std::uint8_t flags, Bytes payload, Emit& emit) noexcept {
     emit.clear(counters_[conn->helper]);
     Stream& s = conn->stream[index(direction)];
     if (s.state == StreamState::ended || s.state == StreamState::blind) {
@@ -362,6 +365,8 @@ std::size_t HelperEngine::read_measured(Reading& r, Bytes run, std::size_t fresh
 
 void HelperEngine::scan(const Reading& r, Bytes bytes) noexcept {
     r.counters[HelperCounter::scanned_bytes].add(bytes.size());
+    if (r.instance.filter != nullptr && !r.instance.filter->may_match(bytes))
+        return matches_.clear();
     const std::uint8_t protocol = r.conn.original.protocol;
     set_.scanner(protocol).scan(scratch_, bytes, r.instance.owner(protocol), matches_);
 }

@@ -52,6 +52,7 @@ Result<HelperInstance> make_instance(const HelperConfig& config) {
     HelperInstance instance;
     const HelperDesc& desc = *config.desc;
     instance.desc = &desc;
+    if (!desc.remote) instance.filter = LineFilter::make(desc.patterns);
     instance.name = config.name.empty() ? std::string(desc.name) : config.name;
     const auto wrong = [&](std::string_view param, const std::string& what) {
         return Error{"helper " + instance.name + ", parameter " + std::string(param) + ": " + what};

@@ -19,6 +19,7 @@
 #include "base/types.h"
 #include "helper/descriptor.h"
 #include "helper/guards.h"
+#include "helper/line_filter.h"
 #include "helper/scanner.h"
 #include "helper/view.h"
 
@@ -43,6 +44,8 @@ struct HelperInstance {
     /// The instances that HelperDesc::children mean, in the same order.
     std::array<HelperId, kMaxChildren> children{};
     std::array<std::uint8_t, 2> owners{};  ///< of its patterns in the scanners of TCP and UDP
+    /// What it rules out need not be scanned. Null: there is none for its patterns.
+    std::unique_ptr<const LineFilter> filter;
 
     std::uint8_t owner(std::uint8_t protocol) const noexcept {
         return owners[protocol == proto::udp];

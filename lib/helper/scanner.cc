@@ -166,8 +166,7 @@ Result<Scanner> Scanner::compile(std::span<const HelperDesc* const> owners, Scra
 
 void Scanner::scan(const Scratch& scratch, Bytes bytes, std::uint8_t owner,
                    Matches& out) const noexcept {
-    out.count = 0;
-    out.overflow = false;
+    out.clear();
     if (database_ == nullptr || bytes.empty()) return;
     if (ends_at_page_end(bytes) && bytes.size() <= kLongest) {
         std::memcpy(scratch.padded_.get(), bytes.data(), bytes.size());

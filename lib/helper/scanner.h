@@ -53,6 +53,11 @@ struct Matches {
     std::array<Match, kMax> at;
     unsigned count = 0;
     bool overflow = false;  ///< there were more; the list is then incomplete
+
+    void clear() noexcept {
+        count = 0;
+        overflow = false;
+    }
 };
 
 class Scanner {

@@ -303,8 +303,7 @@ RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
     if (helper.there && (removed_ >> helper.conn.helper & 1) == 0)
         hc = helpers_->resume(helper, conn.tuple(), slot);
     if (hc != nullptr) {
-        conn.helper_slot = helpers_->index_of(hc);
-        masters_[conn.helper_slot] = {};
+        set_helper_slot(conn, hc);
         conn.helper = hc->helper;
         if (conn.helper != kNoHelper) conn.flags |= conn_flag::helped;
     }
@@ -369,6 +368,8 @@ void Worker::track_hits() noexcept {
             return track_hit(i);
         account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
         if (conn.has(conn_flag::helped)) {
+            // What its helper knows of it is on its way while the others are tracked.
+            helpers_->prefetch(conn.helper_slot);
             helped |= bit(i);
             keep_patience(conn);
         }
@@ -506,6 +507,12 @@ PolicyQuery Worker::policy_query(unsigned i) const noexcept {
     return q;
 }
 
+void Worker::set_helper_slot(Conn& conn, const HelperConn* hc) noexcept {
+    conn.helper_slot = helpers_->index_of(hc) & 0x7fffffff;
+    conn.patient = hc->min_timeout_s != 0;
+    masters_[conn.helper_slot] = {};
+}
+
 void Worker::attach_helper(std::uint32_t slot, HelperId helper) noexcept {
     if ((removed_ >> helper & 1) != 0) return;
     Conn& conn = conns_->at(slot);
@@ -515,9 +522,8 @@ void Worker::attach_helper(std::uint32_t slot, HelperId helper) noexcept {
         return;
     }
     conn.helper = helper;
-    conn.helper_slot = helpers_->index_of(hc);
+    set_helper_slot(conn, hc);
     conn.flags |= conn_flag::helped;
-    masters_[conn.helper_slot] = {};
 }
 
 bool Worker::expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept {
@@ -526,8 +532,7 @@ bool Worker::expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept
     if (conn.helper_slot == 0) {
         const HelperConn* hc = helpers_->reserve(tuple, slot);
         if (hc == nullptr) return counters_.rule_expectations_failed.add(), false;
-        conn.helper_slot = helpers_->index_of(hc);
-        masters_[conn.helper_slot] = {};
+        set_helper_slot(conn, hc);
     }
     ExpectRequest r;
     r.zone = conn.zone();
@@ -550,12 +555,26 @@ bool Worker::expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept
     return true;
 }
 
+inline bool Worker::is_linear(unsigned i) const noexcept {
+    const PacketInfo& info = batch_.info[i];
+    return info.pay_off + info.pay_len <= rte_pktmbuf_data_len(batch_.pkt[i]);
+}
+
+inline Bytes Worker::linear_payload_of(unsigned i) const noexcept {
+    const PacketInfo& info = batch_.info[i];
+    return {batch_.data[i] + info.pay_off, info.pay_len};
+}
+
+inline TcpSegment Worker::segment_of(unsigned i) const noexcept {
+    const PacketInfo& info = batch_.info[i];
+    return read_segment(batch_.data[i] + info.l4_off,
+                        static_cast<unsigned>(info.pay_off - info.l4_off), info.pay_len);
+}
+
 Bytes Worker::payload_of(unsigned i) noexcept {
     const PacketInfo& info = batch_.info[i];
-    rte_mbuf* m = batch_.pkt[i];
-    if (info.pay_off + info.pay_len <= rte_pktmbuf_data_len(m))
-        return {batch_.data[i] + info.pay_off, info.pay_len};
-    const void* p = rte_pktmbuf_read(m, info.pay_off, info.pay_len, linear_.get());
+    if (is_linear(i)) return linear_payload_of(i);
+    const void* p = rte_pktmbuf_read(batch_.pkt[i], info.pay_off, info.pay_len, linear_.get());
     return p == nullptr ? Bytes{} : Bytes{static_cast<const std::uint8_t*>(p), info.pay_len};
 }
 
@@ -599,19 +618,29 @@ InsertOutcome Worker::file(const PinHole& hole, const Conn& conn, std::uint32_t 
 void Worker::read_payload(unsigned i, HelperConn* hc) noexcept {
     const PacketInfo& info = batch_.info[i];
     if (info.kind != L4Kind::tcp) return helpers_->on_datagram(hc, info.dir, payload_of(i), emit_);
-    const TcpSegment s =
-        read_segment(batch_.data[i] + info.l4_off,
-                     static_cast<unsigned>(info.pay_off - info.l4_off), info.pay_len);
+    const TcpSegment s = segment_of(i);
     helpers_->on_segment(hc, info.dir, s.seq, s.flags, payload_of(i), emit_);
 }
 
-void Worker::run_helper(unsigned i) noexcept {
+void Worker::run_helpers() noexcept {
+    Batch& b = batch_;
+    for_each(b[MaskId::helped], [&](unsigned i) {
+        const PacketInfo& info = b.info[i];
+        Conn& conn = conns_->at(info.conn);
+        // A later packet of the burst may have ended the connection, and another taken its slot.
+        if (conn.generation != info.generation || !conn.has(conn_flag::helped)) return;
+        HelperConn* hc = helpers_->at(conn.helper_slot);
+        if (info.kind == L4Kind::tcp && is_linear(i)) {
+            const TcpSegment s = segment_of(i);
+            if (helpers_->skim(*hc, info.dir, s.seq, s.flags, linear_payload_of(i))) return;
+        }
+        run_helper(i, conn, hc);
+    });
+}
+
+void Worker::run_helper(unsigned i, Conn& conn, HelperConn* hc) noexcept {
     Batch& b = batch_;
     const PacketInfo& info = b.info[i];
-    Conn& conn = conns_->at(info.conn);
-    // A later packet of the burst may have ended the connection, and another taken its slot.
-    if (conn.generation != info.generation || !conn.has(conn_flag::helped)) return;
-    HelperConn* hc = helpers_->at(conn.helper_slot);
     if (desk_ != nullptr && desk_->serves(conn.helper))
         return run_remote_helper(i, conn, hc, false);
     const std::uint16_t patience_s = hc->min_timeout_s;
@@ -623,6 +652,7 @@ void Worker::run_helper(unsigned i) noexcept {
         keep_patience(conn);
         conns_->arm(info.conn);
     }
+    conn.patient = hc->min_timeout_s != 0;
     if (emit_.empty()) return keep_patience(conn);
     const auto actions = emit_.actions();
     unsigned acted = 0, filed = 0;
@@ -661,7 +691,7 @@ void Worker::act(const EmitAction& action, const Conn& conn) noexcept {
     }
 }
 
-void Worker::keep_patience(Conn& conn) noexcept {
+void Worker::raise_timeout(Conn& conn) noexcept {
     const std::uint32_t least_ms = helpers_->at(conn.helper_slot)->min_timeout_s * 1000u;
     if (conn.timeout_ms >= least_ms) return;
     if (conn.protocol() == proto::tcp && conn.tcp_state() != TcpState::established) return;

@@ -216,8 +216,9 @@ class Worker {
     /// Files what a connection expects by its rule. False: not all could be, and its first packet
     /// should not pass, so that it is repeated.
     bool expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept;
-    /// Shows packet i to its connection's helper and files what it expects; may drop the packet.
-    void run_helper(unsigned i) noexcept;
+    /// Shows the packets of helped connections to their helpers and files what these expect; may
+    /// drop some.
+    void run_helpers() noexcept;
     /// Ends a connection: its pending expectations, its helper's state, its slot.
     void end_connection(std::uint32_t slot, ConnEnd why) noexcept;
     /// Tells listeners, if there are any, what has just happened to a connection.
@@ -249,6 +250,13 @@ class Worker {
     /// Accepted packet i as the fragments it came in; false when there is no room for them.
     bool send_fragments(unsigned i, TxBuffer& out) noexcept;
     Bytes payload_of(unsigned i) noexcept;
+    /// Whether packet i's payload lies in one piece: then it is linear_payload_of().
+    bool is_linear(unsigned i) const noexcept;
+    Bytes linear_payload_of(unsigned i) const noexcept;
+    TcpSegment segment_of(unsigned i) const noexcept;
+    void run_helper(unsigned i, Conn& conn, HelperConn* hc) noexcept;
+    /// Gives a connection what its helper keeps, with nothing pending.
+    void set_helper_slot(Conn& conn, const HelperConn* hc) noexcept;
     /// Shows packet i's payload to the engine.
     void read_payload(unsigned i, HelperConn* hc) noexcept;
     /// A child has been active lately: its master must not end by silence, wherever it lives.
@@ -258,7 +266,11 @@ class Worker {
     /// What a helper asked for besides expectations.
     void act(const EmitAction& action, const Conn& conn) noexcept;
     /// Raises its time to what its helper asked for by Emit::master_timeout().
-    void keep_patience(Conn& conn) noexcept;
+    void keep_patience(Conn& conn) noexcept {
+        if (conn.patient) [[unlikely]]
+            raise_timeout(conn);
+    }
+    void raise_timeout(Conn& conn) noexcept;
     void tell_to_end(const Tuple& child, CtZone ct_zone) noexcept;
     /// Ends what the helper's state of a connection hangs on.
     void release_helper(Conn& conn, ExpectEnd why) noexcept;

@@ -8,8 +8,8 @@
 namespace postern {
 namespace {
 
-void run(Worker& worker, Batch& b) noexcept {
-    for_each(b[MaskId::helped], [&](unsigned i) { worker.run_helper(i); });
+void run(Worker& worker, Batch&) noexcept {
+    worker.run_helpers();
 }
 
 }  // namespace

@@ -792,6 +792,32 @@ TEST_F(EngineTest, UndoneSegmentsAreReadAgain) {
     }
 }
 
+// Most segments are not read but skimmed: what comes after them is read as if they had been.
+TEST_F(EngineTest, SkimmedSegmentsLeaveTheStreamInOrder) {
+    open(kToyId);
+    const auto scanned = count(kToyId, "scanned_bytes");
+    EXPECT_TRUE(say("line\nand one\n").empty());
+    EXPECT_EQ(count(kToyId, "scanned_bytes") - scanned, 13u);
+    EXPECT_TRUE(conn->stream[0].has_data);
+    EXPECT_FALSE(engine->undo(conn)) << "it asked for nothing";
+    next[0] -= 8;  // a part of it again, and more
+    EXPECT_EQ(say("and one\nX-o\n").size(), 1u);
+    engine->on_segment(conn, Direction::original, next[0], 0, {}, emit);
+    EXPECT_TRUE(emit.empty());
+    EXPECT_FALSE(engine->undo(conn)) << "the last packet is another one now";
+
+    EXPECT_TRUE(say("X").empty());  // waits, so that no line that follows may be skimmed
+    EXPECT_EQ(say("-o\nline\n").size(), 1u);
+    next[0] += 5;
+    EXPECT_TRUE(say("line\n").empty()) << "there is a gap";
+    next[0] -= 10;
+    EXPECT_EQ(say("X-o\n\n").size(), 1u);
+    EXPECT_EQ(engine->buffers_free(), 2u);
+    engine->on_segment(conn, Direction::original, next[0] + 5, stream_flag::fin, bytes("line\n"),
+                       emit);
+    EXPECT_TRUE(say("X-o\n").empty()) << "that was the end";
+}
+
 TEST_F(EngineTest, UndoBringsEarlyBytesBack) {
     open(kToyId);
     const auto send = [&](std::uint32_t at, std::string_view payload) {

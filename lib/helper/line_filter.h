@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// LineFilter: rules out, without Hyperscan, text in which no pattern of a helper can match.
+//
+// What: patterns are anchored to the start of a line, and few lines begin as one of them does. The
+// filter is made of the patterns themselves: which bytes the first four of a match can be. It errs
+// to one side only: what it rules out Hyperscan would not have matched; what is left is scanned.
+// Life-cycle: made when a configuration is loaded, immutable then. Synchronisation: none needed.
+// Cost: of a line its LF is looked for, and four places of a 2 KiB table are read, of which text
+// uses a few cache lines.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+
+#include "helper/descriptor.h"
+#include "net/cursor.h"
+
+namespace postern {
+
+class LineFilter {
+  public:
+    static constexpr unsigned kDepth = 4;  ///< bytes of a line that are looked at
+
+    /// Null when some pattern is not anchored to the start of a line, or uses what is not read
+    /// here (counts in braces, captures, look-around, ...): then all text has to be scanned.
+    static std::unique_ptr<const LineFilter> make(std::span<const PatternDesc> patterns);
+
+    /// False: no line of `text`, which begins with one, matches.
+    bool may_match(Bytes text) const noexcept {
+        // Most are one line, such as people and programs type.
+        if (text.size() > kDepth && text.size() <= kShort && !has_lf(text.data(), text.size() - 1))
+            return may_begin(text.data());
+        return may_match_anywhere(text);
+    }
+
+  private:
+    /// A bit for each way in which a match can begin.
+    using Ways = std::uint16_t;
+    static constexpr unsigned kWays = 16;
+    static constexpr std::size_t kShort = 64;  ///< beyond it memchr() is faster than has_lf()
+
+    LineFilter() = default;
+
+    /// may_match() for text of any form.
+    bool may_match_anywhere(Bytes text) const noexcept;
+    /// `line` has kDepth bytes or more.
+    bool may_begin(const std::uint8_t* line) const noexcept {
+        static_assert(kDepth == 4);
+        return (ways_[0][line[0]] & ways_[1][line[1]] & ways_[2][line[2]] & ways_[3][line[3]]) != 0;
+    }
+
+    template <class Word>
+    static std::uint64_t load(const std::uint8_t* from) noexcept {
+        Word word;
+        std::memcpy(&word, from, sizeof word);
+        return word;
+    }
+    /// Whether one of its eight bytes is LF.
+    static bool has_lf(std::uint64_t word) noexcept {
+        constexpr std::uint64_t kOnes = 0x0101010101010101u;
+        const std::uint64_t zero_if_lf = word ^ kOnes * '\n';
+        return ((zero_if_lf - kOnes) & ~zero_if_lf & kOnes * 0x80) != 0;
+    }
+    /// Whether one of four bytes or more is. The last look at them overlaps the one before.
+    static bool has_lf(const std::uint8_t* text, std::size_t n) noexcept {
+        if (n < 8)
+            return has_lf(load<std::uint32_t>(text) | load<std::uint32_t>(text + n - 4) << 32);
+        for (std::size_t at = 0; at + 8 < n; at += 8)
+            if (has_lf(load<std::uint64_t>(text + at))) return true;
+        return has_lf(load<std::uint64_t>(text + n - 8));
+    }
+
+    /// By place in the line and byte there: the ways that it agrees with.
+    std::array<std::array<Ways, 256>, kDepth> ways_{};
+};
+
+}  // namespace postern
