@@ -126,31 +126,38 @@ void established(const Options& o, rte_mempool* pool, Report& report) {
     }
 }
 
-/// The same packets, lines of an FTP session that announce nothing, with and without the helper, by
-/// turns.
+/// The same packets of FTP sessions, which announce nothing, with and without the helper, by turns:
+/// lines, and acknowledgements that carry nothing.
 void helped(const Options& o, rte_mempool* pool, Report& report) {
-    if (!o.wants("lines tcp4") && !o.wants("lines tcp4, helped")) return;
-    for (const std::uint32_t n : o.flows) {
-        std::vector<double> values[2];
-        Bench plain(pool, room_for(n)), watched(pool, Bench::helped_spec_of(room_for(n)));
-        Flows flows[2] = {{Family::ipv4, proto::tcp, n}, {Family::ipv4, proto::tcp, n}};
-        Bench* benches[2] = {&plain, &watched};
-        Random random;
-        for (unsigned b = 0; b < 2; ++b) {
-            open_all(*benches[b], flows[b]);
-            answer_all(*benches[b], flows[b]);
-            greet_all(*benches[b], flows[b]);
-        }
-        for (unsigned r = 0; r < o.runs; ++r) {
+    for (const bool bare : {false, true}) {
+        const std::string name = bare ? "acks tcp4" : "lines tcp4";
+        if (!o.wants(name) && !o.wants(name + ", helped")) continue;
+        for (const std::uint32_t n : o.flows) {
+            std::vector<double> values[2];
+            Bench plain(pool, room_for(n)), watched(pool, Bench::helped_spec_of(room_for(n)));
+            Flows flows[2] = {{Family::ipv4, proto::tcp, n}, {Family::ipv4, proto::tcp, n}};
+            Bench* benches[2] = {&plain, &watched};
+            Random random;
             for (unsigned b = 0; b < 2; ++b) {
-                const auto write = [&](rte_mbuf* m, std::uint32_t) {
-                    write_idle_line(flows[b], m, random.below(n), Direction(random.next() & 1));
-                };
-                values[b].push_back(benches[b]->run(o.packets, Fate::accepted, write).each());
+                open_ftp(*benches[b], flows[b]);
+                flows[b].set_bare(bare);
             }
+            for (unsigned r = 0; r < o.runs; ++r) {
+                for (unsigned b = 0; b < 2; ++b) {
+                    const auto write = [&](rte_mbuf* m, std::uint32_t) {
+                        const std::uint32_t i = random.below(n);
+                        const auto dir = Direction(random.next() & 1);
+                        if (bare)
+                            flows[b].write(m, i, dir, tcp_flag::ack);
+                        else
+                            write_idle_line(flows[b], m, i, dir);
+                    };
+                    values[b].push_back(benches[b]->run(o.packets, Fate::accepted, write).each());
+                }
+            }
+            report.row(name, n, values[0], kCyclesPacket);
+            report.row(name + ", helped", n, values[1], kCyclesPacket);
         }
-        report.row("lines tcp4", n, values[0], kCyclesPacket);
-        report.row("lines tcp4, helped", n, values[1], kCyclesPacket);
     }
 }
 

@@ -81,9 +81,7 @@ std::uint32_t ended(rte_mempool* pool) {
 std::uint32_t helped(rte_mempool* pool) {
     Bench bench(pool, Bench::helped_spec_of(2 * kFlows));
     Flows flows(Family::ipv4, proto::tcp, kFlows);
-    open_all(bench, flows);
-    answer_all(bench, flows);
-    greet_all(bench, flows);
+    open_ftp(bench, flows);
     bench.set_counted(true);
     Random random;
     bench.run(kPackets, Fate::accepted, [&](rte_mbuf* m, std::uint32_t) {
