@@ -9,6 +9,18 @@
 #include <utility>
 
 namespace postern {
+namespace {
+
+/// c = Conn{}, by wide stores. A compiler fills 192 bytes by one instruction that takes longer.
+void clear(Conn& c) noexcept {
+    static constexpr Conn kBlank{};
+    const auto* from = reinterpret_cast<const std::uint8_t*>(&kBlank);
+    auto* to = reinterpret_cast<std::uint8_t*>(&c);
+    for (unsigned at = 0; at < sizeof(Conn); at += 64)
+        std::memcpy(to + at, from + at, 64);
+}
+
+}  // namespace
 
 template <class T>
 ConnTable::Array<T> ConnTable::allocate(const char* name, std::size_t n, std::size_t& bytes) {
@@ -28,7 +40,8 @@ Result<std::unique_ptr<ConnTable>> ConnTable::create(const Config& config) {
     m.buckets = allocate<FlowIndex::Bucket>(
         "conn_index", FlowIndex::buckets_for(config.max_connections), m.bytes);
     m.links = allocate<WheelLink>("conn_timers", slots, m.bytes);
-    if (!m.slab || !m.buckets || !m.links)
+    m.free = allocate<std::uint32_t>("conn_free", slots + kSlotsAhead, m.bytes);
+    if (!m.slab || !m.buckets || !m.links || !m.free)
         return Error{"no memory for the connection table of worker " +
                      std::to_string(config.worker) + " (" + std::to_string(config.max_connections) +
                      " connections, about " + std::to_string(m.bytes >> 20) +
@@ -45,12 +58,11 @@ ConnTable::ConnTable(const Config& config, Memory memory) noexcept
       memory_(std::move(memory)),
       slab_(memory_.slab.get()),
       links_(memory_.links.get()),
+      free_(memory_.free.get() + kSlotsAhead),
       index_(memory_.buckets.get(), FlowIndex::buckets_for(config.max_connections)),
       wheel_(WheelSlots{links_, slab_}, config.start) {
-    for (std::uint32_t i = max_; i > 0; --i) {
-        links_[i].next = free_head_;
-        free_head_ = i;
-    }
+    for (std::uint32_t i = max_; i > 0; --i)
+        free_[++free_count_] = i;
 }
 
 ConnTable::~ConnTable() = default;
@@ -148,11 +160,10 @@ bool ConnTable::lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept 
 
 /// A free slot, and its place in the index. False: there is none.
 inline bool ConnTable::take_slot(std::uint32_t hash, std::uint32_t& slot) noexcept {
-    slot = free_head_;
+    slot = free_[free_count_];  // 0 when there is none
     if (slot == 0 || !index_.insert(hash, slot, [&](std::uint32_t s) { return hash_of_slot(s); }))
         return false;
-    free_head_ = links_[slot].next;
-    links_[slot] = {};
+    --free_count_;
     return true;
 }
 
@@ -161,8 +172,7 @@ inline void ConnTable::give_slot(std::uint32_t slot) noexcept {
     index_.erase(hash_of_slot(slot), slot);
     ++c.generation;
     c.key.family = 0;  // the rest may still be read by who reports on its last packet
-    links_[slot].next = free_head_;
-    free_head_ = slot;
+    free_[++free_count_] = slot;
 }
 
 std::uint32_t ConnTable::find(const Tuple& tuple, CtZone ct_zone,
@@ -191,9 +201,10 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     const std::uint32_t limit = expected ? max_ : max_ - reserve_;
     std::uint32_t slot;
     if (size() >= limit || !take_slot(info.hash, slot)) return 0;
-    // The next one to be made.
-    __builtin_prefetch(&links_[free_head_], 1);
-    const auto* line = reinterpret_cast<const char*>(&slab_[free_head_]);
+    // One of the next to be made: memory takes longer than making the one between.
+    const std::uint32_t ahead = *(free_ + free_count_ - (kSlotsAhead - 1));
+    __builtin_prefetch(&links_[ahead], 1);
+    const auto* line = reinterpret_cast<const char*>(&slab_[ahead]);
     __builtin_prefetch(line, 1);
     __builtin_prefetch(line + 64, 1);
     __builtin_prefetch(line + 128, 1);
@@ -201,7 +212,7 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     Conn& c = slab_[slot];
     const auto generation = c.generation;
     const Tuple t = tuple_of(data, info);
-    c = Conn{};
+    clear(c);
     c.key = info.key;
     c.generation = generation;
     c.flags = static_cast<std::uint8_t>((info.swapped ? conn_flag::swapped : 0) |
@@ -273,6 +284,7 @@ bool ConnTable::pair(std::uint32_t slot, Be16 sender) noexcept {
     a.sport = c.dport;
     a.dport = sender;
     a.gre = {slot};
+    a.last_seen_ms = c.last_seen_ms;  // should its slot still be in the wheel
     c.gre = {twin};
     return true;
 }
@@ -316,8 +328,19 @@ std::uint32_t ConnTable::find_victim(Tick now) noexcept {
     return best;
 }
 
+void ConnTable::arm_pending() noexcept {
+    unsigned n = 0;
+    for (unsigned i = 0; i < pending_count_; ++i) {
+        if (wheel_.settled(pending_[i])) continue;
+        pending_[n++] = pending_[i];
+        wheel_.prefetch_neighbours(pending_[i]);
+    }
+    for (unsigned i = 0; i < n; ++i)
+        wheel_.arm(pending_[i]);
+    pending_count_ = 0;
+}
+
 void ConnTable::remove(std::uint32_t slot) noexcept {
-    wheel_.disarm(slot);
     if (slab_[slot].protocol() == proto::gre && slab_[slot].gre.twin != 0)
         give_slot(slab_[slot].gre.twin);
     give_slot(slot);

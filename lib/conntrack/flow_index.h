@@ -52,6 +52,10 @@ class FlowIndex {
         const std::uint32_t at = places_of(b, tag_of(hash));
         return at == 0 ? 0 : b.slot[std::countr_zero(at)];
     }
+    /// Starts to fetch the second bucket, if anybody will have to look there.
+    void prefetch_other(std::uint32_t hash) const noexcept {
+        if (spilled(hash)) __builtin_prefetch(&buckets_[other(first(hash), tag_of(hash))]);
+    }
     /// Whether an entry with this hash might be in its second bucket.
     bool spilled(std::uint32_t hash) const noexcept { return buckets_[first(hash)].spilled != 0; }
     /// The slot for which is_it(slot) holds; 0: none. It may be asked about slot 0 (a free place

@@ -76,10 +76,18 @@ class TimingWheel {
     bool armed(std::uint32_t index) noexcept { return slots_.link(index).next != 0; }
     std::uint32_t size() const noexcept { return size_; }
 
+    /// Whether arm() would do nothing: the object is armed, and will be looked at before its
+    /// deadline, wherever it is filed.
+    bool settled(std::uint32_t index) noexcept {
+        if constexpr (requires { Slots::kLookAgainMs; })
+            return armed(index) && due_unit(index) >= furthest_unit();
+        return false;
+    }
     /// Files the object under its current deadline, whether it was armed before or not. A deadline
     /// in the past fires within one unit.
     void arm(std::uint32_t index) noexcept {
         assert(index != 0 && index <= kMaxIndex);
+        if (settled(index)) return;
         if (armed(index))
             unlink(index);
         else
@@ -92,6 +100,13 @@ class TimingWheel {
         if (!armed(index)) return;
         unlink(index);
         --size_;
+    }
+
+    /// Starts to fetch the links that arm() and disarm() write besides the object's own.
+    void prefetch_neighbours(std::uint32_t index) noexcept {
+        const WheelLink& link = slots_.link(index);
+        __builtin_prefetch(&at(link.next), 1);
+        __builtin_prefetch(&at(link.prev), 1);
     }
 
     /// Moves time to `now` (a step back counts as no step) and calls fn(index) for what is due. An
@@ -152,6 +167,11 @@ class TimingWheel {
                kShift;
     }
 
+    /// Nothing is filed beyond, with a kLookAgainMs.
+    std::uint64_t furthest_unit() const noexcept {
+        return (clock_ms_ >> kShift) + (Slots::kLookAgainMs >> kShift);
+    }
+
     WheelLink& at(std::uint32_t ref) noexcept {
         return (ref & kHead) != 0 ? heads_[ref & ~kHead] : slots_.link(ref);
     }
@@ -197,8 +217,7 @@ class TimingWheel {
     }
 
     void place(std::uint32_t index, std::uint64_t unit) noexcept {
-        if constexpr (requires { Slots::kLookAgainMs; })
-            unit = std::min(unit, (clock_ms_ >> kShift) + (Slots::kLookAgainMs >> kShift));
+        if constexpr (requires { Slots::kLookAgainMs; }) unit = std::min(unit, furthest_unit());
         if (unit <= position_) unit = position_ + 1;
         const unsigned highest_bit =
             63u - static_cast<unsigned>(std::countl_zero(unit ^ position_));

@@ -98,10 +98,15 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
 }
 
 void run(Worker& worker, Batch& b) noexcept {
-    bool created = false;
+    // Of the connections begun in this burst, the upper bits of their hashes: who shares none of
+    // them has no connection yet.
+    std::uint64_t created = 0;
+    const auto mark_of = [](const PacketInfo& info) {
+        return std::uint64_t{1} << (info.hash >> 26);
+    };
     for_each(b[MaskId::miss], [&](unsigned i) {
         PacketInfo& info = b.info[i];
-        if (created && info.why != DropReason::ct_collision &&
+        if ((created & mark_of(info)) != 0 && info.why != DropReason::ct_collision &&
             worker.conns().lookup_one(info, b.data[i])) {
             info.why = DropReason::none;
             b[MaskId::miss] &= ~bit(i);
@@ -122,7 +127,9 @@ void run(Worker& worker, Batch& b) noexcept {
             worker.plan().policy->classify(&query, 1, &b.verdict[i]);
             if (b.verdict[i].action == PolicyAction::accept) begin_connection(worker, b, i);
         }
-        created |= (b[MaskId::accept] & bit(i)) != 0;
+        // A GRE call may have a second key.
+        if ((b[MaskId::accept] & bit(i)) != 0)
+            created |= info.kind == L4Kind::gre_call ? ~std::uint64_t{0} : mark_of(info);
         if (b.verdict[i].action == PolicyAction::accept) return;
         info.rule = b.verdict[i].rule;
         if (b.verdict[i].action == PolicyAction::reject && reject(worker, b, i)) return;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <memory>
+#include <random>
+#include <set>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -379,6 +381,65 @@ TEST_F(ConnTableTest, SilentConnectionsExpireInBudgetedSteps) {
     while (t->expire(Tick{6000}, 10, end) == 10) {
     }
     EXPECT_EQ(t->size(), 0u);
+}
+
+// Against a list of deadlines: connections come, are ended, speak, change their minds about how
+// long they may be silent, and end by silence; slots are used again long before their last timer
+// would have fired.
+TEST_F(ConnTableTest, EachConnectionEndsInItsOwnTimeWhoeverHadItsSlotBefore) {
+    constexpr std::uint32_t kFlows = 200, kMax = 60,
+                            kTimeouts[] = {90, 5'000, 119'999, 120'000, 432'000'000};
+    for (std::uint32_t seed = 1; seed <= 6; ++seed) {
+        std::mt19937 random(seed);
+        const auto below = [&](std::uint32_t n) {
+            return static_cast<std::uint32_t>(random() % n);
+        };
+        auto t = make(kMax);
+        std::vector<Parsed> flows;
+        for (std::uint32_t i = 0; i < kFlows; ++i)
+            flows.emplace_back(udp(flow("10.0.0.1", i + 1, "10.0.0.2", 53)));
+        std::set<std::uint32_t> live;  // slots
+        std::uint32_t expired = 0;
+        for (Tick now{0}; now.ms < 400'000; now = now + below(below(200) == 0 ? 20'000 : 100)) {
+            t->expire(now, 1000, [&](std::uint32_t slot) {
+                ASSERT_EQ(live.count(slot), 1u);
+                ASSERT_TRUE(reached(t->at(slot).deadline(), now)) << "early";
+                t->remove(slot);
+                live.erase(slot);
+                ++expired;
+            });
+            for (const std::uint32_t slot : live)
+                ASSERT_GT(t->at(slot).deadline() + 100 - now, 0) << "late";
+            ASSERT_EQ(t->size(), live.size());
+            for (unsigned n = below(6); n > 0; --n) {
+                Parsed& p = flows[below(kFlows)];
+                if (!found(*t, p)) {
+                    const std::uint32_t slot = t->create_conn(p.info, p.frame.data(), now, false);
+                    ASSERT_EQ(slot == 0, live.size() == kMax);
+                    if (slot == 0) continue;
+                    ASSERT_TRUE(live.insert(slot).second);
+                    t->at(slot).timeout_ms = kTimeouts[below(std::size(kTimeouts))];
+                    t->arm(slot);
+                    if (below(4) != 0) continue;
+                    t->remove(slot);  // at once
+                    live.erase(slot);
+                    continue;
+                }
+                const std::uint32_t slot = p.info.conn;
+                Conn& c = t->at(slot);
+                if (below(3) == 0) {
+                    t->remove(slot);
+                    live.erase(slot);
+                    continue;
+                }
+                const std::uint32_t before = c.timeout_ms;
+                c.last_seen_ms = now.ms;
+                c.timeout_ms = kTimeouts[below(std::size(kTimeouts))];
+                t->arm_if_shorter(slot, before);
+            }
+        }
+        EXPECT_GT(expired, 100u);
+    }
 }
 
 std::size_t heap_used() {
