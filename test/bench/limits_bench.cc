@@ -19,36 +19,18 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-#include <rte_eal.h>
-#include <sched.h>
 #include <sys/mman.h>
 
-#include "path_lab.h"
-#include "port/eal.h"
+#include "start.h"
 
 namespace postern::bench {
 namespace {
 
-struct Kind {
-    const char* name;
-    Family family;
-    std::uint8_t protocol;
-};
-constexpr Kind kKinds[] = {{"udp4", Family::ipv4, proto::udp},
-                           {"tcp4", Family::ipv4, proto::tcp},
-                           {"udp6", Family::ipv6, proto::udp},
-                           {"tcp6", Family::ipv6, proto::tcp}};
-
-struct Options {
+struct Options : RowOptions {
     std::vector<std::uint32_t> flows{1'000, 100'000, 1'000'000};
-    unsigned runs = 7;
     std::uint32_t packets = 1 << 18;  ///< a run
-    int cpu = -1;
-    bool no_huge = false;
-    std::string only;
 
-    bool wants(const char* section) const { return only.empty() || only == section; }
+    Options() { runs = 7; }
 };
 
 void stages(const Options& o, rte_mempool* pool) {
@@ -220,14 +202,7 @@ void gaps(const Options& o) {
 
 int run(const Options& o) {
     const std::uint32_t largest = *std::max_element(o.flows.begin(), o.flows.end());
-    EalConfig eal;
-    if (o.no_huge) eal.hugepages = EalConfig::Huge::no;
-    eal.memory_mb = static_cast<std::uint32_t>(std::uint64_t{largest} * 320 >> 20) + 128;
-    eal.main_cpu = static_cast<std::uint16_t>(o.cpu >= 0 ? o.cpu : sched_getcpu());
-    if (auto r = start_eal(eal); !r) die(r.error().message);
-    rte_mempool* pool = rte_pktmbuf_pool_create("packets", 4 * kRingBursts * kBurst - 1, 256, 0,
-                                                RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-    if (pool == nullptr) die("no memory for packet buffers");
+    rte_mempool* pool = start(o, memory_for(largest));
     std::printf("TSC %.3f GHz, best of %u runs\n", static_cast<double>(rte_get_tsc_hz()) / 1e9,
                 o.runs);
     if (o.wants("stages")) stages(o, pool);
@@ -244,12 +219,9 @@ int main(int argc, char** argv) {
     postern::bench::Options o;
     CLI::App app{"What the cycles of the whole path consist of"};
     app.add_option("--flows", o.flows, "numbers of connections, ascending")->delimiter(',');
-    app.add_option("--runs", o.runs, "runs of each row")->check(CLI::Range(1u, 1000u));
     app.add_option("--packets", o.packets, "packets a run")->check(CLI::Range(1u << 10, 1u << 24));
-    app.add_option("--cpu", o.cpu, "run on this CPU");
-    app.add_option("--only", o.only, "this section only")
-        ->check(CLI::IsMember({"stages", "latency", "floor", "gaps"}));
-    app.add_flag("--no-huge", o.no_huge, "do not use hugepages");
+    o.add_to(app);
+    app.get_option("--only")->check(CLI::IsMember({"stages", "latency", "floor", "gaps"}));
     CLI11_PARSE(app, argc, argv);
     return postern::bench::run(o);
 }

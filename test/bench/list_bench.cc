@@ -4,15 +4,13 @@
 // without a list under way. The list's reader is in the same thread, between the turns, and not
 // counted.
 //
-//   list_bench [--connections N] [--no-huge] [--quick]
+//   list_bench [--connections N] [--no-huge] [--cpu N] [--quick]
 //
 // Turns in which the kernel took the processor away are counted apart (getrusage), so that
 // "longest" is the program's own.
-#include <CLI/CLI.hpp>
 #include <sys/resource.h>
 
-#include "path_lab.h"
-#include "port/eal.h"
+#include "start.h"
 
 namespace postern::bench {
 namespace {
@@ -91,14 +89,9 @@ void measure(Bench& bench, Flows& flows, What what, const char* name, std::uint3
     all.print(name, seconds, rows);
 }
 
-int run(std::uint32_t connections, bool huge) {
-    EalConfig eal;
-    eal.hugepages = huge ? EalConfig::Huge::automatic : EalConfig::Huge::no;
-    eal.memory_mb = static_cast<std::uint32_t>(connections / 1024 * 240 / 1024 + 256);
-    if (auto r = start_eal(eal); !r) die(r.error().message);
-    rte_mempool* pool = rte_pktmbuf_pool_create("list_bench", kRingBursts * kBurst * 2 - 1, 0, 0,
-                                                2048, SOCKET_ID_ANY);
-    if (pool == nullptr) die("no packet buffers");
+int run(const MachineOptions& machine, std::uint32_t connections) {
+    rte_mempool* pool = start(machine, memory_for(connections + connections / 16),
+                              kRingBursts * kBurst * 2 - 1, /*cached=*/0);
     Bench bench(pool, connections + connections / 16);
     Flows flows(Family::ipv4, proto::udp, connections);
     bench.run(connections, Fate::accepted,
@@ -122,10 +115,11 @@ int run(std::uint32_t connections, bool huge) {
 int main(int argc, char** argv) {
     CLI::App app("What lists of connections do to traffic");
     std::uint32_t connections = 1'000'000;
-    bool no_huge = false, quick = false;
+    bool quick = false;
+    postern::bench::MachineOptions machine;
     app.add_option("--connections", connections)->check(CLI::Range(1000, 16'000'000));
-    app.add_flag("--no-huge", no_huge, "do not use hugepages");
+    machine.add_to(app);
     app.add_flag("--quick", quick, "small and short: only whether it works");
     CLI11_PARSE(app, argc, argv);
-    return postern::bench::run(quick ? 20'000 : connections, !no_huge);
+    return postern::bench::run(machine, quick ? 20'000 : connections);
 }

@@ -20,28 +20,21 @@
 #include <thread>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
-#include <rte_eal.h>
 #include <sched.h>
 
 #include "config/load.h"
 #include "net/rss.h"
-#include "path_lab.h"
-#include "port/eal.h"
 #include "sessions.h"
+#include "start.h"
 #include "wire.h"
 
 namespace postern::bench {
 namespace {
 
-struct Options {
-    unsigned runs = 5;
+struct Options : RowOptions {
     std::uint32_t flows = 100'000;
     std::uint32_t packets = 1 << 19;
     std::uint32_t sessions = 20'000;
-    std::string json, only;
-    int cpu = -1;
     cpu_set_t cpus;  ///< that it may use, as it was started
 };
 
@@ -246,7 +239,7 @@ unsigned imix_bytes(Random& random) {
 void mixes(const Options& o, rte_mempool* pool, Report& report) {
     for (const Mix& mix : kMixes) {
         const std::string name = mix.name;
-        if (!o.only.empty() && name.find(o.only) == std::string::npos) continue;
+        if (!o.wants(name)) continue;
         const std::uint32_t fresh = (o.runs + 1) * (o.packets / 1000 + 1) * mix.new_permille;
         Crew crew(pool, mix.workers, (o.flows + fresh) * 9 / 8 + 4096);
         Flows flows(mix.family, mix.protocol, o.flows + fresh);
@@ -461,7 +454,7 @@ class AtOnce {
 
 void at_once(const Options& o, rte_mempool* pool, Report& report) {
     const std::string name = "udp4 established, at once, ";
-    if (!o.only.empty() && name.find(o.only) == std::string::npos) return;
+    if (!o.wants(name)) return;
     AtOnce lab(o, pool, 2);
     if (!lab.possible()) {
         std::printf("%snot measured: needs 2 CPUs\n", name.c_str());
@@ -482,7 +475,7 @@ void at_once(const Options& o, rte_mempool* pool, Report& report) {
 void sessions(const Options& o, rte_mempool* pool, Report& report, bool ftp, unsigned workers) {
     const std::string name = std::string(ftp ? "ftp" : "tcp4") + " sessions, " +
                              std::to_string(workers) + (workers == 1 ? " worker" : " workers");
-    if (!o.only.empty() && name.find(o.only) == std::string::npos) return;
+    if (!o.wants(name)) return;
     Crew crew(pool, workers, std::max(65'536u, o.sessions * 8));
     SessionConfig config;
     config.ftp = ftp;
@@ -544,13 +537,7 @@ void sessions(const Options& o, rte_mempool* pool, Report& report, bool ftp, uns
 
 int run(Options& o) {
     sched_getaffinity(0, sizeof o.cpus, &o.cpus);
-    EalConfig eal;
-    eal.memory_mb = 1200;
-    eal.main_cpu = static_cast<std::uint16_t>(o.cpu >= 0 ? o.cpu : sched_getcpu());
-    if (auto r = start_eal(eal); !r) die(r.error().message);
-    rte_mempool* pool =
-        rte_pktmbuf_pool_create("packets", 8191, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-    if (pool == nullptr) die("no memory for packet buffers");
+    rte_mempool* pool = start(o, 1200, 8191);
     const double ghz = static_cast<double>(rte_get_tsc_hz()) / 1e9;
     std::printf("%u flows, TSC %.3f GHz; best and median of %u runs\n", o.flows, ghz, o.runs);
     Report report(ghz);
@@ -559,11 +546,7 @@ int run(Options& o) {
     for (const bool ftp : {false, true})
         for (const unsigned workers : {1u, 2u})
             sessions(o, pool, report, ftp, workers);
-    if (!o.json.empty()) {
-        std::ofstream out(o.json);
-        out << report.json().dump(1) << '\n';
-        if (!out.flush()) die("cannot write " + o.json);
-    }
+    o.save(report.json());
     return 0;
 }
 
@@ -577,10 +560,8 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(64u, 1u << 22));
     app.add_option("--packets", o.packets, "of a run of a mix")->check(CLI::Range(1000u, 1u << 26));
     app.add_option("--sessions", o.sessions, "of a run")->check(CLI::Range(10u, 1u << 20));
-    app.add_option("--runs", o.runs, "runs of each row")->check(CLI::Range(1u, 1000u));
-    app.add_option("--only", o.only, "rows whose name has this in it");
-    app.add_option("--json", o.json, "write every run's value to this file, too");
-    app.add_option("--cpu", o.cpu, "run on this CPU");
+    o.add_to(app);
+    o.add_json_to(app);
     CLI11_PARSE(app, argc, argv);
     return postern::bench::run(o);
 }

@@ -15,13 +15,9 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 #include <rte_eal.h>
-#include <sched.h>
 
-#include "path_lab.h"
-#include "port/eal.h"
+#include "start.h"
 
 namespace postern::bench {
 namespace {
@@ -53,7 +49,7 @@ class Report {
         keep(name, flows, unit, values);
     }
     void note(const std::string& name, std::uint32_t flows, double value, const char* unit) {
-        std::printf("%-34s %9u %9.1f  %s\n", name.c_str(), flows, value, unit);
+        std::printf("%-34s %9u %9.3f  %s\n", name.c_str(), flows, value, unit);
         std::fflush(stdout);
         keep(name, flows, unit, {value});
     }
@@ -74,30 +70,12 @@ class Report {
     double first_ = 0;
 };
 
-struct Options {
+struct Options : RowOptions {
     std::vector<std::uint32_t> flows{1'000, 100'000, 1'000'000};
-    unsigned runs = 5;
     std::uint32_t packets = 1 << 20;  ///< a run
     bool quick = false;
-    bool no_huge = false;
-    std::string only;
-    std::string json;
-    int cpu = -1;
-
-    bool wants(const std::string& row) const {
-        return only.empty() || row.find(only) != std::string::npos;
-    }
 };
 
-struct Kind {
-    const char* name;
-    Family family;
-    std::uint8_t protocol;
-};
-constexpr Kind kKinds[] = {{"udp4", Family::ipv4, proto::udp},
-                           {"tcp4", Family::ipv4, proto::tcp},
-                           {"udp6", Family::ipv6, proto::udp},
-                           {"tcp6", Family::ipv6, proto::tcp}};
 constexpr const char* kCyclesPacket = "cycles/packet";
 constexpr const char* kCyclesConn = "cycles/connection";
 
@@ -157,6 +135,56 @@ void helped(const Options& o, rte_mempool* pool, Report& report) {
             }
             report.row(name, n, values[0], kCyclesPacket);
             report.row(name + ", helped", n, values[1], kCyclesPacket);
+        }
+    }
+}
+
+/// Plain packets where no helper is configured, and where all are and hundreds of connections have
+/// one, by turns: what helpers cost those who have none.
+void beside_helpers(const Options& o, rte_mempool* pool, Report& report) {
+    constexpr std::uint32_t kHelped = 512, kMostFlows = 100'000, kParts = 64;
+    for (const Kind& kind : {kKinds[0], kKinds[1]}) {
+        const std::string name = std::string("plain ") + kind.name;
+        const std::string beside = name + ", all helpers";
+        if (!o.wants(name) && !o.wants(beside)) continue;
+        for (const std::uint32_t n : o.flows) {
+            if (n > kMostFlows) continue;
+            Bench none(pool, room_for(n)),
+                all(pool, Bench::all_helpers_spec_of(room_for(n) + kHelped, 2 * kHelped));
+            Flows sessions(Family::ipv4, proto::tcp, kHelped, 40, 21);
+            open_ftp(all, sessions);
+            if (all.worker().helpers().conns_free() != kHelped)
+                die("connections lack their helper");
+            Flows flows[2] = {{kind.family, kind.protocol, n}, {kind.family, kind.protocol, n}};
+            Bench* benches[2] = {&none, &all};
+            for (unsigned b = 0; b < 2; ++b) {
+                open_all(*benches[b], flows[b]);
+                answer_all(*benches[b], flows[b]);
+            }
+            // In parts that are mostly shorter than the kernel's time slice: what is compared
+            // differs by less than the machine's other work adds to a whole run.
+            std::vector<double> values[2];
+            Random random;
+            for (unsigned r = 0; r < o.runs; ++r) {
+                double best[2] = {1e9, 1e9};
+                for (unsigned part = 0; part < 2 * kParts; ++part) {
+                    const unsigned b = part % 2;
+                    const auto write = [&](rte_mbuf* m, std::uint32_t) {
+                        flows[b].write(m, random.below(n), Direction(random.next() & 1),
+                                       tcp_flag::ack);
+                    };
+                    const Cost cost = benches[b]->run(o.packets / kParts, Fate::accepted, write);
+                    best[b] = std::min(best[b], cost.each());
+                }
+                for (unsigned b = 0; b < 2; ++b)
+                    values[b].push_back(best[b]);
+            }
+            report.row(name, n, values[0], kCyclesPacket);
+            report.row(beside, n, values[1], kCyclesPacket);
+            const auto best = [](const std::vector<double>& v) {
+                return *std::min_element(v.begin(), v.end());
+            };
+            report.note(beside + " : none", n, best(values[1]) / best(values[0]), "ratio");
         }
     }
 }
@@ -278,15 +306,7 @@ int run(Options& o) {
         o.packets = 1 << 14;
     }
     const std::uint32_t largest = *std::max_element(o.flows.begin(), o.flows.end());
-    EalConfig eal;
-    if (o.no_huge) eal.hugepages = EalConfig::Huge::no;
-    eal.memory_mb = static_cast<std::uint32_t>(std::uint64_t{room_for(largest)} * 320 >> 20) + 128;
-    eal.main_cpu = static_cast<std::uint16_t>(o.cpu >= 0 ? o.cpu : sched_getcpu());
-    if (auto r = start_eal(eal); !r) die(r.error().message);
-    rte_mempool* pool = rte_pktmbuf_pool_create("packets", 4 * kRingBursts * kBurst - 1, 256, 0,
-                                                RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-    if (pool == nullptr) die("no memory for packet buffers");
-
+    rte_mempool* pool = start(o, memory_for(room_for(largest)));
     const double ghz = static_cast<double>(rte_get_tsc_hz()) / 1e9;
     std::printf("%s, TSC %.3f GHz, %s, bursts of %u, best and median of %u runs\n\n",
                 cpu_model().c_str(), ghz, rte_eal_has_hugepages() ? "hugepages" : "no hugepages",
@@ -294,16 +314,13 @@ int run(Options& o) {
     Report report(ghz);
     established(o, pool, report);
     helped(o, pool, report);
+    beside_helpers(o, pool, report);
     dropped(o, pool, report);
     create_and_expire(o, pool, report, kKinds[0]);
     create_and_expire(o, pool, report, kKinds[2]);
     ended(o, pool, report);
     memory(o, pool, report);
-    if (!o.json.empty()) {
-        std::ofstream out(o.json);
-        out << report.json().dump(1) << '\n';
-        if (!out.flush()) die("cannot write " + o.json);
-    }
+    o.save(report.json());
     return 0;
 }
 
@@ -314,11 +331,8 @@ int main(int argc, char** argv) {
     postern::bench::Options o;
     CLI::App app{"Cycles a packet of the whole path, from memory to memory"};
     app.add_option("--flows", o.flows, "numbers of connections, ascending")->delimiter(',');
-    app.add_option("--runs", o.runs, "runs of each row")->check(CLI::Range(1u, 1000u));
-    app.add_option("--only", o.only, "rows whose name has this in it");
-    app.add_option("--json", o.json, "write every run's value to this file, too");
-    app.add_option("--cpu", o.cpu, "run on this CPU");
-    app.add_flag("--no-huge", o.no_huge, "do not use hugepages");
+    o.add_to(app);
+    o.add_json_to(app);
     app.add_flag("--quick", o.quick, "small and short: only whether it works");
     CLI11_PARSE(app, argc, argv);
     return postern::bench::run(o);

@@ -9,10 +9,7 @@
 #include <cstdio>
 #include <string_view>
 
-#include <rte_eal.h>
-
-#include "path_lab.h"
-#include "port/eal.h"
+#include "start.h"
 
 namespace postern::bench {
 namespace {
@@ -109,14 +106,10 @@ constexpr Path kPaths[] = {
 int run(std::string_view wanted) {
     for (const Path& path : kPaths) {
         if (wanted != path.name) continue;
-        EalConfig eal;
-        eal.hugepages = EalConfig::Huge::no;
-        eal.memory_mb = 256;
-        if (auto r = start_eal(eal); !r) die(r.error().message);
-        rte_mempool* pool = rte_pktmbuf_pool_create("packets", 4 * kRingBursts * kBurst - 1, 0, 0,
-                                                    RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-        if (pool == nullptr) die("no memory for packet buffers");
-        std::printf("%u\n", path.run(pool));
+        MachineOptions machine;
+        machine.no_huge = true;
+        std::printf("%u\n",
+                    path.run(start(machine, 256, 4 * kRingBursts * kBurst - 1, /*cached=*/0)));
         return 0;
     }
     std::fprintf(stderr, "path_count: there is no path %.*s\n", static_cast<int>(wanted.size()),

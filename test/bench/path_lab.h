@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 
 #include "firewall.h"
+#include "helper/registry.h"
 #include "net/packet.h"
 
 namespace postern::bench {
@@ -32,6 +33,16 @@ inline constexpr std::uint32_t kLiveFlows = 1000;  ///< kept alive while others 
     std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, text.c_str());
     std::exit(1);
 }
+
+struct Kind {
+    const char* name;
+    Family family;
+    std::uint8_t protocol;
+};
+inline constexpr Kind kKinds[] = {{"udp4", Family::ipv4, proto::udp},
+                                  {"tcp4", Family::ipv4, proto::tcp},
+                                  {"udp6", Family::ipv6, proto::udp},
+                                  {"tcp6", Family::ipv6, proto::tcp}};
 
 class Random {
   public:
@@ -54,11 +65,16 @@ class Random {
 /// numbers are kept.
 class Flows {
   public:
-    Flows(Family family, std::uint8_t protocol, std::uint32_t count, std::uint8_t net = 10)
+    /// `dport` 0: 443 of TCP, 4433 of UDP.
+    Flows(Family family, std::uint8_t protocol, std::uint32_t count, std::uint8_t net = 10,
+          std::uint16_t dport = 0)
         : v4_(family == Family::ipv4),
           tcp_(protocol == proto::tcp),
           count_(count),
           net_(net),
+          dport_(dport != 0 ? dport
+                 : tcp_     ? std::uint16_t{443}
+                            : std::uint16_t{4433}),
           sent_(tcp_ ? 2ul * count : 0, 0) {}
 
     std::uint32_t count() const { return count_; }
@@ -103,9 +119,9 @@ class Flows {
             put(ip + 36, original ? server : client, 4);
             ip += 40;
         }
-        const std::uint32_t sport = 1024 + (mixed >> 17), dport = tcp_ ? 443 : 4433;
-        put(ip, original ? sport : dport, 2);
-        put(ip + 2, original ? dport : sport, 2);
+        const std::uint32_t sport = 1024 + (mixed >> 17);
+        put(ip, original ? sport : dport_, 2);
+        put(ip + 2, original ? dport_ : sport, 2);
         if (tcp_) {
             std::uint32_t& seq = sent_[2ul * i + index(dir)];
             const std::uint32_t ack = sent_[2ul * i + index(!dir)];
@@ -134,6 +150,7 @@ class Flows {
     bool v4_, tcp_, bare_ = false;
     std::uint32_t count_;
     std::uint8_t net_;
+    std::uint16_t dport_;
     std::vector<std::uint32_t> sent_;  ///< by connection and direction
 };
 
@@ -315,6 +332,29 @@ class Bench {
         return spec;
     }
 
+    /// Inside may open connections, and every helper watches those to its usual ports.
+    static Spec all_helpers_spec_of(std::uint32_t connections, std::uint32_t helped) {
+        Spec spec = spec_of(connections);
+        std::vector<RuleSpec> rules;
+        for (const HelperDesc* desc : all_helpers()) {
+            HelperSpec& helper = spec.helpers.emplace_back();
+            helper.name = helper.kind = desc->name;
+            helper.ports.assign(desc->default_ports.begin(), desc->default_ports.end());
+            if (helper.ports.empty()) continue;  // only for what others expect
+            RuleSpec& rule = rules.emplace_back(spec.policy.rules[0]);
+            rule.name = helper.name;
+            rule.helper = static_cast<HelperId>(spec.helpers.size());
+            for (const std::uint8_t p : {proto::tcp, proto::udp})
+                if ((desc->transports & transport::of(p)) != 0) rule.protocols.push_back(p);
+            for (const std::uint16_t port : helper.ports)
+                rule.dport.push_back({port, port});
+        }
+        rules.push_back(spec.policy.rules[0]);
+        spec.policy.rules = std::move(rules);
+        spec.limits.helped_connections = helped;
+        return spec;
+    }
+
   private:
     static std::uint64_t start() {
         rte_mb();
@@ -430,8 +470,9 @@ inline void open_ftp(Bench& bench, Flows& flows) {
     for (const Direction dir : {Direction::original, Direction::reply})
         bench.run(flows.count(), Fate::accepted,
                   [&](rte_mbuf* m, std::uint32_t i) { write_idle_line(flows, m, i, dir); });
-    if (const HelperId ftp = 1; bench.worker().helpers().set().find(ftp) != nullptr)
-        bench.worker().helpers().for_each_counter(ftp, [](const CounterValue& c) {
+    const HelperEngine& helpers = bench.worker().helpers();
+    for (HelperId each = 1; helpers.set().find(each) != nullptr; ++each)
+        helpers.for_each_counter(each, [](const CounterValue& c) {
             if (c.name.starts_with("blind") && c.value != 0) die("helped streams are not read");
         });
 }
