@@ -409,6 +409,9 @@ void PrintTo(const Mistake& m, std::ostream* out) {
     *out << m.name;
 }
 class Mistakes : public ::testing::TestWithParam<Mistake> {};
+std::string name_of(const ::testing::TestParamInfo<Mistake>& mistake) {
+    return mistake.param.name;
+}
 
 TEST_P(Mistakes, BringOneMessage) {
     EXPECT_THAT(errors(GetParam().text), ElementsAre(GetParam().message));
@@ -444,7 +447,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"no_zones",
                 "ports: [{name: a, device: net_null0, zone: z}]\npolicy: {}\nzones: []\n",
                 "x.yaml:3:8: zones: expected at least one zone"}),
-    [](const auto& i) { return std::string(i.param.name); });
+    name_of);
 
 INSTANTIATE_TEST_SUITE_P(
     Values, Mistakes,
@@ -498,7 +501,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "x.yaml:8:19: pipeline[1]: \"parse\" is given twice"},
         Mistake{"no_stage", with("pipeline: []\n"),
                 "x.yaml:8:11: pipeline: an empty list; leave the key out, or write what is meant"}),
-    [](const auto& i) { return std::string(i.param.name); });
+    name_of);
 
 std::string ports(const std::string& list, const std::string& rest = "") {
     return "zones: [a]\npolicy: {}\nports:\n" + list + rest;
@@ -559,7 +562,7 @@ INSTANTIATE_TEST_SUITE_P(
                       "bridges: [{ports: [p, q], pass: [arp, 0x800]}]\n"),
                 "x.yaml:6:39: bridges[0].pass[1]: IP cannot be passed unseen; write rules in "
                 "policy"}),
-    [](const auto& i) { return std::string(i.param.name); });
+    name_of);
 
 INSTANTIATE_TEST_SUITE_P(
     Helpers, Mistakes,
@@ -582,7 +585,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "x.yaml:8:31: helpers[0].ports[0]: 0 is out of range (expected 1 to 65535)"},
         Mistake{"port_twice", with("helpers: [{name: ftp, ports: [21, 21]}]\n"),
                 "x.yaml:8:35: helpers[0].ports[1]: port 21 is given twice"}),
-    [](const auto& i) { return std::string(i.param.name); });
+    name_of);
 
 /// A helper in another process, declared so; `userspace` begins in line 8, column 36.
 std::string declared(const std::string& userspace, const std::string& name = "toy") {
@@ -630,7 +633,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{
             "unknown", declared("transports: tcp, bypas: true, " + kData),
             "x.yaml:8:52: helpers[0].userspace: unknown key \"bypas\" (did you mean \"bypass\"?)"}),
-    [](const auto& i) { return std::string(i.param.name); });
+    name_of);
 
 INSTANTIATE_TEST_SUITE_P(
     Rules, Mistakes,
@@ -742,7 +745,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "policy: {default: accept}\n",
                 "x.yaml:3:19: policy.default: \"accept\" is not a default for policy (expected one "
                 "of: drop, reject)"}),
-    [](const auto& i) { return std::string(i.param.name); });
+    name_of);
 
 TEST(Config, AllErrorsOfAFileComeAtOnceInItsOrder) {
     EXPECT_THAT(

@@ -101,266 +101,250 @@ constexpr const char* kDrop = "bypass: false, ";
 
 class Userspace : public ::testing::TestWithParam<unsigned> {
   protected:
-    bool data(World& world, std::uint16_t port) {
-        return Talk(world, flow("192.0.2.1", 41000, "192.0.2.2", port)).open();
+    /// A firewall, the process of its helper, and an open control connection.
+    struct Scene {
+        World world;
+        Process process;
+        Talk control;
+
+        Scene(const std::string& text, unsigned workers, bool connected, const char* limits)
+            : world(text, workers, {}, limits),
+              process(world, connected),
+              control(world, kControl) {
+            EXPECT_TRUE(control.open());
+        }
+        /// What is asked about it when the server says this, which waits and is to go on later.
+        std::optional<Question> asked(std::string_view text) {
+            EXPECT_FALSE(control.server(text));
+            control.passed_later(Direction::reply, text);
+            return process.ask();
+        }
+        /// Whether the server's data connection opens.
+        bool data(std::uint16_t port) {
+            return Talk(world, flow("192.0.2.1", 41000, "192.0.2.2", port)).open();
+        }
+    };
+    Scene scene(const std::string& text = policy(), bool connected = true,
+                const char* limits = World::kLimits) const {
+        return {text, GetParam(), connected, limits};
     }
 };
 INSTANTIATE_TEST_SUITE_P(Workers, Userspace, ::testing::Values(1u, 3u),
                          [](const auto& p) { return std::to_string(p.param); });
 
 TEST_P(Userspace, AnnouncementWaitsForTheAnswerAndOpensThen) {
-    World world(policy(), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
-    EXPECT_TRUE(control.server("DATA 5")) << "half a line needs no answer";
-    EXPECT_FALSE(control.server("000\r\nmore\r\nhalf"));
-    EXPECT_EQ(world.sum(&WorkerCounters::helper_waits), 1u);
-    const auto q = process.ask();
+    Scene s = scene();
+    EXPECT_TRUE(s.control.server("DATA 5")) << "half a line needs no answer";
+    EXPECT_FALSE(s.control.server("000\r\nmore\r\nhalf"));
+    EXPECT_EQ(s.world.sum(&WorkerCounters::helper_waits), 1u);
+    const auto q = s.process.ask();
     ASSERT_TRUE(q);
-    EXPECT_EQ(process.text, "DATA 5000\r\nmore\r\n");
+    EXPECT_EQ(s.process.text, "DATA 5000\r\nmore\r\n");
     EXPECT_EQ(q->direction, Direction::reply);
     EXPECT_EQ(q->original.dport.host(), 7000);
-    EXPECT_FALSE(process.ask());
-    EXPECT_FALSE(data(world, 5000)) << "not yet";
-    world.keep_out = true;
-    process.say(process.expects(*q, 5000));
-    ASSERT_EQ(world.out.size(), 1u) << "the announcement";
-    EXPECT_EQ(world.out[0].port, World::kInside);
-    EXPECT_EQ(world.sum(&WorkerCounters::helper_waits), 0u);
-    EXPECT_TRUE(data(world, 5000));
-    EXPECT_EQ(counted(world, HelperCounter::expectations), 1u);
-    EXPECT_EQ(world.buffers_in_use(), 0u);
+    EXPECT_FALSE(s.process.ask());
+    EXPECT_FALSE(s.data(5000)) << "not yet";
+    s.world.keep_out = true;
+    s.process.say(s.process.expects(*q, 5000));
+    ASSERT_EQ(s.world.out.size(), 1u) << "the announcement";
+    EXPECT_EQ(s.world.out[0].port, World::kInside);
+    EXPECT_EQ(s.world.sum(&WorkerCounters::helper_waits), 0u);
+    EXPECT_TRUE(s.data(5000));
+    EXPECT_EQ(counted(s.world, HelperCounter::expectations), 1u);
+    EXPECT_EQ(s.world.buffers_in_use(), 0u);
     // The stream was read on: the rest of the line completes it.
-    control.passed_later(Direction::reply, "000\r\nmore\r\nhalf");
-    EXPECT_FALSE(control.server("\r\n"));
-    ASSERT_TRUE(process.ask());
-    EXPECT_EQ(process.text, "half\r\n");
+    s.control.passed_later(Direction::reply, "000\r\nmore\r\nhalf");
+    EXPECT_FALSE(s.control.server("\r\n"));
+    ASSERT_TRUE(s.process.ask());
+    EXPECT_EQ(s.process.text, "half\r\n");
 }
 
 TEST_P(Userspace, OthersPassMeanwhileAndOnesOfTheSameConnectionWaitInOrder) {
-    World world(policy(), GetParam());
-    Process process(world);
-    Talk control(world, kControl), other(world, flow("192.0.2.1", 40001, "192.0.2.2", 7000));
-    ASSERT_TRUE(control.open() && other.open());
-    EXPECT_FALSE(control.server("first\n"));
-    control.passed_later(Direction::reply, "first\n");
-    EXPECT_FALSE(control.server("second\n"));
-    control.passed_later(Direction::reply, "second\n");
-    EXPECT_TRUE(control.packet(Direction::original, 0x10)) << "what says nothing need not wait";
+    Scene s = scene();
+    Talk other(s.world, flow("192.0.2.1", 40001, "192.0.2.2", 7000));
+    ASSERT_TRUE(other.open());
+    EXPECT_FALSE(s.control.server("first\n"));
+    s.control.passed_later(Direction::reply, "first\n");
+    EXPECT_FALSE(s.control.server("second\n"));
+    s.control.passed_later(Direction::reply, "second\n");
+    EXPECT_TRUE(s.control.packet(Direction::original, 0x10)) << "what says nothing need not wait";
     EXPECT_TRUE(other.server("half a line"));
-    auto q = process.ask();
+    auto q = s.process.ask();
     ASSERT_TRUE(q);
-    EXPECT_EQ(process.text, "first\n");
-    EXPECT_FALSE(process.ask()) << "the second one may depend on the answer";
-    Answer a = process.accept(*q);
+    EXPECT_EQ(s.process.text, "first\n");
+    EXPECT_FALSE(s.process.ask()) << "the second one may depend on the answer";
+    Answer a = s.process.accept(*q);
     a.has_state = true;
     a.state[0] = 42;
-    world.keep_out = true;
-    process.say(a);
-    EXPECT_EQ(world.out.size(), 1u);
-    q = process.ask();
+    s.world.keep_out = true;
+    s.process.say(a);
+    EXPECT_EQ(s.world.out.size(), 1u);
+    q = s.process.ask();
     ASSERT_TRUE(q);
-    EXPECT_EQ(process.text, "second\n");
+    EXPECT_EQ(s.process.text, "second\n");
     EXPECT_EQ(q->state[0], 42);
-    process.say(process.accept(*q));
-    EXPECT_EQ(world.out.size(), 2u);
-    EXPECT_EQ(world.buffers_in_use(), 0u);
+    s.process.say(s.process.accept(*q));
+    EXPECT_EQ(s.world.out.size(), 2u);
+    EXPECT_EQ(s.world.buffers_in_use(), 0u);
 }
 
 TEST_P(Userspace, AbsentProcessIsBypassed) {
-    World world(policy(), GetParam());
-    Process process(world, false);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
-    EXPECT_TRUE(control.server("DATA 5000\n"));
-    EXPECT_EQ(counted(world, UserspaceCounter::userspace_bypassed), 1u);
-    EXPECT_FALSE(process.ask());
-    EXPECT_FALSE(data(world, 5000));
+    Scene s = scene(policy(), false);
+    EXPECT_TRUE(s.control.server("DATA 5000\n"));
+    EXPECT_EQ(counted(s.world, UserspaceCounter::userspace_bypassed), 1u);
+    EXPECT_FALSE(s.process.ask());
+    EXPECT_FALSE(s.data(5000));
 }
 
 TEST_P(Userspace, LateProcessIsBypassedAtOnceUntilItAnswers) {
-    World world(policy(), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
-    EXPECT_FALSE(control.server("one\n"));
-    control.passed_later(Direction::reply, "one\n");
-    world.keep_out = true;
-    world.pass(50);
-    EXPECT_EQ(world.out.size(), 0u);
-    world.pass(50);
-    EXPECT_EQ(world.out.size(), 1u);
-    EXPECT_EQ(counted(world, UserspaceCounter::userspace_late), 1u);
-    EXPECT_TRUE(control.server("two\n")) << "it is known to be late";
-    EXPECT_EQ(counted(world, UserspaceCounter::userspace_bypassed), 2u);
-    const auto q = process.ask();
+    Scene s = scene();
+    EXPECT_FALSE(s.control.server("one\n"));
+    s.control.passed_later(Direction::reply, "one\n");
+    s.world.keep_out = true;
+    s.world.pass(50);
+    EXPECT_EQ(s.world.out.size(), 0u);
+    s.world.pass(50);
+    EXPECT_EQ(s.world.out.size(), 1u);
+    EXPECT_EQ(counted(s.world, UserspaceCounter::userspace_late), 1u);
+    EXPECT_TRUE(s.control.server("two\n")) << "it is known to be late";
+    EXPECT_EQ(counted(s.world, UserspaceCounter::userspace_bypassed), 2u);
+    const auto q = s.process.ask();
     ASSERT_TRUE(q);
-    process.say(process.expects(*q, 5000));
-    EXPECT_EQ(counted(world, UserspaceCounter::userspace_stale), 1u);
-    EXPECT_FALSE(data(world, 5000)) << "an answer to nobody opens nothing";
-    EXPECT_FALSE(control.server("three\n")) << "it answers again: waits";
+    s.process.say(s.process.expects(*q, 5000));
+    EXPECT_EQ(counted(s.world, UserspaceCounter::userspace_stale), 1u);
+    EXPECT_FALSE(s.data(5000)) << "an answer to nobody opens nothing";
+    EXPECT_FALSE(s.control.server("three\n")) << "it answers again: waits";
 }
 
 TEST_P(Userspace, NextProcessIsNotLate) {
-    World world(policy(), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
-    EXPECT_FALSE(control.server("one\n"));
-    control.passed_later(Direction::reply, "one\n");
-    world.pass(100);
-    EXPECT_TRUE(control.server("two\n"));
-    process.link().set_connected(1, false);
-    world.turn();
-    process.link().set_connected(1, true);
-    world.turn();
-    EXPECT_FALSE(control.server("three\n")) << "it is waited for";
+    Scene s = scene();
+    EXPECT_FALSE(s.control.server("one\n"));
+    s.control.passed_later(Direction::reply, "one\n");
+    s.world.pass(100);
+    EXPECT_TRUE(s.control.server("two\n"));
+    s.process.link().set_connected(1, false);
+    s.world.turn();
+    s.process.link().set_connected(1, true);
+    s.world.turn();
+    EXPECT_FALSE(s.control.server("three\n")) << "it is waited for";
 }
 
 TEST_P(Userspace, GoneProcessLetsGoAtOnce) {
-    World world(policy(), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
-    EXPECT_FALSE(control.server("one\n"));
-    world.keep_out = true;
-    process.link().set_connected(1, false);
-    world.pass(10, 1);
-    EXPECT_EQ(world.out.size(), 1u);
+    Scene s = scene();
+    EXPECT_FALSE(s.control.server("one\n"));
+    s.world.keep_out = true;
+    s.process.link().set_connected(1, false);
+    s.world.pass(10, 1);
+    EXPECT_EQ(s.world.out.size(), 1u);
 }
 
 TEST_P(Userspace, WithoutBypassItIsDroppedAfterTheBoundAndAskedAgain) {
-    World world(policy(kDrop), GetParam());
-    Process process(world, false);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
-    world.keep_out = true;
-    EXPECT_FALSE(control.server("DATA 5000\n"));
-    world.pass(100);
-    EXPECT_EQ(world.out.size(), 0u);
-    EXPECT_EQ(world.drops(DropReason::helper_absent), 1u);
-    EXPECT_EQ(counted(world, UserspaceCounter::userspace_absent), 1u);
-    EXPECT_EQ(world.buffers_in_use(), 0u);
-    ASSERT_TRUE(process.ask()) << "it might have come in time";
-    // The sender repeats it, and now there is a process.
-    process.link().set_connected(1, true);
-    EXPECT_FALSE(control.server("DATA 5000\n"));
-    const auto q = process.ask();
+    Scene s = scene(policy(kDrop), false);
+    s.world.keep_out = true;
+    EXPECT_FALSE(s.control.server("DATA 5000\n"));
+    s.world.pass(100);
+    EXPECT_EQ(s.world.out.size(), 0u);
+    EXPECT_EQ(s.world.drops(DropReason::helper_absent), 1u);
+    EXPECT_EQ(counted(s.world, UserspaceCounter::userspace_absent), 1u);
+    EXPECT_EQ(s.world.buffers_in_use(), 0u);
+    ASSERT_TRUE(s.process.ask()) << "it might have come in time";
+    // The sender repeats it, and now there is a s.process.
+    s.process.link().set_connected(1, true);
+    EXPECT_FALSE(s.control.server("DATA 5000\n"));
+    const auto q = s.process.ask();
     ASSERT_TRUE(q);
-    EXPECT_EQ(process.text, "DATA 5000\n");
-    process.say(process.expects(*q, 5000));
-    EXPECT_EQ(world.out.size(), 1u);
-    EXPECT_TRUE(data(world, 5000));
+    EXPECT_EQ(s.process.text, "DATA 5000\n");
+    s.process.say(s.process.expects(*q, 5000));
+    EXPECT_EQ(s.world.out.size(), 1u);
+    EXPECT_TRUE(s.data(5000));
 }
 
 TEST_P(Userspace, ProcessMayDrop) {
-    World world(policy(), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
-    world.keep_out = true;
+    Scene s = scene();
+    s.world.keep_out = true;
     for (int i = 0; i < 2; ++i) {
-        EXPECT_FALSE(control.server("forbidden\n"));
-        const auto q = process.ask();
+        EXPECT_FALSE(s.control.server("forbidden\n"));
+        const auto q = s.process.ask();
         ASSERT_TRUE(q) << "its retransmission is asked about, too";
-        Answer a = process.accept(*q);
+        Answer a = s.process.accept(*q);
         a.drop = true;
-        process.say(a);
+        s.process.say(a);
     }
-    EXPECT_EQ(world.out.size(), 0u);
-    EXPECT_EQ(world.drops(DropReason::helper_verdict), 2u);
-    EXPECT_EQ(counted(world, UserspaceCounter::userspace_refused), 2u);
+    EXPECT_EQ(s.world.out.size(), 0u);
+    EXPECT_EQ(s.world.drops(DropReason::helper_verdict), 2u);
+    EXPECT_EQ(counted(s.world, UserspaceCounter::userspace_refused), 2u);
 }
 
 TEST_P(Userspace, TheGuardsAskNobodyElse) {
-    World world(policy("", "    params: {deny_ports: \"6000-6063\"}\n"), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
+    Scene s = scene(policy("", "    params: {deny_ports: \"6000-6063\"}\n"));
     const auto tell = [&](std::uint16_t port, const char* dst) {
-        EXPECT_FALSE(control.server("say\n"));
-        control.passed_later(Direction::reply, "say\n");
-        const auto q = process.ask();
+        const auto q = s.asked("say\n");
         ASSERT_TRUE(q);
-        process.say(process.expects(*q, port, dst));
+        s.process.say(s.process.expects(*q, port, dst));
     };
     tell(5000, "192.0.2.99");
-    EXPECT_EQ(counted(world, HelperCounter::third_party_address), 1u);
+    EXPECT_EQ(counted(s.world, HelperCounter::third_party_address), 1u);
     tell(22, "192.0.2.2");
-    EXPECT_EQ(counted(world, HelperCounter::privileged_port), 1u);
+    EXPECT_EQ(counted(s.world, HelperCounter::privileged_port), 1u);
     tell(6010, "192.0.2.2");
-    EXPECT_EQ(counted(world, HelperCounter::denied_port), 1u);
+    EXPECT_EQ(counted(s.world, HelperCounter::denied_port), 1u);
     tell(5000, "2001:db8::2");
-    EXPECT_EQ(counted(world, HelperCounter::wrong_family), 1u);
-    EXPECT_EQ(world.fw().expectations().live(), 0u);
+    EXPECT_EQ(counted(s.world, HelperCounter::wrong_family), 1u);
+    EXPECT_EQ(s.world.fw().expectations().live(), 0u);
     for (std::uint16_t port = 5000; port < 5003; ++port)
         tell(port, "192.0.2.2");
-    EXPECT_EQ(world.fw().expectations().live(), 2u) << "the class has max: 2";
+    EXPECT_EQ(s.world.fw().expectations().live(), 2u) << "the class has max: 2";
 }
 
 TEST_P(Userspace, NothingOpensBeforeTheProofThatIsAskedFor) {
-    World world(policy("proof: true, "), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
+    Scene s = scene(policy("proof: true, "));
     for (const bool proven : {false, true}) {
-        EXPECT_FALSE(control.server("say\n"));
-        control.passed_later(Direction::reply, "say\n");
-        const auto q = process.ask();
+        const auto q = s.asked("say\n");
         ASSERT_TRUE(q);
-        Answer a = process.expects(*q, 5000);
+        Answer a = s.process.expects(*q, 5000);
         a.proven = proven;
-        process.say(a);
-        EXPECT_EQ(world.fw().expectations().live(), proven ? 1u : 0u);
+        s.process.say(a);
+        EXPECT_EQ(s.world.fw().expectations().live(), proven ? 1u : 0u);
     }
-    EXPECT_EQ(counted(world, HelperCounter::not_proven), 1u);
+    EXPECT_EQ(counted(s.world, HelperCounter::not_proven), 1u);
 }
 
 TEST_P(Userspace, AnswersToNobodyAreCountedAndDoNothing) {
-    World world(policy(), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
-    EXPECT_FALSE(control.server("say\n"));
-    control.passed_later(Direction::reply, "say\n");
-    const auto q = process.ask();
+    Scene s = scene();
+    const auto q = s.asked("say\n");
     ASSERT_TRUE(q);
-    Answer a = process.expects(*q, 5000);
+    Answer a = s.process.expects(*q, 5000);
     ++a.conn.generation;
-    process.say(a);
-    a = process.expects(*q, 5000);
+    s.process.say(a);
+    a = s.process.expects(*q, 5000);
     a.conn.index = 0xffffffff;
-    process.say(a);
-    a = process.expects(*q, 5000);
+    s.process.say(a);
+    a = s.process.expects(*q, 5000);
     ++a.number;
-    process.say(a);
-    EXPECT_EQ(counted(world, UserspaceCounter::userspace_stale), 3u);
-    EXPECT_EQ(world.fw().expectations().live(), 0u);
-    process.say(process.expects(*q, 5000));
-    process.say(process.expects(*q, 5001));
-    EXPECT_EQ(counted(world, UserspaceCounter::userspace_stale), 4u) << "given twice";
-    EXPECT_EQ(world.fw().expectations().live(), 1u);
+    s.process.say(a);
+    EXPECT_EQ(counted(s.world, UserspaceCounter::userspace_stale), 3u);
+    EXPECT_EQ(s.world.fw().expectations().live(), 0u);
+    s.process.say(s.process.expects(*q, 5000));
+    s.process.say(s.process.expects(*q, 5001));
+    EXPECT_EQ(counted(s.world, UserspaceCounter::userspace_stale), 4u) << "given twice";
+    EXPECT_EQ(s.world.fw().expectations().live(), 1u);
 }
 
 TEST_P(Userspace, ConnectionThatEndsTakesItsPacketsAlong) {
-    World world(policy(), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
-    EXPECT_FALSE(control.server("say\n"));
-    EXPECT_EQ(world.buffers_in_use(), 1u);
-    const auto q = process.ask();
+    Scene s = scene();
+    EXPECT_FALSE(s.control.server("say\n"));
+    EXPECT_EQ(s.world.buffers_in_use(), 1u);
+    const auto q = s.process.ask();
     ASSERT_TRUE(q);
-    const auto found = world.connection(7000);
+    const auto found = s.world.connection(7000);
     ASSERT_TRUE(found);
-    world.fw().worker(found->worker).end_connection(found->id.index, ConnEnd::control);
-    EXPECT_EQ(world.buffers_in_use(), 0u);
-    EXPECT_EQ(world.drops(DropReason::helper_gone), 1u);
-    EXPECT_FALSE(process.ask());
-    EXPECT_EQ(process.ended, 1u);
-    process.say(process.expects(*q, 5000));
-    EXPECT_EQ(counted(world, UserspaceCounter::userspace_stale), 1u);
+    s.world.fw().worker(found->worker).end_connection(found->id.index, ConnEnd::control);
+    EXPECT_EQ(s.world.buffers_in_use(), 0u);
+    EXPECT_EQ(s.world.drops(DropReason::helper_gone), 1u);
+    EXPECT_FALSE(s.process.ask());
+    EXPECT_EQ(s.process.ended, 1u);
+    s.process.say(s.process.expects(*q, 5000));
+    EXPECT_EQ(counted(s.world, UserspaceCounter::userspace_stale), 1u);
 }
 
 TEST_P(Userspace, DatagramsWaitToo) {
@@ -379,38 +363,30 @@ constexpr const char* kSmall =
     "connections: 1024, expectations: 256, helped_connections: 64, stream_buffer: 512";
 
 TEST_P(Userspace, PacketOfSeveralMessagesWaitsForAllAnswers) {
-    World world(policy(), GetParam(), {}, kSmall);
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
+    Scene s = scene(policy(), true, kSmall);
     const std::string line = std::string(300, 'x') + "\n";
-    EXPECT_FALSE(control.server(line + line + line));
-    world.keep_out = true;
+    EXPECT_FALSE(s.control.server(line + line + line));
+    s.world.keep_out = true;
     for (unsigned i = 0; i < 3; ++i) {
-        const auto q = process.ask();
+        const auto q = s.process.ask();
         ASSERT_TRUE(q);
-        EXPECT_EQ(process.text, line) << "two do not fit";
+        EXPECT_EQ(s.process.text, line) << "two do not fit";
         EXPECT_EQ(q->continues, i != 0);
-        EXPECT_EQ(world.out.size(), 0u);
-        process.say(process.expects(*q, static_cast<std::uint16_t>(5000 + i)));
+        EXPECT_EQ(s.world.out.size(), 0u);
+        s.process.say(s.process.expects(*q, static_cast<std::uint16_t>(5000 + i)));
     }
-    EXPECT_EQ(world.out.size(), 1u);
-    EXPECT_EQ(world.fw().expectations().live(), 2u) << "the class has max: 2";
-    EXPECT_TRUE(data(world, 5002));
+    EXPECT_EQ(s.world.out.size(), 1u);
+    EXPECT_EQ(s.world.fw().expectations().live(), 2u) << "the class has max: 2";
+    EXPECT_TRUE(s.data(5002));
 }
 
 TEST_P(Userspace, StreamComesAsItArrives) {
-    World world(policy("framing: stream, "), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
+    Scene s = scene(policy("framing: stream, "));
     for (const char* part : {"no", " line end"}) {
-        EXPECT_FALSE(control.server(part));
-        control.passed_later(Direction::reply, part);
-        const auto q = process.ask();
+        const auto q = s.asked(part);
         ASSERT_TRUE(q);
-        EXPECT_EQ(process.text, part);
-        process.say(process.accept(*q));
+        EXPECT_EQ(s.process.text, part);
+        s.process.say(s.process.accept(*q));
     }
 }
 
@@ -462,21 +438,16 @@ TEST_P(Userspace, WhatCannotBeFiledIsSaidAgain) {
 }
 
 TEST_P(Userspace, WhatIsGivenUpIsNotAskedAboutAgain) {
-    World world(policy(), GetParam());
-    Process process(world);
-    Talk control(world, kControl);
-    ASSERT_TRUE(control.open());
-    EXPECT_FALSE(control.server("say\n"));
-    control.passed_later(Direction::reply, "say\n");
-    const auto q = process.ask();
+    Scene s = scene();
+    const auto q = s.asked("say\n");
     ASSERT_TRUE(q);
-    Answer a = process.accept(*q);
+    Answer a = s.process.accept(*q);
     a.give_up = true;
-    process.say(a);
-    EXPECT_TRUE(control.server("more\n"));
-    EXPECT_TRUE(control.client("more\n"));
-    EXPECT_FALSE(process.ask());
-    EXPECT_EQ(counted(world, HelperCounter::blind_not_protocol), 1u);
+    s.process.say(a);
+    EXPECT_TRUE(s.control.server("more\n"));
+    EXPECT_TRUE(s.control.client("more\n"));
+    EXPECT_FALSE(s.process.ask());
+    EXPECT_EQ(counted(s.world, HelperCounter::blind_not_protocol), 1u);
 }
 
 TEST_P(Userspace, QueueIsBounded) {
