@@ -198,6 +198,14 @@ std::vector<ParamSchema> param_schema(std::span<const ParamDesc> params) {
     return all;
 }
 
+/// Their names are of this build.
+std::vector<const StageDesc*> stages_of(const std::vector<std::string>& names) {
+    std::vector<const StageDesc*> stages;
+    for (const auto& name : names)
+        stages.push_back(find_stage(name));
+    return stages;
+}
+
 }  // namespace
 
 Schema build_schema() {
@@ -214,6 +222,11 @@ Schema build_schema() {
     for (const StageDesc* s : all_stages())
         schema.stages.emplace_back(s->name);
     schema.default_pipeline = schema.stages;
+    schema.order_problem = [](const std::vector<std::string>& names) -> Schema::OrderAnswer {
+        const auto wrong = order_problem(stages_of(names));
+        if (!wrong) return std::nullopt;
+        return std::pair{wrong->at, wrong->text};
+    };
     return schema;
 }
 
@@ -273,9 +286,8 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& configured,
     }
     plan.secret = options.secret;
     plan.set_workers(n);
-    for (const auto& name : spec.pipeline)
-        plan.stages.push_back(find_stage(name));
-    if (auto r = check_order(plan.stages); !r) return Error{"pipeline: " + r.error().message};
+    plan.stages = stages_of(spec.pipeline);
+    if (const auto wrong = order_problem(plan.stages)) return Error{"pipeline: " + wrong->text};
     auto policy = build_policy(spec);
     if (!policy) return policy.error();
     plan.policy = std::move(policy.value());

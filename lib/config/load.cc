@@ -652,11 +652,18 @@ void Loader::pipeline(const Value& v) {
     const std::vector<std::string_view> known(schema_.stages.begin(), schema_.stages.end());
     spec_.pipeline.clear();
     std::set<std::size_t> seen;
-    for (const auto& item : v.one_or_more())
-        if (auto i = item.choice(known, "a stage")) {
-            if (!seen.insert(*i).second) item.error(item.found() + " is given twice");
-            spec_.pipeline.push_back(schema_.stages[*i]);
-        }
+    const auto items = v.one_or_more();
+    bool clean = !items.empty();
+    for (const auto& item : items) {
+        const auto i = item.choice(known, "a stage");
+        const bool first = i && seen.insert(*i).second;
+        if (i && !first) item.error(item.found() + " is given twice");
+        if (first) spec_.pipeline.push_back(schema_.stages[*i]);
+        clean = clean && first;
+    }
+    if (!clean || !schema_.order_problem) return;
+    if (const auto wrong = schema_.order_problem(spec_.pipeline))
+        (wrong->first < items.size() ? items[wrong->first] : v).error(wrong->second);
 }
 
 void Loader::control(const Value& v) {

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "config/spec.h"
@@ -41,6 +42,10 @@ struct Schema {
     std::vector<ParamSchema> userspace_params;  ///< of helpers in other processes
     std::vector<std::string> stages;            ///< all that exist
     std::vector<std::string> default_pipeline;  ///< used when the file says nothing
+    /// Which of these stages cannot be where it is (their number: something lacks at the end), and
+    /// why; nothing: none. Unset: every order is right.
+    using OrderAnswer = std::optional<std::pair<std::size_t, std::string>>;
+    std::function<OrderAnswer(const std::vector<std::string>&)> order_problem;
 };
 
 struct Diagnostic {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -134,8 +135,13 @@ struct Plan {
     }
 };
 
-/// Whether the stages' order works: everything that one needs is provided before it, and at the end
-/// packets know where to go. The error names the stage and what it misses.
-Result<void> check_order(const std::vector<const StageDesc*>& stages);
+/// Why an order of stages does not work, and which of them is to blame (their number: the end).
+struct OrderProblem {
+    std::size_t at;
+    std::string text;
+};
+/// Nothing when everything that a stage needs is provided before it, and at the end packets know
+/// where to go.
+std::optional<OrderProblem> order_problem(const std::vector<const StageDesc*>& stages);
 
 }  // namespace postern

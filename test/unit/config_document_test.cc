@@ -131,6 +131,36 @@ TEST(ConfigDocument, WrongParametersHaveAPlace) {
     EXPECT_EQ(errors("encrypted_passive: 50000-50100"), "");
 }
 
+TEST(ConfigDocument, StagesInAnOrderThatCannotWorkHaveAPlace) {
+    const auto errors = [](const std::string& stages) {
+        const auto result = load_spec_text(
+            "zones: [a, b]\npolicy: {}\nports: [{name: p, device: net_x, zone: a}]\n"
+            "pipeline: [" +
+                stages + "]\n",
+            "f", build_schema());
+        return result.errors.empty() ? std::string() : result.errors[0].to_string();
+    };
+    EXPECT_EQ(errors("parse, steer, policy, conntrack, expect, commit, helper, forward"),
+              "f:4:26: pipeline[2]: stage \"policy\" needs a connection look-up, which "
+              "\"conntrack\" provides: that has to be before it");
+    EXPECT_EQ(errors("parse, steer, helper, conntrack, expect, policy, commit, forward"),
+              "f:4:26: pipeline[2]: stage \"helper\" needs a connection look-up, which "
+              "\"conntrack\" provides: that has to be before it");
+    EXPECT_EQ(errors("parse, steer, conntrack, expect, policy, helper, commit, forward"),
+              "f:4:53: pipeline[5]: stage \"helper\" needs committed connections, which "
+              "\"commit\" provides: that has to be before it");
+    EXPECT_EQ(errors("parse, conntrack, forward"),
+              "f:4:19: pipeline[1]: stage \"conntrack\" needs packets on their home worker, which "
+              "no stage before it provides");
+    EXPECT_EQ(errors("parse, steer, reassemble, conntrack, forward"),
+              "f:4:26: pipeline[2]: stage \"reassemble\" comes too late: it has to be before "
+              "\"steer\"");
+    EXPECT_EQ(errors("parse, steer, conntrack, expect, policy, commit, helper"),
+              "f:4:11: pipeline: no stage decides where packets go; expected \"forward\" at the "
+              "end");
+    EXPECT_EQ(errors("parse, steer, conntrack, expect, policy, commit, forward"), "");
+}
+
 TEST(ConfigDocument, EveryFileInConfLoadsWithoutComplaint) {
     unsigned files = 0;
     for (const auto& entry : std::filesystem::directory_iterator(POSTERN_CONF_DIR)) {

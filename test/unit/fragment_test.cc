@@ -326,10 +326,10 @@ TEST(StageOrder, ReassembleAfterSteerIsRefused) {
     for (const char* name : {"parse", "steer", "reassemble", "conntrack", "expect", "policy",
                              "commit", "helper", "forward"})
         stages.push_back(find_stage(name));
-    const auto r = check_order(stages);
-    ASSERT_FALSE(r);
-    EXPECT_NE(r.error().message.find("\"reassemble\" comes too late"), std::string::npos)
-        << r.error().message;
+    const auto wrong = order_problem(stages);
+    ASSERT_TRUE(wrong);
+    EXPECT_EQ(wrong->at, 2u);
+    EXPECT_EQ(wrong->text, "stage \"reassemble\" comes too late: it has to be before \"steer\"");
 }
 
 }  // namespace
