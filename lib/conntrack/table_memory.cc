@@ -5,22 +5,17 @@
 
 #include <rte_eal.h>
 #include <rte_malloc.h>
-#include <sys/mman.h>
+
+#include "base/huge_pages.h"
 
 namespace postern {
-namespace {
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-}
 
 std::pair<void*, FreeTable> take_table_memory(const char* name, std::size_t bytes) noexcept {
     FreeTable free{rte_malloc_socket(name, bytes, 64, SOCKET_ID_ANY)};
-    if (free.block == nullptr || bytes < kHugePage || rte_eal_has_hugepages() != 0)
+    if (free.block == nullptr || bytes < kHugePageBytes || rte_eal_has_hugepages() != 0)
         return {free.block, free};
-    const std::size_t whole = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-    void* memory = std::aligned_alloc(kHugePage, whole);
-    if (memory == nullptr) return {free.block, free};
-    (void)madvise(memory, whole, MADV_HUGEPAGE);
-    return {memory, free};
+    void* memory = allocate_on_huge_pages(bytes);
+    return {memory == nullptr ? free.block : memory, free};
 }
 
 void FreeTable::operator()(void* memory) const noexcept {

@@ -84,7 +84,7 @@ HelperEngine::HelperEngine(const HelperSet& set, EngineLimits limits, Scratch sc
       scratch_(std::move(scratch)),
       assembler_(limits.max_buffers, limits.buffer_bytes, limits.long_buffers,
                  longest_message(set)),
-      conns_(std::make_unique<HelperConn[]>(std::size_t{limits.max_conns} + 1)),
+      conns_(make_huge_array<HelperConn>(std::size_t{limits.max_conns} + 1)),
       counters_(kMaxHelpers) {
     free_.reserve(limits.max_conns);
     for (std::uint32_t i = limits.max_conns; i != 0; --i)

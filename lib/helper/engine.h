@@ -30,6 +30,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/huge_pages.h"
 #include "base/result.h"
 #include "base/types.h"
 #include "helper/counters.h"
@@ -205,7 +206,7 @@ class HelperEngine {
     const HelperSet& set_;
     Scratch scratch_;
     Assembler assembler_;
-    std::unique_ptr<HelperConn[]> conns_;
+    HugeArray<HelperConn> conns_;
     std::vector<std::uint32_t> free_;  ///< a stack; reserved for all, so it never allocates
     std::vector<HelperCounters> counters_;
     /// By helper: the filter of those that read lines, and only lines with a pattern; else null.

@@ -120,7 +120,7 @@ void Worker::finish() noexcept {
     unsigned n = 0, frames = 0;
     rte_mbuf* dead[kMaxBurst];
     for_each(b[MaskId::drop], [&](unsigned i) {
-        const unsigned of_this = b.chains ? reassembly_->frames_of(b.pkt[i]) : 1;
+        const unsigned of_this = reassembly_->frames_of(b.pkt[i]);
         counters_.drops[static_cast<unsigned>(b.info[i].why)].add(of_this);
         frames += of_this;
         dead[n++] = b.pkt[i];
@@ -368,9 +368,11 @@ void Worker::track_hits() noexcept {
             return track_hit(i);
         account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
         if (conn.has(conn_flag::helped)) {
-            // What its helper knows of it is on its way while the others are tracked.
-            helpers_->prefetch(conn.helper_slot);
-            helped |= bit(i);
+            // What carries nothing says nothing to its helper. Else what that knows of the
+            // connection is on its way while the others are tracked. No branch: who can tell.
+            const bool says = info.pay_len != 0;
+            helpers_->prefetch(says ? conn.helper_slot : 0);
+            helped |= Mask{says} << i;
             keep_patience(conn);
         }
         if (conn.timeout_ms < timeout_before) conns_->arm_if_shorter(info.conn, timeout_before);

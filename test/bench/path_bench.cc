@@ -123,12 +123,7 @@ void helped(const Options& o, rte_mempool* pool, Report& report) {
             for (unsigned r = 0; r < o.runs; ++r) {
                 for (unsigned b = 0; b < 2; ++b) {
                     const auto write = [&](rte_mbuf* m, std::uint32_t) {
-                        const std::uint32_t i = random.below(n);
-                        const auto dir = Direction(random.next() & 1);
-                        if (bare)
-                            flows[b].write(m, i, dir, tcp_flag::ack);
-                        else
-                            write_idle_line(flows[b], m, i, dir);
+                        write_idle(flows[b], m, random.below(n), Direction(random.next() & 1));
                     };
                     values[b].push_back(benches[b]->run(o.packets, Fate::accepted, write).each());
                 }

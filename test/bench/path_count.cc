@@ -74,15 +74,17 @@ std::uint32_t ended(rte_mempool* pool) {
     return kPackets;
 }
 
-/// FTP control connections: after a greeting, commands and replies that announce nothing.
-std::uint32_t helped(rte_mempool* pool) {
+/// FTP control connections: after a greeting, commands and replies that announce nothing, or
+/// packets that carry nothing.
+std::uint32_t helped(rte_mempool* pool, bool bare) {
     Bench bench(pool, Bench::helped_spec_of(2 * kFlows));
     Flows flows(Family::ipv4, proto::tcp, kFlows);
     open_ftp(bench, flows);
+    flows.set_bare(bare);
     bench.set_counted(true);
     Random random;
     bench.run(kPackets, Fate::accepted, [&](rte_mbuf* m, std::uint32_t) {
-        write_idle_line(flows, m, random.below(kFlows), Direction(random.next() & 1));
+        write_idle(flows, m, random.below(kFlows), Direction(random.next() & 1));
     });
     return kPackets;
 }
@@ -100,7 +102,8 @@ constexpr Path kPaths[] = {
     {"new-tcp6", [](auto* p) { return fresh(p, Family::ipv6, proto::tcp); }},
     {"refused-tcp4", ended},
     {"dropped-udp4", dropped},
-    {"helped-ftp", helped},
+    {"helped-ftp", [](auto* p) { return helped(p, false); }},
+    {"helped-ftp-acks", [](auto* p) { return helped(p, true); }},
 };
 
 int run(std::string_view wanted) {

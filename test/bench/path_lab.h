@@ -83,6 +83,7 @@ class Flows {
 
     /// From now on TCP segments of established connections carry nothing, or again six bytes.
     void set_bare(bool bare) { bare_ = bare; }
+    bool bare() const { return bare_; }
     /// A packet of connection i. 64 bytes on the wire, or as few as the headers allow; data may
     /// make it up to `frame` bytes long, without the check sequence.
     void write(rte_mbuf* m, std::uint32_t i, Direction dir, std::uint8_t tcp_flags,
@@ -450,9 +451,12 @@ inline void write_line(Flows& flows, rte_mbuf* m, std::uint32_t i, Direction dir
     flows.write(m, i, dir, tcp_flag::ack | tcp_flag::psh);
     std::memcpy(rte_pktmbuf_mtod_offset(m, char*, 54), line, 6);
 }
-/// Such a one of an FTP session that announces nothing and wakes no parser.
-inline void write_idle_line(Flows& flows, rte_mbuf* m, std::uint32_t i, Direction dir) {
-    if (dir == Direction::original)
+/// A packet of an FTP session that announces nothing and wakes no parser: a line, or an
+/// acknowledgement when the flows are bare.
+inline void write_idle(Flows& flows, rte_mbuf* m, std::uint32_t i, Direction dir) {
+    if (flows.bare())
+        flows.write(m, i, dir, tcp_flag::ack);
+    else if (dir == Direction::original)
         write_line(flows, m, i, dir, "NOOP\r\n");
     else
         write_line(flows, m, i, dir, "226 \r\n");
@@ -469,7 +473,7 @@ inline void open_ftp(Bench& bench, Flows& flows) {
     });
     for (const Direction dir : {Direction::original, Direction::reply})
         bench.run(flows.count(), Fate::accepted,
-                  [&](rte_mbuf* m, std::uint32_t i) { write_idle_line(flows, m, i, dir); });
+                  [&](rte_mbuf* m, std::uint32_t i) { write_idle(flows, m, i, dir); });
     const HelperEngine& helpers = bench.worker().helpers();
     for (HelperId each = 1; helpers.set().find(each) != nullptr; ++each)
         helpers.for_each_counter(each, [](const CounterValue& c) {
