@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "conntrack/saved_fields.h"
-#include "expect/table.h"
 #include "net/rss.h"
 
 namespace postern {
@@ -399,7 +398,7 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     c.flags = f.flags("flags", kConnFlags);
     c.timeout_ms = f.duration_ms("timeout_ms");
     out.idle_ms = f.duration_ms("idle_ms");
-    out.age_ms = f.duration_ms("age_ms");
+    f.read("age_ms", out.age_ms);
     for (const auto& [key, to] : {std::pair("packets", c.packets), std::pair("bytes", c.bytes)}) {
         const Json& two = f.at(key);
         if (!two.is_array() || two.size() != 2) {

@@ -185,6 +185,15 @@ TEST(ConnState, AllOfAConnectionIsReadAgain) {
     EXPECT_EQ(again.idle_ms, 500u);
 }
 
+TEST(ConnState, OldConnectionsAreReadAgain) {
+    Json record = written(saved(conn_of(proto::udp, 1, 2)));
+    record["connection"]["age_ms"] =
+        40u * 24 * 3600 * 1000;  // more than a Tick can be compared with
+    auto r = read(record);
+    ASSERT_TRUE(r) << r.error().message;
+    EXPECT_EQ(std::get<SavedConnection>(*r).age_ms, 3'456'000'000u);
+}
+
 TEST(ConnState, EveryProtocolIsReadAgain) {
     std::vector<Conn> all{
         conn_of(proto::udp, 1, 2),  conn_of(proto::udplite, 1, 2), conn_of(proto::sctp, 1, 2),
