@@ -539,12 +539,16 @@ Tuple tuple_at(const std::uint8_t* ip, const std::uint8_t* l4, Family family, st
                bool bare) noexcept {
     Tuple t;
     const bool v4 = family == Family::ipv4;
-    const std::size_t size = v4 ? 4 : 16;
-    const std::uint8_t* src = ip + (v4 ? 12 : 8);
     t.protocol = protocol;
     t.src.family = t.dst.family = family;
-    std::memcpy(t.src.bytes.data(), src, size);
-    std::memcpy(t.dst.bytes.data(), src + size, size);
+    // Two lengths that are known, rather than one that is not: that would be a call.
+    if (v4) {
+        std::memcpy(t.src.bytes.data(), ip + 12, 4);
+        std::memcpy(t.dst.bytes.data(), ip + 16, 4);
+    } else {
+        std::memcpy(t.src.bytes.data(), ip + 8, 16);
+        std::memcpy(t.dst.bytes.data(), ip + 24, 16);
+    }
     if (bare) return t;
     if (has_ports(protocol)) {
         t.sport = Be16::from_raw(raw16(l4));

@@ -67,6 +67,7 @@ struct alignas(64) Batch {
     // For packets in `miss` only:
     std::array<ExpectMatch, kMaxBurst> match{};  ///< id 0: nobody expected it
     std::array<PolicyVerdict, kMaxBurst> verdict{};
+    std::array<PolicyQuery, kMaxBurst> query{};  ///< the policy stage's own, in no order of packets
 
     Mask& operator[](MaskId id) noexcept { return masks[static_cast<unsigned>(id)]; }
     Mask operator[](MaskId id) const noexcept { return masks[static_cast<unsigned>(id)]; }

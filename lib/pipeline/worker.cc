@@ -120,7 +120,7 @@ void Worker::finish() noexcept {
     unsigned n = 0, frames = 0;
     rte_mbuf* dead[kMaxBurst];
     for_each(b[MaskId::drop], [&](unsigned i) {
-        const unsigned of_this = reassembly_->frames_of(b.pkt[i]);
+        const unsigned of_this = b.chains ? reassembly_->frames_of(b.pkt[i]) : 1;
         counters_.drops[static_cast<unsigned>(b.info[i].why)].add(of_this);
         frames += of_this;
         dead[n++] = b.pkt[i];
