@@ -87,7 +87,7 @@ enum class Direction : std::uint8_t {
     reply = 1
 };
 constexpr Direction operator!(Direction d) noexcept {
-    return d == Direction::original ? Direction::reply : Direction::original;
+    return static_cast<Direction>(1 - static_cast<unsigned>(d));
 }
 constexpr unsigned index(Direction d) noexcept {
     return static_cast<unsigned>(d);

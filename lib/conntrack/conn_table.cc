@@ -67,10 +67,8 @@ ConnTable::ConnTable(const Config& config, Memory memory) noexcept
 
 ConnTable::~ConnTable() = default;
 
-/// Whether the packet's ends are the connection's. An IPv6 key is a digest: equal keys are not yet
-/// equal ends.
 bool ConnTable::same_ends(const Conn& conn, const PacketInfo& info,
-                          const std::uint8_t* data) const noexcept {
+                          const std::uint8_t* data) noexcept {
     const bool same_way = info.swapped == conn.has(conn_flag::swapped);
     const auto& src = same_way ? conn.src : conn.dst;
     const auto& dst = same_way ? conn.dst : conn.src;
@@ -86,76 +84,19 @@ bool ConnTable::same_ends(const Conn& conn, const PacketInfo& info,
     return t.sport == sport && t.dport == dport;
 }
 
-/// The same for TCP and UDP over IPv6, without a branch on the direction: in the connection as in
-/// the packet, the two addresses lie side by side, and so do the ports.
-inline bool same_plain_ends(const Conn& conn, const PacketInfo& info,
-                            const std::uint8_t* data) noexcept {
-    static_assert(offsetof(Conn, dst) == offsetof(Conn, src) + 16 &&
-                  offsetof(Conn, dport) == offsetof(Conn, sport) + 2);
-    const unsigned turn = info.swapped == conn.has(conn_flag::swapped) ? 0 : 16;
-    const auto* ends = reinterpret_cast<const std::uint8_t*>(&conn) + offsetof(Conn, src);
-    const std::uint8_t* ip = data + info.l3_off + 8;
-    std::uint32_t ports, known;
-    std::memcpy(&ports, data + info.l4_off, 4);
-    std::memcpy(&known, reinterpret_cast<const std::uint8_t*>(&conn) + offsetof(Conn, sport), 4);
-    return std::memcmp(ip, ends + turn, 16) == 0 &&
-           std::memcmp(ip + 16, ends + 16 - turn, 16) == 0 &&
-           ports == std::rotl(known, static_cast<int>(turn));
-}
-
-/// Whether the connection with the packet's key is the packet's own.
-inline bool ConnTable::is_owner(const Conn& conn, const PacketInfo& info,
-                                const std::uint8_t* data) const noexcept {
-    if (info.family != Family::ipv6) return true;
-    return info.kind == L4Kind::tcp || info.kind == L4Kind::ports
-               ? same_plain_ends(conn, info, data)
-               : same_ends(conn, info, data);
-}
-
-inline std::uint32_t ConnTable::find_slot(PacketInfo& info, const std::uint8_t* data) noexcept {
-    const std::uint32_t slot = index_.find(
+Conn* ConnTable::lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept {
+    std::uint32_t slot = index_.find(
         info.hash, [&](std::uint32_t candidate) { return slab_[candidate].key == info.key; });
-    if (slot == 0 || is_owner(slab_[slot], info, data)) return slot;
-    info.why = DropReason::ct_collision;
-    return 0;
-}
-
-inline void ConnTable::found(PacketInfo& info, std::uint32_t slot) const noexcept {
-    if (slab_[slot].has(conn_flag::alias)) slot = slab_[slot].gre.twin;
-    const Conn& conn = slab_[slot];
-    info.conn = slot;
-    info.generation = conn.generation;
-    info.dir =
-        info.swapped == conn.has(conn_flag::swapped) ? Direction::original : Direction::reply;
-}
-
-std::uint64_t ConnTable::lookup(PacketInfo* infos, const std::uint8_t* const* data,
-                                std::uint64_t mask, std::uint64_t guessed) noexcept {
-    for (std::uint64_t m = mask & ~guessed; m != 0; m &= m - 1)
-        prefetch_conn(infos[std::countr_zero(m)]);
-    std::uint64_t hits = 0;
-    for (std::uint64_t m = mask; m != 0; m &= m - 1) {
-        const auto i = static_cast<unsigned>(std::countr_zero(m));
-        PacketInfo& info = infos[i];
-        std::uint32_t slot = info.conn;
-        // Slot 0 is no connection, and its key nobody's.
-        if (slab_[slot].key != info.key || !is_owner(slab_[slot], info, data[i])) {
-            info.conn = 0;
-            if (slot == 0 && !index_.spilled(info.hash)) continue;
-            slot = find_slot(info, data[i]);
-            if (slot == 0) continue;
-        }
-        found(info, slot);
-        hits |= std::uint64_t{1} << i;
+    info.conn = 0;
+    if (slot == 0) return nullptr;
+    if (!is_owner(slab_[slot], info, data)) {
+        info.why = DropReason::ct_collision;
+        return nullptr;
     }
-    return hits;
-}
-
-bool ConnTable::lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept {
-    const std::uint32_t slot = find_slot(info, data);
-    if (slot == 0) return false;
-    found(info, slot);
-    return true;
+    if (slab_[slot].has(conn_flag::alias)) slot = slab_[slot].gre.twin;
+    info.conn = slot;
+    info.dir = direction_of(info, slab_[slot]);
+    return &slab_[slot];
 }
 
 /// A free slot, and its place in the index. False: there is none.

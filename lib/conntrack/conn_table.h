@@ -15,7 +15,10 @@
 #pragma once
 
 #include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 
@@ -45,13 +48,20 @@ class ConnTable {
     ConnTable(const ConnTable&) = delete;
     ConnTable& operator=(const ConnTable&) = delete;
 
-    /// Finds the connections of the packets in `mask`: sets info.conn and info.dir of those found,
-    /// info.conn of the others to 0, and returns the bits of those found. `guessed`: for which
-    /// packets prefetch_conn() has been called.
-    std::uint64_t lookup(PacketInfo* infos, const std::uint8_t* const* data, std::uint64_t mask,
-                         std::uint64_t guessed = 0) noexcept;
-    /// The same for one packet; true when found.
-    bool lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept;
+    /// Finds a packet's connection: sets info.conn and info.dir, or info.conn to 0. To be called
+    /// after prefetch_conn(), whose guess it may deny. Null when there is none.
+    [[gnu::always_inline]] Conn* lookup(PacketInfo& info, const std::uint8_t* data) noexcept {
+        Conn& guess = slab_[info.conn];
+        // Slot 0 is no connection, and its key nobody's.
+        if (guess.key == info.key && is_owner(guess, info, data) && !guess.has(conn_flag::alias))
+            [[likely]] {
+            info.dir = direction_of(info, guess);
+            return &guess;
+        }
+        return info.conn != 0 || index_.spilled(info.hash) ? lookup_one(info, data) : nullptr;
+    }
+    /// The same without a guess: whatever info.conn is.
+    Conn* lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept;
 
     /// The connection that has this tuple in either direction (ICMP: whose source asked); 0: none.
     /// `key_class` as in PacketInfo. Not for packets.
@@ -98,11 +108,11 @@ class ConnTable {
         __builtin_prefetch(&links_[slot], 1);
         if (pending_count_ == kArmTogether) arm_pending();
     }
-    /// The same after a packet, seen just now, may have shortened the timeout from `before_ms`.
-    /// Most need not be told: TCP's goes to and fro between days and minutes with every
-    /// acknowledgement.
-    void arm_if_shorter(std::uint32_t slot, std::uint32_t before_ms) noexcept {
-        const std::uint32_t timeout_ms = slab_[slot].timeout_ms;
+    /// The same after a packet, seen just now, may have shortened the timeout `before_ms` to
+    /// `timeout_ms`. Most need not be told: TCP's goes to and fro between days and minutes with
+    /// every acknowledgement.
+    void arm_if_shorter(std::uint32_t slot, std::uint32_t before_ms,
+                        std::uint32_t timeout_ms) noexcept {
         if (timeout_ms < WheelSlots::kLookAgainMs && timeout_ms < before_ms) arm(slot);
     }
     /// Calls fn(slot) for connections whose time is over; fn must end them by remove(). Calls
@@ -198,12 +208,22 @@ class ConnTable {
     static Array<T> allocate(const char* name, std::size_t n, std::size_t& bytes);
 
     ConnTable(const Config& config, Memory memory) noexcept;
-    std::uint32_t find_slot(PacketInfo& info, const std::uint8_t* data) noexcept;
-    void found(PacketInfo& info, std::uint32_t slot) const noexcept;
-    bool is_owner(const Conn& conn, const PacketInfo& info,
-                  const std::uint8_t* data) const noexcept;
-    bool same_ends(const Conn& conn, const PacketInfo& info,
-                   const std::uint8_t* data) const noexcept;
+    static Direction direction_of(const PacketInfo& info, const Conn& conn) noexcept {
+        return static_cast<Direction>(info.swapped != conn.has(conn_flag::swapped));
+    }
+    /// Whether the connection with the packet's key is the packet's own: an IPv6 key is a digest,
+    /// and equal keys are not yet equal ends.
+    static bool is_owner(const Conn& conn, const PacketInfo& info,
+                         const std::uint8_t* data) noexcept {
+        if (info.family != Family::ipv6) return true;
+        return info.kind == L4Kind::tcp || info.kind == L4Kind::ports
+                   ? same_plain_ends(conn, info, data)
+                   : same_ends(conn, info, data);
+    }
+    static bool same_ends(const Conn& conn, const PacketInfo& info,
+                          const std::uint8_t* data) noexcept;
+    static bool same_plain_ends(const Conn& conn, const PacketInfo& info,
+                                const std::uint8_t* data) noexcept;
     FlowKey answer_key(const Conn& conn, Be16 sender, bool& swapped) const noexcept;
     bool take_slot(std::uint32_t hash, std::uint32_t& slot) noexcept;
     void give_slot(std::uint32_t slot) noexcept;
@@ -230,5 +250,22 @@ class ConnTable {
     TimingWheel<WheelSlots> wheel_;
     Counter count_;
 };
+
+/// same_ends() for TCP and UDP over IPv6, without a branch on the direction: in the connection as
+/// in the packet, the two addresses lie side by side, and so do the ports.
+inline bool ConnTable::same_plain_ends(const Conn& conn, const PacketInfo& info,
+                                       const std::uint8_t* data) noexcept {
+    static_assert(offsetof(Conn, dst) == offsetof(Conn, src) + 16 &&
+                  offsetof(Conn, dport) == offsetof(Conn, sport) + 2);
+    const unsigned turn = info.swapped == conn.has(conn_flag::swapped) ? 0 : 16;
+    const auto* ends = reinterpret_cast<const std::uint8_t*>(&conn) + offsetof(Conn, src);
+    const std::uint8_t* ip = data + info.l3_off + 8;
+    std::uint32_t ports, known;
+    std::memcpy(&ports, data + info.l4_off, 4);
+    std::memcpy(&known, reinterpret_cast<const std::uint8_t*>(&conn) + offsetof(Conn, sport), 4);
+    return std::memcmp(ip, ends + turn, 16) == 0 &&
+           std::memcmp(ip + 16, ends + 16 - turn, 16) == 0 &&
+           ports == std::rotl(known, static_cast<int>(turn));
+}
 
 }  // namespace postern

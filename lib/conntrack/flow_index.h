@@ -2,9 +2,10 @@
 // FlowIndex: from the hash of a flow's key to the slot of its connection.
 //
 // What: a hash table that keeps no keys, because the connections do. A bucket is one cache line of
-// ten places: a 16-bit tag of the hash, and a slot number. A hash has two buckets; whoever finds
-// both full moves another entry to its other bucket. Filled to 8 in 10 at most, which leaves room
-// for that always: 8 bytes a connection, all taken at start, nothing ever grows or is rehashed.
+// ten places: a tag of 15 bits of the hash, and a slot number. A hash has two buckets; whoever
+// finds both full moves another entry to its other bucket. Filled to 8 in 10 at most, which leaves
+// room for that always: 8 bytes a connection, all taken at start, nothing ever grows or is
+// rehashed.
 //
 // Who: ConnTable, thus one worker; no synchronisation. The owner compares keys: slots with the
 // wanted tag are only candidates.
@@ -30,10 +31,10 @@ class FlowIndex {
     static constexpr unsigned kPlaces = 10;
 
     struct alignas(64) Bucket {
-        std::uint16_t tag[kPlaces];
+        std::uint16_t tag[kPlaces];  ///< 0: the place is free
         std::uint16_t spilled;  ///< entries whose first bucket this is, and that are in their other
         std::uint16_t pad;
-        std::uint32_t slot[kPlaces];  ///< 0: the place is free
+        std::uint32_t slot[kPlaces];
     };
     static_assert(sizeof(Bucket) == 64);
 
@@ -50,7 +51,7 @@ class FlowIndex {
     std::uint32_t candidate(std::uint32_t hash) const noexcept {
         const Bucket& b = buckets_[first(hash)];
         const std::uint32_t at = places_of(b, tag_of(hash));
-        return at == 0 ? 0 : b.slot[std::countr_zero(at)];
+        return at == 0 ? 0 : b.slot[first_place(at)];
     }
     /// Starts to fetch the second bucket, if anybody will have to look there.
     void prefetch_other(std::uint32_t hash) const noexcept {
@@ -58,8 +59,7 @@ class FlowIndex {
     }
     /// Whether an entry with this hash might be in its second bucket.
     bool spilled(std::uint32_t hash) const noexcept { return buckets_[first(hash)].spilled != 0; }
-    /// The slot for which is_it(slot) holds; 0: none. It may be asked about slot 0 (a free place
-    /// keeps its last tag), which must be safe to look at.
+    /// The slot for which is_it(slot) holds; 0: none.
     template <class IsIt>
     std::uint32_t find(std::uint32_t hash, IsIt&& is_it) const noexcept {
         const std::uint16_t tag = tag_of(hash);
@@ -93,9 +93,9 @@ class FlowIndex {
     }
 
   private:
-    // The bucket comes from the hash's high bits, the tag from its low ones.
+    // The bucket comes from the hash's high bits, the tag from its low ones; it is never 0.
     static std::uint16_t tag_of(std::uint32_t hash) noexcept {
-        return static_cast<std::uint16_t>(hash);
+        return static_cast<std::uint16_t>(hash | 0x8000);
     }
     std::uint32_t first(std::uint32_t hash) const noexcept {
         return static_cast<std::uint32_t>(std::uint64_t{hash} * count_ >> 32);
@@ -106,33 +106,33 @@ class FlowIndex {
         return sum >= bucket ? sum - bucket : sum + count_ - bucket;
     }
 
-    /// A bit for each occupied place with the tag.
+    /// Bit 2 i for each place i with the tag: two bits a place is how comparisons report.
     static std::uint32_t places_of(const Bucket& b, std::uint16_t tag) noexcept {
-        std::uint32_t found = 0;
+        constexpr std::uint32_t kAll = 0x55555;
+        static_assert(kAll == ((1u << 2 * kPlaces) - 1) / 3);
 #ifdef __SSE2__
         // Places 0..7, and 2..9, of which the upper two are new.
         const __m128i wanted = _mm_set1_epi16(static_cast<short>(tag));
         const auto equal = [&](const std::uint16_t* from) noexcept {
             const __m128i tags = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));
-            return _mm_cmpeq_epi16(tags, wanted);
+            return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi16(tags, wanted)));
         };
-        const auto both = static_cast<std::uint32_t>(
-            _mm_movemask_epi8(_mm_packs_epi16(equal(b.tag), equal(b.tag + 2))));
-        found = (both & 0xff) | (both >> 14) << 8;
+        return (equal(b.tag) | equal(b.tag + 2) >> 12 << 16) & kAll;
 #else
+        std::uint32_t found = 0;
         for (unsigned i = 0; i < kPlaces; ++i)
-            found |= static_cast<std::uint32_t>(b.tag[i] == tag) << i;
-#endif
-        // A free place keeps its last tag; the first must not be one, for candidate().
-        while (found != 0 && b.slot[std::countr_zero(found)] == 0)
-            found &= found - 1;
+            found |= static_cast<std::uint32_t>(b.tag[i] == tag) << 2 * i;
         return found;
+#endif
+    }
+    static unsigned first_place(std::uint32_t places) noexcept {
+        return static_cast<unsigned>(std::countr_zero(places)) / 2;
     }
 
     template <class IsIt>
     static std::uint32_t find_in(const Bucket& b, std::uint16_t tag, IsIt&& is_it) noexcept {
         for (std::uint32_t at = places_of(b, tag); at != 0; at &= at - 1) {
-            const std::uint32_t slot = b.slot[std::countr_zero(at)];
+            const std::uint32_t slot = b.slot[first_place(at)];
             if (is_it(slot)) return slot;
         }
         return 0;
@@ -140,7 +140,7 @@ class FlowIndex {
     bool put(std::uint32_t bucket, std::uint16_t tag, std::uint32_t slot) noexcept {
         Bucket& b = buckets_[bucket];
         for (unsigned i = 0; i < kPlaces; ++i) {
-            if (b.slot[i] != 0) continue;
+            if (b.tag[i] != 0) continue;
             b.slot[i] = slot;
             b.tag[i] = tag;
             return true;
@@ -149,8 +149,8 @@ class FlowIndex {
     }
     static bool take(Bucket& b, std::uint16_t tag, std::uint32_t slot) noexcept {
         for (std::uint32_t at = places_of(b, tag); at != 0; at &= at - 1) {
-            if (b.slot[std::countr_zero(at)] != slot) continue;
-            b.slot[std::countr_zero(at)] = 0;
+            if (b.slot[first_place(at)] != slot) continue;
+            b.tag[first_place(at)] = 0;
             return true;
         }
         return false;
@@ -167,7 +167,7 @@ class FlowIndex {
                 ++b.spilled;
             else
                 --buckets_[home].spilled;
-            b.slot[i] = 0;
+            b.tag[i] = 0;
             return true;
         }
         return false;

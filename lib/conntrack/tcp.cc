@@ -260,6 +260,7 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
         last.flags &= static_cast<std::uint8_t>(~kExpectChallengeAck);
         opener.flags = last.flags & (tcp_side::window_scale | tcp_side::sack);
         const auto liberal = static_cast<std::uint8_t>(t.side[d].flags & tcp_side::liberal);
+        last.steady = false;
         t.side[d] = TcpSide{};
         t.side[d].flags = liberal;
     } else if (ignore) {
@@ -349,6 +350,8 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
     }
     last.kind = kind;
     last.dir = d;
+    last.steady = next == TcpState::established && tcp_known(t.side[0]) && tcp_known(t.side[1]) &&
+                  options.max_retransmits > 0;
     r.state = next;
     if (old != next && next == TcpState::fin_wait) t.side[d].flags |= tcp_side::close_init;
 

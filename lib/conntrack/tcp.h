@@ -92,7 +92,7 @@ struct TcpLast {
     std::uint8_t scale = 0;
     std::uint8_t flags = 0;  ///< of tcp_side, and the two below
     std::uint8_t retransmits = 0;
-    std::uint8_t pad = 0;
+    bool steady = false;  ///< see tcp_in_order()
 };
 static_assert(sizeof(TcpLast) == 20);
 
@@ -146,20 +146,20 @@ TcpResult tcp_start(TcpTrack& track, TcpLast& last, const TcpSegment& segment,
 TcpResult tcp_track(TcpTrack& track, TcpLast& last, TcpState state, Direction dir, bool seen_reply,
                     bool assured, const TcpSegment& segment, const TcpOptions& options) noexcept;
 
-/// Reads the fields of the TCP header at `header`, of which the first 20 bytes and the options of
-/// `header_len` can be read.
-inline TcpSegment read_segment(const std::uint8_t* header, unsigned header_len,
-                               std::uint32_t payload_len) noexcept {
-    std::uint32_t seq, ack;
-    std::uint16_t win;
-    std::memcpy(&seq, header + 4, 4);
-    std::memcpy(&ack, header + 8, 4);
-    std::memcpy(&win, header + 14, 2);
-    return {__builtin_bswap32(seq),
-            __builtin_bswap32(ack),
-            __builtin_bswap16(win),
-            header[13],
-            static_cast<std::uint8_t>(header_len - 20),
+/// Reads the fields of the TCP header at `header`, which is sound: it can be read, options
+/// included.
+inline TcpSegment read_segment(const std::uint8_t* header, std::uint32_t payload_len) noexcept {
+    const auto word = [header](unsigned at) noexcept {
+        std::uint32_t raw;
+        std::memcpy(&raw, header + at, 4);
+        return __builtin_bswap32(raw);
+    };
+    const std::uint32_t offset_flags_window = word(12);
+    return {word(4),
+            word(8),
+            static_cast<std::uint16_t>(offset_flags_window),
+            static_cast<std::uint8_t>(offset_flags_window >> 16),
+            static_cast<std::uint8_t>((offset_flags_window >> 28) * 4 - 20),
             payload_len,
             header + 20};
 }

@@ -96,23 +96,54 @@ inline bool tcp_options_idle(const TcpSegment& s) noexcept {
     return s.options_len == 0 || only_timestamps(s.options, s.options_len);
 }
 
-/// A segment of a connection that is established and assured. True when it is a plain ACK, with or
-/// without data, that begins where the last one of its side ended and lies within the windows: then
-/// it is accepted, the state stays, and `timeout` is set. Else false, and nothing has changed.
-inline bool tcp_in_order(TcpTrack& t, TcpLast& last, Direction dir, const TcpSegment& s,
-                         const TcpOptions& options, TcpTimeout& timeout) noexcept {
+/// Whether tcp_in_order() may be asked about a side: something was seen of it, and its window is
+/// one that no single segment makes too large for serial arithmetic.
+inline bool tcp_known(const TcpSide& side) noexcept {
+    return side.max_win - 1 < kTcpSaneWindow && (side.flags & tcp_side::max_ack_set) != 0;
+}
+
+/// A segment of a connection that is assured. True when it is a plain ACK, with or without data,
+/// that begins where the last one of its side ended, lies within the windows and is no repetition:
+/// then it is accepted, the state stays, and `unacked` says whether any data waits to be
+/// acknowledged. Else false, and nothing has changed.
+///
+/// What it need not look at, because few segments change it, tcp_track() sums up in `steady`: the
+/// state is established, both sides are known. What is learnt here keeps it so: a scaled window is
+/// below kTcpSaneWindow.
+[[gnu::always_inline]] inline bool tcp_in_order(TcpTrack& t, TcpLast& last, Direction dir,
+                                                const TcpSegment& s, bool& unacked) noexcept {
     constexpr std::uint8_t kNaming = tcp_flag::rst | tcp_flag::syn | tcp_flag::fin | tcp_flag::ack;
     TcpSide& sender = t.side[index(dir)];
-    TcpSide& receiver = t.side[index(!dir)];
-    if ((s.flags & kNaming) != tcp_flag::ack || s.seq != sender.end ||
-        seq_after(s.seq, sender.max_end) || receiver.end - s.ack > kTcpMinAckWindow ||
-        sender.max_win == 0 || receiver.max_win - 1 >= kTcpSaneWindow || !tcp_options_idle(s))
+    TcpSide& receiver = t.side[1 - index(dir)];
+    const std::uint32_t end = s.seq + s.payload_len;
+    const std::uint32_t behind = receiver.end - s.ack;
+    if (!last.steady || (s.flags & kNaming) != tcp_flag::ack || !tcp_options_idle(s) ||
+        s.win == 0 || s.seq != sender.end || seq_after(end, sender.max_end) ||
+        behind > kTcpMinAckWindow)
         return false;
-    const TcpReach reach{s.seq, s.seq + s.payload_len, s.ack, s.ack, s.win, true, true};
-    tcp_learn(sender, receiver, reach);
-    tcp_remember(last, dir, reach);
+    if (last.seq == s.seq && last.ack == s.ack && last.dir == index(dir)) return false;
+
+    // What tcp_learn() does, and tcp_remember(). Each of these is as likely as not, hence without
+    // branches: the segment has data; acknowledges something new, or everything.
+    const std::uint32_t win = std::uint32_t{s.win} << sender.scale;
+    if (win > sender.max_win) sender.max_win = win;
+    sender.end = end;
+    sender.max_ack = seq_after(s.ack, sender.max_ack) ? s.ack : sender.max_ack;
+    const std::uint32_t allowed = s.ack + win;
+    receiver.max_end = seq_after(allowed, receiver.max_end) ? allowed : receiver.max_end;
+    const unsigned sent = s.payload_len != 0 ? tcp_side::data_unacked : 0u;
+    const unsigned settled = behind == 0 ? tcp_side::data_unacked : 0u;
+    const unsigned ours = sender.flags | sent, theirs = receiver.flags & ~settled;
+    sender.flags = static_cast<std::uint8_t>(ours);
+    receiver.flags = static_cast<std::uint8_t>(theirs);
+    unacked = ((ours | theirs) & tcp_side::data_unacked) != 0;
+    last.seq = s.seq;
+    last.ack = s.ack;
+    last.end = end;
+    last.win = s.win;
+    last.dir = static_cast<std::uint8_t>(index(dir));
     last.kind = TcpKind::ack;
-    timeout = tcp_timeout(t, last, TcpKind::ack, options);
+    last.retransmits = 0;
     return true;
 }
 

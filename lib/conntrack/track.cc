@@ -10,9 +10,8 @@ namespace {
 
 constexpr std::uint32_t kStreamAfterMs = 2000;
 
-TcpSegment segment_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
-    return read_segment(data + info.l4_off, static_cast<unsigned>(info.pay_off - info.l4_off),
-                        info.pay_len);
+inline TcpSegment segment_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
+    return read_segment(data + info.l4_off, info.pay_len);
 }
 
 /// From the transport header to the end of what can be read at once.
@@ -134,13 +133,12 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
 }
 
 bool track_settled_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
-                       const TrackConfig& config) noexcept {
-    TcpTimeout timeout;
-    if (conn.tcp_state() != TcpState::established ||
-        !tcp_in_order(conn.tcp, conn.tcp_last, info.dir, segment_of(info, data),
-                      config.tcp_of(conn), timeout))
+                       const Timeouts& timeouts) noexcept {
+    bool unacked;
+    if (!tcp_in_order(conn.tcp, conn.tcp_last, info.dir, segment_of(info, data), unacked))
         return false;
-    conn.timeout_ms = config.timeouts_of(conn).tcp(TcpState::established, timeout);
+    conn.timeout_ms = timeouts.tcp(TcpState::established,
+                                   unacked ? TcpTimeout::unacknowledged : TcpTimeout::by_state);
     return true;
 }
 

@@ -92,7 +92,7 @@ struct alignas(64) PacketInfo {
     /// kGreCall. Else 0.
     std::uint8_t key_class;
     bool scale_limited;        ///< a SYN that offers a window scale beyond 14
-    std::uint16_t generation;  ///< of `conn` when this packet met it
+    std::uint16_t generation;  ///< of `conn`, for who comes back to it later: its helper
 };
 static_assert(sizeof(PacketInfo) == 64);
 

@@ -469,7 +469,7 @@ std::uint32_t rss_of(const Layers& ip, const std::uint8_t* ports) noexcept {
             std::uint8_t scale;
             info.why = check_tcp_options(l4, header, scale);
             info.scale_limited = scale > kMaxWindowScale && (l4[13] & tcp_flag::syn) != 0;
-            if (!kTcpFlagsValid[l4[13] & 0x3f]) info.why = DropReason::bad_tcp_flags;
+            if (!tcp_flags_valid(l4[13])) info.why = DropReason::bad_tcp_flags;
             break;
         }
         case proto::udp: {

@@ -47,15 +47,19 @@ inline Word128 raw128(const std::uint8_t* p) noexcept {
 }  // namespace wire
 
 /// TCP flag combinations that stacks send, PSH, ECE and CWR apart (RFC 9293 section 3.10.7).
-inline constexpr std::array<bool, 64> kTcpFlagsValid = [] {
-    std::array<bool, 64> ok{};
+/// A bit for each.
+inline constexpr std::uint64_t kTcpFlagsValid = [] {
+    std::uint64_t ok = 0;
     using namespace tcp_flag;
     constexpr unsigned kSyn = syn, kRst = rst, kFin = fin, kAck = ack, kUrg = urg;
     for (unsigned f : {kSyn, kSyn | kUrg, kSyn | kAck, kRst, kRst | kAck, kFin | kAck,
                        kFin | kAck | kUrg, kAck, kAck | kUrg})
-        ok[f] = ok[f | psh] = true;
+        ok |= std::uint64_t{1} << f | std::uint64_t{1} << (f | psh);
     return ok;
 }();
+inline bool tcp_flags_valid(std::uint8_t flags) noexcept {
+    return (kTcpFlagsValid >> (flags & 0x3f) & 1) != 0;
+}
 
 /// Whether the TCP header of `header` bytes at `l4`, all there, is long enough and has options of
 /// which nothing needs to be said. For headers that are neither bare nor with timestamps only.
@@ -68,16 +72,15 @@ template <Family kFamily>
     using namespace wire;
     constexpr bool kV4 = kFamily == Family::ipv4;
     constexpr unsigned kIp = 14, kL4 = kIp + (kV4 ? 20 : 40), kAddress = kV4 ? 4 : 16;
-    if (len < kL4 + 8) return false;
     const std::uint8_t* ip = data + kIp;
     const std::uint8_t* l4 = data + kL4;
     const std::uint8_t* src = ip + (kV4 ? 12 : 8);
     const std::uint8_t* dst = src + kAddress;
-    if (kV4 ? ip[0] != 0x45 || (be16(ip + 6) & 0x3fff) != 0 : ip[0] >> 4 != 6) return false;
-    const unsigned end = kV4 ? kIp + be16(ip + 2) : kL4 + be16(ip + 4);
+    if (kV4 && (raw16(ip + 6) & 0xff3f) != 0) return false;
     const std::uint8_t protocol = ip[kV4 ? 9 : 6];
-    if (end > len || end < kL4 + 8) return false;
-    const unsigned l4_len = end - kL4;
+    // From 8 bytes to what is there; a shorter length becomes a very large number.
+    const unsigned l4_len = kV4 ? be16(ip + 2) - 20u : be16(ip + 4);
+    if (l4_len - 8 > len - kL4 - 8) return false;
 
     unsigned header = 8, payload_end = l4_len;
     L4Kind kind = L4Kind::ports;
@@ -86,7 +89,7 @@ template <Family kFamily>
         if (l4_len < 20) return false;
         header = (l4[12] >> 4) * 4u;
         tcp_flags = l4[13];
-        if (header > l4_len || !kTcpFlagsValid[tcp_flags & 0x3f]) return false;
+        if (header > l4_len || !tcp_flags_valid(tcp_flags)) return false;
         if (header != 20 && !only_timestamps(l4 + 20, header - 20) &&
             !tcp_options_plain(l4, header))
             return false;
@@ -155,10 +158,14 @@ template <Family kFamily>
 [[gnu::always_inline]] inline bool parse_plain(const std::uint8_t* data, std::uint32_t len,
                                                const ParseContext& context,
                                                PacketInfo& info) noexcept {
-    if (len < 14) return false;
-    const std::uint16_t type = wire::be16(data + 12);
-    return (type == kEthIpv4 && parse_plain_as<Family::ipv4>(data, len, context, info)) ||
-           (type == kEthIpv6 && parse_plain_as<Family::ipv6>(data, len, context, info));
+    // No shorter frame has both headers; 8 bytes are UDP's.
+    if (len < 14 + 20 + 8) return false;
+    // Type, version and, of IPv4, the header's length: no options.
+    const std::uint32_t start = wire::raw32(data + 12);
+    if ((start & 0x00ffffff) == 0x00450008)
+        return parse_plain_as<Family::ipv4>(data, len, context, info);
+    return (start & 0x00f0ffff) == 0x0060dd86 && len >= 14 + 40 + 8 &&
+           parse_plain_as<Family::ipv6>(data, len, context, info);
 }
 
 }  // namespace postern

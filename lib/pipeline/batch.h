@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "base/types.h"
+#include "conntrack/conn.h"
 #include "expect/table.h"
 #include "net/packet.h"
 #include "policy/policy.h"
@@ -72,6 +73,11 @@ struct alignas(64) Batch {
     Mask& operator[](MaskId id) noexcept { return masks[static_cast<unsigned>(id)]; }
     Mask operator[](MaskId id) const noexcept { return masks[static_cast<unsigned>(id)]; }
 
+    /// The helper of packet i's connection is to see it; not when it `says` nothing.
+    void show_helper(unsigned i, const Conn& conn, bool says = true) noexcept {
+        info[i].generation = conn.generation;
+        (*this)[MaskId::helped] |= Mask{says} << i;
+    }
     void accept(unsigned i) noexcept {
         (*this)[MaskId::live] &= ~bit(i);
         (*this)[MaskId::accept] |= bit(i);

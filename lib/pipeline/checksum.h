@@ -28,11 +28,13 @@ enum class Checksums : std::uint8_t {
 DropReason compute_checksums(const rte_mbuf* m, const PacketInfo& info, bool ip,
                              bool transport) noexcept;
 
-/// Whether check_checksums() could find anything, of a packet of a burst whose ol_flags together
-/// are `flags`. BAD is a bit of its own in neither mask, but NONE has it, too: hence "could".
-constexpr bool must_check(Checksums mode, std::uint64_t flags) noexcept {
+/// The modes, a bit each, in which check_checksums() could find anything, of packets whose ol_flags
+/// together are `flags`. BAD is a bit of its own in neither mask, but NONE has it, too: hence
+/// "could".
+constexpr unsigned modes_to_check(std::uint64_t flags) noexcept {
     constexpr std::uint64_t kBad = RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD;
-    return mode == Checksums::full || (mode == Checksums::nic && (flags & kBad) != 0);
+    return 1u << static_cast<unsigned>(Checksums::full) |
+           ((flags & kBad) != 0 ? 1u << static_cast<unsigned>(Checksums::nic) : 0u);
 }
 
 inline DropReason check_checksums(const rte_mbuf* m, const PacketInfo& info,

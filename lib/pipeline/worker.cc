@@ -356,33 +356,44 @@ bool Worker::hand_off(unsigned i, WorkerId home) noexcept {
     return true;
 }
 
-void Worker::track_hits() noexcept {
+void Worker::find_and_track() noexcept {
     Batch& b = batch_;
-    Mask accepted = 0, helped = 0;
-    for_each(b[MaskId::hit], [&](unsigned i) {
+    ConnTable& conns = *conns_;
+    const Mask ip = b[MaskId::ip];
+    Mask to_guess = ip & ~b.guessed, settled = 0;
+    b[MaskId::hit] = 0;
+    for_each(ip, [&](unsigned i) {
+        // The last of the burst, whose lines of the index are here by now.
+        if (to_guess != 0) {
+            conns.prefetch_conn(b.info[static_cast<unsigned>(std::countr_zero(to_guess))]);
+            to_guess &= to_guess - 1;
+        }
         PacketInfo& info = b.info[i];
-        Conn& conn = conns_->at(info.conn);
-        const std::uint32_t timeout_before = conn.timeout_ms;
-        if (conn.generation != info.generation ||
-            !track_settled(conn, info, b.data[i], b.now, plan_->track))
+        Conn* const conn = conns.lookup(info, b.data[i]);
+        if (conn == nullptr) return;
+        const std::uint32_t timeout_before = conn->timeout_ms;
+        if (!track_settled(*conn, info, b.data[i], b.now, plan_->track)) {
+            b[MaskId::hit] |= bit(i);
             return track_hit(i);
-        account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
-        if (conn.has(conn_flag::helped)) {
+        }
+        account(*conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+        if (conn->has(conn_flag::helped)) {
             // What carries nothing says nothing to its helper. Else what that knows of the
             // connection is on its way while the others are tracked. No branch: who can tell.
             const bool says = info.pay_len != 0;
-            helpers_->prefetch(says ? conn.helper_slot : 0);
-            helped |= Mask{says} << i;
-            keep_patience(conn);
+            helpers_->prefetch(says ? conn->helper_slot : 0);
+            b.show_helper(i, *conn, says);
+            keep_patience(*conn);
         }
-        if (conn.timeout_ms < timeout_before) conns_->arm_if_shorter(info.conn, timeout_before);
+        conns.arm_if_shorter(info.conn, timeout_before, conn->timeout_ms);
         info.ct = CtState::established;
-        info.rule = conn.rule;
-        accepted |= bit(i);
+        info.rule = conn->rule;
+        settled |= bit(i);
     });
-    b[MaskId::live] &= ~accepted;
-    b[MaskId::accept] |= accepted;
-    b[MaskId::helped] |= helped;
+    b[MaskId::live] &= ~settled;
+    b[MaskId::accept] |= settled;
+    b[MaskId::hit] |= settled;
+    b[MaskId::miss] = ip & ~b[MaskId::hit];
 }
 
 void Worker::put_event(ConnEventType type, std::uint32_t slot, ConnEnd end) noexcept {
@@ -401,15 +412,12 @@ void Worker::put_event(ConnEventType type, std::uint32_t slot, ConnEnd end) noex
 void Worker::track_and_tell(unsigned i) noexcept {
     constexpr std::uint8_t kTold = conn_flag::seen_reply | conn_flag::assured;
     PacketInfo& info = batch_.info[i];
-    // As track_one() would: the packet may belong to a connection that is younger than its look-up.
-    const bool found = conns_->at(info.conn).generation == info.generation ||
-                       conns_->lookup_one(info, batch_.data[i]);
     const std::uint32_t slot = info.conn;
-    const std::uint16_t generation = info.generation;
+    const std::uint16_t generation = conns_->at(slot).generation;
     const std::uint8_t state = conns_->at(slot).state, flags = conns_->at(slot).flags;
     track_one(i);
     const Conn& conn = conns_->at(slot);
-    if (!found || !conn.alive() || conn.generation != generation) return;
+    if (!conn.alive() || conn.generation != generation) return;
     if (conn.state != state || ((conn.flags ^ flags) & kTold) != 0)
         tell(ConnEventType::update, slot);
 }
@@ -417,14 +425,6 @@ void Worker::track_and_tell(unsigned i) noexcept {
 void Worker::track_one(unsigned i) noexcept {
     Batch& b = batch_;
     PacketInfo& info = b.info[i];
-    // An earlier packet of this burst may have ended the connection, and a third begun a new one.
-    if (conns_->at(info.conn).generation != info.generation &&
-        !conns_->lookup_one(info, b.data[i])) {
-        info.conn = 0;
-        b[MaskId::hit] &= ~bit(i);
-        b[MaskId::miss] |= bit(i);
-        return;
-    }
     const std::uint32_t slot = info.conn;
     Conn& conn = conns_->at(slot);
     const std::uint32_t timeout_before = conn.timeout_ms;
@@ -451,10 +451,10 @@ void Worker::track_one(unsigned i) noexcept {
     if (conn.has(conn_flag::half_open) && is_settled(conn)) settle(conn);
     if (conn.has(conn_flag::helped)) keep_patience(conn);
     if (info.kind != L4Kind::icmp_error) account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
-    conns_->arm_if_shorter(slot, timeout_before);
+    conns_->arm_if_shorter(slot, timeout_before, conn.timeout_ms);
     info.rule = conn.rule;
     b.accept(i);
-    if (conn.has(conn_flag::helped) && info.kind != L4Kind::icmp_error) b[MaskId::helped] |= bit(i);
+    if (conn.has(conn_flag::helped) && info.kind != L4Kind::icmp_error) b.show_helper(i, conn);
 }
 
 void Worker::find_expectation(unsigned i) noexcept {
@@ -569,8 +569,7 @@ inline Bytes Worker::linear_payload_of(unsigned i) const noexcept {
 
 inline TcpSegment Worker::segment_of(unsigned i) const noexcept {
     const PacketInfo& info = batch_.info[i];
-    return read_segment(batch_.data[i] + info.l4_off,
-                        static_cast<unsigned>(info.pay_off - info.l4_off), info.pay_len);
+    return read_segment(batch_.data[i] + info.l4_off, info.pay_len);
 }
 
 Bytes Worker::payload_of(unsigned i) noexcept {

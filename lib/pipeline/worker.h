@@ -185,10 +185,11 @@ class Worker {
     }
     /// Gives packet i to its home worker; false when that one's ring is full.
     bool hand_off(unsigned i, WorkerId home) noexcept;
-    /// track_hit() for all hits of the burst, oldest packet first.
-    void track_hits() noexcept;
-    /// Tracks packet i, whose connection info.conn is: accepts or drops it, or, when its connection
-    /// is over, puts it among the misses.
+    /// Finds the connections of the burst and tracks its packets, oldest first, each before the
+    /// next is looked up: what it ends is not found any more. Sets the masks hit and miss.
+    void find_and_track() noexcept;
+    /// Tracks packet i, whose connection, just looked up, info.conn is: accepts or drops it, or,
+    /// when its connection is over, puts it among the misses.
     void track_hit(unsigned i) noexcept {
         if (telling_) [[unlikely]]
             return track_and_tell(i);

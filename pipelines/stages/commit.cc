@@ -68,7 +68,6 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     conn.label = RuleEffect::set(conn.label, effect.label, effect.label_mask);
     conn.rule = verdict.rule;
     info.conn = slot;
-    info.generation = conn.generation;
     info.dir = Direction::original;
     info.rule = verdict.rule;
     account(conn, Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
@@ -82,7 +81,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     }
     if (helper != kNoHelper && plan.helpers[helper - 1u].speaks(info.protocol)) {
         worker.attach_helper(slot, helper);
-        if (conn.has(conn_flag::helped)) b[MaskId::helped] |= bit(i);
+        if (conn.has(conn_flag::helped)) b.show_helper(i, conn);
     }
     conns.arm(slot);
     worker.counters().connections_created.add();

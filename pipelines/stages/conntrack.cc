@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Looks up the connections of the whole burst, then tracks those found, oldest packet first. What
-// is left are misses: packets that may begin a connection.
+// Finds the connection of each packet of the burst and tracks it, oldest first. What is left are
+// misses: packets that may begin a connection.
 #include <bit>
 
 #include "pipeline/worker.h"
@@ -10,12 +10,9 @@ namespace postern {
 namespace {
 
 void run(Worker& worker, Batch& b) noexcept {
-    const Mask ip = b[MaskId::ip];
-    b[MaskId::hit] = worker.conns().lookup(b.info.data(), b.data.data(), ip, b.guessed);
-    b[MaskId::miss] = ip & ~b[MaskId::hit];
-    worker.track_hits();
+    worker.find_and_track();
     // Here, and not by whoever parsed them: they may have come from another worker.
-    if (const Mask limited = b.scale_limited & ip; limited != 0)
+    if (const Mask limited = b.scale_limited & b[MaskId::ip]; limited != 0)
         worker.counters().window_scales_limited.add(static_cast<unsigned>(std::popcount(limited)));
     const TrackConfig& config = worker.plan().track;
     for_each(b[MaskId::miss], [&](unsigned i) {

@@ -8,9 +8,10 @@ namespace {
 
 void run(Worker& worker, Batch& b) noexcept {
     const Plan& plan = worker.plan();
+    const PortPlan* const ports = plan.ports.data();
     // Answers to senders of rejected packets know their way: back.
     for_each(b[MaskId::accept] & ~b[MaskId::answer], [&](unsigned i) {
-        const PortPlan& port = plan.ports[b.info[i].in_port];
+        const PortPlan& port = ports[b.info[i].in_port];
         if (port.has_peer)
             b.info[i].out_port = port.peer;
         else

@@ -13,61 +13,69 @@ namespace {
 /// A packet's connection is guessed this many packets after its line of the index was asked for.
 /// Sooner, that line is not there yet; later, fewer connections are here when they are looked up.
 /// Best of 8, 12, 16 and 24.
-constexpr unsigned kLookBehind = 12;
+constexpr unsigned kLookBehind = 20;
+
+/// Packet i is not plain, or perhaps damaged: reads it the general way.
+void read(const Plan& plan, const ConnTable& conns, Batch& b, unsigned i) noexcept {
+    PacketInfo& info = b.info[i];
+    const PortPlan& port = plan.ports[info.in_port];
+    parse_packet(b.data[i], rte_pktmbuf_data_len(b.pkt[i]), rte_pktmbuf_pkt_len(b.pkt[i]),
+                 plan.parse_context(info.in_port), info);
+    if (info.why == DropReason::none && info.family != Family::none)
+        info.why = check_checksums(b.pkt[i], info, port.checksums);
+    if (info.why != DropReason::none) {
+        b.drop(i, info.why);
+    } else if (info.family == Family::none) {
+        info.ct = CtState::untracked;
+        if (port.passes(info.ethertype))
+            b.accept(i);
+        else
+            b.drop(i, DropReason::non_ip);
+    } else if (info.fragment) {
+        b[MaskId::fragment] |= bit(i);
+    } else if (info.kind == L4Kind::icmp_nd) {
+        info.ct = CtState::untracked;
+        if (port.pass_nd)
+            b.accept(i);
+        else
+            b.drop(i, DropReason::neighbour_discovery);
+    } else {
+        b[MaskId::ip] |= bit(i);
+        if (info.scale_limited) b.scale_limited |= bit(i);
+        conns.prefetch(info.hash);
+    }
+}
 
 void run(Worker& worker, Batch& b) noexcept {
     const Plan& plan = worker.plan();
     const ConnTable& conns = worker.conns();
-    Mask ip = 0, fragments = 0, guessed = 0;
-    ParseContext plain = plan.parse_context(0);
-    for_each(b[MaskId::live], [&](unsigned i) {
+    const PortPlan* const ports = plan.ports.data();
+    const unsigned checked = modes_to_check(b.flags);
+    const Mask live = b[MaskId::live];
+    Mask plain = 0, guessed = 0;
+    ParseContext context = plan.parse_context(0);
+    for_each(live, [&](unsigned i) {
         PacketInfo& info = b.info[i];
-        if ((ip << kLookBehind & bit(i)) != 0) {
+        if ((plain << kLookBehind & bit(i)) != 0) {
             conns.prefetch_conn(b.info[i - kLookBehind]);
             guessed |= bit(i - kLookBehind);
         }
-        const std::uint32_t len = rte_pktmbuf_data_len(b.pkt[i]);
-        const PortPlan& port = plan.ports[info.in_port];
         // Of a plain packet nothing else depends on the port. Without a branch on it: a burst may
         // have packets of several, in any order.
-        plain.ct_zone = port.ct_zone;
+        const PortPlan& port = ports[info.in_port];
+        context.ct_zone = port.ct_zone;
+        if (!parse_plain(b.data[i], rte_pktmbuf_data_len(b.pkt[i]), context, info)) return;
         // A wrong checksum is rare enough to be found once more below.
-        if (parse_plain(b.data[i], len, plain, info) &&
-            (!must_check(port.checksums, b.flags) ||
-             check_checksums(b.pkt[i], info, port.checksums) == DropReason::none)) {
-            ip |= bit(i);
-            conns.prefetch(info.hash);
+        if ((checked >> static_cast<unsigned>(port.checksums) & 1) != 0 &&
+            check_checksums(b.pkt[i], info, port.checksums) != DropReason::none)
             return;
-        }
-        parse_packet(b.data[i], len, rte_pktmbuf_pkt_len(b.pkt[i]),
-                     plan.parse_context(info.in_port), info);
-        if (info.why == DropReason::none && info.family != Family::none)
-            info.why = check_checksums(b.pkt[i], info, port.checksums);
-        if (info.why != DropReason::none) {
-            b.drop(i, info.why);
-        } else if (info.family == Family::none) {
-            info.ct = CtState::untracked;
-            if (port.passes(info.ethertype))
-                b.accept(i);
-            else
-                b.drop(i, DropReason::non_ip);
-        } else if (info.fragment) {
-            fragments |= bit(i);
-        } else if (info.kind == L4Kind::icmp_nd) {
-            info.ct = CtState::untracked;
-            if (port.pass_nd)
-                b.accept(i);
-            else
-                b.drop(i, DropReason::neighbour_discovery);
-        } else {
-            ip |= bit(i);
-            if (info.scale_limited) b.scale_limited |= bit(i);
-            conns.prefetch(info.hash);
-        }
+        plain |= bit(i);
+        conns.prefetch(info.hash);
     });
-    b[MaskId::ip] = ip;
+    b[MaskId::ip] = plain;
+    b[MaskId::fragment] = 0;
     b.guessed = guessed;
-    b[MaskId::fragment] = fragments;
+    for_each(live & ~plain, [&](unsigned i) { read(plan, conns, b, i); });
 }
 
 }  // namespace

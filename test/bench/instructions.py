@@ -26,7 +26,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__
 BASELINE = os.path.join(ROOT, 'test/bench/instructions.json')
 UPDATE = 'test/bench/instructions.py --update'
 TOLERANCE = 0.03
-OPTIONS = ('optimization', 'b_ndebug', 'b_lto', 'b_sanitize', 'sanitize', 'native')
+OPTIONS = ('optimization', 'b_ndebug', 'b_lto', 'b_sanitize', 'sanitize', 'cpu')
 
 
 def kind_of_build(build, binary):

@@ -178,17 +178,20 @@ TEST_F(ChecksumTest, NoBurstWithAWrongOneIsPassedOver) {
                                      RTE_MBUF_F_RX_IP_CKSUM_NONE};
     constexpr std::uint64_t kL4[] = {0, RTE_MBUF_F_RX_L4_CKSUM_BAD, RTE_MBUF_F_RX_L4_CKSUM_GOOD,
                                      RTE_MBUF_F_RX_L4_CKSUM_NONE};
+    const auto looks = [](Checksums mode, std::uint64_t flags) {
+        return (modes_to_check(flags) >> static_cast<unsigned>(mode) & 1) != 0;
+    };
     Frame bad = udp(kFlow4, "x");
     bad.back() ^= 1;
     for (const Checksums mode : {Checksums::off, Checksums::nic, Checksums::full})
         for (const std::uint64_t ip : kIp)
             for (const std::uint64_t l4 : kL4)
                 for (const std::uint64_t others : kL4)
-                    EXPECT_TRUE(must_check(mode, ip | l4 | others) ||
+                    EXPECT_TRUE(looks(mode, ip | l4 | others) ||
                                 check(bad, mode, ip | l4) == DropReason::none)
                         << ip << ' ' << l4 << ' ' << others;
-    EXPECT_FALSE(must_check(Checksums::nic, kIp[2] | kL4[2]));
-    EXPECT_FALSE(must_check(Checksums::off, ~std::uint64_t{0}));
+    EXPECT_FALSE(looks(Checksums::nic, kIp[2] | kL4[2]));
+    EXPECT_FALSE(looks(Checksums::off, ~std::uint64_t{0}));
 }
 
 }  // namespace

@@ -50,14 +50,14 @@ class Model {
             const std::uint32_t wanted = slot;
             ASSERT_EQ(index_.find(hash, [&](std::uint32_t s) { return s == wanted; }), slot);
             index_.find(hash, [&](std::uint32_t s) {
-                EXPECT_TRUE(s == 0 || hashes_.contains(s)) << s;
+                EXPECT_TRUE(hashes_.contains(s)) << s;
                 return false;
             });
         }
         std::size_t places = 0, spilled = 0;
         for (const auto& b : buckets_) {
             places += static_cast<std::size_t>(
-                std::count_if(b.slot, b.slot + FlowIndex::kPlaces, [](auto s) { return s != 0; }));
+                std::count_if(b.tag, b.tag + FlowIndex::kPlaces, [](auto t) { return t != 0; }));
             spilled += b.spilled;
         }
         EXPECT_EQ(places, hashes_.size());
