@@ -49,12 +49,15 @@ class ConnTable {
     ConnTable& operator=(const ConnTable&) = delete;
 
     /// Finds a packet's connection: sets info.conn and info.dir, or info.conn to 0. To be called
-    /// after prefetch_conn(), whose guess it may deny. Null when there is none.
+    /// after prefetch_conn(), whose guess it may deny. Null when there is none. Of TCP over IPv6 by
+    /// its key alone, a keyed digest: the rest is in a line of the connection that its next segment
+    /// in order, which fits by its numbers, need not read. For all others is_owner() is to be
+    /// asked.
     [[gnu::always_inline]] Conn* lookup(PacketInfo& info, const std::uint8_t* data) noexcept {
         Conn& guess = slab_[info.conn];
         // Slot 0 is no connection, and its key nobody's.
-        if (guess.key == info.key && is_owner(guess, info, data) && !guess.has(conn_flag::alias))
-            [[likely]] {
+        if (guess.key == info.key && !guess.has(conn_flag::alias) &&
+            (info.kind == L4Kind::tcp || is_owner(guess, info, data))) [[likely]] {
             info.dir = direction_of(info, guess);
             return &guess;
         }
@@ -62,6 +65,15 @@ class ConnTable {
     }
     /// The same without a guess: whatever info.conn is.
     Conn* lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept;
+    /// Whether the connection with the packet's key is the packet's own: an IPv6 key is a digest,
+    /// and equal keys are not yet equal ends.
+    static bool is_owner(const Conn& conn, const PacketInfo& info,
+                         const std::uint8_t* data) noexcept {
+        if (info.family != Family::ipv6) return true;
+        return info.kind == L4Kind::tcp || info.kind == L4Kind::ports
+                   ? same_plain_ends(conn, info, data)
+                   : same_ends(conn, info, data);
+    }
 
     /// The connection that has this tuple in either direction (ICMP: whose source asked); 0: none.
     /// `key_class` as in PacketInfo. Not for packets.
@@ -171,8 +183,10 @@ class ConnTable {
         if (info.conn == 0) return index_.prefetch_other(info.hash);
         const auto* line = reinterpret_cast<const char*>(&slab_[info.conn]);
         __builtin_prefetch(line, 1);
-        if (info.kind == L4Kind::tcp) __builtin_prefetch(line + 64, 1);
-        if (info.family == Family::ipv6) __builtin_prefetch(line + 128);
+        if (info.kind == L4Kind::tcp)
+            __builtin_prefetch(line + 64, 1);
+        else if (info.family == Family::ipv6)
+            __builtin_prefetch(line + 128);
     }
 
   private:
@@ -210,15 +224,6 @@ class ConnTable {
     ConnTable(const Config& config, Memory memory) noexcept;
     static Direction direction_of(const PacketInfo& info, const Conn& conn) noexcept {
         return static_cast<Direction>(info.swapped != conn.has(conn_flag::swapped));
-    }
-    /// Whether the connection with the packet's key is the packet's own: an IPv6 key is a digest,
-    /// and equal keys are not yet equal ends.
-    static bool is_owner(const Conn& conn, const PacketInfo& info,
-                         const std::uint8_t* data) noexcept {
-        if (info.family != Family::ipv6) return true;
-        return info.kind == L4Kind::tcp || info.kind == L4Kind::ports
-                   ? same_plain_ends(conn, info, data)
-                   : same_ends(conn, info, data);
     }
     static bool same_ends(const Conn& conn, const PacketInfo& info,
                           const std::uint8_t* data) noexcept;

@@ -21,7 +21,8 @@ namespace postern {
 /// Canonical key of a connection: the same for both directions. IPv4 is exact:
 /// {low address, high address, low port, high port, protocol, 4, zone}, where the end with the
 /// smaller (address, port) comes first. IPv6 is a 96-bit keyed digest of the same fields, protocol,
-/// 6, zone; who finds a connection by it compares the full tuple once more.
+/// 6, zone; who finds a connection by it compares the full tuple once more, unless the packet is
+/// TCP's next in order (ConnTable::lookup()).
 ///
 /// The exception is GRE version 1, whose packets name the receiver's call id but not the sender's:
 /// there the key is of one direction, {..., call id, which end receives, ...}. A connection of

@@ -373,6 +373,11 @@ void Worker::find_and_track() noexcept {
         if (conn == nullptr) return;
         const std::uint32_t timeout_before = conn->timeout_ms;
         if (!track_settled(*conn, info, b.data[i], b.now, plan_->track)) {
+            if (!ConnTable::is_owner(*conn, info, b.data[i])) [[unlikely]] {
+                info.conn = 0;
+                info.why = DropReason::ct_collision;
+                return;
+            }
             b[MaskId::hit] |= bit(i);
             return track_hit(i);
         }

@@ -384,5 +384,46 @@ TEST(Claim, OfTwoAtOnceOneWinsAndPolicyJudgesTheOther) {
     EXPECT_EQ(world.buffers_in_use(), 0u);
 }
 
+/// Nobody can find two such connections: say that somebody did. What is TCP's next segment in order
+/// by its numbers is not compared with the whole tuple; everything else is.
+TEST(Collision, ASegmentWithAnothersDigestIsDroppedUnlessItIsTheOthersNext) {
+    World world(kInsideOut, 1);
+    const Flow flow = kFlow6, back = kFlow6.back();
+    world.send(tcp(flow, kSyn, 100), kIn);
+    world.send(frames::tcp(back, {.flags = kSyn | kAck, .seq = 500, .ack = 101}), kOut);
+    world.send(frames::tcp(flow, {.flags = kAck, .seq = 101, .ack = 501}), kIn);
+    world.send(frames::tcp(flow, {.flags = kAck, .seq = 101, .ack = 501, .payload = "x"}), kIn);
+    Flow other = kFlow6;
+    other.sport = static_cast<std::uint16_t>(other.sport + 1);
+    const auto parsed = [&](const Frame& f) {
+        PacketInfo info{};
+        const auto size = static_cast<std::uint32_t>(f.size());
+        parse_packet(f.data(), size, size, {&world.fw().plan().secret, 0}, info);
+        return info;
+    };
+    const PacketInfo known = parsed(tcp(flow, kSyn, 100));
+    const auto fate = [&](std::uint8_t flags, std::uint32_t seq) {
+        world.take({{frames::tcp(other, {.flags = flags, .seq = seq, .ack = 501}), kIn}}, 0);
+        Worker& worker = world.fw().worker(0);
+        for (const StageDesc* stage : world.fw().plan().stages) {
+            if (worker.batch()[stage->on] != 0) stage->run(worker, worker.batch());
+            if (stage->name != "parse") continue;
+            worker.batch().info[0].key = known.key;
+            worker.batch().info[0].hash = known.hash;
+            worker.batch().info[0].swapped = known.swapped;
+        }
+        std::string fates = world.fates(0);
+        world.put_out(worker);
+        return fates;
+    };
+    EXPECT_EQ(fate(kSyn, 7000), "d");
+    EXPECT_EQ(fate(kAck, 7000), "d");
+    EXPECT_EQ(fate(kRst, 102), "d");
+    EXPECT_EQ(fate(kRst | kAck, 102), "d");
+    EXPECT_EQ(world.drops(DropReason::ct_collision), 4u);
+    EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 1u);
+    EXPECT_EQ(fate(kAck, 102), "a");
+}
+
 }  // namespace
 }  // namespace postern
