@@ -106,8 +106,9 @@ int save_state(const std::string& socket, const std::string& path) {
     auto client = ControlClient::connect(socket);
     if (!client) return complain(client.error().message, kFailed);
     const std::string beside = path + ".part";
+    const int opened = open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
-        fdopen(open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), "w"),
+        opened < 0 ? nullptr : fdopen(opened, "w"),
         [](std::FILE* f) { return f == nullptr ? 0 : std::fclose(f); });
     if (!file) return complain(beside + ": cannot be written: " + std::strerror(errno), kFailed);
     client->ask("conntrack save");

@@ -252,6 +252,7 @@ std::unique_ptr<const LineFilter> LineFilter::make(std::span<const PatternDesc> 
             b.resize(kDepth, ByteSet().set());  // after the match comes anything
             add(all, b);
         }
+        if (all.size() > kMostBeginnings) return nullptr;
     }
     if (all.empty()) return nullptr;
     while (all.size() > kWays)

@@ -300,7 +300,9 @@ RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
     m.id = conns_->id_of(slot);
     const HelperImage& helper = m.image.helper;
     HelperConn* hc = nullptr;
-    if (helper.there && (removed_ >> helper.conn.helper & 1) == 0)
+    // Without a helper its state is what its rule expects; the rule may have changed since.
+    const bool wanted = helper.conn.helper != kNoHelper || expects_by_rule(conn);
+    if (helper.there && wanted && (removed_ >> helper.conn.helper & 1) == 0)
         hc = helpers_->resume(helper, conn.tuple(), slot);
     if (hc != nullptr) {
         set_helper_slot(conn, hc);
@@ -675,8 +677,9 @@ void Worker::run_helper(unsigned i, Conn& conn, HelperConn* hc) noexcept {
         // Without its pin-hole the announcement is worth nothing: let the sender repeat it, when
         // there may be room. (The receiver never sees it, so nothing is half done.)
         if (helpers_->undo(hc)) {
+            conn.patient = hc->min_timeout_s != 0;
             b.drop(i, DropReason::helper);
-            return;
+            return keep_patience(conn);
         }
     }
     act_now();
@@ -749,11 +752,10 @@ void Worker::settle(Conn& conn) noexcept {
 void Worker::end_connection(std::uint32_t slot, ConnEnd why) noexcept {
     Conn& conn = conns_->at(slot);
     tell(ConnEventType::destroy, slot, why);
-    // The rule is in the connection's first line, helper_slot in its last: most ends need not read
-    // that one.
-    const bool may_expect = conn.has(conn_flag::helped) || (conn.rule < plan_->effects.size() &&
-                                                            plan_->effects[conn.rule].expects != 0);
-    if (may_expect && conn.helper_slot != 0) release_helper(conn, ExpectEnd::master_end);
+    // The flag and the rule are in the connection's first line, helper_slot is not: most ends need
+    // not read that one.
+    if ((conn.has(conn_flag::helped) || expects_by_rule(conn)) && conn.helper_slot != 0)
+        release_helper(conn, ExpectEnd::master_end);
     abandon(slot);
     counters_.connections_ended.add();
 }

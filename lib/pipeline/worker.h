@@ -283,6 +283,10 @@ class Worker {
     RestoreMail::Outcome restore(RestoreMail& mail) noexcept;
     InsertOutcome file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept;
 
+    /// Whether the connection's rule expects others, with or without a helper.
+    bool expects_by_rule(const Conn& conn) const noexcept {
+        return conn.rule < plan_->effects.size() && plan_->effects[conn.rule].expects != 0;
+    }
     /// Half-open for its source, until settle(): it is answered and confirmed, or over.
     void count_half_open(Conn& conn) noexcept;
     void settle(Conn& conn) noexcept;

@@ -362,10 +362,12 @@ TEST(StateFile, MastersComeBeforeTheirChildren) {
 const std::string kPolicy =
     "policy: {rules: [{name: out, from: inside, ct: [new], action: accept}]}\n";
 
-RestoreMail::Outcome restore(World& world, const Conn& conn, std::uint32_t idle_ms = 0) {
+RestoreMail::Outcome restore(World& world, const Conn& conn, std::uint32_t idle_ms = 0,
+                             bool with_helper_state = false) {
     RestoreMail& m = world.fw().worker(home_of(world.fw().plan(), conn.tuple())).restore_mail();
     m.image.conn = conn;
     m.image.helper = {};
+    m.image.helper.there = with_helper_state;
     m.idle_ms = idle_ms;
     m.age_ms = idle_ms;
     m.state = Mailbox::asked;
@@ -472,6 +474,15 @@ TEST(Restore, HalfOpenOnesCountAgainForTheirSource) {
     EXPECT_FALSE(second.from_inside(syn(1002)));
     EXPECT_EQ(second.drops(DropReason::source_half_open), 1u);
     EXPECT_TRUE(second.from_inside(syn(1001)));
+}
+
+TEST(Restore, WhoseRuleExpectsNothingAnyMoreTakesNoHelperState) {
+    World world(kPolicy, 1);
+    const auto free = [&] { return world.fw().worker(0).helpers().conns_free(); };
+    const std::uint32_t before = free();
+    EXPECT_EQ(restore(world, conn_of(proto::udp, 1000, 2000), 0, true),
+              RestoreMail::Outcome::without_helper);
+    EXPECT_EQ(free(), before);
 }
 
 TEST(Restore, WhoseTimeIsOverIsNotThere) {

@@ -242,6 +242,16 @@ TEST(LineFilter, IsNotMadeOfWhatIsNotUnderstood) {
         EXPECT_EQ(LineFilter::make(patterns), nullptr) << expression;
     }
     EXPECT_EQ(LineFilter::make({}), nullptr);
+    // Each of them could be read; all of them together are too many.
+    std::vector<std::string> texts;
+    for (unsigned n = 0; n < 400; ++n)
+        texts.push_back(
+            {'^', static_cast<char>('a' + n % 26), static_cast<char>('a' + n / 26), 'x', 'y'});
+    std::vector<PatternDesc> many;
+    for (const std::string& text : texts)
+        many.push_back({1, text.c_str(), std::nullopt});
+    EXPECT_NE(LineFilter::make(std::span(many).first(20)), nullptr);
+    EXPECT_EQ(LineFilter::make(many), nullptr);
 }
 
 }  // namespace
