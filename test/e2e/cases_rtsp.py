@@ -12,6 +12,7 @@ from middle import Setting
 
 PATIENCE_S = 30
 PACKETS = 5  # of each of the two streams, at least
+SAMPLES = 1024  # of one byte, in a packet
 
 
 class Streamer:
@@ -28,24 +29,29 @@ def play(client, family, bench, patience_s, transport='udp'):
     bench.server(Streamer)
     host = laboratory.OUTSIDE4 if family == 4 else f'[{laboratory.OUTSIDE6}]'
     url = f'rtsp://{host}:{bench.setting.port}/test'
+    files = [bench.lab.path(f'{client}-{family}.{stream}') for stream in (0, 1)]
     argv = {'ffmpeg': ['ffmpeg', '-nostdin', '-hide_banner', '-rtsp_transport', transport, '-i', url,
                        '-t', '1', '-map', '0', '-c', 'copy', '-f', 'framecrc', '-'],
             'gstreamer': ['gst-launch-1.0', '-v', 'rtspsrc', f'location={url}', 'protocols=udp',
-                          'name=from', 'from.', '!', 'fakesink', f'num-buffers={PACKETS}',
-                          'from.', '!', 'fakesink', f'num-buffers={PACKETS}']}[client]
+                          'name=from', *(word for file in files for word in (
+                              'from.', '!', 'identity', f'eos-after={PACKETS + 1}',
+                              '!', 'filesink', f'location={file}'))]}[client]
     process = bench.lab.start(f'{client}-{family}', 'inside', 'timeout', '-s', 'KILL',
                               str(patience_s or PATIENCE_S), *argv,
                               env={**os.environ, 'HOME': bench.lab.path()})
 
     def problem():
         code = process.wait(PATIENCE_S + 5)
-        if code != 0:
-            return f'{client} ended with exit code {code}: {process.stderr[-500:]}'
-        if client == 'gstreamer':  # ends when it has all packets of both
+        if client == 'ffmpeg':
+            if code != 0:
+                return f'ffmpeg ended with exit code {code}: {process.stderr[-500:]}'
+            packets = collections.Counter(line[0] for line in process.stdout.splitlines() if line)
+            came = [packets['0'], packets['1']]
+        else:  # its exit code tells more of its good-bye than of what came
+            came = [os.path.getsize(file) // SAMPLES for file in files if os.path.exists(file)]
+        if len(came) == 2 and min(came) >= PACKETS:
             return None
-        streams = collections.Counter(line[0] for line in process.stdout.splitlines()
-                                      if line and line[0] in '01')
-        return None if min(streams['0'], streams['1']) >= PACKETS else f'packets came: {streams}'
+        return f'packets came: {came}; exit code {code}: {process.stderr[-500:]}'
     return problem
 
 
