@@ -12,14 +12,16 @@ import sys
 import tempfile
 import unittest
 
+import instructions
+
 HERE = os.path.dirname(os.path.realpath(__file__))
 BUILD = os.environ.get('POSTERN_BUILD', os.path.join(HERE, '../../build'))
 PATH = 'dropped-udp4'
 GROWN = 'lib/net/parse_plain.h'
 
 
-def guard(baseline, *options):
-    done = subprocess.run([sys.executable, os.path.join(HERE, 'instructions.py'), '--build', BUILD,
+def guard(baseline, *options, build=BUILD):
+    done = subprocess.run([sys.executable, os.path.join(HERE, 'instructions.py'), '--build', build,
                            '--baseline', baseline, *options, PATH],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=200)
     return done.returncode, done.stdout
@@ -73,12 +75,41 @@ class Guard(unittest.TestCase):
         self.assertEqual(code, 1, said)
         self.assertIn('has no baseline', said)
 
-        self.counted['build']['compiler'] = 'another one'
+    def test_a_baseline_of_another_build(self):
+        """For the build that everybody makes it is an error; others are not compared."""
+        kind = self.counted['build']
+        if 'clang' in kind['compiler']:
+            self.skipTest('the default build is of g++')
+        defaults = instructions.default_options()
+        self.counted['build'] = {'compiler': kind['compiler'],
+                                 'options': defaults | {'cpu': 'another one'}}
         with open(self.baseline, 'w') as f:
             json.dump(self.counted, f)
-        code, said = guard(self.baseline)
+
+        code, said = guard(self.baseline, build=self.build_with(defaults))
+        differs = f"(cpu: another one, now {defaults['cpu']})"
+        self.assertEqual((code, said), (
+            1, f'not ok instructions the baseline is not of the default build {differs}: '
+               'test/bench/instructions.py --update\n'))
+
+        code, said = guard(self.baseline, build=self.build_with(defaults | {'optimization': '3'}))
         self.assertEqual(code, 0, said)
         self.assertTrue(said.startswith('skip instructions '), said)
+
+        os.remove(self.baseline)
+        code, said = guard(self.baseline, build=self.build_with(defaults))
+        self.assertEqual(code, 1, said)
+
+    def build_with(self, options):
+        """A folder like one built with these options."""
+        folder = tempfile.mkdtemp(dir=self.folder.name)
+        os.makedirs(os.path.join(folder, 'test/bench'))
+        os.symlink(os.path.join(os.path.realpath(BUILD), 'test/bench/path_count'),
+                   os.path.join(folder, 'test/bench/path_count'))
+        os.mkdir(os.path.join(folder, 'meson-info'))
+        with open(os.path.join(folder, 'meson-info/intro-buildoptions.json'), 'w') as f:
+            json.dump([{'name': name, 'value': value} for name, value in options.items()], f)
+        return folder
 
 
 if __name__ == '__main__':
