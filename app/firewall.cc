@@ -82,7 +82,7 @@ std::vector<PortPlan> ports_of(const Spec& spec) {
     for (const PortSpec& p : spec.ports) {
         PortPlan plan;
         plan.name = p.name;
-        plan.zone = p.zone;
+        plan.zone = plan.beyond = p.zone;
         plan.checksums = static_cast<Checksums>(p.checksums);
         out.push_back(plan);
     }
@@ -92,6 +92,7 @@ std::vector<PortPlan> ports_of(const Spec& spec) {
             PortPlan& p = out[bridge.ports[side]];
             p.has_peer = true;
             p.peer = bridge.ports[1 - side];
+            p.beyond = out[p.peer].zone;
             p.ct_zone = bridge.ct_zone;
             p.vlan_zones = bridge.vlan_zones;
             p.pass_all_non_ip = bridge.pass.all_non_ip;

@@ -113,10 +113,36 @@ struct ParseContext {
 void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
                   const ParseContext& context, PacketInfo& info) noexcept;
 
+/// Whether the packet's tuple is what its own headers say: two addresses, two ports.
+inline bool has_plain_ends(const PacketInfo& info) noexcept {
+    return (info.kind == L4Kind::tcp || info.kind == L4Kind::ports) && !info.fragment;
+}
+
 /// The tuple of a parsed IP packet in its own direction (for ICMP errors: of the packet inside it,
 /// reversed, so that it too reads in the direction the error travels). GRE version 1: dport is the
 /// call id, which is the receiver's; the sender's, sport, is not in the packet and is 0.
-Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept;
+Tuple tuple_of_any(const std::uint8_t* data, const PacketInfo& info) noexcept;
+inline Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
+    if (!has_plain_ends(info)) return tuple_of_any(data, info);
+    const std::uint8_t* const ip = data + info.l3_off;
+    const std::uint8_t* const l4 = data + info.l4_off;
+    Tuple t;
+    t.protocol = info.protocol;
+    t.src.family = t.dst.family = info.family;
+    // Two lengths that are known, rather than one that is not: that would be a call.
+    if (info.family == Family::ipv4) {
+        std::memcpy(t.src.bytes.data(), ip + 12, 4);
+        std::memcpy(t.dst.bytes.data(), ip + 16, 4);
+    } else {
+        std::memcpy(t.src.bytes.data(), ip + 8, 16);
+        std::memcpy(t.dst.bytes.data(), ip + 24, 16);
+    }
+    std::uint16_t ports[2];
+    std::memcpy(ports, l4, sizeof ports);
+    t.sport = Be16::from_raw(ports[0]);
+    t.dport = Be16::from_raw(ports[1]);
+    return t;
+}
 
 /// The key of a tuple, as parse_packet() builds it; `swapped` tells whether src is the high end.
 /// `key_class` as in PacketInfo. `request` matters for ICMP only: whether the tuple's source is the

@@ -585,7 +585,7 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
     info.why = check_ip_options(ip, (ip[0] & 0x0fu) * 4);
 }
 
-Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
+Tuple tuple_of_any(const std::uint8_t* data, const PacketInfo& info) noexcept {
     return info.kind == L4Kind::icmp_error ? tuple_of_error(data + info.pay_off, info.family)
                                            : tuple_at(data + info.l3_off, data + info.l4_off,
                                                       info.family, info.protocol, info.fragment);

@@ -8,9 +8,9 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstdint>
 
+#include "base/mask.h"
 #include "base/types.h"
 #include "conntrack/conn.h"
 #include "expect/table.h"
@@ -20,23 +20,6 @@
 struct rte_mbuf;
 
 namespace postern {
-
-using Mask = std::uint64_t;
-static_assert(kMaxBurst == 64, "a mask has one bit a packet");
-
-constexpr Mask bit(unsigned i) noexcept {
-    return Mask{1} << i;
-}
-constexpr Mask first_n(unsigned n) noexcept {
-    return n >= 64 ? ~Mask{0} : bit(n) - 1;
-}
-
-/// Calls fn(i) for each set bit, lowest (oldest packet) first.
-template <class Fn>
-inline void for_each(Mask mask, Fn&& fn) noexcept {
-    for (; mask != 0; mask &= mask - 1)
-        fn(static_cast<unsigned>(std::countr_zero(mask)));
-}
 
 enum class MaskId : std::uint8_t {
     live,      ///< nobody has decided about it yet
@@ -59,6 +42,7 @@ struct alignas(64) Batch {
     std::uint64_t flags = 0;   ///< all packets' ol_flags, together
     Mask guessed = 0;          ///< packets whose connection is on its way into the cache already
     Mask scale_limited = 0;    ///< packets with PacketInfo::scale_limited
+    Mask expected = 0;         ///< of those in `miss`, what somebody expected: `match` tells who
     Tick now;                  ///< read once a burst
     std::uint64_t cookie = 0;  ///< replay: which packet this is; carried into events
     std::array<Mask, static_cast<unsigned>(MaskId::kCount)> masks{};
@@ -66,9 +50,10 @@ struct alignas(64) Batch {
     std::array<std::uint8_t*, kMaxBurst> data{};  ///< first byte of the frame
     std::array<PacketInfo, kMaxBurst> info{};
     // For packets in `miss` only:
-    std::array<ExpectMatch, kMaxBurst> match{};  ///< id 0: nobody expected it
+    std::array<ExpectMatch, kMaxBurst> match{};  ///< for those in `expected` only
     std::array<PolicyVerdict, kMaxBurst> verdict{};
-    std::array<PolicyQuery, kMaxBurst> query{};  ///< the policy stage's own, in no order of packets
+    std::array<ExpectProbe, kMaxBurst> probe{};
+    PolicyBurst queries;
 
     Mask& operator[](MaskId id) noexcept { return masks[static_cast<unsigned>(id)]; }
     Mask operator[](MaskId id) const noexcept { return masks[static_cast<unsigned>(id)]; }

@@ -27,6 +27,7 @@ struct PortPlan {
     ZoneId zone = 0;
     bool has_peer = false;
     PortIndex peer = 0;              ///< transparent mode: the other side of the bridge
+    ZoneId beyond = 0;               ///< zone of the peer; without one, its own
     CtZone ct_zone = 0;              ///< of untagged frames
     std::vector<CtZone> vlan_zones;  ///< by VLAN id; empty: tags do not matter
     Checksums checksums = Checksums::nic;

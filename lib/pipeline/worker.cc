@@ -83,6 +83,7 @@ void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t co
     b.flags = flags;
     b.guessed = 0;
     b.scale_limited = 0;
+    b.expected = 0;
     b.chains = reassembly_->is_chain(flags);
     counters_.rx_packets.add(n);
     counters_.rx_bytes.add(bytes);
@@ -464,15 +465,23 @@ void Worker::track_one(unsigned i) noexcept {
     if (conn.has(conn_flag::helped) && info.kind != L4Kind::icmp_error) b.show_helper(i, conn);
 }
 
-void Worker::find_expectation(unsigned i) noexcept {
+void Worker::find_expectations() noexcept {
     Batch& b = batch_;
-    PacketInfo& info = b.info[i];
-    b.match[i] = {};
     if (expectations_->live() == 0) return;
-    const Tuple tuple = tuple_of(b.data[i], info);
-    const ExpectProbe probe =
-        expectations_->probe(info.key.zone, tuple, info.kind == L4Kind::gre_call);
-    if (expectations_->peek(probe, tuple, b.now, b.match[i])) info.ct = CtState::related;
+    // What the first loop asks memory for is there in the second.
+    for_each(b[MaskId::miss], [&](unsigned i) {
+        const PacketInfo& info = b.info[i];
+        b.probe[i] = expectations_->probe(info.key.zone, tuple_of(b.data[i], info),
+                                          info.kind == L4Kind::gre_call);
+    });
+    for_each(b[MaskId::miss], [&](unsigned i) {
+        PacketInfo& info = b.info[i];
+        if (info.why != DropReason::none ||
+            !expectations_->peek(b.probe[i], tuple_of(b.data[i], info), b.now, b.match[i]))
+            return;
+        b.expected |= bit(i);
+        info.ct = CtState::related;
+    });
 }
 
 bool Worker::claim(unsigned i) noexcept {
@@ -500,20 +509,30 @@ bool Worker::pair_call(unsigned i, std::uint32_t slot) noexcept {
     return conns_->pair(slot, sender);
 }
 
-PolicyQuery Worker::policy_query(unsigned i) const noexcept {
-    const PacketInfo& info = batch_.info[i];
-    const PortPlan& port = plan_->ports[info.in_port];
-    PolicyQuery q{.tuple = tuple_of(batch_.data[i], info)};
-    if (info.protocol == proto::icmp || info.protocol == proto::icmpv6) {
-        const std::uint8_t* icmp = batch_.data[i] + info.l4_off;
-        q.tuple.dport = icmp_port(icmp[0], icmp[1]);
-    }
-    q.from = port.zone;
-    q.to = port.has_peer ? plan_->ports[port.peer].zone : port.zone;
-    q.state = info.ct;
-    q.related_by = batch_.match[i].helper;
-    q.mark = batch_.match[i].mark;
-    return q;
+void Worker::ask_policy(Mask which) noexcept {
+    Batch& b = batch_;
+    b.queries.clear();
+    for_each(which, [&](unsigned i) {
+        const PacketInfo& info = b.info[i];
+        const PortPlan& port = plan_->ports[info.in_port];
+        PolicyContext context{.from = port.zone, .to = port.beyond, .state = info.ct};
+        if ((b.expected & bit(i)) != 0) [[unlikely]] {
+            context.related_by = b.match[i].helper;
+            context.mark = b.match[i].mark;
+        }
+        if (has_plain_ends(info)) {
+            b.queries.add(i, info.family, info.protocol, b.data[i] + info.l3_off,
+                          b.data[i] + info.l4_off, context);
+            return;
+        }
+        PolicyQuery query{tuple_of(b.data[i], info), context};
+        if (info.protocol == proto::icmp || info.protocol == proto::icmpv6) {
+            const std::uint8_t* icmp = b.data[i] + info.l4_off;
+            query.tuple.dport = icmp_port(icmp[0], icmp[1]);
+        }
+        b.queries.add(i, query);
+    });
+    plan_->policy->classify(b.queries, b.verdict.data());
 }
 
 void Worker::set_helper_slot(Conn& conn, const HelperConn* hc) noexcept {

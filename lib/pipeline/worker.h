@@ -195,12 +195,12 @@ class Worker {
             return track_and_tell(i);
         track_one(i);
     }
-    /// Looks whether packet i was expected: sets its match and ct state. Claims nothing.
-    void find_expectation(unsigned i) noexcept;
-    /// Claims what find_expectation() saw. False when it is gone.
+    /// Looks which of the misses were expected: sets their match and ct state. Claims nothing.
+    void find_expectations() noexcept;
+    /// Claims what find_expectations() saw. False when it is gone.
     bool claim(unsigned i) noexcept;
-    /// Packet i as policy is asked about it.
-    PolicyQuery policy_query(unsigned i) const noexcept;
+    /// Verdicts about these misses.
+    void ask_policy(Mask which) noexcept;
     /// Whether packet i may begin a connection as far as limits go; `none`, or why not. Asked once
     /// for each connection that policy lets in. Expected ones are not asked.
     DropReason admit(unsigned i) noexcept;

@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // How rules become tries.
 //
-// Key: the protocol (rte_acl wants one byte first), then groups of four bytes: zones, origin and a
-// filler; source; destination; ports; and, only if a rule asks for it, the mark. `origin` folds
-// connection state and helper into one byte: 0 = new, 1 + h = expected by helper h (1: related, but
-// by no helper). So "new", "related" and "related by ftp" are each one range, and new packets of
-// all kinds share a path of the trie.
-//
 // A rule with lists is multiplied out into one entry for each combination, all with the rule's
 // priority and the same result, so it does not matter which of them matches. Sets of small numbers
 // (zones, helpers, protocols) and port lists are first merged into as few ranges as they make: a
@@ -37,55 +31,17 @@
 namespace postern {
 namespace {
 
-constexpr std::uint8_t kOriginNew = 0;
-constexpr std::uint8_t origin_related(HelperId helper) noexcept {
-    return static_cast<std::uint8_t>(1 + helper);
-}
-static_assert(kMaxZones <= 256 && kMaxHelpers < 255, "zones and origins are one byte of the key");
 static_assert(kMaxPolicyRules < kNoRule);
 constexpr std::size_t kMaxParts = 64;  // beyond that a new connection would pay for all of them
 
-/// As rte_acl reads it: multi-byte fields in network order, groups of four bytes after the first.
-template <std::size_t AddressBytes>
-struct KeyLayout {
-    static constexpr std::size_t kAddressBytes = AddressBytes;
-    static constexpr Family kFamily = AddressBytes == 4 ? Family::ipv4 : Family::ipv6;
-
-    std::uint8_t protocol;
-    std::uint8_t unused[3];  // alignment; never read
-    std::uint8_t from;
-    std::uint8_t to;
-    std::uint8_t origin;
-    std::uint8_t filler;  // read, and matched by anything
-    std::uint8_t src[AddressBytes];
-    std::uint8_t dst[AddressBytes];
-    std::uint16_t sport;
-    std::uint16_t dport;
-    std::uint32_t mark;
-};
-using Key4 = KeyLayout<4>;
-using Key6 = KeyLayout<16>;
-static_assert(sizeof(Key4) == 24 && sizeof(Key6) == 48);
+using Key4 = PolicyKey<4>;
+using Key6 = PolicyKey<16>;
 
 template <class Key>
 constexpr unsigned kWords = Key::kAddressBytes / 4;  // of an address
 /// Field numbers: protocol, from, to, origin, filler, src words, dst words, sport, dport, mark.
 template <class Key>
 constexpr unsigned kFields = 5 + 2 * kWords<Key> + 3;
-
-template <class Key>
-void pack(Key& key, const PolicyQuery& q) noexcept {
-    key.protocol = q.tuple.protocol;
-    key.from = static_cast<std::uint8_t>(q.from);
-    key.to = static_cast<std::uint8_t>(q.to);
-    key.origin = q.state == CtState::related ? origin_related(q.related_by) : kOriginNew;
-    key.filler = 0;
-    std::memcpy(key.src, q.tuple.src.bytes.data(), Key::kAddressBytes);
-    std::memcpy(key.dst, q.tuple.dst.bytes.data(), Key::kAddressBytes);
-    key.sport = q.tuple.sport.raw();
-    key.dport = q.tuple.dport.raw();
-    key.mark = Be32::from_host(q.mark).raw();
-}
 
 // Result word: bit 31 set (0 means "no match" to rte_acl), action, helper, rule.
 std::uint32_t encode(RuleId rule, const PolicyRule& r) noexcept {
@@ -365,56 +321,27 @@ Result<std::unique_ptr<Policy>> Policy::build(const PolicyRules& rules, int sock
     return policy;
 }
 
-namespace {
-
-/// The queries of one family of a burst, and which they were.
 template <class Key>
-struct Lane {
-    std::array<Key, kMaxBurst> keys;
-    std::array<const std::uint8_t*, kMaxBurst> pointers;
-    std::array<std::uint8_t, kMaxBurst> index;
-    std::array<std::uint32_t, kMaxBurst> words;  // results so far
-    unsigned n = 0;
-
-    void add(const PolicyQuery& q, unsigned i) noexcept {
-        pack(keys[n], q);
-        pointers[n] = reinterpret_cast<const std::uint8_t*>(&keys[n]);
-        index[n] = static_cast<std::uint8_t>(i);
-        words[n] = 0;
-        ++n;
+void Policy::answer(const PolicyLane<Key>& lane, const Parts& parts,
+                    PolicyVerdict* verdicts) const noexcept {
+    if (lane.n == 0) return;
+    std::array<std::uint32_t, kMaxBurst> words, more;
+    if (parts.empty()) std::fill_n(words.data(), lane.n, 0u);
+    for (std::size_t part = 0; part < parts.size(); ++part) {
+        std::uint32_t* const results = part == 0 ? words.data() : more.data();
+        // Fails on invalid arguments only, of which there are none. It changes no pointer.
+        rte_acl_classify(parts[part].get(), const_cast<const std::uint8_t**>(lane.pointers.data()),
+                         results, lane.n, 1);
+        for (unsigned k = 0; part != 0 && k < lane.n; ++k)
+            words[k] = words[k] != 0 ? words[k] : more[k];
     }
-    /// Asks one context, and keeps its answers for those that no earlier one knew.
-    void ask(const rte_acl_ctx* acl) noexcept {
-        std::array<std::uint32_t, kMaxBurst> results;
-        // Fails on invalid arguments only, of which there are none.
-        rte_acl_classify(acl, pointers.data(), results.data(), n, 1);
-        for (unsigned i = 0; i < n; ++i)
-            words[i] = words[i] != 0 ? words[i] : results[i];
-    }
-};
+    for (unsigned k = 0; k < lane.n; ++k)
+        verdicts[lane.packet[k]] = decode(words[k], fallback_);
+}
 
-}  // namespace
-
-void Policy::classify(const PolicyQuery* queries, unsigned n,
-                      PolicyVerdict* verdicts) const noexcept {
-    Lane<Key4> lane4;
-    Lane<Key6> lane6;
-    for (unsigned i = 0; i < n; ++i) {
-        verdicts[i] = {kNoRule, fallback_, kNoHelper};
-        if (queries[i].tuple.src.family == Family::ipv4)
-            lane4.add(queries[i], i);
-        else if (queries[i].tuple.src.family == Family::ipv6)
-            lane6.add(queries[i], i);
-    }
-    const auto run = [&](auto& lane, const Parts& parts) {
-        if (lane.n == 0) return;
-        for (const auto& acl : parts)
-            lane.ask(acl.get());
-        for (unsigned i = 0; i < lane.n; ++i)
-            verdicts[lane.index[i]] = decode(lane.words[i], fallback_);
-    };
-    run(lane4, parts4_);
-    run(lane6, parts6_);
+void Policy::classify(const PolicyBurst& burst, PolicyVerdict* verdicts) const noexcept {
+    answer(burst.ipv4_, parts4_, verdicts);
+    answer(burst.ipv6_, parts6_, verdicts);
 }
 
 }  // namespace postern

@@ -19,28 +19,12 @@
 
 #include "base/result.h"
 #include "base/types.h"
-#include "net/addr.h"
+#include "policy/query.h"
 #include "policy/rule.h"
 
 struct rte_acl_ctx;
 
 namespace postern {
-
-/// One connection that asks to begin.
-struct PolicyQuery {
-    Tuple tuple;  ///< of its first packet; with ICMP, dport must be icmp_port() of it
-    ZoneId from = 0;
-    ZoneId to = 0;
-    CtState state = CtState::fresh;  ///< fresh or related
-    /// With `related`: whose expectation it met; kNoHelper for ICMP errors and the like.
-    HelperId related_by = kNoHelper;
-    std::uint32_t mark = 0;  ///< what it would inherit
-};
-
-/// Where an ICMP or ICMPv6 packet's type and code go in a query's dport.
-constexpr Be16 icmp_port(std::uint8_t type, std::uint8_t code) noexcept {
-    return Be16::from_host(static_cast<std::uint16_t>(type << 8 | code));
-}
 
 struct PolicyVerdict {
     RuleId rule = kNoRule;  ///< kNoRule: none matched, and the default decided
@@ -57,8 +41,8 @@ class Policy {
     /// memory.
     static Result<std::unique_ptr<Policy>> build(const PolicyRules& rules, int socket_id = -1);
 
-    /// Verdicts for up to kMaxBurst queries; the two arrays must not overlap.
-    void classify(const PolicyQuery* queries, unsigned n, PolicyVerdict* verdicts) const noexcept;
+    /// verdicts[i] for each packet i of the burst.
+    void classify(const PolicyBurst& burst, PolicyVerdict* verdicts) const noexcept;
 
     /// Entries in the trie of a family: what the rules' lists have multiplied to.
     std::size_t matches(Family family) const noexcept {
@@ -86,6 +70,9 @@ class Policy {
     template <class Key>
     Result<void> build_parts(const PolicyRules& rules, int socket_id, Parts& parts,
                              std::size_t& matches);
+    template <class Key>
+    void answer(const PolicyLane<Key>& lane, const Parts& parts,
+                PolicyVerdict* verdicts) const noexcept;
 
     Parts parts4_;  ///< asked in this order; normally one, none when no rule can match the family
     Parts parts6_;

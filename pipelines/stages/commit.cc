@@ -17,7 +17,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     PacketInfo& info = b.info[i];
     const PolicyVerdict& verdict = b.verdict[i];
     const ExpectMatch& match = b.match[i];
-    const bool expected = static_cast<bool>(match.id);
+    const bool expected = (b.expected & bit(i)) != 0;
     ConnTable& conns = worker.conns();
     const Plan& plan = worker.plan();
 
@@ -120,10 +120,9 @@ void run(Worker& worker, Batch& b) noexcept {
             return;
         }
         if (b.verdict[i].action == PolicyAction::accept && !begin_connection(worker, b, i)) {
-            b.match[i] = {};
+            b.expected &= ~bit(i);
             info.ct = CtState::fresh;
-            const PolicyQuery query = worker.policy_query(i);
-            worker.plan().policy->classify(&query, 1, &b.verdict[i]);
+            worker.ask_policy(bit(i));
             if (b.verdict[i].action == PolicyAction::accept) begin_connection(worker, b, i);
         }
         // A GRE call may have a second key.

@@ -8,10 +8,8 @@
 namespace postern {
 namespace {
 
-void run(Worker& worker, Batch& b) noexcept {
-    for_each(b[MaskId::miss], [&](unsigned i) {
-        if (b.info[i].why == DropReason::none) worker.find_expectation(i);
-    });
+void run(Worker& worker, Batch&) noexcept {
+    worker.find_expectations();
 }
 
 }  // namespace

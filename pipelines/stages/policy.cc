@@ -7,17 +7,10 @@ namespace postern {
 namespace {
 
 void run(Worker& worker, Batch& b) noexcept {
-    std::array<PolicyVerdict, kMaxBurst> verdicts;
-    std::array<std::uint8_t, kMaxBurst> which;
-    unsigned n = 0;
-    for_each(b[MaskId::miss], [&](unsigned i) {
-        if (b.info[i].why != DropReason::none) return;
-        which[n] = static_cast<std::uint8_t>(i);
-        b.query[n++] = worker.policy_query(i);
-    });
-    worker.plan().policy->classify(b.query.data(), n, verdicts.data());
-    for (unsigned k = 0; k < n; ++k)
-        b.verdict[which[k]] = verdicts[k];
+    Mask asks = 0;
+    for_each(b[MaskId::miss],
+             [&](unsigned i) { asks |= Mask{b.info[i].why == DropReason::none} << i; });
+    worker.ask_policy(asks);
 }
 
 }  // namespace

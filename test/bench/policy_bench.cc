@@ -81,9 +81,9 @@ std::vector<PolicyQuery> make_queries(const PolicyRules& rules, Family family, s
         q.tuple = {address(family, rng), address(family, rng),
                    Be16::from_host(static_cast<std::uint16_t>(rng())),
                    Be16::from_host(static_cast<std::uint16_t>(rng())), proto::tcp};
-        q.to = 3;
+        q.context.to = 3;
         if (rng() % 2 || r.dst.empty()) continue;
-        q.from = r.from[0];
+        q.context.from = r.from[0];
         q.tuple.dst = r.dst[0].address;
         if (!r.src.empty()) q.tuple.src = r.src[0].address;
         q.tuple.dport = Be16::from_host(r.dport[0].first);
@@ -119,9 +119,13 @@ void classify(benchmark::State& state, Family family) {
         Built::of(static_cast<std::size_t>(state.range(0)), family);
     if (!policy) return state.SkipWithError(problem.c_str());
     std::array<PolicyVerdict, kBurst> verdicts;
+    PolicyBurst burst;
     std::size_t at = 0;
     for (auto _ : state) {
-        policy->classify(&queries[at], kBurst, verdicts.data());
+        burst.clear();
+        for (unsigned i = 0; i < kBurst; ++i)
+            burst.add(i, queries[at + i]);
+        policy->classify(burst, verdicts.data());
         benchmark::DoNotOptimize(verdicts);
         at = (at + kBurst) % queries.size();
     }

@@ -47,7 +47,9 @@ class BuiltOf {
     std::string ask(const PolicyQuery& q) const {
         if (!policy_) return "no policy";
         PolicyVerdict v;
-        policy_->classify(&q, 1, &v);
+        PolicyBurst burst;
+        burst.add(0, q);
+        policy_->classify(burst, &v);
         const char* const kActions[] = {"drop", "reject", "accept"};
         return (v.rule == kNoRule ? "default" : spec_.policy.rules[v.rule].name) + " " +
                kActions[static_cast<unsigned>(v.action)] +
@@ -69,13 +71,13 @@ struct Packet {
 PolicyQuery fresh(const Packet& p) {
     return {.tuple = {*IpAddr::parse(p.src), *IpAddr::parse(p.dst), Be16::from_host(40000),
                       Be16::from_host(p.dport), p.protocol},
-            .from = static_cast<ZoneId>(p.from_first_zone ? 0 : 1),
-            .to = static_cast<ZoneId>(p.from_first_zone ? 1 : 0)};
+            .context = {.from = static_cast<ZoneId>(p.from_first_zone ? 0 : 1),
+                        .to = static_cast<ZoneId>(p.from_first_zone ? 1 : 0)}};
 }
 PolicyQuery related(const Packet& p, HelperId by) {
     auto q = fresh(p);
-    q.state = CtState::related;
-    q.related_by = by;
+    q.context.state = CtState::related;
+    q.context.related_by = by;
     return q;
 }
 

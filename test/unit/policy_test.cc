@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <random>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -47,10 +48,10 @@ bool any_or_prefix(const std::vector<Prefix>& list, const IpAddr& a) {
            std::any_of(list.begin(), list.end(), [&](const Prefix& p) { return p.contains(a); });
 }
 bool matches(const PolicyRule& r, const PolicyQuery& q) {
-    const bool state = q.state == CtState::related
-                           ? r.match_related && any_or_in(r.related, q.related_by)
+    const bool state = q.context.state == CtState::related
+                           ? r.match_related && any_or_in(r.related, q.context.related_by)
                            : r.match_new;
-    return state && any_or_in(r.from, q.from) && any_or_in(r.to, q.to) &&
+    return state && any_or_in(r.from, q.context.from) && any_or_in(r.to, q.context.to) &&
            (r.family == Family::none || r.family == q.tuple.src.family) &&
            any_or_prefix(r.src, q.tuple.src) && any_or_prefix(r.dst, q.tuple.dst) &&
            any_or_in(r.protocols, q.tuple.protocol) &&
@@ -70,9 +71,15 @@ std::unique_ptr<Policy> build(const PolicyRules& rules) {
     EXPECT_TRUE(r.ok()) << (r.ok() ? "" : r.error().message);
     return r.ok() ? std::move(r.value()) : nullptr;
 }
+void classify(const Policy& policy, std::span<const PolicyQuery> queries, PolicyVerdict* verdicts) {
+    PolicyBurst burst;
+    for (unsigned i = 0; i < queries.size(); ++i)
+        burst.add(i, queries[i]);
+    policy.classify(burst, verdicts);
+}
 PolicyVerdict classify(const Policy& policy, const PolicyQuery& q) {
     PolicyVerdict v;
-    policy.classify(&q, 1, &v);
+    classify(policy, std::span{&q, 1}, &v);
     return v;
 }
 PolicyQuery tcp(const char* src, const char* dst, std::uint16_t dport) {
@@ -110,13 +117,13 @@ TEST(Policy, StateAndHelper) {
                          {.protocols = {proto::tcp}, .match_new = false}}});
     auto q = tcp("192.0.2.1", "192.0.2.2", 5000);
     EXPECT_EQ(classify(*p, q).rule, 0);
-    q.state = CtState::related;
+    q.context.state = CtState::related;
     EXPECT_EQ(classify(*p, q).rule, 2) << "related by no helper";
-    q.related_by = 3;
+    q.context.related_by = 3;
     EXPECT_EQ(classify(*p, q).rule, 1);
-    q.related_by = 4;
+    q.context.related_by = 4;
     EXPECT_EQ(classify(*p, q).rule, 2);
-    q.related_by = kMaxHelpers - 1;
+    q.context.related_by = kMaxHelpers - 1;
     q.tuple.protocol = proto::udp;
     EXPECT_EQ(classify(*p, q).rule, kNoRule);
 }
@@ -248,11 +255,10 @@ class Dice {
         const Family f = one_in(2) ? Family::ipv4 : Family::ipv6;
         PolicyQuery q{.tuple = {address(f), address(f), Be16::from_host(port()),
                                 Be16::from_host(port()), protocol()},
-                      .from = zone(),
-                      .to = zone()};
+                      .context = {.from = zone(), .to = zone()}};
         if (one_in(2)) {
-            q.state = CtState::related;
-            q.related_by = helper();
+            q.context.state = CtState::related;
+            q.context.related_by = helper();
         }
         return q;
     }
@@ -281,13 +287,13 @@ TEST(Policy, AgreesWithALinearScan) {
             const unsigned n = 1 + dice.below(kMaxBurst);  // every burst size, mixed families
             for (unsigned i = 0; i < n; ++i)
                 q[i] = dice.query();
-            policy->classify(q.data(), n, v.data());
+            classify(*policy, std::span{q}.first(n), v.data());
             for (unsigned i = 0; i < n; ++i) {
                 const auto expected = reference(rules, q[i]);
                 ASSERT_EQ(v[i], expected)
-                    << "seed " << seed << ": " << q[i].tuple.to_string() << " zones " << q[i].from
-                    << ">" << q[i].to << " " << to_string(q[i].state) << " by "
-                    << int(q[i].related_by);
+                    << "seed " << seed << ": " << q[i].tuple.to_string() << " zones "
+                    << q[i].context.from << ">" << q[i].context.to << " "
+                    << to_string(q[i].context.state) << " by " << int(q[i].context.related_by);
                 ++(expected.rule == kNoRule ? by_default : by_rule);
             }
             done += n;
@@ -310,7 +316,7 @@ TEST(Policy, RulesTooWildForOneContextAreCutAndStillInOrder) {
     std::array<PolicyVerdict, kMaxBurst> v;
     for (unsigned burst = 0; burst < 100; ++burst) {
         std::generate(q.begin(), q.end(), [&] { return dice.query(); });
-        policy->classify(q.data(), kMaxBurst, v.data());
+        classify(*policy, q, v.data());
         for (unsigned i = 0; i < kMaxBurst; ++i)
             ASSERT_EQ(v[i], reference(rules, q[i])) << q[i].tuple.to_string();
     }
@@ -335,7 +341,7 @@ TEST(Policy, FiftyThousandRules) {
         auto q = tcp("192.0.2.1", "192.0.2.2", 65535);
         q.tuple.src = rules.rules[i].src[0].address;
         ASSERT_EQ(classify(*policy, q).rule, i);
-        q.from = 1;
+        q.context.from = 1;
         ASSERT_EQ(classify(*policy, q).rule, kNoRule);
     }
 }

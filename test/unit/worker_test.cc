@@ -372,7 +372,7 @@ TEST(Claim, OfTwoAtOnceOneWinsAndPolicyJudgesTheOther) {
             Worker& worker = world.fw().worker(w);
             if (worker.batch()[stage->on] != 0) stage->run(worker, worker.batch());
             if (stage->name == "expect") {
-                EXPECT_TRUE(worker.batch().match[0].id) << "worker " << w;
+                EXPECT_EQ(worker.batch().expected, 1u) << "worker " << w;
             }
         }
     EXPECT_EQ(world.fates(0), "a");

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What policy is asked: the first packets of a burst's would-be connections, as the tries read
+// them.
+//
+// Key: the protocol (rte_acl wants one byte first), then groups of four bytes: zones, origin and a
+// filler; source; destination; ports; and, only if a rule asks for it, the mark. `origin` folds
+// connection state and helper into one byte: 0 = new, 1 + h = expected by helper h (1: related, but
+// by no helper). So "new", "related" and "related by ftp" are each one range, and new packets of
+// all kinds share a path of the trie.
+//
+// Who: a worker fills its PolicyBurst with the packets of a burst that found no connection, and
+// hands it to Policy::classify(). Cost: of a packet with ports, one copy of its addresses and
+// ports.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/types.h"
+#include "net/addr.h"
+
+namespace postern {
+
+/// Where a connection that asks to begin comes from and goes to, and why.
+struct PolicyContext {
+    ZoneId from = 0;
+    ZoneId to = 0;
+    CtState state = CtState::fresh;  ///< fresh or related
+    /// With `related`: whose expectation it met; kNoHelper for ICMP errors and the like.
+    HelperId related_by = kNoHelper;
+    std::uint32_t mark = 0;  ///< what it would inherit
+};
+
+/// One connection that asks to begin.
+struct PolicyQuery {
+    Tuple tuple;  ///< of its first packet; with ICMP, dport must be icmp_port() of it
+    PolicyContext context;
+};
+
+/// Where an ICMP or ICMPv6 packet's type and code go in a query's dport.
+constexpr Be16 icmp_port(std::uint8_t type, std::uint8_t code) noexcept {
+    return Be16::from_host(static_cast<std::uint16_t>(type << 8 | code));
+}
+
+inline constexpr std::uint8_t kOriginNew = 0;
+constexpr std::uint8_t origin_related(HelperId helper) noexcept {
+    return static_cast<std::uint8_t>(1 + helper);
+}
+static_assert(kMaxZones <= 256 && kMaxHelpers < 255, "zones and origins are one byte of the key");
+
+/// As rte_acl reads it: multi-byte fields in network order, groups of four bytes after the first.
+template <std::size_t AddressBytes>
+struct PolicyKey {
+    static constexpr std::size_t kAddressBytes = AddressBytes;
+    static constexpr Family kFamily = AddressBytes == 4 ? Family::ipv4 : Family::ipv6;
+
+    std::uint8_t protocol;
+    std::uint8_t unused[3];  // alignment; never read
+    std::uint8_t from;
+    std::uint8_t to;
+    std::uint8_t origin;
+    std::uint8_t filler;  // read, and matched by anything
+    std::uint8_t src[AddressBytes];
+    std::uint8_t dst[AddressBytes];
+    std::uint16_t sport;
+    std::uint16_t dport;
+    std::uint32_t mark;
+};
+static_assert(sizeof(PolicyKey<4>) == 24 && sizeof(PolicyKey<16>) == 48);
+
+/// The queries of one family, and which packets they are of.
+template <class Key>
+struct PolicyLane {
+    std::array<Key, kMaxBurst> keys;
+    std::array<const std::uint8_t*, kMaxBurst> pointers;
+    std::array<std::uint8_t, kMaxBurst> packet;
+    unsigned n = 0;
+
+    /// A key for packet i, of which addresses and ports are still to be set.
+    Key& add(unsigned i, std::uint8_t protocol, const PolicyContext& c) noexcept {
+        Key& key = keys[n];
+        pointers[n] = reinterpret_cast<const std::uint8_t*>(&key);
+        packet[n] = static_cast<std::uint8_t>(i);
+        ++n;
+        key.protocol = protocol;
+        key.from = static_cast<std::uint8_t>(c.from);
+        key.to = static_cast<std::uint8_t>(c.to);
+        key.origin = c.state == CtState::related ? origin_related(c.related_by) : kOriginNew;
+        key.filler = 0;
+        key.mark = Be32::from_host(c.mark).raw();
+        return key;
+    }
+};
+
+class PolicyBurst {
+  public:
+    /// Forgets all queries.
+    void clear() noexcept { ipv4_.n = ipv6_.n = 0; }
+    void add(unsigned i, const PolicyQuery& q) noexcept {
+        const auto add_to = [&](auto& lane) {
+            auto& key = lane.add(i, q.tuple.protocol, q.context);
+            std::memcpy(key.src, q.tuple.src.bytes.data(), sizeof key.src);
+            std::memcpy(key.dst, q.tuple.dst.bytes.data(), sizeof key.dst);
+            key.sport = q.tuple.sport.raw();
+            key.dport = q.tuple.dport.raw();
+        };
+        q.tuple.src.family == Family::ipv4 ? add_to(ipv4_) : add_to(ipv6_);
+    }
+    /// The same for a packet with ports, from its headers.
+    void add(unsigned i, Family family, std::uint8_t protocol, const std::uint8_t* ip,
+             const std::uint8_t* l4, const PolicyContext& context) noexcept {
+        const auto add_to = [&](auto& lane, const std::uint8_t* addresses) {
+            auto& key = lane.add(i, protocol, context);
+            std::memcpy(key.src, addresses, sizeof key.src);
+            std::memcpy(key.dst, addresses + sizeof key.src, sizeof key.dst);
+            std::memcpy(&key.sport, l4, sizeof key.sport);
+            std::memcpy(&key.dport, l4 + sizeof key.sport, sizeof key.dport);
+        };
+        family == Family::ipv4 ? add_to(ipv4_, ip + 12) : add_to(ipv6_, ip + 8);
+    }
+
+  private:
+    friend class Policy;
+    PolicyLane<PolicyKey<4>> ipv4_;
+    PolicyLane<PolicyKey<16>> ipv6_;
+};
+
+}  // namespace postern
