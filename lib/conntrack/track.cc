@@ -33,6 +33,20 @@ std::uint32_t plain_timeout_ms(const Conn& conn, bool replied, const Timeouts& t
     }
 }
 
+std::uint32_t tcp_timeout_of(const Conn& conn, const TrackConfig& config) noexcept {
+    const Timeouts& t = config.timeouts_of(conn);
+    const TcpState state = conn.tcp_state();
+    const TcpKind last = conn.tcp_last.kind;
+    // The first segment after the other side's first makes it assured, and worth days.
+    if (state == TcpState::established && !conn.has(conn_flag::assured))
+        return t.tcp(state, TcpTimeout::unacknowledged);
+    // A goodbye that was not believed. Whether it was the second, and shortened the time, only that
+    // tells; the next packet that is accepted will set it anew.
+    if (state == TcpState::established && (last == TcpKind::fin || last == TcpKind::rst))
+        return std::min(conn.timeout_ms, t.tcp(state, TcpTimeout::by_state));
+    return t.tcp(state, tcp_timeout(conn.tcp, conn.tcp_last, last, config.tcp_of(conn)));
+}
+
 TrackResult refuse(PacketInfo& info) noexcept {
     info.ct = CtState::invalid;
     info.why = DropReason::ct_invalid;
@@ -130,6 +144,16 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
     conn.state = 0;
     conn.timeout_ms = plain_timeout_ms(conn, false, config.timeouts_of(conn));
     return true;
+}
+
+std::uint32_t timeout_of(const Conn& conn, const TrackConfig& config) noexcept {
+    switch (conn.protocol()) {
+        case proto::tcp: return tcp_timeout_of(conn, config);
+        case proto::sctp: return config.timeouts_of(conn).sctp(conn.sctp_state());
+        case proto::dccp: return config.timeouts_of(conn).dccp(conn.dccp_state());
+        default:
+            return plain_timeout_ms(conn, conn.has(conn_flag::assured), config.timeouts_of(conn));
+    }
 }
 
 bool track_settled_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,

@@ -281,6 +281,14 @@ RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
     Conn& image = m.image.conn;
     image.last_seen_ms = now.ms - m.idle_ms;
     image.start_ms = now.ms - m.age_ms;
+    // What its rule says, and how long its state is kept, may have changed since.
+    if (image.rule < plan_->effects.size()) image.timeouts = plan_->effects[image.rule].timeouts;
+    const std::uint32_t by_state_ms = image.timeout_ms = timeout_of(image, plan_->track);
+    // Without a helper its state is what its rule expects.
+    const HelperImage& helper = m.image.helper;
+    const bool wanted = helper.there && (removed_ >> helper.conn.helper & 1) == 0 &&
+                        (helper.conn.helper != kNoHelper || expects_by_rule(image));
+    if (wanted) raise_timeout(image, helper.conn.min_timeout_s);
     if (m.idle_ms >= image.timeout_ms) return expired;
     if (conns_->find(image.tuple(), image.zone(), image.key_class) != 0) return exists;
     const bool paired = image.protocol() == proto::gre && image.gre.twin != 0;
@@ -299,16 +307,13 @@ RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
     if (sources_.enabled() && !conn.has(conn_flag::expected) && !is_settled(conn))
         count_half_open(conn);
     m.id = conns_->id_of(slot);
-    const HelperImage& helper = m.image.helper;
-    HelperConn* hc = nullptr;
-    // Without a helper its state is what its rule expects; the rule may have changed since.
-    const bool wanted = helper.conn.helper != kNoHelper || expects_by_rule(conn);
-    if (helper.there && wanted && (removed_ >> helper.conn.helper & 1) == 0)
-        hc = helpers_->resume(helper, conn.tuple(), slot);
+    const HelperConn* hc = wanted ? helpers_->resume(helper, conn.tuple(), slot) : nullptr;
     if (hc != nullptr) {
         set_helper_slot(conn, hc);
         conn.helper = hc->helper;
         if (conn.helper != kNoHelper) conn.flags |= conn_flag::helped;
+    } else {
+        conn.timeout_ms = by_state_ms;
     }
     conns_->arm(slot);
     tell(ConnEventType::fresh, slot);
@@ -673,9 +678,8 @@ void Worker::run_helper(unsigned i, Conn& conn, HelperConn* hc) noexcept {
     const std::uint16_t patience_s = hc->min_timeout_s;
     read_payload(i, hc);
     if (hc->min_timeout_s < patience_s && info.kind == L4Kind::ports) {
-        // TCP's packets set their time anew each; those of an answered UDP connection do not.
-        const Timeouts& t = plan_->track.timeouts_of(conn);
-        conn.timeout_ms = t.udp_ms[conn.has(conn_flag::seen_reply) ? 1 : 0];
+        // TCP's packets set their time anew each; those of a UDP stream do not.
+        conn.timeout_ms = timeout_of(conn, plan_->track);
         keep_patience(conn);
         conns_->arm(info.conn);
     }
@@ -720,7 +724,11 @@ void Worker::act(const EmitAction& action, const Conn& conn) noexcept {
 }
 
 void Worker::raise_timeout(Conn& conn) noexcept {
-    const std::uint32_t least_ms = helpers_->at(conn.helper_slot)->min_timeout_s * 1000u;
+    raise_timeout(conn, helpers_->at(conn.helper_slot)->min_timeout_s);
+}
+
+void Worker::raise_timeout(Conn& conn, std::uint16_t least_s) noexcept {
+    const std::uint32_t least_ms = least_s * 1000u;
     if (conn.timeout_ms >= least_ms) return;
     if (conn.protocol() == proto::tcp && conn.tcp_state() != TcpState::established) return;
     conn.timeout_ms = least_ms;

@@ -272,6 +272,7 @@ class Worker {
             raise_timeout(conn);
     }
     void raise_timeout(Conn& conn) noexcept;
+    static void raise_timeout(Conn& conn, std::uint16_t least_s) noexcept;
     void tell_to_end(const Tuple& child, CtZone ct_zone) noexcept;
     /// Ends what the helper's state of a connection hangs on.
     void release_helper(Conn& conn, ExpectEnd why) noexcept;

@@ -116,6 +116,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         require(replied || !conn.has(conn_flag::assured), "assured by one side alone");
         require(info.ct == (replied ? CtState::established : CtState::fresh),
                 "established by one side alone, or new with both");
+        // What taught nothing set no time either.
+        require(conn.last_seen_ms != ms || timeout_of(conn, kConfig) == conn.timeout_ms,
+                "the time is not its state's");
         require(conn.state_name() != nullptr || conn.protocol() == proto::udp, "no such state");
     }
     return 0;

@@ -26,6 +26,13 @@ std::uint16_t fold(std::uint32_t sum) {
 
 }  // namespace
 
+std::string from_hex(std::string_view digits) {
+    std::string out;
+    for (std::size_t i = 0; i < digits.size(); i += 2)
+        out += static_cast<char>(std::stoi(std::string(digits.substr(i, 2)), nullptr, 16));
+    return out;
+}
+
 std::uint32_t ones_sum(const std::uint8_t* p, std::size_t n, std::uint32_t sum) {
     for (std::size_t i = 0; i < n; ++i) {
         sum += i % 2 == 0 ? p[i] * 256u : p[i];

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,9 @@ inline Flow flow(std::string_view src, unsigned sport, std::string_view dst, uns
     return {*IpAddr::parse(src), *IpAddr::parse(dst), static_cast<std::uint16_t>(sport),
             static_cast<std::uint16_t>(dport)};
 }
+
+/// The bytes that pairs of hexadecimal digits mean, as payload.
+std::string from_hex(std::string_view digits);
 
 /// One's complement sum over the bytes (RFC 1071), not yet inverted.
 std::uint32_t ones_sum(const std::uint8_t* p, std::size_t n, std::uint32_t sum = 0);

@@ -362,12 +362,10 @@ TEST(StateFile, MastersComeBeforeTheirChildren) {
 const std::string kPolicy =
     "policy: {rules: [{name: out, from: inside, ct: [new], action: accept}]}\n";
 
-RestoreMail::Outcome restore(World& world, const Conn& conn, std::uint32_t idle_ms = 0,
-                             bool with_helper_state = false) {
-    RestoreMail& m = world.fw().worker(home_of(world.fw().plan(), conn.tuple())).restore_mail();
-    m.image.conn = conn;
-    m.image.helper = {};
-    m.image.helper.there = with_helper_state;
+RestoreMail::Outcome restore(World& world, const ConnImage& image, std::uint32_t idle_ms = 0) {
+    const WorkerId home = home_of(world.fw().plan(), image.conn.tuple());
+    RestoreMail& m = world.fw().worker(home).restore_mail();
+    m.image = image;
     m.idle_ms = idle_ms;
     m.age_ms = idle_ms;
     m.state = Mailbox::asked;
@@ -376,8 +374,11 @@ RestoreMail::Outcome restore(World& world, const Conn& conn, std::uint32_t idle_
     m.state = Mailbox::idle;
     return m.outcome;
 }
-/// The only connection of a world, as it would be read from a file.
-Conn only_one(World& world) {
+RestoreMail::Outcome restore(World& world, const Conn& conn, std::uint32_t idle_ms = 0) {
+    return restore(world, ConnImage{conn, {}}, idle_ms);
+}
+/// The only connection of a world, as it would be read from a file, for `to`.
+SavedConnection saved_one(World& world, World& to) {
     for (unsigned w = 0; w < world.fw().workers(); ++w) {
         ConnTable& t = world.fw().worker(w).conns();
         for (std::uint32_t s = 1; s <= t.capacity(); ++s) {
@@ -386,15 +387,21 @@ Conn only_one(World& world) {
             row.conn = t.at(s);
             row.slot = s;
             row.now = world.now;
-            auto r = read_record(world.fw().plan(), world.fw().helpers(),
+            row.helper.there = row.conn.helper_slot != 0;
+            HelperEngine& helpers = world.fw().worker(w).helpers();
+            if (row.helper.there) helpers.save(*helpers.at(row.conn.helper_slot), row.helper);
+            auto r = read_record(to.fw().plan(), to.fw().helpers(),
                                  connection_record(world.fw().plan(), world.fw().helpers(),
                                                    static_cast<WorkerId>(w), row));
             EXPECT_TRUE(r) << r.error().message;
-            return std::get<SavedConnection>(*r).image.conn;
+            return std::get<SavedConnection>(*r);
         }
     }
     ADD_FAILURE() << "there is none";
     return {};
+}
+Conn only_one(World& world) {
+    return saved_one(world, world).image.conn;
 }
 
 const IpAddr kClient = IpAddr::v4(192, 0, 2, 1), kServer = IpAddr::v4(198, 51, 100, 2);
@@ -480,16 +487,98 @@ TEST(Restore, WhoseRuleExpectsNothingAnyMoreTakesNoHelperState) {
     World world(kPolicy, 1);
     const auto free = [&] { return world.fw().worker(0).helpers().conns_free(); };
     const std::uint32_t before = free();
-    EXPECT_EQ(restore(world, conn_of(proto::udp, 1000, 2000), 0, true),
-              RestoreMail::Outcome::without_helper);
+    ConnImage image{conn_of(proto::udp, 1000, 2000), {}};
+    image.helper.there = true;
+    EXPECT_EQ(restore(world, image), RestoreMail::Outcome::without_helper);
     EXPECT_EQ(free(), before);
 }
 
 TEST(Restore, WhoseTimeIsOverIsNotThere) {
     World world(kPolicy, 1);
     const Conn conn = conn_of(proto::udp, 1000, 2000);
-    EXPECT_EQ(restore(world, conn, 60'000), RestoreMail::Outcome::expired);
-    EXPECT_EQ(restore(world, conn, 59'999), RestoreMail::Outcome::restored);
+    EXPECT_EQ(restore(world, conn, 30'000), RestoreMail::Outcome::expired);
+    EXPECT_EQ(restore(world, conn, 29'999), RestoreMail::Outcome::restored);
+}
+
+TEST(Restore, TimesAreThoseThatAreInForceNow) {
+    using enum RestoreMail::Outcome;
+    const frames::Flow f{kClient, kServer, 1000, 2000};
+    World first(kPolicy, 1);
+    // A stream, whose packets set no time any more.
+    ASSERT_TRUE(first.from_inside(frames::udp(f, "a")));
+    ASSERT_TRUE(first.from_outside(frames::udp(f.back(), "b")));
+    first.pass(2500);
+    ASSERT_TRUE(first.from_inside(frames::udp(f, "c")));
+    ASSERT_EQ(first.connection(2000)->conn.timeout_ms, 120'000u);
+
+    const std::string ten =
+        "timeouts: {udp: {stream: 10m}, profiles: {five: {udp: {stream: 5s}}}}\n";
+    World longer(kPolicy, 1, ten);
+    EXPECT_EQ(restore(longer, saved_one(first, longer).image, 300'000), restored);
+    EXPECT_EQ(longer.connection(2000)->conn.timeout_ms, 600'000u);
+
+    // By the rule's profile, which it did not have.
+    const std::string profiled =
+        "policy: {rules: [{name: out, from: inside, ct: [new], action: accept, timeouts: five}]}\n";
+    World shorter(profiled, 1, ten);
+    const ConnImage image = saved_one(first, shorter).image;
+    EXPECT_EQ(restore(shorter, image, 5'000), expired);
+    EXPECT_EQ(restore(shorter, image, 4'999), restored);
+    EXPECT_TRUE(shorter.from_inside(frames::udp(f, "d")));
+    EXPECT_EQ(shorter.connection(2000)->conn.timeout_ms, 5'000u);
+}
+
+TEST(Restore, OfTcpNeitherLessNorMoreThanItsStateHas) {
+    Conn conn = conn_of(proto::tcp, 1000, 2000);
+    conn.state = static_cast<std::uint8_t>(TcpState::established);
+    conn.flags = conn_flag::seen_reply | conn_flag::assured;
+    conn.tcp_last.kind = TcpKind::ack;
+    conn.tcp_last.win = 1000;
+    const auto time_of = [](const Conn& c) {
+        World world(kPolicy, 1, "timeouts: {tcp: {established: 1h, unacknowledged: 10m}}\n");
+        EXPECT_EQ(restore(world, c), RestoreMail::Outcome::restored);
+        return world.connection(2000)->conn.timeout_ms / 1000;
+    };
+    EXPECT_EQ(time_of(conn), 3600u);
+    conn.tcp.side[1].flags = tcp_side::data_unacked;
+    EXPECT_EQ(time_of(conn), 600u);
+    conn.tcp.side[1].flags = 0;
+    // Shortened by two goodbyes that were not believed.
+    conn.tcp_last.kind = TcpKind::fin;
+    EXPECT_EQ(time_of(conn), 60u);
+}
+
+TEST(Restore, AHelpersLeastTimeStaysForAsLongAsItAsks) {
+    using enum RestoreMail::Outcome;
+    const std::string policy =
+        "policy: {rules: [{from: inside, proto: udp, ct: [new], action: accept, helper: ras}]}\n";
+    const std::string helpers = "helpers: [{name: ras}]\n";
+    const frames::Flow f{kClient, kServer, 1000, 1719};
+    // Registers (H.225.0 section 7.9): for 300 s, unless somebody says otherwise.
+    const std::string request = frames::from_hex(
+        "0c000001060008914a0007800100c000020106b80100c00002019c4022c0b50000120b506f7374"
+        "65726e2074657374003106b50000120b506f737465726e20746573740031");
+    const std::string confirm =
+        frames::from_hex("10000001060008914a000700120065006e00640070006f0069006e007400200037");
+    World first(policy, 1, helpers);
+    ASSERT_TRUE(first.from_inside(frames::udp(f, request)));
+    ASSERT_TRUE(first.from_outside(frames::udp(f.back(), confirm)));
+    ASSERT_EQ(first.connection(1719)->conn.timeout_ms, 300'000u);
+
+    const std::string more = helpers + "timeouts: {udp: {unreplied: 50s}}\n";
+    World later(policy, 1, more);
+    const ConnImage image = saved_one(first, later).image;
+    EXPECT_EQ(restore(later, image, 300'000), expired);
+    EXPECT_EQ(restore(later, image, 299'999), restored);
+
+    World second(policy, 1, more);
+    EXPECT_EQ(restore(second, image), restored);
+    EXPECT_EQ(second.connection(1719)->conn.timeout_ms, 300'000u);
+    // It leaves, and is no stream yet.
+    EXPECT_TRUE(second.from_inside(frames::udp(
+        f,
+        frames::from_hex("184000020100c000020106b8120065006e00640070006f0069006e007400200037"))));
+    EXPECT_EQ(second.connection(1719)->conn.timeout_ms, 50'000u);
 }
 
 }  // namespace

@@ -41,13 +41,9 @@ std::string registration(int family) {
 }
 /// RAS: an endpoint says where it takes calls, 192.0.2.1 port 1720 (H.225.0 section 7.9.1).
 std::string h323_registration() {
-    const std::string_view hex =
+    return frames::from_hex(
         "0c000001060008914a0007800100c000020106b80100c00002019c4022c0b50000120b506f7374"
-        "65726e2074657374003106b50000120b506f737465726e20746573740031";
-    std::string out;
-    for (std::size_t i = 0; i < hex.size(); i += 2)
-        out += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
-    return out;
+        "65726e2074657374003106b50000120b506f737465726e20746573740031");
 }
 
 /// Family and number of workers.

@@ -67,6 +67,7 @@ void converse(std::uint8_t protocol, L4Kind kind, const std::vector<Want>& packe
             }
             EXPECT_STREQ(conn.state_name(), want.state);
             EXPECT_EQ(conn.timeout_ms, want.timeout_s * 1000);
+            EXPECT_EQ(timeout_of(conn, config), conn.timeout_ms);
             EXPECT_EQ(conn.has(conn_flag::assured), want.assured);
         }
     }
