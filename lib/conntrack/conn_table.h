@@ -48,32 +48,45 @@ class ConnTable {
     ConnTable(const ConnTable&) = delete;
     ConnTable& operator=(const ConnTable&) = delete;
 
+    /// What lookup() found: of TCP over IPv6 by the key alone, a keyed digest. The rest is in a
+    /// line of the connection that its next segment in order, which fits by its numbers, need not
+    /// read.
+    class [[nodiscard]] Found {
+      public:
+        explicit operator bool() const noexcept { return conn_ != nullptr; }
+        /// Enough for track_settled(), which takes such segments only, or what is checked already.
+        Conn& for_next_segment() const noexcept { return *conn_; }
+        /// Whatever the packet is. Null, info.conn 0 and why ct_collision when the connection is
+        /// another one's with the same digest; also null when nothing was found.
+        [[gnu::always_inline]] Conn* checked(PacketInfo& info,
+                                             const std::uint8_t* data) const noexcept {
+            if (conn_ == nullptr || is_owner(*conn_, info, data)) [[likely]]
+                return conn_;
+            info.conn = 0;
+            info.why = DropReason::ct_collision;
+            return nullptr;
+        }
+
+      private:
+        friend class ConnTable;
+        explicit Found(Conn* conn) noexcept : conn_(conn) {}
+        Conn* conn_;
+    };
     /// Finds a packet's connection: sets info.conn and info.dir, or info.conn to 0. To be called
-    /// after prefetch_conn(), whose guess it may deny. Null when there is none. Of TCP over IPv6 by
-    /// its key alone, a keyed digest: the rest is in a line of the connection that its next segment
-    /// in order, which fits by its numbers, need not read. For all others is_owner() is to be
-    /// asked.
-    [[gnu::always_inline]] Conn* lookup(PacketInfo& info, const std::uint8_t* data) noexcept {
+    /// after prefetch_conn(), whose guess it may deny.
+    [[gnu::always_inline]] Found lookup(PacketInfo& info, const std::uint8_t* data) noexcept {
         Conn& guess = slab_[info.conn];
         // Slot 0 is no connection, and its key nobody's.
         if (guess.key == info.key && !guess.has(conn_flag::alias) &&
             (info.kind == L4Kind::tcp || is_owner(guess, info, data))) [[likely]] {
             info.dir = direction_of(info, guess);
-            return &guess;
+            return Found(&guess);
         }
-        return info.conn != 0 || index_.spilled(info.hash) ? lookup_one(info, data) : nullptr;
+        return Found(info.conn != 0 || index_.spilled(info.hash) ? lookup_one(info, data)
+                                                                 : nullptr);
     }
-    /// The same without a guess: whatever info.conn is.
+    /// The same without a guess, whatever info.conn is; checked.
     Conn* lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept;
-    /// Whether the connection with the packet's key is the packet's own: an IPv6 key is a digest,
-    /// and equal keys are not yet equal ends.
-    static bool is_owner(const Conn& conn, const PacketInfo& info,
-                         const std::uint8_t* data) noexcept {
-        if (info.family != Family::ipv6) return true;
-        return info.kind == L4Kind::tcp || info.kind == L4Kind::ports
-                   ? same_plain_ends(conn, info, data)
-                   : same_ends(conn, info, data);
-    }
 
     /// The connection that has this tuple in either direction (ICMP: whose source asked); 0: none.
     /// `key_class` as in PacketInfo. Not for packets.
@@ -224,6 +237,15 @@ class ConnTable {
     ConnTable(const Config& config, Memory memory) noexcept;
     static Direction direction_of(const PacketInfo& info, const Conn& conn) noexcept {
         return static_cast<Direction>(info.swapped != conn.has(conn_flag::swapped));
+    }
+    /// Whether the connection with the packet's key is the packet's own: an IPv6 key is a digest,
+    /// and equal keys are not yet equal ends.
+    static bool is_owner(const Conn& conn, const PacketInfo& info,
+                         const std::uint8_t* data) noexcept {
+        if (info.family != Family::ipv6) return true;
+        return info.kind == L4Kind::tcp || info.kind == L4Kind::ports
+                   ? same_plain_ends(conn, info, data)
+                   : same_ends(conn, info, data);
     }
     static bool same_ends(const Conn& conn, const PacketInfo& info,
                           const std::uint8_t* data) noexcept;

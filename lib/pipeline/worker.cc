@@ -377,30 +377,28 @@ void Worker::find_and_track() noexcept {
             to_guess &= to_guess - 1;
         }
         PacketInfo& info = b.info[i];
-        Conn* const conn = conns.lookup(info, b.data[i]);
-        if (conn == nullptr) return;
-        const std::uint32_t timeout_before = conn->timeout_ms;
-        if (!track_settled(*conn, info, b.data[i], b.now, plan_->track)) {
-            if (!ConnTable::is_owner(*conn, info, b.data[i])) [[unlikely]] {
-                info.conn = 0;
-                info.why = DropReason::ct_collision;
+        const ConnTable::Found found = conns.lookup(info, b.data[i]);
+        if (!found) return;
+        Conn& conn = found.for_next_segment();
+        const std::uint32_t timeout_before = conn.timeout_ms;
+        if (!track_settled(conn, info, b.data[i], b.now, plan_->track)) {
+            if (found.checked(info, b.data[i]) == nullptr) [[unlikely]]
                 return;
-            }
             b[MaskId::hit] |= bit(i);
             return track_hit(i);
         }
-        account(*conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
-        if (conn->has(conn_flag::helped)) {
+        account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+        if (conn.has(conn_flag::helped)) {
             // What carries nothing says nothing to its helper. Else what that knows of the
             // connection is on its way while the others are tracked. No branch: who can tell.
             const bool says = info.pay_len != 0;
-            helpers_->prefetch(says ? conn->helper_slot : 0);
-            b.show_helper(i, *conn, says);
-            keep_patience(*conn);
+            helpers_->prefetch(says ? conn.helper_slot : 0);
+            b.show_helper(i, conn, says);
+            keep_patience(conn);
         }
-        conns.arm_if_shorter(info.conn, timeout_before, conn->timeout_ms);
+        conns.arm_if_shorter(info.conn, timeout_before, conn.timeout_ms);
         info.ct = CtState::established;
-        info.rule = conn->rule;
+        info.rule = conn.rule;
         settled |= bit(i);
     });
     b[MaskId::live] &= ~settled;

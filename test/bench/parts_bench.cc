@@ -178,7 +178,7 @@ void look_up(benchmark::State& state) {
         for (PacketInfo& info : infos)
             t.table->prefetch_conn(info);
         for (unsigned i = 0; i < kBurst; ++i)
-            found += t.table->lookup(infos[i], data[i]) != nullptr;
+            found += t.table->lookup(infos[i], data[i]) ? 1 : 0;
         benchmark::DoNotOptimize(infos);
     }
     const auto packets = static_cast<std::uint64_t>(state.iterations()) * kBurst;

@@ -120,7 +120,8 @@ TEST_F(ConnTableTest, WhateverIsGuessedALookUpSaysTheSame) {
             infos[i].why = DropReason::none;
             if (way == 1) t->prefetch_conn(infos[i]);
             if (way == 2) infos[i].conn = 1 + static_cast<std::uint32_t>(i) % 7;
-            const Conn* conn = t->lookup(infos[i], packets[i].frame.data());
+            const std::uint8_t* data = packets[i].frame.data();
+            const Conn* conn = t->lookup(infos[i], data).checked(infos[i], data);
             ASSERT_EQ(conn != nullptr, want[i]) << round << ' ' << i;
             EXPECT_EQ(infos[i].conn, want[i] ? packets[i].info.conn : 0u) << round;
             if (!want[i]) continue;
@@ -341,7 +342,7 @@ TEST_F(ConnTableTest, TwoIpv6ConnectionsOnOneDigestAreToldApart) {
     EXPECT_EQ(b.info.why, DropReason::ct_collision);
     b.info.why = DropReason::none;
     t->prefetch_conn(b.info);
-    EXPECT_EQ(t->lookup(b.info, b.frame.data()), nullptr);
+    EXPECT_EQ(t->lookup(b.info, b.frame.data()).checked(b.info, b.frame.data()), nullptr);
     EXPECT_EQ(b.info.why, DropReason::ct_collision);
     EXPECT_TRUE(found(*t, a));
 }
