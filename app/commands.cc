@@ -153,7 +153,7 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
             {"dst", t.dst.to_string()},
             {"dport", t.dport.host()},
             {"state", to_string(list_state(c))},
-            {"tcp_state", c.state_name() != nullptr ? Json(c.state_name()) : Json(nullptr)},
+            {"proto_state", c.state_name() != nullptr ? Json(c.state_name()) : Json(nullptr)},
             {"assured", c.has(conn_flag::assured)},
             {"worker", worker},
             {"index", slot},

@@ -28,7 +28,8 @@ std::vector<ArgSpec> filter_args() {
             {"sport", ArgType::integer, false, "port of who began it"},
             {"dport", ArgType::integer, false, "port that was asked"},
             {"state", ArgType::string, false, "new, related or established"},
-            {"tcp_state", ArgType::string, false, "of TCP, SCTP or DCCP: syn_sent, established, …"},
+            {"proto_state", ArgType::string, false,
+             "as TCP, SCTP or DCCP has it: syn_sent, established, …"},
             {"mark", ArgType::scalar, false, "number, or number/mask"},
             {"label", ArgType::scalar, false, "number, or number/mask"},
             {"assured", ArgType::boolean, false, "worth keeping under pressure, or not"},
@@ -60,7 +61,7 @@ Result<ConnFilter> read_filter(const Plan& plan, const Json& json) {
     f.sport = a.port("sport");
     f.dport = a.port("dport");
     if (const auto i = a.word("state", kStates)) f.state = kStateValues[*i];
-    if (const auto i = a.word("tcp_state", own_states)) f.state_name = own_states[*i].data();
+    if (const auto i = a.word("proto_state", own_states)) f.state_name = own_states[*i].data();
     a.masked("mark", f.mark, f.mark_mask);
     a.masked("label", f.label, f.label_mask);
     f.assured = a.boolean("assured");

@@ -245,7 +245,7 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
              {"reason", reason.empty() ? Json(nullptr) : Json(reason)}};
     row["conn"] = conn != nullptr ? Json(connection_number(w.id(), w.conns(), info.conn)) : Json();
     const char* state = conn != nullptr ? conn->state_name() : nullptr;
-    row["tcp_state"] = state != nullptr ? Json(state) : Json(nullptr);
+    row["proto_state"] = state != nullptr ? Json(state) : Json(nullptr);
     row["helper"] = conn != nullptr && conn->helper != kNoHelper
                         ? Json(fw_.plan().helpers[conn->helper - 1u].name)
                         : Json(nullptr);

@@ -114,7 +114,7 @@ def with_helper(show, lab, server):
     related = []
     while not related and running.process.running():
         related = [row for row in daemon.connections(proto='tcp') if row.get('master')
-                   and row.get('tcp_state') == 'established']
+                   and row.get('proto_state') == 'established']
     show.command(daemon, 'conntrack', 'list', through=OPEN_ONLY)
     show.verdict(related, 'its data connection is known; its MASTER is the ID of its control connection'
                  if related else 'no data connection was seen')

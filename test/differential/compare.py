@@ -171,8 +171,10 @@ class Run:
         """All of them: at most one a packet, and one for each expectation."""
         for theirs, ours in zip(self.kernel, self.ours):
             n = theirs['n']
-            for field in ('verdict', 'state', 'direction', 'tcp_state', 'timeout_s'):
-                want, got = theirs.get(field), ours[field]
+            for field in ('verdict', 'state', 'direction', 'proto_state', 'timeout_s'):
+                # Recordings of the kernel have TCP's state only, by this name.
+                want = theirs.get('tcp_state' if field == 'proto_state' else field)
+                got = ours[field]
                 if want is None or want == got or (got is None and field != 'verdict'):
                     continue
                 # The kernel counts in whole seconds, and one may have ended.

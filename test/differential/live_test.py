@@ -23,7 +23,7 @@ import postern
 import walks
 
 SHOWN = 5
-FIELDS = ('verdict', 'state', 'direction', 'tcp_state', 'reason')
+FIELDS = ('verdict', 'state', 'direction', 'proto_state', 'reason')
 
 
 def why_impossible():

@@ -104,7 +104,7 @@ def connections_are_watched(bench):
     watcher.await_output('listening')
     client = SteppedClient(bench.lab, port=server.port, name='step-watched')
     rows = middle.ctl('conntrack', 'list', 'helper=ftp', f'sport={client.control["sport"]}',
-                      'src=192.0.2.0/24', 'state=established', 'tcp_state=established')
+                      'src=192.0.2.0/24', 'state=established', 'proto_state=established')
     expect(len(rows) == 1, f'the control connection has {rows}')
     row = rows[0]
     expect(row['packets_original'] > 2 and row['bytes_reply'] > 100 and row['rule'] and
@@ -116,7 +116,7 @@ def connections_are_watched(bench):
                       f'sport={client.control["sport"]}')
     expect(gone == [{'deleted': 1}], f'deleted: {gone}')
     watcher.wait(10)
-    told = [(row['event'], row.get('tcp_state'), row.get('cause'))
+    told = [(row['event'], row.get('proto_state'), row.get('cause'))
             for row in map(json.loads, watcher.stdout.splitlines())][1:]
     expect(told == [('new', 'syn_sent', None), ('update', 'syn_recv', None),
                     ('update', 'established', None), ('destroy', 'established', 'control')],

@@ -344,7 +344,7 @@ def killed_and_restored(restore):
             client(f'announce {how}')
             fetches(client, server, f'announced after it by {how}')
         control = second.connections(helper='ftp')
-        expect(len(control) == 1 and control[0]['tcp_state'] == 'established', f'{control}')
+        expect(len(control) == 1 and control[0]['proto_state'] == 'established', f'{control}')
         children = second.connections(expected_by='ftp')
         expect(children and all(c['master']['index'] == control[0]['index'] for c in children),
                f'{children} are not of {control}')

@@ -602,7 +602,7 @@ class PosternctlTest : public ControlTest {
                                           {"dst", "2001:db8::9"},
                                           {"dport", 21},
                                           {"state", "established"},
-                                          {"tcp_state", nullptr},
+                                          {"proto_state", nullptr},
                                           {"packets_original", 7},
                                           {"packets_reply", 5},
                                           {"worker", 1},
