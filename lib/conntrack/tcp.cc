@@ -2,11 +2,8 @@
 #include "conntrack/tcp.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "conntrack/tcp_window.h"
-#include "net/options.h"
-#include "net/packet.h"
 
 namespace postern {
 namespace {
@@ -66,36 +63,12 @@ std::uint32_t end_of(const TcpSegment& s) noexcept {
 }
 
 /// What a side offers with its SYN. One without options says nothing new.
-void read_offers(const TcpSegment& s, TcpSide& side) noexcept {
-    if (s.options_len == 0) return;
-    side.scale = 0;
+void take_offers(const TcpSegment& s, TcpSide& side) noexcept {
+    if (!s.has_options) return;
+    side.scale = s.options & tcp_offer::scale;
     side.flags &= tcp_side::liberal;
-    const auto read = [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
-        if (kind == tcp_option::window_scale && len == 1) {
-            side.scale = std::min(value[0], kMaxWindowScale);
-            side.flags |= tcp_side::window_scale;
-        } else if (kind == tcp_option::sack_permitted && len == 0) {
-            side.flags |= tcp_side::sack;
-        }
-    };
-    for_each_option(s.options, s.options_len, read);
-}
-
-/// The highest edge that the segment acknowledges, selectively or not (RFC 2018 section 3).
-std::uint32_t highest_sack(const TcpSegment& s) noexcept {
-    std::uint32_t high = s.ack;
-    if (s.options_len < 10) return high;
-    const auto read = [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
-        if (kind != tcp_option::sack || len % 8 != 0) return;
-        for (unsigned at = 0; at < len; at += 8) {
-            std::uint32_t edge;
-            std::memcpy(&edge, value + at + 4, 4);
-            edge = __builtin_bswap32(edge);
-            if (seq_after(edge, high)) high = edge;
-        }
-    };
-    for_each_option(s.options, s.options_len, read);
-    return high;
+    if (s.options & tcp_offer::window_scale) side.flags |= tcp_side::window_scale;
+    if (s.options & tcp_offer::sack) side.flags |= tcp_side::sack;
 }
 
 /// A side's first SYN, or a fresh one that replaces it.
@@ -103,7 +76,7 @@ void start_side(TcpSide& sender, TcpSide& receiver, const TcpSegment& s, std::ui
                 Direction dir) noexcept {
     sender.end = sender.max_end = end;
     sender.max_win = s.win != 0 ? s.win : 1u;
-    read_offers(s, sender);
+    take_offers(s, sender);
     // RFC 7323 section 2.2: scaling holds only when both sides offer it.
     if (dir == Direction::reply && !(sender.flags & receiver.flags & tcp_side::window_scale))
         sender.scale = receiver.scale = 0;
@@ -123,7 +96,7 @@ enum class Window : std::uint8_t {
     TcpSide& receiver = t.side[index(!dir)];
     const bool syn = s.flags & tcp_flag::syn, has_ack = s.flags & tcp_flag::ack;
     std::uint32_t seq = s.seq, end = end_of(s), ack = s.ack;
-    std::uint32_t sack = receiver.flags & tcp_side::sack ? highest_sack(s) : ack;
+    std::uint32_t sack = receiver.flags & tcp_side::sack ? s.sack : ack;
     std::uint32_t win = s.win;
 
     if (sender.max_win == 0) {
@@ -211,7 +184,7 @@ TcpResult tcp_start(TcpTrack& t, TcpLast& last, const TcpSegment& s,
     sender.max_win = s.win != 0 ? s.win : 1u;
     if (r.state == TcpState::syn_sent) {
         sender.max_end = sender.end;
-        read_offers(s, sender);
+        take_offers(s, sender);
     } else {
         // Mid-stream: scale and SACK are unknown, so windows cannot be held against anybody.
         sender.max_end = sender.end + sender.max_win;
@@ -271,7 +244,7 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
         last.win = s.win;
         if (kind == kSyn && dir == Direction::original) {
             TcpSide offers;
-            read_offers(s, offers);
+            take_offers(s, offers);
             last.scale = offers.scale;
             last.flags = offers.flags;
             // RFC 5961 section 4: the answer may be an ACK that must not be taken for the last one.

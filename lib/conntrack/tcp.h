@@ -16,6 +16,7 @@
 
 #include "base/drop_reason.h"
 #include "base/types.h"
+#include "net/packet.h"
 
 namespace postern {
 
@@ -96,15 +97,16 @@ struct TcpLast {
 };
 static_assert(sizeof(TcpLast) == 20);
 
-/// One segment, in host byte order. Options are parsed on demand, bounded by their length.
+/// One segment, in host byte order.
 struct TcpSegment {
     std::uint32_t seq;
     std::uint32_t ack;
+    std::uint32_t sack;  ///< the highest edge it acknowledges, selectively or not
+    std::uint32_t payload_len;
     std::uint16_t win;
     std::uint8_t flags;
-    std::uint8_t options_len;
-    std::uint32_t payload_len;
-    const std::uint8_t* options;
+    std::uint8_t options;  ///< PacketInfo::tcp_options
+    bool has_options;
 };
 
 enum class TcpTimeout : std::uint8_t {
@@ -146,22 +148,26 @@ TcpResult tcp_start(TcpTrack& track, TcpLast& last, const TcpSegment& segment,
 TcpResult tcp_track(TcpTrack& track, TcpLast& last, TcpState state, Direction dir, bool seen_reply,
                     bool assured, const TcpSegment& segment, const TcpOptions& options) noexcept;
 
-/// Reads the fields of the TCP header at `header`, which is sound: it can be read, options
-/// included.
-inline TcpSegment read_segment(const std::uint8_t* header, std::uint32_t payload_len) noexcept {
+/// The segment that parse_packet() found sound in the frame at `data`.
+inline TcpSegment read_segment(const std::uint8_t* data, const PacketInfo& info) noexcept {
+    const std::uint8_t* header = data + info.l4_off;
     const auto word = [header](unsigned at) noexcept {
         std::uint32_t raw;
         std::memcpy(&raw, header + at, 4);
         return __builtin_bswap32(raw);
     };
     const std::uint32_t offset_flags_window = word(12);
-    return {word(4),
-            word(8),
-            static_cast<std::uint16_t>(offset_flags_window),
-            static_cast<std::uint8_t>(offset_flags_window >> 16),
-            static_cast<std::uint8_t>((offset_flags_window >> 28) * 4 - 20),
-            payload_len,
-            header + 20};
+    const auto flags = static_cast<std::uint8_t>(offset_flags_window >> 16);
+    const std::uint32_t ack = word(8);
+    const bool selective = info.tcp_options != 0 && (flags & tcp_flag::syn) == 0;
+    return {.seq = word(4),
+            .ack = ack,
+            .sack = selective ? word(info.tcp_options) : ack,
+            .payload_len = info.pay_len,
+            .win = static_cast<std::uint16_t>(offset_flags_window),
+            .flags = flags,
+            .options = info.tcp_options,
+            .has_options = offset_flags_window >> 28 > 5};
 }
 
 }  // namespace postern

@@ -11,18 +11,9 @@
 #include <cstdint>
 
 #include "conntrack/tcp.h"
-#include "net/options.h"
 #include "net/packet.h"
 
 namespace postern {
-
-// Serial number arithmetic (RFC 1982, RFC 9293 section 3.4).
-constexpr bool seq_before(std::uint32_t a, std::uint32_t b) noexcept {
-    return static_cast<std::int32_t>(a - b) < 0;
-}
-constexpr bool seq_after(std::uint32_t a, std::uint32_t b) noexcept {
-    return seq_before(b, a);
-}
 
 /// How far behind an acknowledgement may be: at least this much, or the sender's largest window.
 inline constexpr std::uint32_t kTcpMinAckWindow = 66000;
@@ -91,11 +82,6 @@ inline TcpTimeout tcp_timeout(const TcpTrack& t, const TcpLast& last, TcpKind ki
     return last.win == 0 ? TcpTimeout::retransmitted : TcpTimeout::by_state;
 }
 
-/// Whether the options are none, or timestamps only: nothing that matters to windows.
-inline bool tcp_options_idle(const TcpSegment& s) noexcept {
-    return s.options_len == 0 || only_timestamps(s.options, s.options_len);
-}
-
 /// Whether tcp_in_order() may be asked about a side: something was seen of it, and its window is
 /// one that no single segment makes too large for serial arithmetic.
 inline bool tcp_known(const TcpSide& side) noexcept {
@@ -117,9 +103,8 @@ inline bool tcp_known(const TcpSide& side) noexcept {
     TcpSide& receiver = t.side[1 - index(dir)];
     const std::uint32_t end = s.seq + s.payload_len;
     const std::uint32_t behind = receiver.end - s.ack;
-    if (!last.steady || (s.flags & kNaming) != tcp_flag::ack || !tcp_options_idle(s) ||
-        s.win == 0 || s.seq != sender.end || seq_after(end, sender.max_end) ||
-        behind > kTcpMinAckWindow)
+    if (!last.steady || (s.flags & kNaming) != tcp_flag::ack || s.options != 0 || s.win == 0 ||
+        s.seq != sender.end || seq_after(end, sender.max_end) || behind > kTcpMinAckWindow)
         return false;
     if (last.seq == s.seq && last.ack == s.ack && last.dir == index(dir)) return false;
 

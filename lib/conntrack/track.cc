@@ -10,10 +10,6 @@ namespace {
 
 constexpr std::uint32_t kStreamAfterMs = 2000;
 
-inline TcpSegment segment_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
-    return read_segment(data + info.l4_off, info.pay_len);
-}
-
 /// From the transport header to the end of what can be read at once.
 Bytes transport_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
     return {data + info.l4_off,
@@ -132,7 +128,7 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
     }
     if (info.kind == L4Kind::tcp) {
         const TcpResult r =
-            tcp_start(conn.tcp, conn.tcp_last, segment_of(info, data), config.tcp_of(conn));
+            tcp_start(conn.tcp, conn.tcp_last, read_segment(data, info), config.tcp_of(conn));
         if (r.action == TcpAction::invalid) return false;
         conn.state = static_cast<std::uint8_t>(r.state);
         // Picked up in mid-stream: not worth five days until the other side is seen.
@@ -159,7 +155,7 @@ std::uint32_t timeout_of(const Conn& conn, const TrackConfig& config) noexcept {
 bool track_settled_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
                        const Timeouts& timeouts) noexcept {
     bool unacked;
-    if (!tcp_in_order(conn.tcp, conn.tcp_last, info.dir, segment_of(info, data), unacked))
+    if (!tcp_in_order(conn.tcp, conn.tcp_last, info.dir, read_segment(data, info), unacked))
         return false;
     conn.timeout_ms = timeouts.tcp(TcpState::established,
                                    unacked ? TcpTimeout::unacknowledged : TcpTimeout::by_state);
@@ -177,7 +173,7 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     if (info.kind == L4Kind::tcp) {
         const TcpResult r =
             tcp_track(conn.tcp, conn.tcp_last, conn.tcp_state(), dir, replied,
-                      conn.has(conn_flag::assured), segment_of(info, data), config.tcp_of(conn));
+                      conn.has(conn_flag::assured), read_segment(data, info), config.tcp_of(conn));
         switch (r.action) {
             case TcpAction::invalid:
                 info.ct = CtState::invalid;

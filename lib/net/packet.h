@@ -57,6 +57,23 @@ inline constexpr std::uint8_t fin = 0x01, syn = 0x02, rst = 0x04, psh = 0x08, ac
                               urg = 0x20;
 }
 
+// Serial number arithmetic (RFC 1982, RFC 9293 section 3.4).
+constexpr bool seq_before(std::uint32_t a, std::uint32_t b) noexcept {
+    return static_cast<std::int32_t>(a - b) < 0;
+}
+constexpr bool seq_after(std::uint32_t a, std::uint32_t b) noexcept {
+    return seq_before(b, a);
+}
+
+/// PacketInfo::tcp_options of a SYN: what it offers. Of other segments it is an offset below 60, so
+/// that `limited` can be asked of any.
+namespace tcp_offer {
+inline constexpr std::uint8_t scale = 0x0f,  ///< these bits: the window scale, at most 14
+    window_scale = 0x10,                     ///< it has one
+    sack = 0x20,                             ///< selective acknowledgements are permitted
+    limited = 0x40;                          ///< it asked for a scale beyond 14
+}  // namespace tcp_offer
+
 /// The VLAN id in a tag's control information; the rest is priority.
 constexpr std::uint16_t vlan_id(std::uint16_t tci) noexcept {
     return tci & 0x0fff;
@@ -92,7 +109,10 @@ struct alignas(64) PacketInfo {
     /// Part of the key where ends do not suffice. ICMP query: which question. GRE version 1:
     /// kGreCall. Else 0.
     std::uint8_t key_class;
-    bool scale_limited;        ///< a SYN that offers a window scale beyond 14
+    /// TCP, what the tracker needs of the options. Of a SYN: bits of tcp_offer. Of another segment:
+    /// where in its header the highest edge lies that it acknowledges selectively (RFC 2018 section
+    /// 3), 0 when none is beyond its acknowledgement.
+    std::uint8_t tcp_options;
     std::uint16_t generation;  ///< of `conn`, for who comes back to it later: its helper
 };
 static_assert(sizeof(PacketInfo) == 64);
@@ -112,6 +132,10 @@ struct ParseContext {
 /// not IP, family is `none` and `why` is `none`.
 void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
                   const ParseContext& context, PacketInfo& info) noexcept;
+
+/// The first thing wrong with the options of a TCP header of `header` bytes, 20 at least, at `l4`,
+/// and into `found` what PacketInfo::tcp_options says of them. The only walk over them there is.
+DropReason read_tcp_options(const std::uint8_t* l4, unsigned header, std::uint8_t& found) noexcept;
 
 /// Whether the packet's tuple is what its own headers say: two addresses, two ports.
 inline bool has_plain_ends(const PacketInfo& info) noexcept {

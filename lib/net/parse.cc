@@ -106,37 +106,21 @@ DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t who
     }
 }
 
-/// The first thing wrong with the options of a TCP header of `header` bytes. RFC 9293 section 3.1
-/// wants hosts to be prepared for illegal lengths. `scale`: the largest window scale among them.
-DropReason check_tcp_options(const std::uint8_t* l4, unsigned header,
-                             std::uint8_t& scale) noexcept {
-    bool bad = false;
-    scale = 0;
-    const auto check = [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
-        switch (kind) {
-            case tcp_option::mss: bad |= len != 2; break;
-            case tcp_option::window_scale:
-                if (len == 1)
-                    scale = std::max(scale, value[0]);
-                else
-                    bad = true;
-                break;
-            case tcp_option::sack_permitted: bad |= len != 0; break;
-            case tcp_option::sack: bad |= len == 0 || len % 8 != 0; break;
-            case tcp_option::timestamps: bad |= len != 8; break;
-            default: break;
-        }
-    };
-    switch (for_each_option(l4 + 20, header - 20, check)) {
-        case OptionsEnd::short_length: return DropReason::tcp_option_length;
-        case OptionsEnd::cut: return DropReason::tcp_option_cut;
+/// What to say of options that ended like this; `bad`: one of them cannot be right for its kind.
+struct OptionReasons {
+    DropReason length, cut, bad;
+};
+DropReason judge(OptionsEnd end, bool bad, const OptionReasons& reasons) noexcept {
+    switch (end) {
+        case OptionsEnd::short_length: return reasons.length;
+        case OptionsEnd::cut: return reasons.cut;
         case OptionsEnd::sound: break;
     }
-    return bad ? DropReason::tcp_option_bad : DropReason::none;
+    return bad ? reasons.bad : DropReason::none;
 }
 
-/// The same for an IPv4 header: record route and source routes (RFC 791 section 3.1: a pointer of 4
-/// at least), timestamps (of 5), router alert (RFC 2113).
+/// The first thing wrong with the options of an IPv4 header: record route and source routes (RFC
+/// 791 section 3.1: a pointer of 4 at least), timestamps (of 5), router alert (RFC 2113).
 DropReason check_ip_options(const std::uint8_t* ip, unsigned header) noexcept {
     constexpr std::uint8_t kRecordRoute = 7, kTimestamps = 68, kLooseRoute = 131,
                            kStrictRoute = 137, kRouterAlert = 148;
@@ -151,12 +135,10 @@ DropReason check_ip_options(const std::uint8_t* ip, unsigned header) noexcept {
             default: break;
         }
     };
-    switch (for_each_option(ip + 20, header - 20, check)) {
-        case OptionsEnd::short_length: return DropReason::ip_option_length;
-        case OptionsEnd::cut: return DropReason::ip_option_cut;
-        case OptionsEnd::sound: break;
-    }
-    return bad ? DropReason::ip_option_bad : DropReason::none;
+    const OptionsEnd end = for_each_option(ip + 20, header - 20, check);
+    return judge(
+        end, bad,
+        {DropReason::ip_option_length, DropReason::ip_option_cut, DropReason::ip_option_bad});
 }
 
 /// ICMP types that ask and answer (RFC 792, RFC 4443): class and role. Class 0: none of these.
@@ -466,9 +448,7 @@ std::uint32_t rss_of(const Layers& ip, const std::uint8_t* ports) noexcept {
             info.tcp_flags = l4[13];
             info.pay_off = static_cast<std::uint16_t>(info.l4_off + header);
             info.pay_len = static_cast<std::uint16_t>(info.l4_len - header);
-            std::uint8_t scale;
-            info.why = check_tcp_options(l4, header, scale);
-            info.scale_limited = scale > kMaxWindowScale && (l4[13] & tcp_flag::syn) != 0;
+            info.why = read_tcp_options(l4, header, info.tcp_options);
             if (!tcp_flags_valid(l4[13])) info.why = DropReason::bad_tcp_flags;
             break;
         }
@@ -570,10 +550,51 @@ Tuple tuple_of_error(const std::uint8_t* inner, Family family) noexcept {
 
 }  // namespace
 
-bool tcp_options_plain(const std::uint8_t* l4, unsigned header) noexcept {
-    std::uint8_t scale;
-    return header >= 20 && check_tcp_options(l4, header, scale) == DropReason::none &&
-           scale <= kMaxWindowScale;
+DropReason read_tcp_options(const std::uint8_t* l4, unsigned header, std::uint8_t& found) noexcept {
+    bool bad = false;
+    std::uint8_t offers = 0, edge_at = 0;
+    std::uint32_t highest = be32(l4 + 8);
+    const auto read = [&](std::uint8_t kind, const std::uint8_t* value, unsigned len) {
+        switch (kind) {
+            case tcp_option::mss: bad |= len != 2; break;
+            case tcp_option::window_scale:
+                if (len != 1) {
+                    bad = true;
+                    break;
+                }
+                offers &= static_cast<std::uint8_t>(~tcp_offer::scale);  // the last one counts
+                offers |= tcp_offer::window_scale;
+                offers |= std::min(value[0], kMaxWindowScale);
+                if (value[0] > kMaxWindowScale) offers |= tcp_offer::limited;
+                break;
+            case tcp_option::sack_permitted:
+                bad |= len != 0;
+                offers |= tcp_offer::sack;
+                break;
+            case tcp_option::sack:
+                bad |= len == 0 || len % 8 != 0;
+                for (unsigned at = 4; at + 4 <= len; at += 8) {  // each block's right edge
+                    const std::uint32_t edge = be32(value + at);
+                    if (!seq_after(edge, highest)) continue;
+                    highest = edge;
+                    edge_at = static_cast<std::uint8_t>(value + at - l4);
+                }
+                break;
+            case tcp_option::timestamps: bad |= len != 8; break;
+            default: break;
+        }
+    };
+    const OptionsEnd end = for_each_option(l4 + 20, header - 20, read);
+    found = (l4[13] & tcp_flag::syn) != 0 ? offers : edge_at;
+    // RFC 9293 section 3.1 wants hosts to be prepared for illegal lengths.
+    return judge(
+        end, bad,
+        {DropReason::tcp_option_length, DropReason::tcp_option_cut, DropReason::tcp_option_bad});
+}
+
+bool tcp_options_plain(const std::uint8_t* l4, unsigned header, PacketInfo& info) noexcept {
+    return header >= 20 && read_tcp_options(l4, header, info.tcp_options) == DropReason::none &&
+           (info.tcp_options & tcp_offer::limited) == 0;
 }
 
 void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,

@@ -26,6 +26,11 @@ inline std::uint16_t be16(const std::uint8_t* p) noexcept {
     std::memcpy(&v, p, 2);
     return __builtin_bswap16(v);
 }
+inline std::uint32_t be32(const std::uint8_t* p) noexcept {
+    std::uint32_t v;
+    std::memcpy(&v, p, 4);
+    return __builtin_bswap32(v);
+}
 inline std::uint32_t raw32(const std::uint8_t* p) noexcept {
     std::uint32_t v;
     std::memcpy(&v, p, 4);
@@ -62,8 +67,9 @@ inline bool tcp_flags_valid(std::uint8_t flags) noexcept {
 }
 
 /// Whether the TCP header of `header` bytes at `l4`, all there, is long enough and has options of
-/// which nothing needs to be said. For headers that are neither bare nor with timestamps only.
-bool tcp_options_plain(const std::uint8_t* l4, unsigned header) noexcept;
+/// which nobody needs to be told but the tracker: then sets info.tcp_options. For headers that are
+/// neither bare nor with timestamps only.
+bool tcp_options_plain(const std::uint8_t* l4, unsigned header, PacketInfo& info) noexcept;
 
 template <Family kFamily>
 [[gnu::always_inline]] inline bool parse_plain_as(const std::uint8_t* data, std::uint32_t len,
@@ -82,23 +88,6 @@ template <Family kFamily>
     const unsigned l4_len = kV4 ? be16(ip + 2) - 20u : be16(ip + 4);
     if (l4_len - 8 > len - kL4 - 8) return false;
 
-    unsigned header = 8, payload_end = l4_len;
-    L4Kind kind = L4Kind::ports;
-    std::uint8_t tcp_flags = 0;
-    if (protocol == proto::tcp) {
-        if (l4_len < 20) return false;
-        header = (l4[12] >> 4) * 4u;
-        tcp_flags = l4[13];
-        if (header > l4_len || !tcp_flags_valid(tcp_flags)) return false;
-        if (header != 20 && !only_timestamps(l4 + 20, header - 20) &&
-            !tcp_options_plain(l4, header))
-            return false;
-        kind = L4Kind::tcp;
-    } else {
-        if (protocol != proto::udp) return false;
-        payload_end = be16(l4 + 4);
-        if (payload_end < 8 || payload_end > l4_len) return false;
-    }
     // Whatever is refused from here on is filled in anew by the general way: each field is stored
     // as soon as it is known.
     const PortIndex in_port = info.in_port;
@@ -108,6 +97,24 @@ template <Family kFamily>
                       .ct = CtState::invalid,
                       .rule = kNoRule};
     info.in_port = in_port;
+
+    unsigned header = 8, payload_end = l4_len;
+    L4Kind kind = L4Kind::ports;
+    std::uint8_t tcp_flags = 0;
+    if (protocol == proto::tcp) {
+        if (l4_len < 20) return false;
+        header = (l4[12] >> 4) * 4u;
+        tcp_flags = l4[13];
+        if (header > l4_len || !tcp_flags_valid(tcp_flags)) return false;
+        if (header != 20 && !only_timestamps(l4 + 20, header - 20) &&
+            !tcp_options_plain(l4, header, info))
+            return false;
+        kind = L4Kind::tcp;
+    } else {
+        if (protocol != proto::udp) return false;
+        payload_end = be16(l4 + 4);
+        if (payload_end < 8 || payload_end > l4_len) return false;
+    }
     info.l4_off = kL4;
     info.l4_len = static_cast<std::uint16_t>(l4_len);
     info.pay_off = static_cast<std::uint16_t>(kL4 + header);

@@ -41,7 +41,7 @@ struct alignas(64) Batch {
     bool chains = false;       ///< a packet may be a datagram that came in fragments
     std::uint64_t flags = 0;   ///< all packets' ol_flags, together
     Mask guessed = 0;          ///< packets whose connection is on its way into the cache already
-    Mask scale_limited = 0;    ///< packets with PacketInfo::scale_limited
+    Mask scale_limited = 0;    ///< SYNs that offer a window scale beyond 14
     Mask expected = 0;         ///< of those in `miss`, what somebody expected: `match` tells who
     Tick now;                  ///< read once a burst
     std::uint64_t cookie = 0;  ///< replay: which packet this is; carried into events

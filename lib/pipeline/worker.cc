@@ -597,8 +597,7 @@ inline Bytes Worker::linear_payload_of(unsigned i) const noexcept {
 }
 
 inline TcpSegment Worker::segment_of(unsigned i) const noexcept {
-    const PacketInfo& info = batch_.info[i];
-    return read_segment(batch_.data[i] + info.l4_off, info.pay_len);
+    return read_segment(batch_.data[i], batch_.info[i]);
 }
 
 Bytes Worker::payload_of(unsigned i) noexcept {

@@ -41,7 +41,7 @@ void read(const Plan& plan, const ConnTable& conns, Batch& b, unsigned i) noexce
             b.drop(i, DropReason::neighbour_discovery);
     } else {
         b[MaskId::ip] |= bit(i);
-        if (info.scale_limited) b.scale_limited |= bit(i);
+        if ((info.tcp_options & tcp_offer::limited) != 0) b.scale_limited |= bit(i);
         conns.prefetch(info.hash);
     }
 }

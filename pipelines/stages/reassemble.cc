@@ -31,7 +31,7 @@ void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept 
         b.drop(i, DropReason::fragment_bad);  // RFC 6980: never in fragments
     else
         b[MaskId::ip] |= bit(i);
-    if (info.scale_limited) b.scale_limited |= bit(i);
+    if ((info.tcp_options & tcp_offer::limited) != 0) b.scale_limited |= bit(i);
 }
 
 void run(Worker& worker, Batch& b) noexcept {

@@ -33,6 +33,9 @@ PacketInfo parse(const std::vector<std::uint8_t>& frame, std::size_t contiguous)
             "the payload is not in the frame");
     if (info.kind == L4Kind::sctp || info.kind == L4Kind::dccp)
         require(info.pay_off + info.pay_len <= contiguous, "not all of it can be read");
+    if (info.kind == L4Kind::tcp && (info.tcp_flags & tcp_flag::syn) == 0 && info.tcp_options != 0)
+        require(info.tcp_options >= 26 && info.l4_off + info.tcp_options + 4 <= info.pay_off,
+                "the selective acknowledgement is not in the header's options");
     const Tuple tuple = tuple_of(exact.get(), info);
     if (info.kind == L4Kind::other || info.kind == L4Kind::icmp_nd ||
         info.kind == L4Kind::icmp_error)
@@ -65,7 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(tagged.key == plain.key && tagged.hash == plain.hash && tagged.rss == plain.rss &&
                 tagged.kind == plain.kind && tagged.swapped == plain.swapped &&
                 tagged.pay_off == plain.pay_off + 4 && tagged.pay_len == plain.pay_len &&
-                tagged.tcp_flags == plain.tcp_flags && tagged.fragment == plain.fragment,
+                tagged.tcp_flags == plain.tcp_flags && tagged.tcp_options == plain.tcp_options &&
+                tagged.fragment == plain.fragment,
             "a tag changes what is read");
     return 0;
 }

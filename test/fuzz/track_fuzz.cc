@@ -58,6 +58,8 @@ std::vector<std::uint8_t> next_packet(Cursor& in, std::uint8_t protocol, const C
     l4[13] = info.tcp_flags = flags;
     l4[14] = win;
     std::copy(options.begin(), options.end(), l4.begin() + 20);
+    // Those that cannot be would be dropped; the tracker takes them all the same.
+    (void)read_tcp_options(l4.data(), static_cast<unsigned>(l4.size()), info.tcp_options);
     info.pay_off = static_cast<std::uint16_t>(l4.size());
     info.pay_len = payload;
     info.l4_len = static_cast<std::uint16_t>(l4.size() + payload);

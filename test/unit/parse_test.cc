@@ -254,7 +254,8 @@ TEST(Parse, TcpOptionsThatCannotBeAreNamed) {
                 for (const PacketInfo& info : {parse(frame), parse(wrap_vlan(frame, 5))}) {
                     EXPECT_EQ(to_string(info.why), to_string(row.why));
                     // In any other segment the option means nothing.
-                    EXPECT_EQ(info.scale_limited, row.scale_limited && flags == tcp_flag::syn);
+                    EXPECT_EQ((info.tcp_options & tcp_offer::limited) != 0,
+                              row.scale_limited && flags == tcp_flag::syn);
                 }
             }
         }
@@ -265,6 +266,61 @@ TEST(Parse, TcpOptionsThatCannotBeAreNamed) {
     Frame shorter = tcp(kFlow4, {.flags = tcp_flag::syn, .options = {1, 1, 1, 1}});
     shorter[kEth + 20 + 12] = 4 << 4;
     EXPECT_EQ(parse(shorter).why, DropReason::bad_l4_length);
+}
+
+// The tracker reads no options of its own. Plain and tagged again.
+TEST(Parse, WhatTcpOptionsOfferAndAcknowledgeIsForTheTracker) {
+    using namespace tcp_offer;
+    const auto sack_block = [](std::uint8_t from, std::uint8_t to) {
+        return Frame{5, 10, 0, 0, 0, from, 0, 0, 0, to};
+    };
+    const auto both = [](Frame a, const Frame& b) {
+        a.insert(a.end(), b.begin(), b.end());
+        return a;
+    };
+    struct Row {
+        Frame options;
+        unsigned of_syn, of_ack;  ///< which acknowledges 100
+    };
+    const Row rows[] = {
+        {{}, 0, 0},
+        {{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2}, 0, 0},
+        {{1, 3, 3, 0}, window_scale, 0},
+        {{1, 3, 3, 14}, window_scale | 14, 0},
+        {{1, 3, 3, 200}, window_scale | limited | 14, 0},
+        {{1, 1, 4, 2}, sack, 0},
+        {{1, 1, 4, 2, 1, 3, 3, 7}, sack | window_scale | 7, 0},
+        {{3, 3, 15, 3, 3, 7, 1, 1}, window_scale | limited | 7, 0},  // the last one counts
+        {{0, 3, 3, 7}, 0, 0},
+        {both({1, 1}, sack_block(90, 150)), 0, 28},
+        {both({1, 1}, sack_block(50, 100)), 0, 0},  // nothing beyond the acknowledgement
+        {{5, 26, 0, 0,   0, 110, 0, 0,   0, 120, 0, 0,   0, 150,
+          0, 0,  0, 170, 0, 0,   0, 130, 0, 0,   0, 140, 1, 1},
+         0,
+         34},
+        {both(both({1, 1}, sack_block(110, 120)), both({1, 1}, sack_block(110, 130))), 0, 40},
+        {both(both({1, 1}, sack_block(110, 130)), both({1, 1}, sack_block(110, 120))), 0, 28},
+    };
+    for (const Flow& f : {kFlow4, kFlow6}) {
+        for (const Row& row : rows) {
+            SCOPED_TRACE(::testing::PrintToString(row.options));
+            const auto check = [&](std::uint8_t flags, unsigned want) {
+                const Frame frame = tcp(f, {.flags = flags, .ack = 100, .options = row.options});
+                for (const PacketInfo& info : {parse(frame), parse(wrap_vlan(frame, 5))})
+                    EXPECT_EQ(info.tcp_options, want);
+            };
+            check(tcp_flag::syn, row.of_syn);
+            check(tcp_flag::syn | tcp_flag::ack, row.of_syn);
+            check(tcp_flag::ack, row.of_ack);
+            check(tcp_flag::ack | tcp_flag::fin, row.of_ack);
+        }
+    }
+    EXPECT_EQ(parse(udp(kFlow4)).tcp_options, 0);
+    // An error is no segment, whatever it carries.
+    EXPECT_EQ(parse(unreachable(kFlow4.dst, kFlow4.src,
+                                tcp(kFlow4, {.flags = tcp_flag::syn, .options = {1, 3, 3, 7}})))
+                  .tcp_options,
+              0);
 }
 
 /// The IPv4 frame with options, padded with zeros, between its IP header and what follows.

@@ -68,6 +68,29 @@ std::uint8_t flags_of(const char* text) {
     return f;
 }
 
+/// As parse_packet() and read_segment() find it in a frame.
+TcpSegment segment(std::uint32_t seq, std::uint32_t ack, std::uint16_t win, std::uint8_t flags,
+                   std::uint32_t len, const std::vector<std::uint8_t>& options) {
+    std::vector<std::uint8_t> header;
+    const auto put = [&](std::uint32_t word) {
+        for (int shift = 24; shift >= 0; shift -= 8)
+            header.push_back(static_cast<std::uint8_t>(word >> shift));
+    };
+    put(0);
+    put(seq);
+    put(ack);
+    put(static_cast<std::uint32_t>(5 + options.size() / 4) << 28 | std::uint32_t{flags} << 16 |
+        win);
+    put(0);
+    header.insert(header.end(), options.begin(), options.end());
+    PacketInfo info{};
+    info.pay_len = static_cast<std::uint16_t>(len);
+    EXPECT_EQ(
+        read_tcp_options(header.data(), static_cast<unsigned>(header.size()), info.tcp_options),
+        DropReason::none);
+    return read_segment(header.data(), info);
+}
+
 void run(const Conversation& c, const std::uint32_t (&isn)[2]) {
     TcpTrack track;
     TcpLast last;
@@ -93,13 +116,8 @@ void run(const Conversation& c, const std::uint32_t (&isn)[2]) {
                     options.push_back(static_cast<std::uint8_t>(n >> shift));
             }
         }
-        const TcpSegment s{number(want.seq, isn[side]),
-                           number(want.ack, isn[1 - side]),
-                           want.win,
-                           flags_of(want.flags),
-                           static_cast<std::uint8_t>(options.size()),
-                           want.len,
-                           options.data()};
+        const TcpSegment s = segment(number(want.seq, isn[side]), number(want.ack, isn[1 - side]),
+                                     want.win, flags_of(want.flags), want.len, options);
         const TcpResult r = i == 0 ? tcp_start(track, last, s, c.options)
                                    : tcp_track(track, last, state,
                                                side == 0 ? Direction::original : Direction::reply,
@@ -384,30 +402,27 @@ INSTANTIATE_TEST_SUITE_P(, TcpTable, ::testing::ValuesIn(conversations()), [](co
     return name;
 });
 
-TEST(TcpOptionsOfASegment, AreReadWithinTheirLength) {
-    // Lengths of 0, 1 and beyond the end must neither hang nor read on.
-    for (const std::vector<std::uint8_t>& options :
-         std::vector<std::vector<std::uint8_t>>{{3, 0, 0, 0},
-                                                {3, 1, 7, 0},
-                                                {3, 4, 7, 0},
-                                                {5, 255, 0, 0},
-                                                {1, 1, 1, 3},
-                                                {3},
-                                                {5, 10}}) {
-        const std::vector<std::uint8_t> exact(options);  // its own allocation, for ASan
-        TcpTrack track;
-        TcpLast last;
-        const TcpSegment s{
-            1, 0, 1000, tcp_flag::syn, static_cast<std::uint8_t>(exact.size()), 0, exact.data()};
-        EXPECT_EQ(tcp_start(track, last, s, {}).action, kAccept);
-        EXPECT_EQ(track.side[0].scale, 0);
-    }
-    const std::vector<std::uint8_t> big{3, 3, 200, 0};
+TEST(TcpOffers, OfASynWithoutOptionsAreThoseOfTheLastOne) {
     TcpTrack track;
     TcpLast last;
-    const TcpSegment s{1, 0, 1000, tcp_flag::syn, 4, 0, big.data()};
-    tcp_start(track, last, s, {});
+    const auto syn = [&](std::uint32_t seq, const std::vector<std::uint8_t>& options) {
+        const TcpSegment s = segment(seq, 0, 1000, tcp_flag::syn, 0, options);
+        EXPECT_EQ(tcp_track(track, last, syn_sent, Direction::original, false, false, s, {}).action,
+                  kAccept);
+    };
+    tcp_start(track, last, segment(1, 0, 1000, tcp_flag::syn, 0, {3, 3, 200, 1, 4, 2, 1, 1}), {});
+    const auto flags = [&] {
+        return track.side[0].flags & (tcp_side::window_scale | tcp_side::sack);
+    };
     EXPECT_EQ(track.side[0].scale, 14);  // RFC 7323 section 2.3
+    EXPECT_EQ(flags(), tcp_side::window_scale | tcp_side::sack);
+    syn(100, {});
+    EXPECT_EQ(track.side[0].scale, 14);
+    EXPECT_EQ(flags(), tcp_side::window_scale | tcp_side::sack);
+    // Timestamps alone are options.
+    syn(200, {1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0});
+    EXPECT_EQ(track.side[0].scale, 0);
+    EXPECT_EQ(flags(), 0);
 }
 
 template <class T>
@@ -438,38 +453,33 @@ TEST(TcpInOrder, IsTrackingCutShort) {
         std::uint32_t next[2] = {static_cast<std::uint32_t>(random()),
                                  static_cast<std::uint32_t>(random())};
         const TcpOptions options{.liberal = below(8) == 0};
-        const std::vector<std::uint8_t> syn_options{1, 3, 3, static_cast<std::uint8_t>(below(15)),
-                                                    1, 1, 4, 2};
-        const auto with = static_cast<std::uint8_t>(below(2) == 0 ? 8 : 0);
-        tcp_start(track, last, {next[0]++, 0, 60000, tcp_flag::syn, with, 0, syn_options.data()},
-                  options);
+        std::vector<std::uint8_t> offers{1, 3, 3, static_cast<std::uint8_t>(below(15)), 1, 1, 4, 2};
+        if (below(2) == 0) offers.clear();
+        tcp_start(track, last, segment(next[0]++, 0, 60000, tcp_flag::syn, 0, offers), options);
         TcpResult r = tcp_track(
             track, last, syn_sent, Direction::reply, false, false,
-            {next[1]++, next[0], 60000, tcp_flag::syn | tcp_flag::ack, with, 0, syn_options.data()},
-            options);
+            segment(next[1]++, next[0], 60000, tcp_flag::syn | tcp_flag::ack, 0, offers), options);
         r = tcp_track(track, last, r.state, Direction::original, true, false,
-                      {next[0], next[1], 60000, tcp_flag::ack, 0, 0, nullptr}, options);
+                      segment(next[0], next[1], 60000, tcp_flag::ack, 0, {}), options);
         ASSERT_EQ(r.state, established);
         ASSERT_TRUE(r.assured);
         while (r.state == established && segments < 4'000'000 && below(200) != 0) {
             const unsigned d = below(2);
             const auto& opts = option_sets[below(8) < 5 ? 0 : below(4)];
-            TcpSegment s{next[d],
-                         next[1 - d],
-                         static_cast<std::uint16_t>(below(30) == 0 ? 0 : random()),
-                         tcp_flag::ack,
-                         static_cast<std::uint8_t>(opts.size()),
-                         below(2) == 0 ? 0 : below(1500),
-                         opts.data()};
+            std::uint32_t seq = next[d], ack = next[1 - d];
+            const auto win = static_cast<std::uint16_t>(below(30) == 0 ? 0 : random());
+            std::uint8_t flags = tcp_flag::ack;
+            const std::uint32_t len = below(2) == 0 ? 0 : below(1500);
             switch (below(12)) {
-                case 0: s.seq += below(3000) - 1500; break;
-                case 1: s.ack += below(140'000) - 100'000; break;
-                case 2: s.flags = kinds[below(6)]; break;
-                case 3: s.seq = below(UINT32_MAX); break;
-                case 4: s.seq = track.side[d].max_end + below(3) - 1; break;
-                case 5: s.ack -= below(2000); break;
+                case 0: seq += below(3000) - 1500; break;
+                case 1: ack += below(140'000) - 100'000; break;
+                case 2: flags = kinds[below(6)]; break;
+                case 3: seq = below(UINT32_MAX); break;
+                case 4: seq = track.side[d].max_end + below(3) - 1; break;
+                case 5: ack -= below(2000); break;
                 default: break;
             }
+            const TcpSegment s = segment(seq, ack, win, flags, len, opts);
             TcpTrack short_track = track;
             TcpLast short_last = last;
             bool unacked = false;

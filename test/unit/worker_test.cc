@@ -260,7 +260,7 @@ TEST_P(Reject, TellsTheSender) {
     EXPECT_EQ(t.dport.host(), r.flow.sport);
     if (r.tcp) {
         EXPECT_EQ(info.tcp_flags, kRst | kAck);
-        const TcpSegment s = read_segment(answer.data() + info.l4_off, 0);
+        const TcpSegment s = read_segment(answer.data(), info);
         EXPECT_EQ(s.ack, 101u);
     } else {
         EXPECT_EQ(info.kind, L4Kind::icmp_error);
