@@ -1,36 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
+// The path of packets, from begin() to finish(), helpers included.
 #include "pipeline/worker.h"
 
 #include <rte_mbuf.h>
 #include <rte_ring.h>
-#include <rte_ring_elem.h>
 
 namespace postern {
 namespace {
 
-// Objects whose time is over that one turn may end. At 200 cycles each this is 5 microseconds.
-constexpr std::uint32_t kExpireBudget = 64;
 constexpr std::uint32_t kMaxDatagram = 65536;
-constexpr std::uint32_t kSweepBudget = 256;  ///< helper slots a turn
-constexpr unsigned kActivityBudget = 32;     ///< masters kept alive a turn
-
-/// Answered and confirmed: it does not count as half-open (any more).
-bool is_settled(const Conn& conn) noexcept {
-    return conn.has(conn.protocol() == proto::tcp ? conn_flag::assured : conn_flag::seen_reply);
-}
-constexpr unsigned kEndingsBudget = 16;  ///< children ended a turn
-
-// An id travels through a ring in place of a pointer.
-static_assert(sizeof(void*) == 8);
-void* as_pointer(ConnId id) noexcept {
-    return reinterpret_cast<void*>(std::uint64_t{id.index} | std::uint64_t{id.generation} << 32 |
-                                   std::uint64_t{id.worker} << 48);
-}
-ConnId as_id(void* p) noexcept {
-    const auto v = reinterpret_cast<std::uint64_t>(p);
-    return {static_cast<std::uint32_t>(v), static_cast<std::uint16_t>(v >> 32),
-            static_cast<WorkerId>(v >> 48)};
-}
 
 }  // namespace
 
@@ -136,217 +114,6 @@ bool Worker::send_fragments(unsigned i, TxBuffer& out) noexcept {
     if (out.n + reassembly_->frames_of(m) > TxBuffer::kFragments) return false;
     out.n += reassembly_->take_apart(m, batch_.info[i], out.pkt.data() + out.n);
     return true;
-}
-
-bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
-    batch_.now = now;
-    batch_.cookie = cookie;
-    telling_ = listened_.load(std::memory_order_relaxed) && events_.enabled();
-    hear_of_children(now);
-    end_children(now, cookie);
-    drop_removed_helpers();
-    const std::uint32_t conns = conns_->expire(
-        now, kExpireBudget,
-        [this](std::uint32_t slot) {
-            counters_.connections_expired.add();
-            end_connection(slot, ConnEnd::expired);
-        },
-        [this, now](std::uint32_t slot) {
-            const Conn& child = conns_->at(slot);
-            const auto silent_ms = static_cast<std::uint32_t>(now - child.last_seen());
-            if (child.master && silent_ms <= conns_->visit_ms()) tell_master(child.master, now);
-        });
-    const std::uint32_t expectations = expect_->tick(expect_turn(), kExpireBudget);
-    const unsigned datagrams = reassembly_->expire(now, kExpireBudget, counters_);
-    return conns < kExpireBudget && expectations < kExpireBudget && datagrams < kExpireBudget;
-}
-
-void Worker::tell_master(ConnId master, Tick now) noexcept {
-    if (master.worker == id_) return keep_master(master, now);
-    rte_ring* ring = activity_[master.worker];
-    // Lost ones do no harm: the next visit tells again, long before the master's time is over.
-    if (ring == nullptr || rte_ring_mp_enqueue(ring, as_pointer(master)) != 0)
-        counters_.masters_not_told.add();
-}
-
-void Worker::keep_master(ConnId master, Tick now) noexcept {
-    Conn* conn = conns_->find(master);
-    if (conn == nullptr) return;
-    // One that is being closed keeps its short time.
-    if (conn->protocol() == proto::tcp && conn->tcp_state() != TcpState::established) return;
-    conn->last_seen_ms = now.ms;
-    counters_.masters_kept.add();
-}
-
-void Worker::hear_of_children(Tick now) noexcept {
-    rte_ring* ring = activity_[id_];
-    if (ring == nullptr) return;
-    void* ids[kActivityBudget];
-    const unsigned n = rte_ring_sc_dequeue_burst(ring, ids, kActivityBudget, nullptr);
-    for (unsigned i = 0; i < n; ++i)
-        keep_master(as_id(ids[i]), now);
-}
-
-void Worker::tell_to_end(const Tuple& child, CtZone ct_zone) noexcept {
-    EndChild message{child, ct_zone};
-    // Over the ring to oneself, too: ending one may be what ending another asks for.
-    for (unsigned w = 0; w < plan_->workers; ++w)
-        if (rte_ring_mp_enqueue_elem(endings_[w], &message, sizeof message) != 0)
-            counters_.children_not_ended.add();
-}
-
-void Worker::end_children(Tick now, std::uint64_t cookie) noexcept {
-    batch_.now = now;
-    batch_.cookie = cookie;
-    EndChild messages[kEndingsBudget];
-    const unsigned n = rte_ring_sc_dequeue_burst_elem(endings_[id_], messages, sizeof(EndChild),
-                                                      kEndingsBudget, nullptr);
-    for (unsigned i = 0; i < n; ++i) {
-        const Tuple& tuple = messages[i].tuple;
-        // Of GRE only calls are told apart by more than their addresses.
-        const std::uint32_t slot = conns_->find(
-            tuple, messages[i].ct_zone, tuple.protocol == proto::gre ? kGreCall : std::uint8_t{0});
-        if (slot == 0) continue;
-        counters_.children_ended.add();
-        end_connection(slot, ConnEnd::parent);
-    }
-}
-
-void Worker::drop_removed_helpers() noexcept {
-    if (removed_helpers_ == nullptr) return;
-    // Acquire pairs with control's release; nothing else is handed over with it.
-    if (const auto now = removed_helpers_->load(std::memory_order_acquire); now != removed_) {
-        removed_ = now;
-        sweep_ = 1;
-    }
-    if (sweep_ == 0) return;
-    for (std::uint32_t n = 0; n < kSweepBudget; ++n, ++sweep_) {
-        if (sweep_ > helpers_->capacity()) {
-            sweep_ = 0;
-            helpers_gone_.store(removed_, std::memory_order_release);
-            return;
-        }
-        const HelperConn* hc = helpers_->at(sweep_);
-        if (hc->helper == kNoHelper || (removed_ >> hc->helper & 1) == 0) continue;
-        detach_helper(hc->owner, ExpectEnd::helper_removed);
-        counters_.helpers_detached.add();
-    }
-}
-
-void Worker::release_helper(Conn& conn, ExpectEnd why) noexcept {
-    expect_->remove_all(masters_[conn.helper_slot], why, expect_turn());
-    if (desk_ != nullptr && desk_->serves(conn.helper)) drop_waiting(conn.helper_slot, conn.helper);
-    helpers_->detach(helpers_->at(conn.helper_slot), parting_);
-    for (const EmitAction& action : parting_.actions())
-        if (action.kind == EmitAction::Kind::end_child) tell_to_end(action.child, conn.zone());
-}
-
-void Worker::detach_helper(std::uint32_t slot, ExpectEnd why) noexcept {
-    Conn& conn = conns_->at(slot);
-    release_helper(conn, why);
-    conn.helper_slot = 0;
-    conn.helper = kNoHelper;
-    conn.flags &= static_cast<std::uint8_t>(~conn_flag::helped);
-}
-
-void Worker::answer_expect_mail() noexcept {
-    ExpectMail& m = expect_mail_;
-    if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
-    const Conn* conn = conns_->find(m.master);
-    m.found = conn != nullptr && conn->helper_slot != 0;
-    if (m.found) {
-        ExpectRequest& r = m.request;
-        r.zone = conn->zone();
-        r.master = m.master;
-        r.master_tuple = conn->tuple();
-        r.mark = conn->mark;
-        r.label = conn->label;
-        r.rule = conn->rule;
-        if (r.helper == kNoHelper) r.helper = conn->helper;
-        m.result = expect_->insert(r, &masters_[conn->helper_slot], expect_turn());
-    }
-    m.state.store(Mailbox::answered, std::memory_order_release);
-}
-
-void Worker::answer_restore_mail() noexcept {
-    RestoreMail& m = *restore_mail_;
-    if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
-    m.outcome = restore(m);
-    m.state.store(Mailbox::answered, std::memory_order_release);
-}
-
-RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
-    using enum RestoreMail::Outcome;
-    const Tick now = batch_.now;
-    Conn& image = m.image.conn;
-    image.last_seen_ms = now.ms - m.idle_ms;
-    image.start_ms = now.ms - m.age_ms;
-    // What its rule says, and how long its state is kept, may have changed since.
-    if (image.rule < plan_->effects.size()) image.timeouts = plan_->effects[image.rule].timeouts;
-    const std::uint32_t by_state_ms = image.timeout_ms = timeout_of(image, plan_->track);
-    // Without a helper its state is what its rule expects.
-    const HelperImage& helper = m.image.helper;
-    const bool wanted = helper.there && (removed_ >> helper.conn.helper & 1) == 0 &&
-                        (helper.conn.helper != kNoHelper || expects_by_rule(image));
-    if (wanted) raise_timeout(image, helper.conn.min_timeout_s);
-    if (m.idle_ms >= image.timeout_ms) return expired;
-    if (conns_->find(image.tuple(), image.zone(), image.key_class) != 0) return exists;
-    const bool paired = image.protocol() == proto::gre && image.gre.twin != 0;
-    const std::uint32_t slot = conns_->adopt(image, now);
-    if (slot == 0) return full;
-    if (paired && conns_->holder_of(slot, image.sport) != 0) {
-        conns_->remove(slot);
-        return exists;
-    }
-    if (paired && !conns_->pair(slot, image.sport)) {
-        conns_->remove(slot);
-        return full;
-    }
-    Conn& conn = conns_->at(slot);
-    ++zone_count_[conn.from];
-    if (sources_.enabled() && !conn.has(conn_flag::expected) && !is_settled(conn))
-        count_half_open(conn);
-    m.id = conns_->id_of(slot);
-    const HelperConn* hc = wanted ? helpers_->resume(helper, conn.tuple(), slot) : nullptr;
-    if (hc != nullptr) {
-        set_helper_slot(conn, hc);
-        conn.helper = hc->helper;
-        if (conn.helper != kNoHelper) conn.flags |= conn_flag::helped;
-    } else {
-        conn.timeout_ms = by_state_ms;
-    }
-    conns_->arm(slot);
-    tell(ConnEventType::fresh, slot);
-    return helper.there && hc == nullptr ? without_helper : restored;
-}
-
-void Worker::answer_mail() noexcept {
-    answer_expect_mail();
-    answer_restore_mail();
-    Mailbox& m = *mailbox_;
-    // Acquire pairs with control's release of the order, release with its acquire of the answer.
-    if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
-    bool done = m.cancelled.load(std::memory_order_relaxed);
-    for (std::uint32_t n = 0; !done && n < Mailbox::kSlotsATurn; ++n, ++m.cursor) {
-        done = m.cursor > conns_->capacity();
-        if (done) break;
-        const Conn& c = conns_->at(m.cursor);
-        if (!c.alive() || !m.filter.matches(c)) continue;
-        if (m.order == Mailbox::Order::end) {
-            end_connection(m.cursor, ConnEnd::control);
-            ++m.ended;
-            continue;
-        }
-        Mailbox::Row* row = m.rows.reserve();
-        if (row == nullptr) return;  // control is busy: this slot again, next turn
-        row->slot = m.cursor;
-        row->now = batch_.now;
-        row->conn = c;
-        row->helper.there = m.order == Mailbox::Order::save && c.helper_slot != 0;
-        if (row->helper.there) helpers_->save(*helpers_->at(c.helper_slot), row->helper);
-        m.rows.publish();
-    }
-    if (done) m.state.store(Mailbox::answered, std::memory_order_release);
 }
 
 unsigned Worker::take_handoff(rte_mbuf** out) noexcept {
@@ -771,6 +538,14 @@ void Worker::count_half_open(Conn& conn) noexcept {
 void Worker::settle(Conn& conn) noexcept {
     sources_.closed(conn.tuple().src);
     conn.flags &= static_cast<std::uint8_t>(~conn_flag::half_open);
+}
+
+void Worker::release_helper(Conn& conn, ExpectEnd why) noexcept {
+    expect_->remove_all(masters_[conn.helper_slot], why, expect_turn());
+    if (desk_ != nullptr && desk_->serves(conn.helper)) drop_waiting(conn.helper_slot, conn.helper);
+    helpers_->detach(helpers_->at(conn.helper_slot), parting_);
+    for (const EmitAction& action : parting_.actions())
+        if (action.kind == EmitAction::Kind::end_child) tell_to_end(action.child, conn.zone());
 }
 
 void Worker::end_connection(std::uint32_t slot, ConnEnd why) noexcept {

@@ -10,6 +10,9 @@
 // Synchronisation: everything is this worker's own but: the expectation table (lib/expect), the
 // hand-off and activity rings (rte_ring, many producers, this consumer), counters (read by
 // control), and the plan pointer (written by control, read once a turn).
+//
+// Its parts: worker.cc is the path of packets, helpers included; housekeeping.cc what is done once
+// a turn without any; mail.cc what control asks; userspace.cc helpers in other processes.
 #pragma once
 
 #include <array>
@@ -245,6 +248,21 @@ class Worker {
         helpers_->counters(helper).own(static_cast<unsigned>(what)).add(n);
     }
 
+    // Once a turn: housekeeping.cc.
+    /// A child has been active lately: its master must not end by silence, wherever it lives.
+    void tell_master(ConnId master, Tick now) noexcept;
+    void keep_master(ConnId master, Tick now) noexcept;
+    void hear_of_children(Tick now) noexcept;
+    void tell_to_end(const Tuple& child, CtZone ct_zone) noexcept;
+    /// Takes removed helpers away from their connections, some slots a turn.
+    void drop_removed_helpers() noexcept;
+    void detach_helper(std::uint32_t slot, ExpectEnd why) noexcept;
+
+    // What control asks: mail.cc.
+    void answer_expect_mail() noexcept;
+    void answer_restore_mail() noexcept;
+    RestoreMail::Outcome restore(RestoreMail& mail) noexcept;
+
     void put_event(ConnEventType type, std::uint32_t slot, ConnEnd end) noexcept;
     void track_one(unsigned i) noexcept;
     void track_and_tell(unsigned i) noexcept;
@@ -260,10 +278,6 @@ class Worker {
     void set_helper_slot(Conn& conn, const HelperConn* hc) noexcept;
     /// Shows packet i's payload to the engine.
     void read_payload(unsigned i, HelperConn* hc) noexcept;
-    /// A child has been active lately: its master must not end by silence, wherever it lives.
-    void tell_master(ConnId master, Tick now) noexcept;
-    void keep_master(ConnId master, Tick now) noexcept;
-    void hear_of_children(Tick now) noexcept;
     /// What a helper asked for besides expectations.
     void act(const EmitAction& action, const Conn& conn) noexcept;
     /// Raises its time to what its helper asked for by Emit::master_timeout().
@@ -273,22 +287,19 @@ class Worker {
     }
     void raise_timeout(Conn& conn) noexcept;
     static void raise_timeout(Conn& conn, std::uint16_t least_s) noexcept;
-    void tell_to_end(const Tuple& child, CtZone ct_zone) noexcept;
     /// Ends what the helper's state of a connection hangs on.
     void release_helper(Conn& conn, ExpectEnd why) noexcept;
-    /// Takes removed helpers away from their connections, some slots a turn.
-    void drop_removed_helpers() noexcept;
-    void detach_helper(std::uint32_t slot, ExpectEnd why) noexcept;
-    void answer_expect_mail() noexcept;
-    void answer_restore_mail() noexcept;
-    RestoreMail::Outcome restore(RestoreMail& mail) noexcept;
     InsertOutcome file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept;
 
     /// Whether the connection's rule expects others, with or without a helper.
     bool expects_by_rule(const Conn& conn) const noexcept {
         return conn.rule < plan_->effects.size() && plan_->effects[conn.rule].expects != 0;
     }
-    /// Half-open for its source, until settle(): it is answered and confirmed, or over.
+    /// Answered and confirmed: it does not count as half-open (any more).
+    static bool is_settled(const Conn& conn) noexcept {
+        return conn.has(conn.protocol() == proto::tcp ? conn_flag::assured : conn_flag::seen_reply);
+    }
+    /// Half-open for its source, until settle(): it is settled, or over.
     void count_half_open(Conn& conn) noexcept;
     void settle(Conn& conn) noexcept;
 
