@@ -291,8 +291,8 @@ Json helper_json(const HelperImage& image, const HelperDesc& desc) {
         streams.push_back({{"state", kStreamStates[static_cast<unsigned>(s.state)]},
                            {"next_seq", s.next_seq},
                            {"fin_seq", s.fin_seen ? Json(s.fin_seq) : Json(nullptr)},
-                           {"has_data", s.has_data},
-                           {"read_all", s.read_all},
+                           {"has_data", s.has_data != 0},
+                           {"read_all", s.read_all != 0},
                            {"skip", h.skip[d]},
                            {"waiting", hex_of(Bytes{image.waiting[d]}.first(s.fill))}});
     }

@@ -91,7 +91,9 @@ HelperEngine::HelperEngine(const HelperSet& set, EngineLimits limits, Scratch sc
         free_.push_back(i);
     for (unsigned id = 1; id < kMaxHelpers; ++id)
         if (const HelperInstance* instance = set.find(static_cast<HelperId>(id)))
-            if (instance->desc->framing == Framing::line) skim_by_[id] = instance->filter.get();
+            if (instance->desc->framing == Framing::line && instance->filter != nullptr)
+                skim_by_[id] = {instance->filter.get(),
+                                &counters_[id][HelperCounter::scanned_bytes]};
 }
 
 Result<std::unique_ptr<HelperEngine>> HelperEngine::create(const HelperSet& set,

@@ -120,9 +120,7 @@ class HelperEngine {
     std::uint32_t index_of(const HelperConn* conn) const noexcept {
         return conn == nullptr ? 0 : static_cast<std::uint32_t>(conn - conns_.get());
     }
-    HelperConn* at(std::uint32_t index) noexcept {
-        return index == 0 ? nullptr : conns_.get() + index;
-    }
+    HelperConn* at(std::uint32_t index) noexcept { return conns_.get() + index; }
 
     /// Fetches what the next packet of this one needs first.
     void prefetch(std::uint32_t index) const noexcept { __builtin_prefetch(conns_.get() + index); }
@@ -138,7 +136,7 @@ class HelperEngine {
         read_segment(conn, direction, seq, flags, payload, emit);
     }
     /// The short way of on_segment(), for what nearly all are: segments without payload, and whole
-    /// lines, next in order, none of which can match. True when it was such a one: it has been
+    /// lines, next in order and not the first, none of which can match. True when it was such a one: it has been
     /// read, asks for nothing, and cannot be undone. Else false, and nothing has changed.
     bool skim(HelperConn& conn, Direction direction, std::uint32_t seq, std::uint8_t flags,
               Bytes payload) noexcept;
@@ -209,8 +207,13 @@ class HelperEngine {
     HugeArray<HelperConn> conns_;
     std::vector<std::uint32_t> free_;  ///< a stack; reserved for all, so it never allocates
     std::vector<HelperCounters> counters_;
-    /// By helper: the filter of those that read lines, and only lines with a pattern; else null.
-    std::array<const LineFilter*, kMaxHelpers> skim_by_{};
+    /// What skim() needs of a helper that reads lines, and only lines with a pattern. Of others:
+    /// nothing can be ruled out.
+    struct Skim {
+        const LineFilter* filter = &LineFilter::nothing();
+        Counter* scanned = nullptr;
+    };
+    std::array<Skim, kMaxHelpers> skim_by_{};
     Matches matches_;
     AskFn ask_ = nullptr;
     void* ask_context_ = nullptr;
@@ -229,14 +232,14 @@ class HelperEngine {
     last_ = nullptr;
     if (payload.empty()) return true;
     Stream& s = conn.stream[index(direction)];
-    const LineFilter* filter = skim_by_[conn.helper];
-    if (s.state != StreamState::open || s.buffer != 0 || s.fin_seen || s.read_all ||
-        seq != s.next_seq || payload.back() != '\n' || payload.size() > assembler_.buffer_bytes() ||
-        filter == nullptr || filter->may_match(payload))
+    if (s.fin_seen != 0 || s.has_data == 0 || s.read_all != 0 || s.state != StreamState::open ||
+        s.buffer != 0 || seq != s.next_seq || payload.back() != '\n' ||
+        payload.size() > assembler_.buffer_bytes())
         return false;
+    const Skim& by = skim_by_[conn.helper];
+    if (by.filter->may_match(payload)) return false;
     s.next_seq += static_cast<std::uint32_t>(payload.size());
-    s.has_data = true;
-    counters_[conn.helper][HelperCounter::scanned_bytes].add(payload.size());
+    by.scanned->add(payload.size());
     return true;
 }
 

@@ -223,6 +223,16 @@ void merge_cheapest(Beginnings& all) {
 
 }  // namespace
 
+const LineFilter& LineFilter::nothing() noexcept {
+    static const LineFilter filter = [] {
+        LineFilter all;
+        for (auto& bytes : all.ways_)
+            bytes.fill(static_cast<Ways>(~0u));
+        return all;
+    }();
+    return filter;
+}
+
 bool LineFilter::may_match_anywhere(Bytes text) const noexcept {
     const std::uint8_t* line = text.data();
     for (std::size_t left = text.size(); left != 0;) {

@@ -12,9 +12,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <span>
+
+#include <emmintrin.h>
 
 #include "helper/descriptor.h"
 #include "net/cursor.h"
@@ -29,11 +30,18 @@ class LineFilter {
     /// here (counts in braces, captures, look-around, ...): then all text has to be scanned.
     static std::unique_ptr<const LineFilter> make(std::span<const PatternDesc> patterns);
 
+    /// One that rules out nothing.
+    static const LineFilter& nothing() noexcept;
+
     /// False: no line of `text`, which begins with one, matches.
-    bool may_match(Bytes text) const noexcept {
+    [[gnu::always_inline]] bool may_match(Bytes text) const noexcept {
         // Most are one line, such as people and programs type.
-        if (text.size() > kDepth && text.size() <= kShort && !has_lf(text.data(), text.size() - 1))
-            return may_begin(text.data());
+        if (text.size() > kDepth && text.size() <= kShort &&
+            !has_lf(text.data(), text.size() - 1)) {
+            if (!may_begin(text.data())) [[likely]]
+                return false;
+            return true;
+        }
         return may_match_anywhere(text);
     }
 
@@ -48,30 +56,26 @@ class LineFilter {
     /// may_match() for text of any form.
     bool may_match_anywhere(Bytes text) const noexcept;
     /// `line` has kDepth bytes or more.
-    bool may_begin(const std::uint8_t* line) const noexcept {
+    [[gnu::always_inline]] bool may_begin(const std::uint8_t* line) const noexcept {
         static_assert(kDepth == 4);
         return (ways_[0][line[0]] & ways_[1][line[1]] & ways_[2][line[2]] & ways_[3][line[3]]) != 0;
     }
 
-    template <class Word>
-    static std::uint64_t load(const std::uint8_t* from) noexcept {
-        Word word;
-        std::memcpy(&word, from, sizeof word);
-        return word;
-    }
-    /// Whether one of its eight bytes is LF.
-    static bool has_lf(std::uint64_t word) noexcept {
-        constexpr std::uint64_t kOnes = 0x0101010101010101u;
-        const std::uint64_t zero_if_lf = word ^ kOnes * '\n';
-        return ((zero_if_lf - kOnes) & ~zero_if_lf & kOnes * 0x80) != 0;
+    static bool has_lf(__m128i bytes) noexcept {
+        return _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n'))) != 0;
     }
     /// Whether one of four bytes or more is. The last look at them overlaps the one before.
     static bool has_lf(const std::uint8_t* text, std::size_t n) noexcept {
         if (n < 8)
-            return has_lf(load<std::uint32_t>(text) | load<std::uint32_t>(text + n - 4) << 32);
-        for (std::size_t at = 0; at + 8 < n; at += 8)
-            if (has_lf(load<std::uint64_t>(text + at))) return true;
-        return has_lf(load<std::uint64_t>(text + n - 8));
+            return has_lf(_mm_unpacklo_epi32(_mm_loadu_si32(text), _mm_loadu_si32(text + n - 4)));
+        if (n < 16)
+            return has_lf(_mm_unpacklo_epi64(_mm_loadu_si64(text), _mm_loadu_si64(text + n - 8)));
+        const auto look = [&](std::size_t at) {
+            return has_lf(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(text + at)));
+        };
+        for (std::size_t at = 0; at + 16 < n; at += 16)
+            if (look(at)) return true;
+        return look(n - 16);
     }
 
     /// By place in the line and byte there: the ways that it agrees with.

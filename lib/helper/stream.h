@@ -65,9 +65,10 @@ struct Stream {
     std::uint16_t fill = 0;      ///< bytes of it, so buffer[start + fill] has next_seq
     std::uint16_t wanted = 0;    ///< the engine's: bytes the message has at least; 0: not known
     StreamState state = StreamState::unseen;
-    bool fin_seen : 1 = false;
-    bool has_data : 1 = false;  ///< some payload was seen
-    bool read_all : 1 = false;  ///< the engine's: every message wakes the parser
+    // Of one type that is a byte, so that a compiler looks at several with one comparison.
+    std::uint8_t fin_seen : 1 = 0;
+    std::uint8_t has_data : 1 = 0;  ///< some payload was seen
+    std::uint8_t read_all : 1 = 0;  ///< the engine's: every message wakes the parser
 };
 static_assert(sizeof(Stream) == 20);
 

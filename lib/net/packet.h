@@ -113,7 +113,6 @@ struct alignas(64) PacketInfo {
     /// where in its header the highest edge lies that it acknowledges selectively (RFC 2018 section
     /// 3), 0 when none is beyond its acknowledgement.
     std::uint8_t tcp_options;
-    std::uint16_t generation;  ///< of `conn`, for who comes back to it later: its helper
 };
 static_assert(sizeof(PacketInfo) == 64);
 

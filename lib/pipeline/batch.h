@@ -49,6 +49,7 @@ struct alignas(64) Batch {
     std::array<rte_mbuf*, kMaxBurst> pkt{};
     std::array<std::uint8_t*, kMaxBurst> data{};  ///< first byte of the frame
     std::array<PacketInfo, kMaxBurst> info{};
+    std::array<std::uint32_t, kMaxBurst> helper_slot{};  ///< of packets in `helped`
     // For packets in `miss` only:
     std::array<ExpectMatch, kMaxBurst> match{};  ///< for those in `expected` only
     std::array<PolicyVerdict, kMaxBurst> verdict{};
@@ -60,7 +61,7 @@ struct alignas(64) Batch {
 
     /// The helper of packet i's connection is to see it; not when it `says` nothing.
     void show_helper(unsigned i, const Conn& conn, bool says = true) noexcept {
-        info[i].generation = conn.generation;
+        helper_slot[i] = conn.helper_slot;
         (*this)[MaskId::helped] |= Mask{says} << i;
     }
     void accept(unsigned i) noexcept {

@@ -422,15 +422,12 @@ void Worker::run_helpers() noexcept {
     Batch& b = batch_;
     for_each(b[MaskId::helped], [&](unsigned i) {
         const PacketInfo& info = b.info[i];
-        Conn& conn = conns_->at(info.conn);
-        // A later packet of the burst may have ended the connection, and another taken its slot.
-        if (conn.generation != info.generation || !conn.has(conn_flag::helped)) return;
-        HelperConn* hc = helpers_->at(conn.helper_slot);
+        HelperConn* const hc = helpers_->at(b.helper_slot[i]);
         if (info.kind == L4Kind::tcp && is_linear(i)) {
             const TcpSegment s = segment_of(i);
             if (helpers_->skim(*hc, info.dir, s.seq, s.flags, linear_payload_of(i))) return;
         }
-        run_helper(i, conn, hc);
+        run_helper(i, conns_->at(info.conn), hc);
     });
 }
 
@@ -553,8 +550,14 @@ void Worker::end_connection(std::uint32_t slot, ConnEnd why) noexcept {
     tell(ConnEventType::destroy, slot, why);
     // The flag and the rule are in the connection's first line, helper_slot is not: most ends need
     // not read that one.
-    if ((conn.has(conn_flag::helped) || expects_by_rule(conn)) && conn.helper_slot != 0)
+    if ((conn.has(conn_flag::helped) || expects_by_rule(conn)) && conn.helper_slot != 0) {
         release_helper(conn, ExpectEnd::master_end);
+        // Packets of the same burst, before this one, that it was to see.
+        Batch& b = batch_;
+        for_each(b[MaskId::helped], [&](unsigned i) {
+            if (b.info[i].conn == slot) b[MaskId::helped] &= ~bit(i);
+        });
+    }
     abandon(slot);
     counters_.connections_ended.add();
 }

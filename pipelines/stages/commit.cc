@@ -88,7 +88,6 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     worker.tell(ConnEventType::fresh, slot);
     if (effect.expects != 0 && !worker.expect_by_rule(slot, plan.expects[effect.expects - 1u])) {
         worker.end_connection(slot, ConnEnd::refused);
-        b[MaskId::helped] &= ~bit(i);
         b.drop(i, DropReason::expect);
         return true;
     }

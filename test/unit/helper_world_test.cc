@@ -122,6 +122,25 @@ Talk to(World& world, std::uint16_t port, std::uint16_t from = 41000) {
     return Talk(world, frames::flow(kClient, from, kServer, port));
 }
 
+// A SYN, its refusal, and another client's SYN, which takes over connection and helper of the first.
+TEST(Burst, HelperSeesNothingOfAConnectionThatAlreadyEnded) {
+    World world(kConfig, 1);
+    const frames::Flow first = frames::flow(kClient, 41000, kServer, 700),
+                       second = frames::flow(kClient, 41001, kServer, 700);
+    const frames::Frame refusal =
+        frames::tcp(first.back(), {.flags = tcp_flag::rst | tcp_flag::ack, .ack = 1001});
+    const auto syn = [](frames::Flow flow) {
+        return frames::tcp(flow, {.flags = tcp_flag::syn, .seq = 1000});
+    };
+    EXPECT_EQ(world.send_burst({{syn(first), World::kInside}, {refusal, World::kOutside}}), "aa");
+    EXPECT_EQ(world.fw().worker(0).batch()[MaskId::helped], 0u);
+    EXPECT_EQ(world.send_burst({{syn(first), World::kInside},
+                                {refusal, World::kOutside},
+                                {syn(second), World::kInside}}),
+              "aaa");
+    EXPECT_EQ(world.fw().worker(0).batch()[MaskId::helped], bit(2));
+}
+
 class Between : public ::testing::TestWithParam<unsigned> {};
 INSTANTIATE_TEST_SUITE_P(Workers, Between, ::testing::Values(1u, 3u, 8u));
 
