@@ -136,8 +136,9 @@ class HelperEngine {
         read_segment(conn, direction, seq, flags, payload, emit);
     }
     /// The short way of on_segment(), for what nearly all are: segments without payload, and whole
-    /// lines, next in order and not the first, none of which can match. True when it was such a one: it has been
-    /// read, asks for nothing, and cannot be undone. Else false, and nothing has changed.
+    /// lines, next in order and not the first, none of which can match. True when it was such a
+    /// one: it has been read, asks for nothing, and cannot be undone. Else false, and nothing has
+    /// changed.
     bool skim(HelperConn& conn, Direction direction, std::uint32_t seq, std::uint8_t flags,
               Bytes payload) noexcept;
     void on_datagram(HelperConn* conn, Direction direction, Bytes payload, Emit& emit) noexcept;

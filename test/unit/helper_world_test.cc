@@ -122,7 +122,8 @@ Talk to(World& world, std::uint16_t port, std::uint16_t from = 41000) {
     return Talk(world, frames::flow(kClient, from, kServer, port));
 }
 
-// A SYN, its refusal, and another client's SYN, which takes over connection and helper of the first.
+// A SYN, its refusal, and another client's SYN, which takes over connection and helper of the
+// first.
 TEST(Burst, HelperSeesNothingOfAConnectionThatAlreadyEnded) {
     World world(kConfig, 1);
     const frames::Flow first = frames::flow(kClient, 41000, kServer, 700),
