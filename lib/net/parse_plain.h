@@ -132,9 +132,9 @@ template <Family kFamily>
         const std::uint64_t to = std::uint64_t{raw32(dst)} << 16 | raw16(l4 + 2);
         if (from == to) return false;  // land
         swapped = from > to;
-        const std::uint64_t low = swapped ? to : from, high = swapped ? from : to;
-        words[0] = low >> 16 | high >> 16 << 32;
-        words[1] = (low & 0xffff) | (high & 0xffff) << 16;
+        // Both addresses, then both ports, the low end's first.
+        words[0] = std::rotl(raw64(src), 32 * swapped);
+        words[1] = std::rotl(raw32(l4), 16 * swapped);
     } else {
         const Word128 from = raw128(src), to = raw128(dst);
         if (from == to) return false;  // land, or talking to itself
