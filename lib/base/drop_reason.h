@@ -22,6 +22,7 @@ namespace postern {
     X(ip_option_length, "an IPv4 option says that it is shorter than its own two bytes")        \
     X(ip_option_cut, "an IPv4 option goes on behind the header")                                \
     X(ip_option_bad, "an IPv4 option's length or pointer cannot be right for its kind")         \
+    X(ip6_option_cut, "an IPv6 option goes on behind its extension header")                     \
     X(tcp_option_length, "a TCP option says that it is shorter than its own two bytes")         \
     X(tcp_option_cut, "a TCP option goes on behind the header")                                 \
     X(tcp_option_bad, "a TCP option has a length that its kind never has")                      \

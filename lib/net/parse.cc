@@ -33,6 +33,31 @@ struct Layers {
     std::uint32_t total = 0;      ///< the datagram's length by its header
 };
 
+/// IPv6 extension headers, by their protocol number.
+constexpr std::uint8_t kHopByHop = 0, kRouting = 43, kFragmentHeader = 44, kAuthentication = 51,
+                       kDestination = 60, kMobility = 135, kHostIdentity = 139, kShim6 = 140;
+constexpr bool is_extension(std::uint8_t protocol) noexcept {
+    switch (protocol) {
+        case kHopByHop:
+        case kRouting:
+        case kFragmentHeader:
+        case kAuthentication:
+        case kDestination:
+        case kMobility:
+        case kHostIdentity:
+        case kShim6: return true;
+        default: return false;
+    }
+}
+/// The length of the extension header at `p`, by its second byte.
+unsigned extension_bytes(std::uint8_t protocol, const std::uint8_t* p) noexcept {
+    switch (protocol) {
+        case kFragmentHeader: return 8;                // RFC 8200 section 4.5
+        case kAuthentication: return (p[1] + 2u) * 4;  // RFC 4302 section 2.2: words, minus two
+        default: return (p[1] + 1u) * 8;               // RFC 8200, 6275, 7401, 5533
+    }
+}
+
 /// `len` bytes at `ip` are contiguous; `whole` (>= len) belong to the frame. `inner`: the packet
 /// may be cut short.
 DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t whole, Family family,
@@ -65,44 +90,24 @@ DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t who
     std::uint8_t next = ip[6];
     bool seen_fragment = false;
     for (unsigned n = 0;; ++n) {
-        unsigned size;
-        switch (next) {
-            case 0:
-            case 43:
-            case 60:
-            case 135:
-            case 139:
-            case 140:  // RFC 8200, 6275, 7401, 5533
-                if (end < at + 8) return DropReason::bad_ext_header;
-                size = (ip[at + 1] + 1u) * 8;
-                break;
-            case 51:  // AH, RFC 4302 section 2.2: length in words, minus two
-                if (end < at + 8) return DropReason::bad_ext_header;
-                size = (ip[at + 1] + 2u) * 4;
-                break;
-            case 44: {  // fragment header, RFC 8200 section 4.5
-                if (end < at + 8 || seen_fragment) return DropReason::bad_ext_header;
-                seen_fragment = true;
-                const unsigned frag = be16(ip + at + 2);
-                out.fragment = (frag & 0xfff9) != 0;  // an atomic fragment (RFC 6946) is none
-                out.later_fragment = (frag & 0xfff8) != 0;
-                size = 8;
-                break;
-            }
-            default:
-                out.protocol = next;
-                out.l4_off = at;
-                return DropReason::none;
-        }
-        if (n == kMaxExtensionHeaders || at + size > end) return DropReason::bad_ext_header;
-        const bool stop = next == 44 && out.later_fragment;
-        next = ip[at];
-        at += size;
-        if (stop) {  // what follows is payload: the chain is in the first fragment
+        // Behind a later fragment's header is payload: the chain is in the first one.
+        if (out.later_fragment || !is_extension(next)) {
             out.protocol = next;
             out.l4_off = at;
             return DropReason::none;
         }
+        if (n == kMaxExtensionHeaders || end < at + 8) return DropReason::bad_ext_header;
+        const unsigned size = extension_bytes(next, ip + at);
+        if (at + size > end) return DropReason::bad_ext_header;
+        if (next == kFragmentHeader) {
+            if (seen_fragment) return DropReason::bad_ext_header;
+            seen_fragment = true;
+            const unsigned frag = be16(ip + at + 2);
+            out.fragment = (frag & 0xfff9) != 0;  // an atomic fragment (RFC 6946) is none
+            out.later_fragment = (frag & 0xfff8) != 0;
+        }
+        next = ip[at];
+        at += size;
     }
 }
 
@@ -139,6 +144,31 @@ DropReason check_ip_options(const std::uint8_t* ip, unsigned header) noexcept {
     return judge(
         end, bad,
         {DropReason::ip_option_length, DropReason::ip_option_cut, DropReason::ip_option_bad});
+}
+
+/// Whether an option of IPv6's hop-by-hop and destination headers (RFC 8200 section 4.2) goes on
+/// behind its header; what it is, is its receiver's business. `headers`: the bytes from `ip` to the
+/// end of the chain of extension headers, which parse_ip() found sound.
+DropReason check_ip6_options(const std::uint8_t* ip, unsigned headers) noexcept {
+    constexpr std::uint8_t kPad1 = 0;  // the one without a length
+    std::uint8_t protocol = ip[6];
+    for (unsigned at = 40; at < headers;) {
+        const unsigned end = at + extension_bytes(protocol, ip + at);
+        const std::uint8_t next = ip[at];
+        if (protocol == kHopByHop || protocol == kDestination) {
+            for (at += 2; at < end;) {
+                if (ip[at] == kPad1) {
+                    ++at;
+                    continue;
+                }
+                if (end - at < 2 || ip[at + 1] + 2u > end - at) return DropReason::ip6_option_cut;
+                at += ip[at + 1] + 2u;
+            }
+        }
+        protocol = next;
+        at = end;
+    }
+    return DropReason::none;
 }
 
 /// ICMP types that ask and answer (RFC 792, RFC 4443): class and role. Class 0: none of these.
@@ -601,9 +631,11 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
                   const ParseContext& context, PacketInfo& info) noexcept {
     if (parse_plain(data, len, context, info)) return;
     parse_any(data, len, frame_len, context, info);
-    if (info.why != DropReason::none || info.family != Family::ipv4) return;
+    if (info.why != DropReason::none || info.family == Family::none) return;
     const std::uint8_t* ip = data + info.l3_off;
-    info.why = check_ip_options(ip, (ip[0] & 0x0fu) * 4);
+    const unsigned headers = info.l4_off - info.l3_off;
+    info.why = info.family == Family::ipv4 ? check_ip_options(ip, headers)
+                                           : check_ip6_options(ip, headers);
 }
 
 Tuple tuple_of_any(const std::uint8_t* data, const PacketInfo& info) noexcept {

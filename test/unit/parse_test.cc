@@ -374,6 +374,54 @@ TEST(Parse, IpOptionsThatCannotBeAreNamed) {
         kSound);
 }
 
+// RFC 8200 section 4.2. Rows are what follows a header's own two bytes.
+TEST(Parse, Ip6OptionsThatGoBeyondTheirHeaderAreNamed) {
+    constexpr auto kSound = DropReason::none, kCut = DropReason::ip6_option_cut;
+    const OptionRow rows[] = {
+        {{0, 0, 0, 0, 0, 0}, kSound},  // six of the padding that has no length
+        {{1, 4, 0, 0, 0, 0}, kSound},  // padding to the end
+        {{5, 2, 0, 0, 1, 0}, kSound},  // router alert (RFC 2711), padding of two
+        {{0, 0, 0, 0, 1, 0}, kSound},
+        {{0xc2, 4, 0, 1, 0, 0}, kSound},  // a jumbogram's, which is somebody else's matter
+        {{30, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, kSound},  // unknown
+        {{1, 5, 0, 0, 0, 0}, kCut},
+        {{0, 0, 0, 0, 0, 1}, kCut},  // no room for its length
+        {{0, 0, 0, 0, 5, 1}, kCut},
+        {{30, 255, 0, 0, 0, 0}, kCut},
+        {{5, 2, 0, 0, 1, 1}, kCut},
+        {{30, 13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, kCut},
+        {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, kCut},
+    };
+    const Frame sound(8);
+    for (const OptionRow& row : rows) {
+        SCOPED_TRACE(::testing::PrintToString(row.options));
+        Frame header{0, static_cast<std::uint8_t>(row.options.size() / 8)};
+        header.insert(header.end(), row.options.begin(), row.options.end());
+        for (const Frame& plain :
+             {udp(kFlow6, "x"), tcp(kFlow6, {.flags = tcp_flag::syn}), echo(kFlow6, true, 1)}) {
+            const auto why = [&](const std::vector<Extension>& extensions) {
+                const Frame frame = wrap_extensions(plain, extensions);
+                EXPECT_EQ(parse(frame).l4_off, frame.size() - (plain.size() - kEth - 40));
+                EXPECT_EQ(parse(frame).why, parse(wrap_vlan(frame, 5)).why);
+                return to_string(parse(frame).why);
+            };
+            EXPECT_EQ(why({{0, header}}), to_string(row.why));
+            EXPECT_EQ(why({{60, header}}), to_string(row.why));
+            EXPECT_EQ(why({{0, sound}, {51, Frame(12, 1)}, {60, header}}), to_string(row.why));
+            EXPECT_EQ(why({{60, header}, {43, Frame(8)}, {60, sound}}), to_string(row.why));
+            // Other headers have none; nor has what a fragment carries after its first.
+            EXPECT_EQ(why({{43, header}}), to_string(kSound));
+        }
+    }
+    const Frame bad{0, 0, 1, 5, 0, 0, 0, 0}, whole = wrap_extensions(udp(kFlow6, "x"), {{60, bad}});
+    const Frame later{0, 0, 0, 8, 0, 0, 0, 9};
+    EXPECT_EQ(parse(wrap_extensions(udp(kFlow6, "x"), {{0, bad}, {44, later}})).why, kCut);
+    EXPECT_EQ(parse(wrap_extensions(whole, {{44, later}})).why, kSound);
+    // Another reason is said first. Of a packet in an ICMP error they are nobody's business.
+    EXPECT_EQ(parse(wrap_extensions(tcp(kFlow6, {}), {{60, bad}})).why, DropReason::bad_tcp_flags);
+    EXPECT_EQ(parse(unreachable(kFlow6.dst, kFlow6.src, whole)).why, kSound);
+}
+
 TEST(Parse, AnErrorGoesToTheSenderItSpeaksOf) {
     for (const Flow& f : {kFlow4, kFlow6}) {
         EXPECT_EQ(parse(unreachable(f.dst, f.src, udp(f))).why, DropReason::none);
