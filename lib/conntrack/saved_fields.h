@@ -4,10 +4,9 @@
 
 #include "base/field.h"
 #include "conntrack/conn.h"
+#include "net/options.h"
 
 namespace postern {
-
-inline constexpr std::uint64_t kMaxWindowScale = 14;  // RFC 7323 section 2.3
 
 inline constexpr Field kTcpSideFields[] = {
     POSTERN_FIELD(TcpSide, end),

@@ -46,8 +46,9 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
 TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
                   const TrackConfig& config) noexcept;
 
-/// How long the connection as it stands may be silent: what track() would have set after its last
-/// packet with these timeouts. For whoever changes what a connection's time depends on.
+/// How long the connection as it stands may be silent: what track() would have set with these
+/// timeouts after the last packet that changed its state. For whoever changes what a connection's
+/// time depends on.
 std::uint32_t timeout_of(const Conn& conn, const TrackConfig& config) noexcept;
 
 /// track_settled() for TCP. A function of its own: inlined, its values and its caller's do not fit

@@ -116,7 +116,7 @@ class HelperEngine {
     /// Empties `emit`, then has in it what the helper asks for at the end: end_child only.
     void detach(HelperConn* conn, Emit& emit) noexcept;
 
-    /// A slot's name for the caller's connection: 0 is none.
+    /// A slot's name for the caller's connection: 0 is nobody's, and has no helper.
     std::uint32_t index_of(const HelperConn* conn) const noexcept {
         return conn == nullptr ? 0 : static_cast<std::uint32_t>(conn - conns_.get());
     }

@@ -141,27 +141,38 @@ inline bool has_plain_ends(const PacketInfo& info) noexcept {
     return (info.kind == L4Kind::tcp || info.kind == L4Kind::ports) && !info.fragment;
 }
 
+/// Where the IP header at `ip` has its addresses: the source's, then the destination's.
+inline const std::uint8_t* addresses_in(const std::uint8_t* ip, Family family) noexcept {
+    return ip + (family == Family::ipv4 ? 12 : 8);
+}
+/// The tuple of the IP packet at `ip`, without ports.
+inline Tuple bare_tuple(const std::uint8_t* ip, Family family, std::uint8_t protocol) noexcept {
+    Tuple t;
+    t.protocol = protocol;
+    t.src.family = t.dst.family = family;
+    const std::uint8_t* const src = addresses_in(ip, family);
+    // Two lengths that are known, rather than one that is not: that would be a call.
+    if (family == Family::ipv4) {
+        std::memcpy(t.src.bytes.data(), src, 4);
+        std::memcpy(t.dst.bytes.data(), src + 4, 4);
+    } else {
+        std::memcpy(t.src.bytes.data(), src, 16);
+        std::memcpy(t.dst.bytes.data(), src + 16, 16);
+    }
+    return t;
+}
+/// tuple_of() where addresses and ports in its own headers are not all there is to say, or not the
+/// tuple: ICMP, protocols without ports, fragments.
+Tuple special_tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept;
+
 /// The tuple of a parsed IP packet in its own direction (for ICMP errors: of the packet inside it,
 /// reversed, so that it too reads in the direction the error travels). GRE version 1: dport is the
 /// call id, which is the receiver's; the sender's, sport, is not in the packet and is 0.
-Tuple tuple_of_any(const std::uint8_t* data, const PacketInfo& info) noexcept;
 inline Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
-    if (!has_plain_ends(info)) return tuple_of_any(data, info);
-    const std::uint8_t* const ip = data + info.l3_off;
-    const std::uint8_t* const l4 = data + info.l4_off;
-    Tuple t;
-    t.protocol = info.protocol;
-    t.src.family = t.dst.family = info.family;
-    // Two lengths that are known, rather than one that is not: that would be a call.
-    if (info.family == Family::ipv4) {
-        std::memcpy(t.src.bytes.data(), ip + 12, 4);
-        std::memcpy(t.dst.bytes.data(), ip + 16, 4);
-    } else {
-        std::memcpy(t.src.bytes.data(), ip + 8, 16);
-        std::memcpy(t.dst.bytes.data(), ip + 24, 16);
-    }
+    if (!has_plain_ends(info)) return special_tuple_of(data, info);
+    Tuple t = bare_tuple(data + info.l3_off, info.family, info.protocol);
     std::uint16_t ports[2];
-    std::memcpy(ports, l4, sizeof ports);
+    std::memcpy(ports, data + info.l4_off, sizeof ports);
     t.sport = Be16::from_raw(ports[0]);
     t.dport = Be16::from_raw(ports[1]);
     return t;

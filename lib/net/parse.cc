@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 
+#include "net/ipv6.h"
 #include "net/options.h"
 #include "net/packet.h"
 #include "net/parse_plain.h"
@@ -32,31 +33,6 @@ struct Layers {
     std::uint32_t l4_off = 0;     ///< from the start of the IP header
     std::uint32_t total = 0;      ///< the datagram's length by its header
 };
-
-/// IPv6 extension headers, by their protocol number.
-constexpr std::uint8_t kHopByHop = 0, kRouting = 43, kFragmentHeader = 44, kAuthentication = 51,
-                       kDestination = 60, kMobility = 135, kHostIdentity = 139, kShim6 = 140;
-constexpr bool is_extension(std::uint8_t protocol) noexcept {
-    switch (protocol) {
-        case kHopByHop:
-        case kRouting:
-        case kFragmentHeader:
-        case kAuthentication:
-        case kDestination:
-        case kMobility:
-        case kHostIdentity:
-        case kShim6: return true;
-        default: return false;
-    }
-}
-/// The length of the extension header at `p`, by its second byte.
-unsigned extension_bytes(std::uint8_t protocol, const std::uint8_t* p) noexcept {
-    switch (protocol) {
-        case kFragmentHeader: return 8;                // RFC 8200 section 4.5
-        case kAuthentication: return (p[1] + 2u) * 4;  // RFC 4302 section 2.2: words, minus two
-        default: return (p[1] + 1u) * 8;               // RFC 8200, 6275, 7401, 5533
-    }
-}
 
 /// `len` bytes at `ip` are contiguous; `whole` (>= len) belong to the frame. `inner`: the packet
 /// may be cut short.
@@ -91,15 +67,15 @@ DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t who
     bool seen_fragment = false;
     for (unsigned n = 0;; ++n) {
         // Behind a later fragment's header is payload: the chain is in the first one.
-        if (out.later_fragment || !is_extension(next)) {
+        if (out.later_fragment || !is_ipv6_extension(next)) {
             out.protocol = next;
             out.l4_off = at;
             return DropReason::none;
         }
         if (n == kMaxExtensionHeaders || end < at + 8) return DropReason::bad_ext_header;
-        const unsigned size = extension_bytes(next, ip + at);
+        const unsigned size = ipv6_extension_bytes(next, ip + at);
         if (at + size > end) return DropReason::bad_ext_header;
-        if (next == kFragmentHeader) {
+        if (next == ipv6_next::fragment) {
             if (seen_fragment) return DropReason::bad_ext_header;
             seen_fragment = true;
             const unsigned frag = be16(ip + at + 2);
@@ -153,9 +129,9 @@ DropReason check_ip6_options(const std::uint8_t* ip, unsigned headers) noexcept 
     constexpr std::uint8_t kPad1 = 0;  // the one without a length
     std::uint8_t protocol = ip[6];
     for (unsigned at = 40; at < headers;) {
-        const unsigned end = at + extension_bytes(protocol, ip + at);
+        const unsigned end = at + ipv6_extension_bytes(protocol, ip + at);
         const std::uint8_t next = ip[at];
-        if (protocol == kHopByHop || protocol == kDestination) {
+        if (protocol == ipv6_next::hop_by_hop || protocol == ipv6_next::destination) {
             for (at += 2; at < end;) {
                 if (ip[at] == kPad1) {
                     ++at;
@@ -544,21 +520,10 @@ std::uint32_t rss_of(const Layers& ip, const std::uint8_t* ports) noexcept {
 }
 
 /// The tuple of the IP packet at `ip` with its transport header at `l4`; without ports if `bare`.
-/// Filled in where the caller wants it: copying what was just written in pieces costs more.
 Tuple tuple_at(const std::uint8_t* ip, const std::uint8_t* l4, Family family, std::uint8_t protocol,
                bool bare) noexcept {
-    Tuple t;
+    Tuple t = bare_tuple(ip, family, protocol);
     const bool v4 = family == Family::ipv4;
-    t.protocol = protocol;
-    t.src.family = t.dst.family = family;
-    // Two lengths that are known, rather than one that is not: that would be a call.
-    if (v4) {
-        std::memcpy(t.src.bytes.data(), ip + 12, 4);
-        std::memcpy(t.dst.bytes.data(), ip + 16, 4);
-    } else {
-        std::memcpy(t.src.bytes.data(), ip + 8, 16);
-        std::memcpy(t.dst.bytes.data(), ip + 24, 16);
-    }
     if (bare) return t;
     if (has_ports(protocol)) {
         t.sport = Be16::from_raw(raw16(l4));
@@ -638,7 +603,7 @@ void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t fra
                                            : check_ip6_options(ip, headers);
 }
 
-Tuple tuple_of_any(const std::uint8_t* data, const PacketInfo& info) noexcept {
+Tuple special_tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
     return info.kind == L4Kind::icmp_error ? tuple_of_error(data + info.pay_off, info.family)
                                            : tuple_at(data + info.l3_off, data + info.l4_off,
                                                       info.family, info.protocol, info.fragment);

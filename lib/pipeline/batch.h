@@ -53,8 +53,8 @@ struct alignas(64) Batch {
     // For packets in `miss` only:
     std::array<ExpectMatch, kMaxBurst> match{};  ///< for those in `expected` only
     std::array<PolicyVerdict, kMaxBurst> verdict{};
-    std::array<ExpectProbe, kMaxBurst> probe{};
-    PolicyBurst queries;
+    std::array<ExpectProbe, kMaxBurst> probe{};  ///< the expect stage's own
+    PolicyBurst queries;                         ///< the policy stage's own
 
     Mask& operator[](MaskId id) noexcept { return masks[static_cast<unsigned>(id)]; }
     Mask operator[](MaskId id) const noexcept { return masks[static_cast<unsigned>(id)]; }
@@ -63,6 +63,13 @@ struct alignas(64) Batch {
     void show_helper(unsigned i, const Conn& conn, bool says = true) noexcept {
         helper_slot[i] = conn.helper_slot;
         (*this)[MaskId::helped] |= Mask{says} << i;
+    }
+    /// Those in `miss` that may begin a connection, as far as conntrack knows.
+    Mask sound_misses() const noexcept {
+        Mask sound = 0;
+        for_each((*this)[MaskId::miss],
+                 [&](unsigned i) { sound |= Mask{info[i].why == DropReason::none} << i; });
+        return sound;
     }
     void accept(unsigned i) noexcept {
         (*this)[MaskId::live] &= ~bit(i);

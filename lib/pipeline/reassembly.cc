@@ -7,6 +7,7 @@
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
 
+#include "net/ipv6.h"
 #include "pipeline/worker.h"
 
 namespace postern {
@@ -111,8 +112,8 @@ Reassembly::Place Reassembly::read(const std::uint8_t* frame, const PacketInfo& 
     std::memcpy(key.dst.data(), ip + 24, 16);
     // parse_packet() has checked the chain of headers; what it found after them is in l4_off.
     unsigned at = 40;
-    for (std::uint8_t next = ip[6]; next != 44;) {
-        const unsigned size = next == 51 ? (ip[at + 1] + 2u) * 4 : (ip[at + 1] + 1u) * 8;
+    for (std::uint8_t next = ip[6]; next != ipv6_next::fragment;) {
+        const unsigned size = ipv6_extension_bytes(next, ip + at);
         next = ip[at];
         at += size;
     }

@@ -238,17 +238,16 @@ void Worker::track_one(unsigned i) noexcept {
 void Worker::find_expectations() noexcept {
     Batch& b = batch_;
     if (expectations_->live() == 0) return;
+    const Mask may_begin = b.sound_misses();
     // What the first loop asks memory for is there in the second.
-    for_each(b[MaskId::miss], [&](unsigned i) {
+    for_each(may_begin, [&](unsigned i) {
         const PacketInfo& info = b.info[i];
         b.probe[i] = expectations_->probe(info.key.zone, tuple_of(b.data[i], info),
                                           info.kind == L4Kind::gre_call);
     });
-    for_each(b[MaskId::miss], [&](unsigned i) {
+    for_each(may_begin, [&](unsigned i) {
         PacketInfo& info = b.info[i];
-        if (info.why != DropReason::none ||
-            !expectations_->peek(b.probe[i], tuple_of(b.data[i], info), b.now, b.match[i]))
-            return;
+        if (!expectations_->peek(b.probe[i], tuple_of(b.data[i], info), b.now, b.match[i])) return;
         b.expected |= bit(i);
         info.ct = CtState::related;
     });
@@ -291,7 +290,8 @@ void Worker::ask_policy(Mask which) noexcept {
             context.mark = b.match[i].mark;
         }
         if (has_plain_ends(info)) {
-            b.queries.add(i, info.family, info.protocol, b.data[i] + info.l3_off,
+            b.queries.add(i, info.family, info.protocol,
+                          addresses_in(b.data[i] + info.l3_off, info.family),
                           b.data[i] + info.l4_off, context);
             return;
         }

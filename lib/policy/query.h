@@ -108,17 +108,18 @@ class PolicyBurst {
         };
         q.tuple.src.family == Family::ipv4 ? add_to(ipv4_) : add_to(ipv6_);
     }
-    /// The same for a packet with ports, from its headers.
-    void add(unsigned i, Family family, std::uint8_t protocol, const std::uint8_t* ip,
-             const std::uint8_t* l4, const PolicyContext& context) noexcept {
-        const auto add_to = [&](auto& lane, const std::uint8_t* addresses) {
+    /// The same from where a packet has them: both addresses, the source's first, and both ports,
+    /// in network order.
+    void add(unsigned i, Family family, std::uint8_t protocol, const std::uint8_t* addresses,
+             const std::uint8_t* ports, const PolicyContext& context) noexcept {
+        const auto add_to = [&](auto& lane) {
             auto& key = lane.add(i, protocol, context);
             std::memcpy(key.src, addresses, sizeof key.src);
             std::memcpy(key.dst, addresses + sizeof key.src, sizeof key.dst);
-            std::memcpy(&key.sport, l4, sizeof key.sport);
-            std::memcpy(&key.dport, l4 + sizeof key.sport, sizeof key.dport);
+            std::memcpy(&key.sport, ports, sizeof key.sport);
+            std::memcpy(&key.dport, ports + sizeof key.sport, sizeof key.dport);
         };
-        family == Family::ipv4 ? add_to(ipv4_, ip + 12) : add_to(ipv6_, ip + 8);
+        family == Family::ipv4 ? add_to(ipv4_) : add_to(ipv6_);
     }
 
   private:

@@ -7,10 +7,7 @@ namespace postern {
 namespace {
 
 void run(Worker& worker, Batch& b) noexcept {
-    Mask asks = 0;
-    for_each(b[MaskId::miss],
-             [&](unsigned i) { asks |= Mask{b.info[i].why == DropReason::none} << i; });
-    worker.ask_policy(asks);
+    worker.ask_policy(b.sound_misses());
 }
 
 }  // namespace

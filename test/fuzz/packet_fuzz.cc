@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "net/options.h"
 #include "net/packet.h"
 #include "require.h"
 
@@ -36,6 +37,10 @@ PacketInfo parse(const std::vector<std::uint8_t>& frame, std::size_t contiguous)
     if (info.kind == L4Kind::tcp && (info.tcp_flags & tcp_flag::syn) == 0 && info.tcp_options != 0)
         require(info.tcp_options >= 26 && info.l4_off + info.tcp_options + 4 <= info.pay_off,
                 "the selective acknowledgement is not in the header's options");
+    if (info.kind != L4Kind::tcp) require(info.tcp_options == 0, "options of TCP without TCP");
+    if (info.kind == L4Kind::tcp && (info.tcp_flags & tcp_flag::syn) != 0)
+        require((info.tcp_options & tcp_offer::scale) <= kMaxWindowScale && info.tcp_options < 0x80,
+                "a SYN offers what there is not");
     const Tuple tuple = tuple_of(exact.get(), info);
     if (info.kind == L4Kind::other || info.kind == L4Kind::icmp_nd ||
         info.kind == L4Kind::icmp_error)

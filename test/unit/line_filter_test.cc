@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <random>
 #include <string>
 #include <string_view>
@@ -172,6 +174,23 @@ TEST(LineFilter, RulesOutWhatAnFtpSessionMostlySays) {
                              "EPSV ALL",
                              "x\n\n229 "})
         EXPECT_TRUE(filter->may_match(bytes(line))) << line;
+}
+
+// In memory that ends where the text does, with the end of the first line at each place.
+TEST(LineFilter, LooksAtTextOfAnyLengthAndAtNothingElse) {
+    const auto filter = LineFilter::make(find_helper("ftp")->patterns);
+    ASSERT_NE(filter, nullptr);
+    for (std::size_t size = 1; size <= 80; ++size) {
+        const auto text = std::make_unique<std::uint8_t[]>(size);
+        std::fill_n(text.get(), size, std::uint8_t{'x'});
+        EXPECT_FALSE(filter->may_match({text.get(), size})) << size;
+        for (std::size_t lf = 0; lf + 6 <= size; ++lf) {
+            text[lf] = '\n';
+            std::memcpy(&text[lf + 1], "PORT ", 5);
+            EXPECT_TRUE(filter->may_match({text.get(), size})) << size << ' ' << lf;
+            std::fill_n(&text[lf], 6, std::uint8_t{'x'});
+        }
+    }
 }
 
 // Each part of the syntax, in text of the few letters that the patterns have.

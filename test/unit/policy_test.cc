@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <random>
 #include <span>
 #include <vector>
@@ -76,6 +77,23 @@ void classify(const Policy& policy, std::span<const PolicyQuery> queries, Policy
     for (unsigned i = 0; i < queries.size(); ++i)
         burst.add(i, queries[i]);
     policy.classify(burst, verdicts);
+    // And as a worker asks, from where the packets have them.
+    std::array<std::array<std::uint8_t, 36>, kMaxBurst> packets;
+    burst.clear();
+    for (unsigned i = 0; i < queries.size(); ++i) {
+        const Tuple& t = queries[i].tuple;
+        const std::size_t n = t.src.family == Family::ipv4 ? 4 : 16;
+        std::uint8_t* const p = packets[i].data();
+        std::memcpy(p, t.src.bytes.data(), n);
+        std::memcpy(p + n, t.dst.bytes.data(), n);
+        const std::uint16_t ports[] = {t.sport.raw(), t.dport.raw()};
+        std::memcpy(p + 2 * n, ports, sizeof ports);
+        burst.add(i, t.src.family, t.protocol, p, p + 2 * n, queries[i].context);
+    }
+    std::array<PolicyVerdict, kMaxBurst> again;
+    policy.classify(burst, again.data());
+    for (unsigned i = 0; i < queries.size(); ++i)
+        EXPECT_EQ(again[i], verdicts[i]) << queries[i].tuple.to_string();
 }
 PolicyVerdict classify(const Policy& policy, const PolicyQuery& q) {
     PolicyVerdict v;
