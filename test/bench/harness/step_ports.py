@@ -42,6 +42,7 @@ class FlowGen:
             scope, f'{name}-generator', devices, [min(os.sched_getaffinity(0))],
             ['--forward-mode=flowgen', f'--flowgen-flows={flows}', f'--rxq={queues}',
              f'--txq={queues}', '--burst=64'])
+        self.sink.await_neighbours()
         self.sink.start_forwarding()
         self.processes = [self.sink.process]
 
@@ -59,6 +60,7 @@ class TxOnly:
         sender = testpmd.Testpmd(scope, f'{name}-generator', devices[:1], cpu,
                                  ['--forward-mode=txonly', '--txonly-multi-flow', *common])
         for one in (self.sink, sender):
+            one.await_neighbours()
             one.start_forwarding()
         self.processes = [self.sink.process, sender.process]
 
@@ -73,6 +75,7 @@ class Circle:
             scope, f'{name}-generator', devices, [min(os.sched_getaffinity(0))],
             ['--forward-mode=io', '--txonly-multi-flow', f'--rxq={queues}', f'--txq={queues}',
              '--burst=64'])
+        self.sink.await_neighbours()
         self.sink.start_forwarding('tx_first 8')
         self.processes = [self.sink.process]
 

@@ -61,6 +61,18 @@ class Testpmd:
     def start_forwarding(self, how=''):
         self.command(f'start {how}'.rstrip())
 
+    def await_neighbours(self):
+        """Returns once each port has somebody at its other end."""
+        deadline = time.monotonic() + 10
+        while (up := self._ports_up()) != self.ports:
+            if time.monotonic() > deadline:
+                raise b.lab.LabError(f'{self.process.name}: {up} of its {self.ports} ports are up')
+            time.sleep(0.02)
+
+    def _ports_up(self):
+        text = self.command('show port summary all', rf'\n{self.ports - 1} +[^\n]*(?:up|down)[^\n]*\n')
+        return len(re.findall(r'^\d+ .*\bup\b', text, re.MULTILINE | re.IGNORECASE))
+
     def rates(self, seconds):
         """Packets a second that each port received in this time, by testpmd's own clock."""
         self._show()
