@@ -36,12 +36,8 @@ class LineFilter {
     /// False: no line of `text`, which begins with one, matches.
     [[gnu::always_inline]] bool may_match(Bytes text) const noexcept {
         // Most are one line, such as people and programs type.
-        if (text.size() > kDepth && text.size() <= kShort &&
-            !has_lf(text.data(), text.size() - 1)) {
-            if (!may_begin(text.data())) [[likely]]
-                return false;
-            return true;
-        }
+        if (text.size() > kDepth && text.size() <= kShort && !has_lf(text.data(), text.size() - 1))
+            return may_begin(text.data());
         return may_match_anywhere(text);
     }
 

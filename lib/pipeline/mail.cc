@@ -67,7 +67,12 @@ RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
     image.last_seen_ms = now.ms - m.idle_ms;
     image.start_ms = now.ms - m.age_ms;
     // What its rule says, and how long its state is kept, may have changed since.
-    if (image.rule < plan_->effects.size()) image.timeouts = plan_->effects[image.rule].timeouts;
+    if (image.rule < plan_->effects.size()) {
+        const RuleEffect& effect = plan_->effects[image.rule];
+        image.timeouts = effect.timeouts;
+        image.flags &= static_cast<std::uint8_t>(~conn_flag::liberal);
+        if (effect.liberal) image.flags |= conn_flag::liberal;
+    }
     const std::uint32_t by_state_ms = image.timeout_ms = timeout_of(image, plan_->track);
     // Without a helper its state is what its rule expects.
     const HelperImage& helper = m.image.helper;

@@ -151,7 +151,8 @@ def main():
             baseline = json.load(f)
     if not args.update and not args.verbose and baseline.get('build') != build:
         differs = difference(baseline.get('build', {}), build)
-        if not is_default(build):
+        kind = baseline.get('build', build)
+        if not is_default(build) or kind['compiler'] != build['compiler']:
             return skip(f'the baseline is of another kind of build ({differs})')
         # Skipped, it would guard nothing, and nobody would notice.
         print(f'not ok instructions the baseline is not of the default build ({differs}): {UPDATE}')

@@ -100,6 +100,13 @@ class Guard(unittest.TestCase):
         code, said = guard(self.baseline, build=self.build_with(defaults))
         self.assertEqual(code, 1, said)
 
+        self.counted['build'] = {'compiler': 'another one', 'options': defaults}
+        with open(self.baseline, 'w') as f:
+            json.dump(self.counted, f)
+        code, said = guard(self.baseline, build=self.build_with(defaults))
+        self.assertEqual(code, 0, said)
+        self.assertIn('compiler: another one', said)
+
     def build_with(self, options):
         """A folder like one built with these options."""
         folder = tempfile.mkdtemp(dir=self.folder.name)

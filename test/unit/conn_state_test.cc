@@ -528,6 +528,22 @@ TEST(Restore, TimesAreThoseThatAreInForceNow) {
     EXPECT_EQ(shorter.connection(2000)->conn.timeout_ms, 5'000u);
 }
 
+TEST(Restore, WindowsAreLiberalIfTheRuleSaysSoNow) {
+    const std::string strict =
+        "policy: {rules: [{name: out, from: inside, ct: [new], action: accept}]}\n";
+    const std::string liberal =
+        "policy: {rules: [{name: out, from: inside, ct: [new], action: accept, liberal: true}]}\n";
+    for (const bool then : {false, true}) {
+        World first(then ? liberal : strict, 1);
+        ASSERT_TRUE(first.from_inside(
+            frames::tcp({kClient, kServer, 1000, 2000}, {.flags = tcp_flag::syn})));
+        ASSERT_EQ(first.connection(2000)->conn.has(conn_flag::liberal), then);
+        World second(then ? strict : liberal, 1);
+        EXPECT_EQ(restore(second, saved_one(first, second).image), RestoreMail::Outcome::restored);
+        EXPECT_EQ(second.connection(2000)->conn.has(conn_flag::liberal), !then);
+    }
+}
+
 TEST(Restore, OfTcpNeitherLessNorMoreThanItsStateHas) {
     Conn conn = conn_of(proto::tcp, 1000, 2000);
     conn.state = static_cast<std::uint8_t>(TcpState::established);
