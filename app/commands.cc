@@ -171,10 +171,10 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
             {"start", static_cast<std::int64_t>(std::time(nullptr)) - age_s},
             {"age_s", age_s},
             {"idle_s", (now.ms - c.last_seen_ms) / 1000},
-            {"packets_original", c.packets[0]},
-            {"bytes_original", c.bytes[0]},
-            {"packets_reply", c.packets[1]},
-            {"bytes_reply", c.bytes[1]}};
+            {"packets_original", c.packets(Direction::original)},
+            {"bytes_original", c.bytes(Direction::original)},
+            {"packets_reply", c.packets(Direction::reply)},
+            {"bytes_reply", c.bytes(Direction::reply)}};
 }
 
 namespace {

@@ -390,24 +390,28 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     out.master = f.text("master");
     const auto zone = place(plan.zones, f.text("from"), [](const std::string& z) { return z; });
     if (!zone) f.wrong("from", "there is no zone of this name");
-    c.from = static_cast<std::uint8_t>(zone.value_or(0));
+    c.from = zone.value_or(0) & 0x3f;
     const auto profile =
         place(plan.timeout_names, f.text("timeouts"), [](const std::string& n) { return n; });
-    c.timeouts = profile ? static_cast<std::uint8_t>(*profile + 1) : std::uint8_t{0};
+    c.timeouts = profile ? (*profile + 1) & 0x0f : 0;
     c.expected_by = helper_of(plan, f.text("expected_by"));
     c.flags = f.flags("flags", kConnFlags);
     c.timeout_ms = f.duration_ms("timeout_ms");
     out.idle_ms = f.duration_ms("idle_ms");
     f.read("age_ms", out.age_ms);
-    for (const auto& [key, to] : {std::pair("packets", c.packets), std::pair("bytes", c.bytes)}) {
+    std::uint64_t packets[2] = {}, bytes[2] = {};
+    for (const auto& [key, to, most] : {std::tuple("packets", packets, Conn::kMaxPackets),
+                                        std::tuple("bytes", bytes, Conn::kMaxBytes)}) {
         const Json& two = f.at(key);
         if (!two.is_array() || two.size() != 2) {
             f.wrong(key, "expected a list of two numbers");
             continue;
         }
         for (unsigned d = 0; d < 2; ++d)
-            to[d] = f.number(two[d], key, UINT64_MAX);
+            to[d] = f.number(two[d], key, most);
     }
+    for (const Direction d : {Direction::original, Direction::reply})
+        c.set_counts(d, packets[index(d)], bytes[index(d)]);
     if (const unsigned states = states_of(t.protocol); states == 0) {
         c.state = static_cast<std::uint8_t>(f.number("state", 1));
     } else {
@@ -423,8 +427,14 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
         std::fill(part.bytes.begin(), part.bytes.end(), std::uint8_t{0});
         f.inner("tracker").read_struct(part.fields, part.bytes);
     }
-    for (unsigned d = 0; t.protocol == proto::tcp && d < 2; ++d)
-        f.of("tcp", d).read_struct(kTcpSideFields, bytes_of(c.tcp.side[d]));
+    if (t.protocol == proto::tcp) {
+        for (unsigned d = 0; d < 2; ++d) {
+            TcpSideImage side;
+            f.of("tcp", d).read_struct(kTcpSideFields, bytes_of(side));
+            put_image(c.tcp().side(d), side);
+        }
+        c.tcp().mark_latest();
+    }
     HelperImage& helper = out.image.helper;
     const std::string name = f.text("helper");
     const HelperId id = helper_of(plan, name);
@@ -503,11 +513,15 @@ Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId work
     out["timeout_ms"] = c.timeout_ms;
     out["idle_ms"] = row.now.ms - c.last_seen_ms;
     out["age_ms"] = row.now.ms - c.start_ms;
-    out["packets"] = {c.packets[0], c.packets[1]};
-    out["bytes"] = {c.bytes[0], c.bytes[1]};
-    if (c.protocol() == proto::tcp)
-        for (TcpSide& side : c.tcp.side)
+    out["packets"] = {c.packets(Direction::original), c.packets(Direction::reply)};
+    out["bytes"] = {c.bytes(Direction::original), c.bytes(Direction::reply)};
+    if (c.protocol() == proto::tcp) {
+        c.tcp().recall_last();
+        for (unsigned d = 0; d < 2; ++d) {
+            TcpSideImage side = image_of(c.tcp().side(d));
             out["tcp"].push_back(struct_json(bytes_of(side), kTcpSideFields));
+        }
+    }
     if (const TrackerPart part = tracker_part(c); !part.fields.empty())
         out["tracker"] = struct_json(part.bytes, part.fields);
     out["helper"] = helper_or_null(plan, c.helper);

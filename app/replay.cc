@@ -201,21 +201,23 @@ void Replay::advance(std::int64_t time_ns) {
 
 std::uint64_t Replay::connection_number(WorkerId worker, const ConnTable& conns,
                                         std::uint32_t slot) {
-    const Conn& c = conns.at(slot);
-    // The packet may have ended it, which makes its id stale.
-    const auto generation = static_cast<std::uint16_t>(c.alive() ? c.generation : c.generation - 1);
-    auto [it, fresh] = number_of_.try_emplace({worker, slot, generation}, 0);
+    auto [it, fresh] = number_of_.try_emplace({worker, slot, conns.at(slot).generation}, 0);
     if (fresh) it->second = ++numbers_;
     return it->second;
 }
 
-std::string reason_of(const Plan& plan, const Batch& b) {
+std::string reason_of(Worker& w, const Plan& plan) {
+    const Batch& b = w.batch();
     const PacketInfo& info = b.info[0];
     if (b[MaskId::held] != 0) return "fragment_held";
     const bool dropped = b[MaskId::drop] != 0 || b[MaskId::answer] != 0;
     if (dropped && info.why != DropReason::policy && info.why != DropReason::reject)
         return std::string(to_string(info.why));
-    if (info.rule != kNoRule) return plan.rules[info.rule];
+    // Policy was asked about this packet, or about its connection's first. (The packet may have
+    // ended that; nobody has had its slot since.)
+    RuleId rule = info.rule;
+    if (rule == kNoRule && !dropped && info.conn != 0) rule = w.conns().at(info.conn).rule;
+    if (rule != kNoRule) return plan.rules[rule];
     if (dropped) return std::string(to_string(info.why));
     return info.ct == CtState::untracked ? "pass" : "";
 }
@@ -224,7 +226,7 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
     const Batch& b = w.batch();
     const PacketInfo& info = b.info[0];
     const bool accepted = b[MaskId::accept] != 0 && b[MaskId::answer] == 0;
-    const std::string reason = reason_of(fw_.plan(), b);
+    const std::string reason = reason_of(w, fw_.plan());
     ++totals_.packets;
     accepted ? ++totals_.accepted : ++totals_.dropped;
     // Nothing leaves by a fragment that is held; what becomes of it shows when its datagram is

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Conn: one tracked connection, three cache lines.
 //
-// Owned by one worker's ConnTable; nobody else reads or writes it. An established packet touches
-// the first line, one of TCP or with a helper the second too. The third is cold: read when a
-// connection is made or listed, and to verify IPv6 look-ups.
+// Owned by one worker's ConnTable; nobody else reads or writes it. The next packet of a settled
+// connection, TCP's included, touches the first line only; with a helper, or to compare the ends of
+// an IPv6 packet, or once in 128 packets to count them, the second too. All other packets touch the
+// first and the third.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -37,44 +39,91 @@ struct GreTrack {
 
 struct alignas(64) Conn {
     // --- line 0: every packet ---
-    FlowKey key{};                      ///< family 0: the slot is free
-    std::uint32_t last_seen_ms = 0;     ///< Tick of the last accepted packet
-    std::uint32_t timeout_ms = 0;       ///< silence after which it ends, by its state
-    std::uint16_t generation = 0;       ///< changes each time the slot is reused
-    std::uint8_t from = 0;              ///< security zone it was opened from
-    std::uint8_t timeouts = 0;          ///< index into TrackConfig::timeouts
-    RuleId rule = kNoRule;              ///< that accepted it
-    std::uint8_t state = 0;             ///< of its protocol; without one 0 = unreplied, 1 = replied
-    std::uint8_t flags = 0;             ///< of conn_flag
-    std::uint64_t packets[2] = {0, 0};  ///< by Direction
-    std::uint64_t bytes[2] = {0, 0};    ///< by Direction; whole frames
+    FlowKey key{};                   ///< family 0: the slot is free
+    std::uint32_t last_seen_ms = 0;  ///< Tick of the last accepted packet
+    std::uint32_t timeout_ms = 0;    ///< silence after which it ends, by its state
+    std::uint32_t recent[2] = {};    ///< packets and bytes by Direction, see account()
+    TcpNear tcp_near{};
+    TcpMarks tcp_marks{};
+    std::uint8_t flags = 0;                ///< of conn_flag
+    std::uint8_t timeouts : 4 = 0;         ///< index into TrackConfig::timeouts
+    std::uint8_t has_helper_slot : 1 = 0;  ///< helper_slot is not 0
 
-    // --- line 1: every packet of TCP, SCTP, DCCP and GRE calls, and with a helper ---
-    union {
-        TcpTrack tcp{};
-        SctpTrack sctp;
-        DccpTrack dccp;
-        GreTrack gre;
-    };
-    TcpLast tcp_last;
-    std::uint32_t helper_slot : 31 = 0;  ///< HelperConn of the worker's engine; 0 = none. Also
-                                         ///< with a rule that expects, without a helper
-    std::uint32_t patient : 1 = 0;       ///< its helper may have asked for a least timeout
-
-    // --- line 2: cold ---
+    // --- line 1: its ends, its helper, its counts ---
     std::uint8_t src[16] = {};  ///< original direction; IPv4 in the first four bytes
     std::uint8_t dst[16] = {};
     Be16 sport;  ///< GRE version 1: the source's call id, 0 if not known
     Be16 dport;
+    std::uint32_t helper_slot : 25 = 0;   ///< HelperConn of the worker's engine; 0 = none. Also
+                                          ///< with a rule that expects, without a helper
+    std::uint32_t patient : 1 = 0;        ///< its helper may have asked for a least timeout
+    std::uint32_t from : 6 = 0;           ///< security zone it was opened from
+    std::uint64_t bytes_before[2] = {};   ///< of the rounds that are full; and see kBytesBits
+    std::uint32_t rounds_before[2] = {};  ///< full ones, of kRound packets each
+
+    // --- line 2: its state, and what is seldom asked for ---
+    union {
+        TcpFar tcp_far{};
+        SctpTrack sctp;
+        DccpTrack dccp;
+        GreTrack gre;
+    };
     std::uint32_t start_ms = 0;
-    ConnId master;  ///< whose helper expected it
-    std::uint32_t mark = 0;
+    std::uint8_t state = 0;      ///< of its protocol; without one 0 = unreplied, 1 = replied
+    std::uint8_t key_class = 0;  ///< as in PacketInfo
     HelperId helper = kNoHelper;
     HelperId expected_by = kNoHelper;
-    std::uint8_t key_class = 0;  ///< as in PacketInfo
-    std::uint8_t pad2 = 0;
-    std::uint32_t visit_ms = 0;  ///< of an expected child: when its timer looks in
+    ConnId master;  ///< whose helper expected it
+    std::uint32_t mark = 0;
     std::uint32_t label = 0;
+    std::uint32_t visit_ms = 0;    ///< of an expected child: when its timer looks in
+    std::uint16_t generation = 0;  ///< changes each time the slot is used
+    RuleId rule = kNoRule;         ///< that accepted it
+
+    /// An entry of `recent` is a count of less than kRound packets above the sum of their bytes:
+    /// one addition a packet, which carries when the round is full.
+    static constexpr unsigned kRecentBytesBits = 25;
+    static constexpr std::uint32_t kRound = 1u << (32 - kRecentBytesBits);
+    static constexpr std::uint32_t kMaxFrame = (1u << kRecentBytesBits) / kRound - 1;
+    static_assert(kMaxFrame > 65535 + 100, "a whole datagram, and what is around it");
+    /// Above so many bits, `bytes_before` has the high bits of `rounds_before`: 72 PB are two
+    /// months of 100 Gb/s.
+    static constexpr unsigned kBytesBits = 56;
+    static constexpr std::uint64_t kMaxBytes = (std::uint64_t{1} << kBytesBits) - 1;
+    static constexpr std::uint64_t kMaxPackets = (std::uint64_t{kRound} << (96 - kBytesBits)) - 1;
+
+    /// One packet more of this direction; `frame_bytes` at most kMaxFrame.
+    void account(Direction d, std::uint32_t frame_bytes) noexcept {
+        std::uint32_t& sum = recent[index(d)];
+        if (__builtin_add_overflow(sum, (1u << kRecentBytesBits) + frame_bytes, &sum)) [[unlikely]]
+            end_round(d);
+    }
+    /// Packets that went this way, and the bytes of their frames.
+    std::uint64_t packets(Direction d) const noexcept {
+        const unsigned i = index(d);
+        const std::uint64_t rounds = bytes_before[i] >> kBytesBits << 32 | rounds_before[i];
+        return rounds * kRound + (recent[i] >> kRecentBytesBits);
+    }
+    std::uint64_t bytes(Direction d) const noexcept {
+        const unsigned i = index(d);
+        return (bytes_before[i] & kMaxBytes) + (recent[i] & ((1u << kRecentBytesBits) - 1));
+    }
+    /// At most kMaxPackets and kMaxBytes.
+    void set_counts(Direction d, std::uint64_t packets, std::uint64_t bytes) noexcept {
+        const unsigned i = index(d);
+        const std::uint64_t rounds = packets / kRound;
+        bytes_before[i] = bytes | rounds >> 32 << kBytesBits;
+        rounds_before[i] = static_cast<std::uint32_t>(rounds);
+        recent[i] = static_cast<std::uint32_t>(packets % kRound) << kRecentBytesBits;
+    }
+
+    TcpParts tcp() noexcept;
+    /// Whether its next segment in order may go the short way.
+    bool tcp_steady() const noexcept { return (tcp_near.cover[0] | tcp_near.cover[1]) != 0; }
+    /// Whether most of its packets will not need its state.
+    bool steady() const noexcept {
+        return protocol() == proto::tcp ? tcp_steady() : has(conn_flag::assured);
+    }
 
     bool alive() const noexcept { return key.family != 0 && !has(conn_flag::alias); }
     std::uint8_t protocol() const noexcept { return key.protocol; }
@@ -117,7 +166,66 @@ struct alignas(64) Conn {
         t.protocol = protocol();
         return t;
     }
+
+  private:
+    void end_round(Direction d) noexcept {
+        const unsigned i = index(d);
+        bytes_before[i] += recent[i];
+        recent[i] = 0;
+        if (++rounds_before[i] == 0) bytes_before[i] += kMaxBytes + 1;
+    }
 };
-static_assert(sizeof(Conn) == 192 && offsetof(Conn, tcp) == 64 && offsetof(Conn, src) == 128);
+static_assert(sizeof(Conn) == 192 && offsetof(Conn, src) == 64 && offsetof(Conn, tcp_far) == 128);
+
+/// All that a connection keeps of TCP.
+struct TcpParts {
+    Conn& conn;
+
+    TcpSideRef side(unsigned d) const noexcept {
+        TcpNear::Side& n = conn.tcp_near.side[d];
+        return {n.end,
+                n.max_end,
+                n.max_ack,
+                conn.tcp_far.max_win[d],
+                conn.tcp_marks.of[d],
+                conn.tcp_far.flags[d]};
+    }
+    bool data_unacked() const noexcept {
+        return ((conn.tcp_marks.of[0] | conn.tcp_marks.of[1]) & tcp_mark::data_unacked) != 0;
+    }
+    /// Of segments that went the short way the last is known again, as far as it is.
+    void recall_last() const noexcept {
+        if (((conn.tcp_marks.of[0] | conn.tcp_marks.of[1]) & tcp_mark::brief) == 0) return;
+        const unsigned d = (conn.tcp_marks.of[1] & tcp_mark::brief) != 0 ? 1 : 0;
+        // It ended where its side ends, and acknowledged no less than others before it did.
+        conn.tcp_far.last.ack = conn.tcp_near.side[d].max_ack;
+        conn.tcp_far.last.end = conn.tcp_near.side[d].end;
+        conn.tcp_far.last.win = 1;  // not zero
+        conn.tcp_far.last.dir = static_cast<std::uint8_t>(d);
+        conn.tcp_far.last.kind = TcpKind::ack;
+        conn.tcp_far.last.retransmits = 0;
+        conn.tcp_far.last.vague = true;
+        conn.tcp_marks.of[d] &= static_cast<std::uint8_t>(~tcp_mark::brief);
+    }
+    void mark_latest() const noexcept {
+        const unsigned d = conn.tcp_far.last.dir;
+        conn.tcp_marks.of[d] |= tcp_mark::latest;
+        conn.tcp_marks.of[1 - d] &= static_cast<std::uint8_t>(~tcp_mark::latest);
+    }
+    /// From now on no segment may go the short way.
+    void forbid_shortcuts() const noexcept { conn.tcp_near.cover[0] = conn.tcp_near.cover[1] = 0; }
+    /// From now on the next segment in order may.
+    void allow_shortcuts() const noexcept {
+        for (unsigned d = 0; d < 2; ++d) {
+            const std::uint32_t covered =
+                conn.tcp_far.max_win[d] >> (conn.tcp_marks.of[d] & tcp_mark::scale);
+            conn.tcp_near.cover[d] = static_cast<std::uint16_t>(std::min(covered, 0xffffu));
+        }
+    }
+};
+
+inline TcpParts Conn::tcp() noexcept {
+    return {*this};
+}
 
 }  // namespace postern

@@ -34,6 +34,8 @@ ConnTable::Array<T> ConnTable::allocate(const char* name, std::size_t n, std::si
 }
 
 Result<std::unique_ptr<ConnTable>> ConnTable::create(const Config& config) {
+    if (config.max_connections > FlowIndex::kSlot)
+        return Error{"a table has at most " + std::to_string(FlowIndex::kSlot) + " connections"};
     const std::size_t slots = std::size_t{config.max_connections} + 1;
     Memory m;
     m.slab = allocate<Conn>("conn_slab", slots, m.bytes);
@@ -99,10 +101,13 @@ Conn* ConnTable::lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept
     return &slab_[slot];
 }
 
-/// A free slot, and its place in the index. False: there is none.
-inline bool ConnTable::take_slot(std::uint32_t hash, std::uint32_t& slot) noexcept {
+/// A free slot, and its place in the index, by this key. False: there is none.
+inline bool ConnTable::take_slot(const FlowKey& key, std::uint32_t hash,
+                                 std::uint32_t& slot) noexcept {
     slot = free_[free_count_];  // 0 when there is none
-    if (slot == 0 || !index_.insert(hash, slot, [&](std::uint32_t s) { return hash_of_slot(s); }))
+    if (slot == 0) return false;
+    const std::uint32_t notes = kThirdLine | (needs_ends(key) ? kSecondLine : 0);
+    if (!index_.insert(hash, slot | notes, [&](std::uint32_t s) { return hash_of_slot(s); }))
         return false;
     --free_count_;
     return true;
@@ -111,7 +116,6 @@ inline bool ConnTable::take_slot(std::uint32_t hash, std::uint32_t& slot) noexce
 inline void ConnTable::give_slot(std::uint32_t slot) noexcept {
     Conn& c = slab_[slot];
     index_.erase(hash_of_slot(slot), slot);
-    ++c.generation;
     c.key.family = 0;  // the rest may still be read by who reports on its last packet
     free_[++free_count_] = slot;
 }
@@ -141,7 +145,7 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
                                      bool expected) noexcept {
     const std::uint32_t limit = expected ? max_ : max_ - reserve_;
     std::uint32_t slot;
-    if (size() >= limit || !take_slot(info.hash, slot)) return 0;
+    if (size() >= limit || !take_slot(info.key, info.hash, slot)) return 0;
     // One of the next to be made: memory takes longer than making the one between.
     const std::uint32_t ahead = *(free_ + free_count_ - (kSlotsAhead - 1));
     __builtin_prefetch(&links_[ahead], 1);
@@ -151,7 +155,7 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     __builtin_prefetch(line + 128, 1);
 
     Conn& c = slab_[slot];
-    const auto generation = c.generation;
+    const auto generation = static_cast<std::uint16_t>(c.generation + 1);
     const Tuple t = tuple_of(data, info);
     clear(c);
     c.key = info.key;
@@ -175,13 +179,16 @@ std::uint32_t ConnTable::adopt(const Conn& image, Tick now) noexcept {
     const FlowKey key = make_key(image.tuple(), image.zone(), *secret_, swapped, image.key_class);
     const std::uint32_t limit = image.has(conn_flag::expected) ? max_ : max_ - reserve_;
     std::uint32_t slot;
-    if (size() >= limit || !take_slot(hash_of(key, *secret_), slot)) return 0;
+    if (size() >= limit || !take_slot(key, hash_of(key, *secret_), slot)) return 0;
     Conn& c = slab_[slot];
-    const auto generation = c.generation;
+    const auto generation = static_cast<std::uint16_t>(c.generation + 1);
     c = image;
     c.key = key;
     c.generation = generation;
+    c.helper_slot = 0;
+    c.has_helper_slot = false;
     if (c.protocol() == proto::gre) c.gre = {};
+    if (c.protocol() == proto::tcp) c.tcp().forbid_shortcuts();
     c.flags = static_cast<std::uint8_t>((c.flags & ~conn_flag::swapped) |
                                         (swapped ? conn_flag::swapped : 0));
     if (c.has(conn_flag::expected)) c.visit_ms = now.ms + visit_ms_;
@@ -212,9 +219,9 @@ bool ConnTable::pair(std::uint32_t slot, Be16 sender) noexcept {
     const FlowKey key = answer_key(c, sender, swapped);
     if (key == c.key) return true;  // a host that calls itself, with one id
     std::uint32_t twin;
-    if (!take_slot(hash_of(key, *secret_), twin)) return false;
+    if (!take_slot(key, hash_of(key, *secret_), twin)) return false;
     Conn& a = slab_[twin];
-    const auto generation = a.generation;
+    const auto generation = static_cast<std::uint16_t>(a.generation + 1);
     a = Conn{};
     a.key = key;
     a.generation = generation;
@@ -237,6 +244,8 @@ constexpr unsigned kVictimSample = 16;
 /// How bad it is to lose the connection; kKeep: too bad.
 constexpr unsigned kKeep = 4;
 unsigned worth(const Conn& c) noexcept {
+    // Nearly all of a table's; their state, a line of memory away, is known to be a good one.
+    if (c.has(conn_flag::assured) && c.tcp_steady()) return kKeep;
     if (!c.has(conn_flag::seen_reply)) return c.has(conn_flag::expected) ? 2 : 0;
     if (c.closing()) return 1;
     return c.has(conn_flag::assured) ? kKeep : 3;
@@ -250,7 +259,9 @@ std::uint32_t ConnTable::find_victim(Tick now) noexcept {
     for (auto& slot : slots) {
         sweep_ += 0x9e3779b9u;
         slot = 1 + static_cast<std::uint32_t>(std::uint64_t{sweep_} * max_ >> 32);
-        __builtin_prefetch(&slab_[slot]);
+        const auto* line = reinterpret_cast<const char*>(&slab_[slot]);
+        __builtin_prefetch(line);
+        __builtin_prefetch(line + 128);
     }
     std::uint32_t best = 0;
     unsigned best_worth = kKeep;

@@ -192,19 +192,38 @@ class ConnTable {
     /// Then: guesses its connection by what is there, and starts to fetch that. The guess is left
     /// in info.conn for lookup(), which comes third.
     void prefetch_conn(PacketInfo& info) const noexcept {
-        info.conn = index_.candidate(info.hash);
+        const std::uint32_t candidate = index_.candidate(info.hash);
+        info.conn = candidate & FlowIndex::kSlot;
         if (info.conn == 0) return index_.prefetch_other(info.hash);
         const auto* line = reinterpret_cast<const char*>(&slab_[info.conn]);
         __builtin_prefetch(line, 1);
-        if (info.kind == L4Kind::tcp)
-            __builtin_prefetch(line + 64, 1);
-        else if (info.family == Family::ipv6)
-            __builtin_prefetch(line + 128);
+        if ((candidate & kSecondLine) != 0) __builtin_prefetch(line + 64, 1);
+        const bool changes_state = (info.tcp_flags & kStateFlags) != 0;
+        if ((candidate & kThirdLine) != 0 || changes_state || info.kind > L4Kind::tcp) {
+            __builtin_prefetch(line + 128, 1);
+            if (info.family == Family::ipv6) __builtin_prefetch(line + 64, 1);
+        }
+    }
+    /// To be said of a connection that has got a helper, or lost it: its packets need the second
+    /// line, or not any more.
+    void note_helper(std::uint32_t slot, bool helped) noexcept {
+        const FlowKey& key = slab_[slot].key;
+        index_.note(hash_of_slot(slot), slot, kSecondLine, helped || needs_ends(key));
+    }
+    /// To be said of a connection that has become steady, or is not any more: most of its packets
+    /// will not need the third line, or will. `hash` is its key's.
+    void note_steady(std::uint32_t hash, std::uint32_t slot, bool steady) noexcept {
+        index_.note(hash, slot, kThirdLine, !steady);
     }
 
   private:
     static constexpr unsigned kExpireTogether = 16, kArmTogether = 32;
     static constexpr unsigned kSlotsAhead = 4;  ///< so far ahead free slots are fetched
+    // Notes in the index.
+    static constexpr std::uint32_t kSecondLine = 1u << 31, kThirdLine = 1u << 30;
+    static_assert((kSecondLine | kThirdLine) == FlowIndex::kNotes);
+    static constexpr std::uint8_t kStateFlags = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
+    static_assert(L4Kind::other < L4Kind::tcp && L4Kind::ports < L4Kind::tcp);
 
     struct WheelSlots {
         /// At this pace the silent ones of a full table of ten million take less than a hundredth
@@ -251,8 +270,12 @@ class ConnTable {
                           const std::uint8_t* data) noexcept;
     static bool same_plain_ends(const Conn& conn, const PacketInfo& info,
                                 const std::uint8_t* data) noexcept;
+    /// Whether all packets of this key are compared with the whole tuple: it is a digest.
+    static bool needs_ends(const FlowKey& key) noexcept {
+        return static_cast<Family>(key.family) == Family::ipv6 && key.protocol != proto::tcp;
+    }
     FlowKey answer_key(const Conn& conn, Be16 sender, bool& swapped) const noexcept;
-    bool take_slot(std::uint32_t hash, std::uint32_t& slot) noexcept;
+    bool take_slot(const FlowKey& key, std::uint32_t hash, std::uint32_t& slot) noexcept;
     void give_slot(std::uint32_t slot) noexcept;
     void arm_pending() noexcept;
     std::uint32_t hash_of_slot(std::uint32_t slot) const noexcept {

@@ -33,15 +33,16 @@ constexpr const char* to_string(DccpState s) noexcept {
     return kNames[static_cast<unsigned>(s)];
 }
 
-/// Trivial, to live in a union: begins as all zeros, DccpTrack{}.
-struct DccpTrack {
+/// Trivial, to live in a union: begins as all zeros, DccpTrack{}. Aligned to four bytes, as its
+/// place in a connection is.
+struct [[gnu::packed, gnu::aligned(4)]] DccpTrack {
     std::uint64_t response_seq;  ///< of the Response that must be acknowledged
     std::uint8_t client;         ///< Direction of the client's packets
     std::uint8_t last_dir;       ///< of the last packet, and its type
     std::uint8_t last_type;
-    std::uint8_t pad[5];
+    std::uint8_t pad;
 };
-static_assert(sizeof(DccpTrack) == 16);
+static_assert(sizeof(DccpTrack) == 12);
 
 /// The generic header (section 5.1) and the acknowledgement number behind it (section 5.2).
 struct DccpHeader {

@@ -2,10 +2,10 @@
 // FlowIndex: from the hash of a flow's key to the slot of its connection.
 //
 // What: a hash table that keeps no keys, because the connections do. A bucket is one cache line of
-// ten places: a tag of 15 bits of the hash, and a slot number. A hash has two buckets; whoever
-// finds both full moves another entry to its other bucket. Filled to 8 in 10 at most, which leaves
-// room for that always: 8 bytes a connection, all taken at start, nothing ever grows or is
-// rehashed.
+// ten places: a tag of 15 bits of the hash, a slot number of 30 and two notes. A hash has two
+// buckets; whoever finds both full moves another entry to its other bucket. Filled to 8 in 10 at
+// most, which leaves room for that always: 8 bytes a connection, all taken at start, nothing ever
+// grows or is rehashed.
 //
 // Who: ConnTable, thus one worker; no synchronisation. The owner compares keys: slots with the
 // wanted tag are only candidates.
@@ -29,12 +29,14 @@ namespace postern {
 class FlowIndex {
   public:
     static constexpr unsigned kPlaces = 10;
+    /// Of a slot as candidate() gives it: two notes of its owner's, to be had before the slot is.
+    static constexpr std::uint32_t kNotes = 3u << 30, kSlot = ~kNotes;
 
     struct alignas(64) Bucket {
         std::uint16_t tag[kPlaces];  ///< 0: the place is free
         std::uint16_t spilled;  ///< entries whose first bucket this is, and that are in their other
         std::uint16_t pad;
-        std::uint32_t slot[kPlaces];
+        std::uint32_t slot[kPlaces];  ///< and kNotes
     };
     static_assert(sizeof(Bucket) == 64);
 
@@ -47,7 +49,8 @@ class FlowIndex {
 
     void prefetch(std::uint32_t hash) const noexcept { __builtin_prefetch(&buckets_[first(hash)]); }
 
-    /// The first slot in the first bucket that may be it; 0: none. For prefetching connections.
+    /// The first slot in the first bucket that may be it, with its notes; 0: none. For prefetching
+    /// connections.
     std::uint32_t candidate(std::uint32_t hash) const noexcept {
         const Bucket& b = buckets_[first(hash)];
         const std::uint32_t at = places_of(b, tag_of(hash));
@@ -69,8 +72,8 @@ class FlowIndex {
         return find_in(buckets_[other(home, tag)], tag, is_it);
     }
 
-    /// Adds a slot that is not there yet. hash_of(slot) gives the hash of any slot inserted before.
-    /// False: no room, which takes more entries than the table is made for.
+    /// Adds a slot, with its notes, that is not there yet. hash_of(slot) gives the hash of any slot
+    /// inserted before. False: no room, which takes more entries than the table is made for.
     template <class HashOf>
     bool insert(std::uint32_t hash, std::uint32_t slot, HashOf&& hash_of) noexcept {
         const std::uint16_t tag = tag_of(hash);
@@ -83,6 +86,15 @@ class FlowIndex {
         }
         ++buckets_[home].spilled;
         return true;
+    }
+
+    /// Sets or clears a note of a slot that is there.
+    void note(std::uint32_t hash, std::uint32_t slot, std::uint32_t note, bool set) noexcept {
+        const std::uint16_t tag = tag_of(hash);
+        const std::uint32_t home = first(hash);
+        std::uint32_t* entry = entry_of(buckets_[home], tag, slot);
+        if (entry == nullptr) entry = entry_of(buckets_[other(home, tag)], tag, slot);
+        if (entry != nullptr) *entry = set ? *entry | note : *entry & ~note;
     }
 
     void erase(std::uint32_t hash, std::uint32_t slot) noexcept {
@@ -132,7 +144,7 @@ class FlowIndex {
     template <class IsIt>
     static std::uint32_t find_in(const Bucket& b, std::uint16_t tag, IsIt&& is_it) noexcept {
         for (std::uint32_t at = places_of(b, tag); at != 0; at &= at - 1) {
-            const std::uint32_t slot = b.slot[first_place(at)];
+            const std::uint32_t slot = b.slot[first_place(at)] & kSlot;
             if (is_it(slot)) return slot;
         }
         return 0;
@@ -147,9 +159,14 @@ class FlowIndex {
         }
         return false;
     }
+    static std::uint32_t* entry_of(Bucket& b, std::uint16_t tag, std::uint32_t slot) noexcept {
+        for (std::uint32_t at = places_of(b, tag); at != 0; at &= at - 1)
+            if ((b.slot[first_place(at)] & kSlot) == slot) return &b.slot[first_place(at)];
+        return nullptr;
+    }
     static bool take(Bucket& b, std::uint16_t tag, std::uint32_t slot) noexcept {
         for (std::uint32_t at = places_of(b, tag); at != 0; at &= at - 1) {
-            if (b.slot[first_place(at)] != slot) continue;
+            if ((b.slot[first_place(at)] & kSlot) != slot) continue;
             b.tag[first_place(at)] = 0;
             return true;
         }
@@ -162,7 +179,7 @@ class FlowIndex {
         for (unsigned i = 0; i < kPlaces; ++i) {
             const std::uint32_t to = other(bucket, b.tag[i]);
             if (to == bucket || !put(to, b.tag[i], b.slot[i])) continue;
-            const std::uint32_t home = first(hash_of(b.slot[i]));
+            const std::uint32_t home = first(hash_of(b.slot[i] & kSlot));
             if (home == bucket)
                 ++b.spilled;
             else

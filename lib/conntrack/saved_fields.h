@@ -8,14 +8,40 @@
 
 namespace postern {
 
-inline constexpr Field kTcpSideFields[] = {
-    POSTERN_FIELD(TcpSide, end),
-    POSTERN_FIELD(TcpSide, max_end),
-    POSTERN_FIELD(TcpSide, max_win),
-    POSTERN_FIELD(TcpSide, max_ack),
-    POSTERN_FIELD(TcpSide, scale, kMaxWindowScale),
-    POSTERN_FIELD(TcpSide, flags),
+/// One side of TCP in one piece.
+struct TcpSideImage {
+    std::uint32_t end = 0, max_end = 0, max_ack = 0, max_win = 0;
+    std::uint8_t scale = 0;
+    std::uint8_t flags = 0;  ///< of tcp_side, and tcp_mark::data_unacked
 };
+inline constexpr Field kTcpSideFields[] = {
+    POSTERN_FIELD(TcpSideImage, end),
+    POSTERN_FIELD(TcpSideImage, max_end),
+    POSTERN_FIELD(TcpSideImage, max_ack),
+    POSTERN_FIELD(TcpSideImage, max_win),
+    POSTERN_FIELD(TcpSideImage, scale, kMaxWindowScale),
+    POSTERN_FIELD(TcpSideImage, flags),
+};
+static_assert((tcp_mark::data_unacked &
+               (tcp_side::window_scale | tcp_side::sack | tcp_side::close_init | tcp_side::liberal |
+                tcp_side::max_ack_set)) == 0);
+inline TcpSideImage image_of(TcpSideRef side) noexcept {
+    return {side.end,
+            side.max_end,
+            side.max_ack,
+            side.max_win,
+            static_cast<std::uint8_t>(side.scale()),
+            static_cast<std::uint8_t>(side.flags | (side.marks & tcp_mark::data_unacked))};
+}
+/// The last segment is TcpLast, so neither mark of it is set here; the caller calls mark_latest().
+inline void put_image(TcpSideRef side, const TcpSideImage& image) noexcept {
+    side.end = image.end;
+    side.max_end = image.max_end;
+    side.max_ack = image.max_ack;
+    side.max_win = image.max_win;
+    side.marks = static_cast<std::uint8_t>(image.scale | (image.flags & tcp_mark::data_unacked));
+    side.flags = static_cast<std::uint8_t>(image.flags & ~tcp_mark::data_unacked);
+}
 inline constexpr Field kTcpLastFields[] = {
     POSTERN_FIELD(TcpLast, seq),
     POSTERN_FIELD(TcpLast, ack),
@@ -39,7 +65,7 @@ inline constexpr Field kDccpFields[] = {
     POSTERN_FIELD(DccpTrack, last_dir, 1),
     POSTERN_FIELD(DccpTrack, last_type),
 };
-static_assert(describes<TcpSide>(kTcpSideFields) && describes<TcpLast>(kTcpLastFields) &&
+static_assert(describes<TcpSideImage>(kTcpSideFields) && describes<TcpLast>(kTcpLastFields) &&
               describes<SctpTrack>(kSctpFields) && describes<DccpTrack>(kDccpFields));
 
 /// What `conn` is tracked by beside its TCP sides, and its table; nothing for protocols without a
@@ -54,7 +80,7 @@ std::span<std::uint8_t> bytes_of(T& object) noexcept {
 }
 inline TrackerPart tracker_part(Conn& conn) noexcept {
     switch (conn.protocol()) {
-        case proto::tcp: return {bytes_of(conn.tcp_last), kTcpLastFields};
+        case proto::tcp: return {bytes_of(conn.tcp_far.last), kTcpLastFields};
         case proto::sctp: return {bytes_of(conn.sctp), kSctpFields};
         case proto::dccp: return {bytes_of(conn.dccp), kDccpFields};
         default: return {};

@@ -62,24 +62,31 @@ std::uint32_t end_of(const TcpSegment& s) noexcept {
            ((s.flags & tcp_flag::fin) != 0 ? 1 : 0);
 }
 
+/// What a SYN offers, in bits of tcp_side.
+std::uint8_t offers_of(const TcpSegment& s) noexcept {
+    return static_cast<std::uint8_t>(
+        (s.options & tcp_offer::window_scale ? tcp_side::window_scale : 0) |
+        (s.options & tcp_offer::sack ? tcp_side::sack : 0));
+}
 /// What a side offers with its SYN. One without options says nothing new.
-void take_offers(const TcpSegment& s, TcpSide& side) noexcept {
+void take_offers(const TcpSegment& s, TcpSideRef side) noexcept {
     if (!s.has_options) return;
-    side.scale = s.options & tcp_offer::scale;
-    side.flags &= tcp_side::liberal;
-    if (s.options & tcp_offer::window_scale) side.flags |= tcp_side::window_scale;
-    if (s.options & tcp_offer::sack) side.flags |= tcp_side::sack;
+    side.set_scale(s.options & tcp_offer::scale);
+    side.marks &= static_cast<std::uint8_t>(~tcp_mark::data_unacked);
+    side.flags = static_cast<std::uint8_t>((side.flags & tcp_side::liberal) | offers_of(s));
 }
 
 /// A side's first SYN, or a fresh one that replaces it.
-void start_side(TcpSide& sender, TcpSide& receiver, const TcpSegment& s, std::uint32_t end,
+void start_side(TcpSideRef sender, TcpSideRef receiver, const TcpSegment& s, std::uint32_t end,
                 Direction dir) noexcept {
     sender.end = sender.max_end = end;
     sender.max_win = s.win != 0 ? s.win : 1u;
     take_offers(s, sender);
     // RFC 7323 section 2.2: scaling holds only when both sides offer it.
-    if (dir == Direction::reply && !(sender.flags & receiver.flags & tcp_side::window_scale))
-        sender.scale = receiver.scale = 0;
+    if (dir == Direction::reply && !(sender.flags & receiver.flags & tcp_side::window_scale)) {
+        sender.set_scale(0);
+        receiver.set_scale(0);
+    }
 }
 
 enum class Window : std::uint8_t {
@@ -89,14 +96,14 @@ enum class Window : std::uint8_t {
 };
 
 /// The four bounds of van Rooij's paper, and what is learnt from a segment within them.
-[[gnu::always_inline]] inline Window check_window(TcpTrack& t, TcpLast& last, TcpState state,
-                                                  Direction dir, TcpKind kind, const TcpSegment& s,
+[[gnu::always_inline]] inline Window check_window(TcpParts t, TcpState state, Direction dir,
+                                                  TcpKind kind, const TcpSegment& s,
                                                   const TcpOptions& options) noexcept {
-    TcpSide& sender = t.side[index(dir)];
-    TcpSide& receiver = t.side[index(!dir)];
+    TcpSideRef sender = t.side(index(dir));
+    TcpSideRef receiver = t.side(index(!dir));
     const bool syn = s.flags & tcp_flag::syn, has_ack = s.flags & tcp_flag::ack;
     std::uint32_t seq = s.seq, end = end_of(s), ack = s.ack;
-    std::uint32_t sack = receiver.flags & tcp_side::sack ? s.sack : ack;
+    std::uint32_t sack = receiver.has(tcp_side::sack) ? s.sack : ack;
     std::uint32_t win = s.win;
 
     if (sender.max_win == 0) {
@@ -106,7 +113,7 @@ enum class Window : std::uint8_t {
         } else {
             // In mid-stream: take what the segment says as the truth.
             sender.end = end;
-            const std::uint32_t scaled = win << sender.scale;
+            const std::uint32_t scaled = win << sender.scale();
             sender.max_win = scaled != 0 ? scaled : 1;
             sender.max_end = end + sender.max_win;
             if (receiver.max_win == 0)
@@ -127,7 +134,7 @@ enum class Window : std::uint8_t {
     // A reset that answers a SYN has no sequence number of its own.
     if (kind == kRst && seq == 0 && state == TcpState::syn_sent) seq = end = sender.end;
 
-    const bool liberal = options.liberal || (sender.flags & tcp_side::liberal);
+    const bool liberal = options.liberal || sender.has(tcp_side::liberal);
     const std::uint32_t ack_window = std::max(sender.max_win, kTcpMinAckWindow);
     const bool ends_in_window =
         receiver.max_win == 0 || seq_after(end, sender.end - receiver.max_win - 1);
@@ -139,7 +146,7 @@ enum class Window : std::uint8_t {
         if (receiver.max_win != 0 && ends_in_window && ack_not_old &&
             end - sender.max_end + 1 <= receiver.max_win && seq_before(sack, receiver.end + 1)) {
             sender.end = end;
-            sender.flags |= tcp_side::data_unacked;
+            sender.marks |= tcp_mark::data_unacked;
             return liberal ? Window::in : Window::duplicate;
         }
         return liberal ? Window::in : Window::out;
@@ -153,7 +160,7 @@ enum class Window : std::uint8_t {
 
     const TcpReach reach{seq, end, ack, sack, win, has_ack, !syn};
     tcp_learn(sender, receiver, reach);
-    if (kind == kAck) tcp_remember(last, dir, reach);
+    if (kind == kAck) tcp_remember(t.conn.tcp_far.last, dir, reach);
     return Window::in;
 }
 
@@ -169,17 +176,17 @@ bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept {
     return s == TcpState::syn_sent || (s != kInvalid && options.loose);
 }
 
-TcpResult tcp_start(TcpTrack& t, TcpLast& last, const TcpSegment& s,
-                    const TcpOptions& options) noexcept {
+TcpResult tcp_start(TcpParts t, const TcpSegment& s, const TcpOptions& options) noexcept {
     TcpResult r;
     r.state = kNext[0][index(kind_of(s.flags))][static_cast<unsigned>(TcpState::none)];
-    t = TcpTrack{};
-    last = TcpLast{};
+    t.conn.tcp_near = {};
+    t.conn.tcp_marks = {};
+    t.conn.tcp_far = {};
     if (!tcp_may_start(s.flags, options)) {
         r.action = TcpAction::invalid;
         return r;
     }
-    TcpSide& sender = t.side[0];
+    TcpSideRef sender = t.side(0);
     sender.end = end_of(s);
     sender.max_win = s.win != 0 ? s.win : 1u;
     if (r.state == TcpState::syn_sent) {
@@ -188,19 +195,26 @@ TcpResult tcp_start(TcpTrack& t, TcpLast& last, const TcpSegment& s,
     } else {
         // Mid-stream: scale and SACK are unknown, so windows cannot be held against anybody.
         sender.max_end = sender.end + sender.max_win;
-        t.side[0].flags = t.side[1].flags = tcp_side::sack | tcp_side::liberal;
+        t.conn.tcp_far.flags[0] = t.conn.tcp_far.flags[1] = tcp_side::sack | tcp_side::liberal;
     }
     // Cannot fail, but has something to learn.
     const TcpKind kind = kind_of(s.flags);
-    check_window(t, last, TcpState::none, Direction::original, kind, s, options);
-    last.kind = kind;
+    check_window(t, TcpState::none, Direction::original, kind, s, options);
+    t.conn.tcp_far.last.kind = kind;
+    t.mark_latest();
     return r;
 }
 
-TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, bool seen_reply,
-                    bool assured, const TcpSegment& s, const TcpOptions& options) noexcept {
+namespace {
+
+/// tcp_track(), but for what has to be done however it returns.
+[[gnu::always_inline]] inline TcpResult track_segment(TcpParts t, TcpState old, Direction dir,
+                                                      bool seen_reply, bool assured,
+                                                      const TcpSegment& s,
+                                                      const TcpOptions& options) noexcept {
     const TcpKind kind = kind_of(s.flags);
     const auto d = static_cast<std::uint8_t>(index(dir));
+    TcpLast& last = t.conn.tcp_far.last;
     TcpState next = kNext[d][index(kind)][static_cast<unsigned>(old)];
     TcpResult r;
     r.state = old;
@@ -214,8 +228,9 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
     // reset; else it may be a stray one, to be let through and remembered.
     bool ignore = next == kIgnore;
     if (next == TcpState::syn_sent && old >= TcpState::time_wait) {
-        const bool closed = ((t.side[0].flags | t.side[1].flags) & tcp_side::close_init) ||
-                            (last.dir == d && last.kind == kRst);
+        const bool closed =
+            ((t.conn.tcp_far.flags[0] | t.conn.tcp_far.flags[1]) & tcp_side::close_init) ||
+            (last.dir == d && last.kind == kRst);
         if (closed) {
             r.action = TcpAction::reopen;
             return r;
@@ -226,27 +241,24 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
         // It answers a SYN that we let through: the two of them know better than we do.
         old = TcpState::syn_sent;
         next = TcpState::syn_recv;
-        TcpSide& opener = t.side[last.dir];
+        TcpSideRef opener = t.side(last.dir);
         opener.end = opener.max_end = last.end;
         opener.max_win = last.win != 0 ? last.win : 1u;
-        opener.scale = last.scale;
+        opener.marks = static_cast<std::uint8_t>((opener.marks & tcp_mark::latest) | last.scale);
         last.flags &= static_cast<std::uint8_t>(~kExpectChallengeAck);
         opener.flags = last.flags & (tcp_side::window_scale | tcp_side::sack);
-        const auto liberal = static_cast<std::uint8_t>(t.side[d].flags & tcp_side::liberal);
-        last.steady = false;
-        t.side[d] = TcpSide{};
-        t.side[d].flags = liberal;
+        t.side(d).forget(tcp_side::liberal);
+        t.forbid_shortcuts();
     } else if (ignore) {
         last.kind = kind;
         last.dir = d;
         last.seq = s.seq;
         last.end = end_of(s);
         last.win = s.win;
+        last.vague = false;
         if (kind == kSyn && dir == Direction::original) {
-            TcpSide offers;
-            take_offers(s, offers);
-            last.scale = offers.scale;
-            last.flags = offers.flags;
+            last.scale = s.options & tcp_offer::scale;
+            last.flags = offers_of(s);
             // RFC 5961 section 4: the answer may be an ACK that must not be taken for the last one.
             if (old == TcpState::last_ack) last.flags |= kExpectChallengeAck;
         }
@@ -277,11 +289,11 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
                 window_known = false;
                 break;
             }
-            const TcpSide& peer = t.side[index(!dir)];
+            const TcpSideRef peer = t.side(index(!dir));
             // A reset ends a connection only with exactly the next sequence number its receiver
             // waits for (RFC 5961 section 3.2); near misses provoke a challenge ACK, so they pass
             // and change nothing. After a SYN that we let through we cannot tell what it waits for.
-            if (peer.flags & tcp_side::max_ack_set && last.kind != kSyn) {
+            if (peer.has(tcp_side::max_ack_set) && last.kind != kSyn) {
                 const bool established = old == TcpState::established && assured;
                 if (s.seq == 0 && !established) break;
                 if (seq_before(s.seq, peer.max_ack) && !options.ignore_bad_rst) {
@@ -304,7 +316,7 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
     }
 
     if (window_known) {
-        switch (check_window(t, last, old, dir, kind, s, options)) {
+        switch (check_window(t, old, dir, kind, s, options)) {
             case Window::in: break;
             case Window::duplicate: r.action = TcpAction::pass; return r;
             case Window::out:
@@ -323,12 +335,15 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
     }
     last.kind = kind;
     last.dir = d;
-    last.steady = next == TcpState::established && tcp_known(t.side[0]) && tcp_known(t.side[1]) &&
-                  options.max_retransmits > 0;
+    if (next == TcpState::established && tcp_known(t.side(0)) && tcp_known(t.side(1)) &&
+        options.max_retransmits > 0)
+        t.allow_shortcuts();
+    else
+        t.forbid_shortcuts();
     r.state = next;
-    if (old != next && next == TcpState::fin_wait) t.side[d].flags |= tcp_side::close_init;
+    if (old != next && next == TcpState::fin_wait) t.conn.tcp_far.flags[d] |= tcp_side::close_init;
 
-    r.timeout = tcp_timeout(t, last, kind, options);
+    r.timeout = tcp_timeout(t, kind, options);
     if (!seen_reply) {
         if (kind == kRst)
             r.action = TcpAction::end;
@@ -338,6 +353,16 @@ TcpResult tcp_track(TcpTrack& t, TcpLast& last, TcpState old, Direction dir, boo
                (old == TcpState::syn_recv || old == TcpState::established)) {
         r.assured = true;
     }
+    return r;
+}
+
+}  // namespace
+
+TcpResult tcp_track(TcpParts t, TcpState state, Direction dir, bool seen_reply, bool assured,
+                    const TcpSegment& s, const TcpOptions& options) noexcept {
+    t.recall_last();
+    const TcpResult r = track_segment(t, state, dir, seen_reply, assured, s, options);
+    t.mark_latest();
     return r;
 }
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The TCP tracker: which state a connection is in, and whether a segment can belong to it.
 //
-// A pure function over a connection's TCP part and one segment; no table, no clock, no DPDK, so
-// that a test is a list of rows. State machine: RFC 9293 as a middlebox sees it (both sides merged
-// into one state). Windows: Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter"
-// (2000), with window scaling (RFC 7323), SACK (RFC 2018) and the reset rules of RFC 5961. The
-// behaviour is meant to be that of Linux's conntrack; the differences are listed in NOTES.md.
-//
-// Cost: TcpTrack is 40 bytes in the connection's first line, TcpLast 20 in the second.
+// A pure function over what a connection keeps of TCP (tcp_store.h) and one segment; no table, no
+// clock, no DPDK, so that a test is a list of rows. State machine: RFC 9293 as a middlebox sees it
+// (both sides merged into one state). Windows: Guido van Rooij, "Real Stateful TCP Packet Filtering
+// in IP Filter" (2000), with window scaling (RFC 7323), SACK (RFC 2018) and the reset rules of RFC
+// 5961. The behaviour is meant to be that of Linux's conntrack; the differences are listed in
+// NOTES.md.
 #pragma once
 
 #include <array>
@@ -16,9 +15,12 @@
 
 #include "base/drop_reason.h"
 #include "base/types.h"
+#include "conntrack/tcp_store.h"
 #include "net/packet.h"
 
 namespace postern {
+
+struct TcpParts;  // conn.h
 
 enum class TcpState : std::uint8_t {
     none = 0,
@@ -40,62 +42,6 @@ constexpr const char* to_string(TcpState s) noexcept {
                                       "close",    "syn_sent2"};
     return kNames[static_cast<unsigned>(s)];
 }
-
-/// A segment by its flags; the first of RST, SYN, FIN, ACK that is set names it.
-enum class TcpKind : std::uint8_t {
-    syn,
-    syn_ack,
-    fin,
-    ack,
-    rst,
-    none,
-    kCount
-};
-inline constexpr unsigned kTcpKinds = static_cast<unsigned>(TcpKind::kCount);
-constexpr unsigned index(TcpKind kind) noexcept {
-    return static_cast<unsigned>(kind);
-}
-
-/// What one side has sent and may send.
-struct TcpSide {
-    std::uint32_t end = 0;      ///< highest sequence number sent, plus one
-    std::uint32_t max_end = 0;  ///< highest that the other side's window allows, plus one
-    std::uint32_t max_win = 0;  ///< largest window it ever offered, scaled; 0 = nothing seen of it
-    std::uint32_t max_ack = 0;  ///< highest acknowledgement it sent
-    std::uint8_t scale = 0;     ///< its window scale
-    std::uint8_t flags = 0;     ///< of tcp_side
-    std::uint16_t pad = 0;
-};
-static_assert(sizeof(TcpSide) == 20);
-
-namespace tcp_side {
-inline constexpr std::uint8_t window_scale = 0x01,  ///< offered the option
-    sack = 0x02,                                    ///< offered SACK
-    close_init = 0x04,                              ///< was the first to send a FIN
-    liberal = 0x08,                                 ///< out-of-window segments are let through
-    data_unacked = 0x10,                            ///< sent data that is not acknowledged yet
-    max_ack_set = 0x20;
-}  // namespace tcp_side
-
-struct TcpTrack {
-    TcpSide side[2];  ///< by Direction
-};
-
-/// The last segment of note: to see retransmissions, and to get back into step after segments that
-/// were let through without being understood.
-struct TcpLast {
-    std::uint32_t seq = 0;
-    std::uint32_t ack = 0;
-    std::uint32_t end = 0;
-    std::uint16_t win = 0;
-    std::uint8_t dir = 0;
-    TcpKind kind = TcpKind::syn;
-    std::uint8_t scale = 0;
-    std::uint8_t flags = 0;  ///< of tcp_side, and the two below
-    std::uint8_t retransmits = 0;
-    bool steady = false;  ///< see tcp_in_order()
-};
-static_assert(sizeof(TcpLast) == 20);
 
 /// One segment, in host byte order.
 struct TcpSegment {
@@ -135,18 +81,17 @@ struct TcpOptions {
     bool loose = true;     ///< a connection may be picked up in mid-stream
     bool liberal = false;  ///< windows are not enforced
     bool ignore_bad_rst = false;
-    std::uint8_t max_retransmits = 3;
+    std::uint8_t max_retransmits = 3;  ///< 2 at least: see tcp_remember()
 };
 
 /// Whether a segment with these flags may be a connection's first: a SYN, or, when loose, an ACK.
 bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept;
 /// The first segment of a connection. `action` is accept or invalid.
-TcpResult tcp_start(TcpTrack& track, TcpLast& last, const TcpSegment& segment,
-                    const TcpOptions& options) noexcept;
+TcpResult tcp_start(TcpParts t, const TcpSegment& segment, const TcpOptions& options) noexcept;
 
 /// Any later one. `seen_reply`, `assured`: as the connection stood before it.
-TcpResult tcp_track(TcpTrack& track, TcpLast& last, TcpState state, Direction dir, bool seen_reply,
-                    bool assured, const TcpSegment& segment, const TcpOptions& options) noexcept;
+TcpResult tcp_track(TcpParts t, TcpState state, Direction dir, bool seen_reply, bool assured,
+                    const TcpSegment& segment, const TcpOptions& options) noexcept;
 
 /// The segment that parse_packet() found sound in the frame at `data`.
 inline TcpSegment read_segment(const std::uint8_t* data, const PacketInfo& info) noexcept {

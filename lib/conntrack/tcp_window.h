@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "conntrack/conn.h"
 #include "conntrack/tcp.h"
 #include "net/packet.h"
 
@@ -30,16 +31,16 @@ struct TcpReach {
 };
 
 /// Brings both sides up to date with a segment that is within its windows.
-inline void tcp_learn(TcpSide& sender, TcpSide& receiver, const TcpReach& s) noexcept {
-    const std::uint32_t win = s.scaled ? s.win << sender.scale : s.win;
+inline void tcp_learn(TcpSideRef sender, TcpSideRef receiver, const TcpReach& s) noexcept {
+    const std::uint32_t win = s.scaled ? s.win << sender.scale() : s.win;
     sender.max_win = std::max(sender.max_win, win + (s.sack - s.ack));
     if (seq_after(s.end, sender.end)) {
         sender.end = s.end;
-        sender.flags |= tcp_side::data_unacked;
+        sender.marks |= tcp_mark::data_unacked;
     }
     if (s.has_ack) {
         // Whether it acknowledges something new is as likely as not: no branch on that.
-        const bool first = (sender.flags & tcp_side::max_ack_set) == 0;
+        const bool first = !sender.has(tcp_side::max_ack_set);
         const auto ahead = static_cast<std::int32_t>(s.ack - sender.max_ack);
         sender.max_ack =
             first ? s.ack : sender.max_ack + static_cast<std::uint32_t>(ahead > 0 ? ahead : 0);
@@ -52,83 +53,85 @@ inline void tcp_learn(TcpSide& sender, TcpSide& receiver, const TcpReach& s) noe
     const bool wider = seq_after(allowed, receiver.max_end - 1);
     receiver.max_end = wider ? allowed + (win == 0 ? 1 : 0) : receiver.max_end;
     // Nor on whether all is acknowledged.
-    const unsigned settled = s.ack == receiver.end ? tcp_side::data_unacked : 0u;
-    receiver.flags &= static_cast<std::uint8_t>(~settled);
+    const unsigned settled = s.ack == receiver.end ? tcp_mark::data_unacked : 0u;
+    receiver.marks &= static_cast<std::uint8_t>(~settled);
 }
 
-/// Remembers a plain ACK, or counts it as one more of the same.
+/// Remembers a plain ACK, or counts it as one more of the same. Of a last one that is vague the end
+/// and the acknowledgement must do: what repeats these two is the same, or a window update.
 inline void tcp_remember(TcpLast& last, Direction dir, const TcpReach& s) noexcept {
     const auto win = static_cast<std::uint16_t>(s.win);
-    if (last.seq == s.seq && last.end == s.end && last.ack == s.ack && last.win == win &&
-        last.dir == index(dir)) {
+    const bool same_place = last.end == s.end && last.ack == s.ack && last.dir == index(dir);
+    if (same_place && (last.vague || (last.seq == s.seq && last.win == win))) {
         if (last.retransmits != 0xff) ++last.retransmits;
-        return;
+        if (!last.vague) return;
+    } else {
+        last.retransmits = 0;
     }
     last.seq = s.seq;
     last.ack = s.ack;
     last.end = s.end;
     last.win = win;
     last.dir = static_cast<std::uint8_t>(index(dir));
-    last.retransmits = 0;
+    last.vague = false;
 }
 
 /// How long to wait for the next segment after one that was accepted.
-inline TcpTimeout tcp_timeout(const TcpTrack& t, const TcpLast& last, TcpKind kind,
-                              const TcpOptions& options) noexcept {
-    if (last.retransmits >= options.max_retransmits) return TcpTimeout::retransmitted;
+inline TcpTimeout tcp_timeout(TcpParts t, TcpKind kind, const TcpOptions& options) noexcept {
+    if (t.conn.tcp_far.last.retransmits >= options.max_retransmits)
+        return TcpTimeout::retransmitted;
     if (kind == TcpKind::rst) return TcpTimeout::close;
-    if ((t.side[0].flags | t.side[1].flags) & tcp_side::data_unacked)
-        return TcpTimeout::unacknowledged;
-    return last.win == 0 ? TcpTimeout::retransmitted : TcpTimeout::by_state;
+    if (t.data_unacked()) return TcpTimeout::unacknowledged;
+    return t.conn.tcp_far.last.win == 0 ? TcpTimeout::retransmitted : TcpTimeout::by_state;
 }
 
 /// Whether tcp_in_order() may be asked about a side: something was seen of it, and its window is
 /// one that no single segment makes too large for serial arithmetic.
-inline bool tcp_known(const TcpSide& side) noexcept {
-    return side.max_win - 1 < kTcpSaneWindow && (side.flags & tcp_side::max_ack_set) != 0;
+inline bool tcp_known(TcpSideRef side) noexcept {
+    return side.max_win - 1 < kTcpSaneWindow && side.has(tcp_side::max_ack_set);
 }
 
-/// A segment of a connection that is assured. True when it is a plain ACK, with or without data,
-/// that begins where the last one of its side ended, lies within the windows and is no repetition:
-/// then it is accepted, the state stays, and `unacked` says whether any data waits to be
-/// acknowledged. Else false, and nothing has changed.
+/// A segment of a connection that is assured. True when it is a plain ACK that begins where the
+/// last one of its side ended, lies within the windows and is no repetition: then it is accepted,
+/// the state stays, and `unacked` says whether any data waits to be acknowledged. Else false, and
+/// nothing has changed.
 ///
-/// What it need not look at, because few segments change it, tcp_track() sums up in `steady`: the
-/// state is established, both sides are known. What is learnt here keeps it so: a scaled window is
-/// below kTcpSaneWindow.
-[[gnu::always_inline]] inline bool tcp_in_order(TcpTrack& t, TcpLast& last, Direction dir,
+/// What it need not look at, because few segments change it, tcp_track() sums up in `cover`: the
+/// state is established, both sides are known. What is learnt here keeps it so: no window is larger
+/// than the largest before.
+[[gnu::always_inline]] inline bool tcp_in_order(TcpNear& t, TcpMarks& marks, Direction dir,
                                                 const TcpSegment& s, bool& unacked) noexcept {
     constexpr std::uint8_t kNaming = tcp_flag::rst | tcp_flag::syn | tcp_flag::fin | tcp_flag::ack;
-    TcpSide& sender = t.side[index(dir)];
-    TcpSide& receiver = t.side[1 - index(dir)];
+    const unsigned d = index(dir), peer = 1 - d;
+    TcpNear::Side& sender = t.side[d];
+    TcpNear::Side& receiver = t.side[peer];
     const std::uint32_t end = s.seq + s.payload_len;
     const std::uint32_t behind = receiver.end - s.ack;
-    if (!last.steady || (s.flags & kNaming) != tcp_flag::ack || s.options != 0 || s.win == 0 ||
-        s.seq != sender.end || seq_after(end, sender.max_end) || behind > kTcpMinAckWindow)
+    const auto ahead = static_cast<std::int32_t>(s.ack - sender.max_ack);
+    const unsigned scale = marks.of[d] & tcp_mark::scale;
+    // Without data it may be the last one once more, unless that was the other side's: then it has
+    // to acknowledge something new.
+    const bool may_repeat = s.payload_len == 0 && (marks.of[peer] & tcp_mark::latest) == 0;
+    // A window of zero is not covered either.
+    if ((s.flags & kNaming) != tcp_flag::ack || s.options != 0 || s.win - 1u >= t.cover[d] ||
+        s.seq != sender.end || seq_after(end, sender.max_end) || ahead < int{may_repeat})
         return false;
-    if (last.seq == s.seq && last.ack == s.ack && last.dir == index(dir)) return false;
+    if (behind > kTcpMinAckWindow && behind > std::uint32_t{t.cover[d]} << scale) return false;
 
-    // What tcp_learn() does, and tcp_remember(). Each of these is as likely as not, hence without
-    // branches: the segment has data; acknowledges something new, or everything.
-    const std::uint32_t win = std::uint32_t{s.win} << sender.scale;
-    if (win > sender.max_win) sender.max_win = win;
+    // What tcp_learn() does, and a mark in place of tcp_remember(). Each of these is as likely as
+    // not, hence without branches: the segment has data; acknowledges everything.
     sender.end = end;
-    sender.max_ack = seq_after(s.ack, sender.max_ack) ? s.ack : sender.max_ack;
-    const std::uint32_t allowed = s.ack + win;
+    sender.max_ack = s.ack;
+    const std::uint32_t allowed = s.ack + (std::uint32_t{s.win} << scale);
     receiver.max_end = seq_after(allowed, receiver.max_end) ? allowed : receiver.max_end;
-    const unsigned sent = s.payload_len != 0 ? tcp_side::data_unacked : 0u;
-    const unsigned settled = behind == 0 ? tcp_side::data_unacked : 0u;
-    const unsigned ours = sender.flags | sent, theirs = receiver.flags & ~settled;
-    sender.flags = static_cast<std::uint8_t>(ours);
-    receiver.flags = static_cast<std::uint8_t>(theirs);
-    unacked = ((ours | theirs) & tcp_side::data_unacked) != 0;
-    last.seq = s.seq;
-    last.ack = s.ack;
-    last.end = end;
-    last.win = s.win;
-    last.dir = static_cast<std::uint8_t>(index(dir));
-    last.kind = TcpKind::ack;
-    last.retransmits = 0;
+    const unsigned sent = s.payload_len != 0 ? tcp_mark::data_unacked : 0u;
+    const unsigned settled = behind == 0 ? tcp_mark::data_unacked : 0u;
+    constexpr unsigned kLastMarks = tcp_mark::latest | tcp_mark::brief;
+    const unsigned ours = marks.of[d] | sent | kLastMarks;
+    const unsigned theirs = marks.of[peer] & ~(settled | kLastMarks);
+    marks.of[d] = static_cast<std::uint8_t>(ours);
+    marks.of[peer] = static_cast<std::uint8_t>(theirs);
+    unacked = ((ours | theirs) & tcp_mark::data_unacked) != 0;
     return true;
 }
 

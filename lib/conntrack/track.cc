@@ -29,10 +29,11 @@ std::uint32_t plain_timeout_ms(const Conn& conn, bool replied, const Timeouts& t
     }
 }
 
-std::uint32_t tcp_timeout_of(const Conn& conn, const TrackConfig& config) noexcept {
+std::uint32_t tcp_timeout_of(Conn& conn, const TrackConfig& config) noexcept {
     const Timeouts& t = config.timeouts_of(conn);
     const TcpState state = conn.tcp_state();
-    const TcpKind last = conn.tcp_last.kind;
+    conn.tcp().recall_last();
+    const TcpKind last = conn.tcp_far.last.kind;
     // The first segment after the other side's first makes it assured, and worth days.
     if (state == TcpState::established && !conn.has(conn_flag::assured))
         return t.tcp(state, TcpTimeout::unacknowledged);
@@ -40,7 +41,7 @@ std::uint32_t tcp_timeout_of(const Conn& conn, const TrackConfig& config) noexce
     // tells; the next packet that is accepted will set it anew.
     if (state == TcpState::established && (last == TcpKind::fin || last == TcpKind::rst))
         return std::min(conn.timeout_ms, t.tcp(state, TcpTimeout::by_state));
-    return t.tcp(state, tcp_timeout(conn.tcp, conn.tcp_last, last, config.tcp_of(conn)));
+    return t.tcp(state, tcp_timeout(conn.tcp(), last, config.tcp_of(conn)));
 }
 
 TrackResult refuse(PacketInfo& info) noexcept {
@@ -127,8 +128,7 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
         return true;
     }
     if (info.kind == L4Kind::tcp) {
-        const TcpResult r =
-            tcp_start(conn.tcp, conn.tcp_last, read_segment(data, info), config.tcp_of(conn));
+        const TcpResult r = tcp_start(conn.tcp(), read_segment(data, info), config.tcp_of(conn));
         if (r.action == TcpAction::invalid) return false;
         conn.state = static_cast<std::uint8_t>(r.state);
         // Picked up in mid-stream: not worth five days until the other side is seen.
@@ -142,7 +142,7 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
     return true;
 }
 
-std::uint32_t timeout_of(const Conn& conn, const TrackConfig& config) noexcept {
+std::uint32_t timeout_of(Conn& conn, const TrackConfig& config) noexcept {
     switch (conn.protocol()) {
         case proto::tcp: return tcp_timeout_of(conn, config);
         case proto::sctp: return config.timeouts_of(conn).sctp(conn.sctp_state());
@@ -155,7 +155,7 @@ std::uint32_t timeout_of(const Conn& conn, const TrackConfig& config) noexcept {
 bool track_settled_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
                        const Timeouts& timeouts) noexcept {
     bool unacked;
-    if (!tcp_in_order(conn.tcp, conn.tcp_last, info.dir, read_segment(data, info), unacked))
+    if (!tcp_in_order(conn.tcp_near, conn.tcp_marks, info.dir, read_segment(data, info), unacked))
         return false;
     conn.timeout_ms = timeouts.tcp(TcpState::established,
                                    unacked ? TcpTimeout::unacknowledged : TcpTimeout::by_state);
@@ -172,8 +172,8 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     TrackResult result = TrackResult::accept;
     if (info.kind == L4Kind::tcp) {
         const TcpResult r =
-            tcp_track(conn.tcp, conn.tcp_last, conn.tcp_state(), dir, replied,
-                      conn.has(conn_flag::assured), read_segment(data, info), config.tcp_of(conn));
+            tcp_track(conn.tcp(), conn.tcp_state(), dir, replied, conn.has(conn_flag::assured),
+                      read_segment(data, info), config.tcp_of(conn));
         switch (r.action) {
             case TcpAction::invalid:
                 info.ct = CtState::invalid;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What one packet does to one connection, whatever its protocol. Called by the conntrack and commit
-// stages; touches the Conn's first two lines and the packet's transport header, nothing else.
+// stages; touches the Conn and the packet's transport header, nothing else.
 #pragma once
 
 #include <array>
@@ -49,7 +49,7 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
 /// How long the connection as it stands may be silent: what track() would have set with these
 /// timeouts after the last packet that changed its state. For whoever changes what a connection's
 /// time depends on.
-std::uint32_t timeout_of(const Conn& conn, const TrackConfig& config) noexcept;
+std::uint32_t timeout_of(Conn& conn, const TrackConfig& config) noexcept;
 
 /// track_settled() for TCP. A function of its own: inlined, its values and its caller's do not fit
 /// into the registers.
@@ -78,11 +78,6 @@ std::uint32_t timeout_of(const Conn& conn, const TrackConfig& config) noexcept;
 inline CtState state_of(const Conn& conn, Direction dir) noexcept {
     if (dir == Direction::reply || conn.has(conn_flag::seen_reply)) return CtState::established;
     return conn.has(conn_flag::expected) ? CtState::related : CtState::fresh;
-}
-
-inline void account(Conn& conn, Direction dir, std::uint32_t frame_bytes) noexcept {
-    ++conn.packets[index(dir)];
-    conn.bytes[index(dir)] += frame_bytes;
 }
 
 }  // namespace postern

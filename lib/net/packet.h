@@ -105,7 +105,7 @@ struct alignas(64) PacketInfo {
     CtState ct;
     Direction dir;
     std::uint32_t conn;  ///< slot of its connection, 0 when none; before the look-up a guess
-    RuleId rule;         ///< rule that decided, kNoRule when none did
+    RuleId rule;         ///< rule that decided, kNoRule when policy was not asked
     /// Part of the key where ends do not suffice. ICMP query: which question. GRE version 1:
     /// kGreCall. Else 0.
     std::uint8_t key_class;

@@ -132,8 +132,10 @@ void Worker::detach_helper(std::uint32_t slot, ExpectEnd why) noexcept {
     Conn& conn = conns_->at(slot);
     release_helper(conn, why);
     conn.helper_slot = 0;
+    conn.has_helper_slot = false;
     conn.helper = kNoHelper;
     conn.flags &= static_cast<std::uint8_t>(~conn_flag::helped);
+    conns_->note_helper(slot, false);
 }
 
 }  // namespace postern

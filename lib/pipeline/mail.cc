@@ -69,7 +69,7 @@ RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
     // What its rule says, and how long its state is kept, may have changed since.
     if (image.rule < plan_->effects.size()) {
         const RuleEffect& effect = plan_->effects[image.rule];
-        image.timeouts = effect.timeouts;
+        image.timeouts = effect.timeouts & 0x0f;
         image.flags &= static_cast<std::uint8_t>(~conn_flag::liberal);
         if (effect.liberal) image.flags |= conn_flag::liberal;
     }
@@ -93,7 +93,7 @@ RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
         return full;
     }
     Conn& conn = conns_->at(slot);
-    ++zone_count_[conn.from];
+    if (zones_limited_) ++zone_count_[conn.from];
     if (sources_.enabled() && !conn.has(conn_flag::expected) && !is_settled(conn))
         count_half_open(conn);
     m.id = conns_->id_of(slot);
@@ -101,7 +101,10 @@ RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
     if (hc != nullptr) {
         set_helper_slot(conn, hc);
         conn.helper = hc->helper;
-        if (conn.helper != kNoHelper) conn.flags |= conn_flag::helped;
+        if (conn.helper != kNoHelper) {
+            conn.flags |= conn_flag::helped;
+            conns_->note_helper(slot, true);
+        }
     } else {
         conn.timeout_ms = by_state_ms;
     }

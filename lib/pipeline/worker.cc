@@ -2,6 +2,8 @@
 // The path of packets, from begin() to finish(), helpers included.
 #include "pipeline/worker.h"
 
+#include <algorithm>
+
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
@@ -27,6 +29,7 @@ Worker::Worker(Parts parts)
       masters_(new MasterExpectations[helpers_->conns_free() + 1]),
       sources_(parts.source_limits, parts.plan->secret),
       zone_limits_(parts.zone_limits),
+      zones_limited_(std::ranges::any_of(zone_limits_, [](auto limit) { return limit != 0; })),
       removed_helpers_(parts.removed_helpers),
       events_(parts.event_ring),
       linear_(new std::uint8_t[kMaxDatagram]) {
@@ -154,7 +157,7 @@ void Worker::find_and_track() noexcept {
             b[MaskId::hit] |= bit(i);
             return track_hit(i);
         }
-        account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+        conn.account(info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
         if (conn.has(conn_flag::helped)) {
             // What carries nothing says nothing to its helper. Else what that knows of the
             // connection is on its way while the others are tracked. No branch: who can tell.
@@ -165,7 +168,6 @@ void Worker::find_and_track() noexcept {
         }
         conns.arm_if_shorter(info.conn, timeout_before, conn.timeout_ms);
         info.ct = CtState::established;
-        info.rule = conn.rule;
         settled |= bit(i);
     });
     b[MaskId::live] &= ~settled;
@@ -206,7 +208,10 @@ void Worker::track_one(unsigned i) noexcept {
     const std::uint32_t slot = info.conn;
     Conn& conn = conns_->at(slot);
     const std::uint32_t timeout_before = conn.timeout_ms;
-    switch (track(conn, info, b.data[i], info.dir, b.now, plan_->track)) {
+    const bool steady_before = conn.steady();
+    const TrackResult result = track(conn, info, b.data[i], info.dir, b.now, plan_->track);
+    if (conn.steady() != steady_before) conns_->note_steady(info.hash, slot, !steady_before);
+    switch (result) {
         case TrackResult::invalid:
             // By the last packet that was accepted, perhaps long ago: it may be over at once.
             if (conn.timeout_ms < timeout_before) conns_->arm(slot);
@@ -219,8 +224,7 @@ void Worker::track_one(unsigned i) noexcept {
             b[MaskId::miss] |= bit(i);
             return;
         case TrackResult::end:
-            account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
-            info.rule = conn.rule;
+            conn.account(info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
             b.accept(i);
             end_connection(slot, ConnEnd::closed);
             return;
@@ -228,9 +232,8 @@ void Worker::track_one(unsigned i) noexcept {
     }
     if (conn.has(conn_flag::half_open) && is_settled(conn)) settle(conn);
     if (conn.has(conn_flag::helped)) keep_patience(conn);
-    if (info.kind != L4Kind::icmp_error) account(conn, info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+    if (info.kind != L4Kind::icmp_error) conn.account(info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
     conns_->arm_if_shorter(slot, timeout_before, conn.timeout_ms);
-    info.rule = conn.rule;
     b.accept(i);
     if (conn.has(conn_flag::helped) && info.kind != L4Kind::icmp_error) b.show_helper(i, conn);
 }
@@ -306,7 +309,8 @@ void Worker::ask_policy(Mask which) noexcept {
 }
 
 void Worker::set_helper_slot(Conn& conn, const HelperConn* hc) noexcept {
-    conn.helper_slot = helpers_->index_of(hc) & 0x7fffffff;
+    conn.helper_slot = helpers_->index_of(hc) & 0x1ffffff;  // limits.helped_connections: 2^24
+    conn.has_helper_slot = true;
     conn.patient = hc->min_timeout_s != 0;
     masters_[conn.helper_slot] = {};
 }
@@ -322,12 +326,13 @@ void Worker::attach_helper(std::uint32_t slot, HelperId helper) noexcept {
     conn.helper = helper;
     set_helper_slot(conn, hc);
     conn.flags |= conn_flag::helped;
+    conns_->note_helper(slot, true);
 }
 
 bool Worker::expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept {
     Conn& conn = conns_->at(slot);
     const Tuple tuple = conn.tuple();
-    if (conn.helper_slot == 0) {
+    if (!conn.has_helper_slot) {
         const HelperConn* hc = helpers_->reserve(tuple, slot);
         if (hc == nullptr) return counters_.rule_expectations_failed.add(), false;
         set_helper_slot(conn, hc);
@@ -491,7 +496,9 @@ void Worker::raise_timeout(Conn& conn) noexcept {
 void Worker::raise_timeout(Conn& conn, std::uint16_t least_s) noexcept {
     const std::uint32_t least_ms = least_s * 1000u;
     if (conn.timeout_ms >= least_ms) return;
-    if (conn.protocol() == proto::tcp && conn.tcp_state() != TcpState::established) return;
+    if (conn.protocol() == proto::tcp && !conn.tcp_steady() &&
+        conn.tcp_state() != TcpState::established)
+        return;
     conn.timeout_ms = least_ms;
 }
 
@@ -521,8 +528,9 @@ std::uint32_t Worker::make_connection(unsigned i, bool expected) noexcept {
         if (slot == 0) return 0;
     }
     Conn& conn = conns_->at(slot);
-    conn.from = static_cast<std::uint8_t>(plan_->ports[info.in_port].zone);
-    ++zone_count_[conn.from];
+    conn.from = plan_->ports[info.in_port].zone & 0x3f;
+    static_assert(kMaxZones <= 0x40);
+    if (zones_limited_) ++zone_count_[conn.from];
     if (sources_.enabled() && !expected) count_half_open(conn);
     return slot;
 }
@@ -548,9 +556,7 @@ void Worker::release_helper(Conn& conn, ExpectEnd why) noexcept {
 void Worker::end_connection(std::uint32_t slot, ConnEnd why) noexcept {
     Conn& conn = conns_->at(slot);
     tell(ConnEventType::destroy, slot, why);
-    // The flag and the rule are in the connection's first line, helper_slot is not: most ends need
-    // not read that one.
-    if ((conn.has(conn_flag::helped) || expects_by_rule(conn)) && conn.helper_slot != 0) {
+    if (conn.has_helper_slot) {
         release_helper(conn, ExpectEnd::master_end);
         // Packets of the same burst, before this one, that it was to see.
         Batch& b = batch_;
@@ -565,7 +571,7 @@ void Worker::end_connection(std::uint32_t slot, ConnEnd why) noexcept {
 void Worker::abandon(std::uint32_t slot) noexcept {
     Conn& conn = conns_->at(slot);
     if (conn.has(conn_flag::half_open)) settle(conn);
-    --zone_count_[conn.from];
+    if (zones_limited_) --zone_count_[conn.from];
     conns_->remove(slot);
 }
 

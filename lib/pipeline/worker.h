@@ -319,6 +319,7 @@ class Worker {
     std::unique_ptr<MasterExpectations[]> masters_;
     SourceTable sources_;
     std::array<std::uint32_t, kMaxZones> zone_limits_;
+    bool zones_limited_;  ///< else nobody counts: an end would have to read the second line
     std::array<std::uint32_t, kMaxZones> zone_count_{};
     std::array<TxBuffer, kMaxPorts> tx_{};
     bool telling_ = false;  ///< somebody listens; looked up once a turn

@@ -35,7 +35,8 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     }
     Conn& conn = conns.at(slot);
     const RuleEffect& effect = plan.effects[verdict.rule];
-    conn.timeouts = effect.timeouts;
+    conn.timeouts = effect.timeouts & 0x0f;
+    static_assert(kMaxTimeoutProfiles <= 0x10);
     if (effect.liberal) conn.flags |= conn_flag::liberal;
     if (!start_tracking(conn, info, b.data[i], b.now, plan.track)) {
         worker.abandon(slot);
@@ -70,7 +71,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     info.conn = slot;
     info.dir = Direction::original;
     info.rule = verdict.rule;
-    account(conn, Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
+    conn.account(Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
     if (helper == kNoHelper && !expected) {
         if (const auto* usual = plan.helper_ports.find(info.protocol, conn.dport.host())) {
             if (usual->assign)

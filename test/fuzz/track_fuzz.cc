@@ -47,8 +47,8 @@ std::vector<std::uint8_t> next_packet(Cursor& in, std::uint8_t protocol, const C
         // Near, or far.
         return from + static_cast<std::uint32_t>((by & 1) != 0 ? by * 4096 : by / 2);
     };
-    const std::uint32_t seq = number(conn.tcp.side[d].end);
-    const std::uint32_t ack = number(conn.tcp.side[1 - d].end);
+    const std::uint32_t seq = number(conn.tcp_near.side[d].end);
+    const std::uint32_t ack = number(conn.tcp_near.side[1 - d].end);
     const std::uint8_t win = *in.u8(), payload = *in.u8();
     const Bytes options = *in.take(std::min<std::size_t>(*in.u8() % 41, in.remaining()));
     std::vector<std::uint8_t> l4(20 + (options.size() + 3) / 4 * 4);
@@ -96,6 +96,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             continue;
         }
         const Conn before = conn;
+        info.dir = dir;
+        Conn shortened = conn;
+        const bool settled = track_settled(shortened, info, l4.data(), Tick{ms}, kConfig);
         const TrackResult r = track(conn, info, l4.data(), dir, Tick{ms}, kConfig);
         require(conn.timeout_ms != 0 && conn.timeout_ms <= kLongestMs, "no sound timeout");
         if (r == TrackResult::reopen || r == TrackResult::end) {
@@ -119,8 +122,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         require(info.ct == (replied ? CtState::established : CtState::fresh),
                 "established by one side alone, or new with both");
         // What taught nothing set no time either.
-        require(conn.last_seen_ms != ms || timeout_of(conn, kConfig) == conn.timeout_ms,
+        Conn copy = conn;
+        require(conn.last_seen_ms != ms || timeout_of(copy, kConfig) == conn.timeout_ms,
                 "the time is not its state's");
+        if (settled) {
+            require(r == TrackResult::accept && conn.state == shortened.state &&
+                        conn.flags == shortened.flags &&
+                        std::memcmp(&conn.tcp_near, &shortened.tcp_near, sizeof(TcpNear)) == 0,
+                    "the short way is not the long way cut short");
+            conn = shortened;  // and goes on from there
+        }
         require(conn.state_name() != nullptr || conn.protocol() == proto::udp, "no such state");
     }
     return 0;

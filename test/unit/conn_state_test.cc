@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "conntrack/saved_fields.h"
 #include "state_file.h"
 #include "support/eal.h"
 #include "support/saved.h"
@@ -163,10 +164,11 @@ TEST(ConnState, AllOfAConnectionIsReadAgain) {
     c.label = 17;
     c.flags = conn_flag::seen_reply | conn_flag::assured | conn_flag::expected | conn_flag::liberal;
     c.state = static_cast<std::uint8_t>(TcpState::fin_wait);
-    c.packets[1] = UINT64_MAX;
-    c.bytes[0] = 12345;
-    c.tcp.side[1] = {1, 2, 3, 0xffffffff, 14, 0x3f, 0};
-    c.tcp_last = {1, 2, 3, 4, 1, TcpKind::rst, 14, 0xff, 9, 0};
+    c.set_counts(Direction::original, 0, Conn::kMaxBytes);
+    c.set_counts(Direction::reply, Conn::kMaxPackets, 12345);
+    put_image(c.tcp().side(1), {1, 2, 0xffffffff, 3, 14, 0x3f});
+    c.tcp_far.last = {1, 2, 3, 4, 1, TcpKind::rst, 14, 0xff, 9, false};
+    c.tcp().mark_latest();
     s.idle_ms = 500;
     HelperConn& h = s.image.helper.conn;
     h.proven = true;
@@ -179,7 +181,9 @@ TEST(ConnState, AllOfAConnectionIsReadAgain) {
     s.image.helper.waiting[0] = {'a', 0, 'c'};
     const SavedConnection again = read_again(s);
     EXPECT_EQ(written(again), written(s));
-    EXPECT_EQ(again.image.conn.tcp.side[1].max_ack, 0xffffffffu);
+    EXPECT_EQ(again.image.conn.tcp_near.side[1].max_ack, 0xffffffffu);
+    EXPECT_EQ(again.image.conn.packets(Direction::reply), Conn::kMaxPackets);
+    EXPECT_EQ(again.image.conn.bytes(Direction::original), Conn::kMaxBytes);
     EXPECT_EQ(again.image.conn.state, c.state);
     EXPECT_EQ(again.image.helper.waiting[0], s.image.helper.waiting[0]);
     EXPECT_EQ(again.idle_ms, 500u);
@@ -449,8 +453,8 @@ TEST(Restore, ACallGoesOnInBothDirections) {
         const Conn again = only_one(world);
         EXPECT_NE(again.gre.twin, 0u);
         EXPECT_EQ(again.sport.host(), 11);
-        EXPECT_EQ(again.packets[0], 1u);
-        EXPECT_EQ(again.packets[1], 1u);
+        EXPECT_EQ(again.packets(Direction::original), 1u);
+        EXPECT_EQ(again.packets(Direction::reply), 1u);
     }
     // Of which one direction was seen only.
     call.gre = {};
@@ -548,19 +552,19 @@ TEST(Restore, OfTcpNeitherLessNorMoreThanItsStateHas) {
     Conn conn = conn_of(proto::tcp, 1000, 2000);
     conn.state = static_cast<std::uint8_t>(TcpState::established);
     conn.flags = conn_flag::seen_reply | conn_flag::assured;
-    conn.tcp_last.kind = TcpKind::ack;
-    conn.tcp_last.win = 1000;
+    conn.tcp_far.last.kind = TcpKind::ack;
+    conn.tcp_far.last.win = 1000;
     const auto time_of = [](const Conn& c) {
         World world(kPolicy, 1, "timeouts: {tcp: {established: 1h, unacknowledged: 10m}}\n");
         EXPECT_EQ(restore(world, c), RestoreMail::Outcome::restored);
         return world.connection(2000)->conn.timeout_ms / 1000;
     };
     EXPECT_EQ(time_of(conn), 3600u);
-    conn.tcp.side[1].flags = tcp_side::data_unacked;
+    conn.tcp_marks.of[1] = tcp_mark::data_unacked;
     EXPECT_EQ(time_of(conn), 600u);
-    conn.tcp.side[1].flags = 0;
+    conn.tcp_marks.of[1] = 0;
     // Shortened by two goodbyes that were not believed.
-    conn.tcp_last.kind = TcpKind::fin;
+    conn.tcp_far.last.kind = TcpKind::fin;
     EXPECT_EQ(time_of(conn), 60u);
 }
 

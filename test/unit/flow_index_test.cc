@@ -12,7 +12,8 @@
 namespace postern {
 namespace {
 
-/// The index with slots 1..capacity, and the hash that each slot was inserted with.
+/// The index with slots 1..capacity, and the hash that each slot was inserted with. Every slot has
+/// notes, which change as it stays.
 class Model {
   public:
     explicit Model(std::uint32_t capacity)
@@ -28,11 +29,19 @@ class Model {
 
     bool insert(std::uint32_t hash) {
         const std::uint32_t slot = free_.back();
-        if (!index_.insert(hash, slot, [&](std::uint32_t s) { return hashes_.at(s); }))
+        notes_[slot] = slot % 4 << 30;
+        if (!index_.insert(hash, slot | notes_[slot],
+                           [&](std::uint32_t s) { return hashes_.at(s); }))
             return false;
         free_.pop_back();
         hashes_[slot] = hash;
         return true;
+    }
+    /// Changes one of its two notes.
+    void note(std::uint32_t slot, unsigned which) {
+        const std::uint32_t note = 1u << (30 + which);
+        notes_[slot] ^= note;
+        index_.note(hashes_.at(slot), slot, note, (notes_[slot] & note) != 0);
     }
     void erase(std::uint32_t slot) {
         index_.erase(hashes_.at(slot), slot);
@@ -44,7 +53,8 @@ class Model {
         auto it = hashes_.lower_bound(static_cast<std::uint32_t>(random() % capacity_));
         return it == hashes_.end() ? hashes_.begin()->first : it->first;
     }
-    /// Every slot is found by its hash, whoever else has it, and no slot that is free.
+    /// Every slot is found by its hash, whoever else has it, with its notes, and no slot that is
+    /// free.
     void check() const {
         for (const auto& [slot, hash] : hashes_) {
             const std::uint32_t wanted = slot;
@@ -53,6 +63,10 @@ class Model {
                 EXPECT_TRUE(hashes_.contains(s)) << s;
                 return false;
             });
+            const std::uint32_t candidate = index_.candidate(hash);
+            if ((candidate & FlowIndex::kSlot) == slot) {
+                EXPECT_EQ(candidate & FlowIndex::kNotes, notes_.at(slot));
+            }
         }
         std::size_t places = 0, spilled = 0;
         for (const auto& b : buckets_) {
@@ -72,7 +86,7 @@ class Model {
     std::vector<FlowIndex::Bucket> buckets_;
     FlowIndex index_;
     std::vector<std::uint32_t> free_;
-    std::map<std::uint32_t, std::uint32_t> hashes_;
+    std::map<std::uint32_t, std::uint32_t> hashes_, notes_;
 };
 
 TEST(FlowIndex, FilledAndEmptiedByRandomStepsItAgreesWithAList) {
@@ -84,6 +98,8 @@ TEST(FlowIndex, FilledAndEmptiedByRandomStepsItAgreesWithAList) {
             // Up to full, then down to a tenth, with steps back in between.
             for (const bool up : {true, false}) {
                 while (up ? !model.full() : model.size() > capacity / 10) {
+                    if (model.size() != 0)
+                        model.note(model.some(random), static_cast<unsigned>(random() % 2));
                     if ((random() % 4 != 0) == up && !model.full()) {
                         ASSERT_TRUE(model.insert(static_cast<std::uint32_t>(random())));
                     } else if (model.size() != 0) {

@@ -76,8 +76,8 @@ TEST_P(GreCall, EitherSideBeginsAndBothAreOneConnection) {
         const auto conn = world.connection(server_first ? 11 : 22);
         ASSERT_TRUE(conn);
         EXPECT_EQ(conn->conn.sport.host(), server_first ? 22 : 11);
-        EXPECT_EQ(conn->conn.packets[0], 3u);
-        EXPECT_EQ(conn->conn.packets[1], 3u);
+        EXPECT_EQ(conn->conn.packets(Direction::original), 3u);
+        EXPECT_EQ(conn->conn.packets(Direction::reply), 3u);
         EXPECT_TRUE(conn->conn.has(conn_flag::assured));
         EXPECT_EQ(conn->conn.timeout_ms, 18'000'000u);
         // No other call, and none without a call.
@@ -126,8 +126,8 @@ TEST_P(GreCall, TheAnswersThatCameTooEarlyJoinTheirCall) {
     EXPECT_EQ(world.sum(&WorkerCounters::connections_ended), 1u);
     const auto conn = world.connection(11);
     ASSERT_TRUE(conn);
-    EXPECT_EQ(conn->conn.packets[0], 1u);
-    EXPECT_EQ(conn->conn.packets[1], 1u);
+    EXPECT_EQ(conn->conn.packets(Direction::original), 1u);
+    EXPECT_EQ(conn->conn.packets(Direction::reply), 1u);
 }
 
 TEST_P(GreCall, WhatPolicyDropsUsesNoExpectation) {

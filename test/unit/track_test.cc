@@ -121,5 +121,40 @@ TEST(Track, ADccpConnection) {
     converse(proto::dccp, L4Kind::dccp, {{true, dccp(2, 1), kInvalid, {}, "none", 0}});
 }
 
+TEST(Account, CountsOnWhereARoundEnds) {
+    Conn conn;
+    std::uint64_t packets[2] = {}, bytes[2] = {};
+    std::uint32_t random = 1;
+    for (unsigned i = 0; i < 100'000; ++i) {
+        random = random * 1664525u + 1013904223u;
+        const auto d = static_cast<Direction>(random >> 31);
+        // Most of the largest kind, so that a round's bytes are as many as they can be.
+        const std::uint32_t size = random % 16 == 0 ? random % Conn::kMaxFrame : Conn::kMaxFrame;
+        conn.account(d, size);
+        ++packets[index(d)];
+        bytes[index(d)] += size;
+        ASSERT_EQ(conn.packets(d), packets[index(d)]);
+        ASSERT_EQ(conn.bytes(d), bytes[index(d)]);
+    }
+}
+
+TEST(Account, CountsOnFromWhatWasSet) {
+    // Just before each of the places where one of its parts runs over into the next.
+    for (const std::uint64_t packets : {std::uint64_t{0}, std::uint64_t{126}, std::uint64_t{127},
+                                        (std::uint64_t{1} << 39) - 2, Conn::kMaxPackets - 3}) {
+        Conn conn;
+        conn.set_counts(Direction::reply, packets, 1'000'000);
+        EXPECT_EQ(conn.packets(Direction::reply), packets);
+        EXPECT_EQ(conn.bytes(Direction::reply), 1'000'000u);
+        for (unsigned i = 1; i <= 3; ++i) {
+            conn.account(Direction::reply, 60);
+            EXPECT_EQ(conn.packets(Direction::reply), packets + i);
+            EXPECT_EQ(conn.bytes(Direction::reply), 1'000'000u + 60 * i);
+        }
+        EXPECT_EQ(conn.packets(Direction::original), 0u);
+        EXPECT_EQ(conn.bytes(Direction::original), 0u);
+    }
+}
+
 }  // namespace
 }  // namespace postern

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a connection keeps of TCP, and where: in its first line of memory what the next segment in
+// order is judged by and changes, all else in its third.
+//
+// The last segment is known in one of three ways. One that went the long way is in TcpLast,
+// exactly. One that went the short way has left a mark only (`brief`). When the next one goes the
+// long way, recall_last() makes of that mark a TcpLast that is `vague`, until a plain ACK replaces
+// it.
+//
+// Who: conn.h has the parts, and TcpParts, all of them; tcp_track() works on them where they lie,
+// tcp_in_order() on the first alone.
+#pragma once
+
+#include <cstdint>
+
+#include "base/types.h"
+
+namespace postern {
+
+/// A segment by its flags; the first of RST, SYN, FIN, ACK that is set names it.
+enum class TcpKind : std::uint8_t {
+    syn,
+    syn_ack,
+    fin,
+    ack,
+    rst,
+    none,
+    kCount
+};
+inline constexpr unsigned kTcpKinds = static_cast<unsigned>(TcpKind::kCount);
+constexpr unsigned index(TcpKind kind) noexcept {
+    return static_cast<unsigned>(kind);
+}
+
+/// Bits of a side: TcpFar::flags.
+namespace tcp_side {
+inline constexpr std::uint8_t window_scale = 0x01,  ///< offered the option
+    sack = 0x02,                                    ///< offered SACK
+    close_init = 0x04,                              ///< was the first to send a FIN
+    liberal = 0x08,                                 ///< out-of-window segments are let through
+    max_ack_set = 0x20;
+}  // namespace tcp_side
+
+/// Those that nearly every segment needs: TcpMarks::of.
+namespace tcp_mark {
+inline constexpr std::uint8_t scale = 0x0f,  ///< its window scale
+    data_unacked = 0x10,                     ///< it sent data that is not acknowledged yet
+    latest = 0x20,                           ///< it is TcpLast::dir
+    brief = 0x40;  ///< and its last segment went the short way, so TcpLast knows nothing of it
+}  // namespace tcp_mark
+
+/// The last segment of note: to see retransmissions, and to get back into step after segments that
+/// were let through without being understood.
+struct TcpLast {
+    std::uint32_t seq = 0;
+    std::uint32_t ack = 0;
+    std::uint32_t end = 0;
+    std::uint16_t win = 0;
+    std::uint8_t dir = 0;
+    TcpKind kind = TcpKind::syn;
+    std::uint8_t scale = 0;
+    std::uint8_t flags = 0;  ///< of an ignored SYN, of tcp_side; and two that tcp.cc has
+    std::uint8_t retransmits = 0;
+    bool vague = false;  ///< neither `seq` nor `win` are known
+};
+static_assert(sizeof(TcpLast) == 20);
+
+/// What nearly every segment needs, by Direction of its sender.
+struct TcpNear {
+    struct Side {
+        std::uint32_t end;      ///< highest sequence number sent, plus one
+        std::uint32_t max_end;  ///< highest that the other side's window allows, plus one
+        std::uint32_t max_ack;  ///< highest acknowledgement it sent
+    };
+    Side side[2];
+    /// A segment whose window field is 1 to this does not change TcpFar::max_win. 0: no segment may
+    /// go the short way. Where one may, the connection is called steady.
+    std::uint16_t cover[2];
+};
+static_assert(sizeof(TcpNear) == 28);
+
+struct TcpMarks {
+    std::uint8_t of[2];  ///< of tcp_mark
+};
+
+/// What other segments need besides.
+struct TcpFar {
+    std::uint32_t
+        max_win[2];  ///< largest window ever offered, scaled; 0 = nothing seen of the side
+    TcpLast last;
+    std::uint8_t flags[2];  ///< of tcp_side
+};
+static_assert(sizeof(TcpFar) == 32);
+
+/// One side, wherever its parts lie: a copy of this is no copy of them.
+struct TcpSideRef {
+    std::uint32_t &end, &max_end, &max_ack, &max_win;
+    std::uint8_t& marks;
+    std::uint8_t& flags;
+
+    unsigned scale() const noexcept { return marks & tcp_mark::scale; }
+    /// At most 14 (RFC 7323 section 2.3).
+    void set_scale(unsigned scale) noexcept {
+        marks = static_cast<std::uint8_t>((marks & ~tcp_mark::scale) | scale);
+    }
+    bool has(std::uint8_t flag) const noexcept { return (flags & flag) != 0; }
+    /// As if nothing had been seen of it, but for the flags `kept`.
+    void forget(std::uint8_t kept) noexcept {
+        end = max_end = max_ack = max_win = 0;
+        marks &= tcp_mark::latest;
+        flags &= kept;
+    }
+};
+
+}  // namespace postern
