@@ -27,7 +27,8 @@ struct ConnFilter {
     std::optional<ConnId> master;
     std::optional<RuleId> rule;
 
-    /// Whether the filter names a live connection. Reads its other lines only when the first agrees.
+    /// Whether the filter names a live connection. Reads its other lines only when the first
+    /// agrees.
     bool matches(const Conn& conn) const noexcept;
 };
 
