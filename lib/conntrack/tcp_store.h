@@ -85,8 +85,7 @@ struct TcpMarks {
 
 /// What other segments need besides.
 struct TcpFar {
-    std::uint32_t
-        max_win[2];  ///< largest window ever offered, scaled; 0 = nothing seen of the side
+    std::uint32_t max_win[2];  ///< largest window ever offered, scaled; 0: nothing seen of the side
     TcpLast last;
     std::uint8_t flags[2];  ///< of tcp_side
 };
