@@ -390,10 +390,10 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     out.master = f.text("master");
     const auto zone = place(plan.zones, f.text("from"), [](const std::string& z) { return z; });
     if (!zone) f.wrong("from", "there is no zone of this name");
-    c.from = zone.value_or(0) & 0x3f;
+    c.from = zone.value_or(0) & Conn::kFromMask;
     const auto profile =
         place(plan.timeout_names, f.text("timeouts"), [](const std::string& n) { return n; });
-    c.timeouts = profile ? (*profile + 1) & 0x0f : 0;
+    c.timeouts = profile ? (*profile + 1) & Conn::kTimeoutsMask : 0;
     c.expected_by = helper_of(plan, f.text("expected_by"));
     c.flags = f.flags("flags", kConnFlags);
     c.timeout_ms = f.duration_ms("timeout_ms");
@@ -431,9 +431,9 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
         for (unsigned d = 0; d < 2; ++d) {
             TcpSideImage side;
             f.of("tcp", d).read_struct(kTcpSideFields, bytes_of(side));
-            put_image(c.tcp().side(d), side);
+            put_image(c.tcp_side(d), side);
         }
-        c.tcp().mark_latest();
+        c.mark_latest();
     }
     HelperImage& helper = out.image.helper;
     const std::string name = f.text("helper");
@@ -516,9 +516,9 @@ Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId work
     out["packets"] = {c.packets(Direction::original), c.packets(Direction::reply)};
     out["bytes"] = {c.bytes(Direction::original), c.bytes(Direction::reply)};
     if (c.protocol() == proto::tcp) {
-        c.tcp().recall_last();
+        c.recall_last();
         for (unsigned d = 0; d < 2; ++d) {
-            TcpSideImage side = image_of(c.tcp().side(d));
+            TcpSideImage side = image_of(c.tcp_side(d));
             out["tcp"].push_back(struct_json(bytes_of(side), kTcpSideFields));
         }
     }

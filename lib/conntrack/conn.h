@@ -15,6 +15,7 @@
 #include "conntrack/dccp.h"
 #include "conntrack/sctp.h"
 #include "conntrack/tcp.h"
+#include "conntrack/timeouts.h"
 #include "net/addr.h"
 #include "net/packet.h"
 
@@ -80,6 +81,12 @@ struct alignas(64) Conn {
     std::uint16_t generation = 0;  ///< changes each time the slot is used
     RuleId rule = kNoRule;         ///< that accepted it
 
+    // What the widths above hold.
+    static constexpr std::uint8_t kTimeoutsMask = 0x0f, kFromMask = 0x3f;
+    static constexpr std::uint32_t kHelperSlotMask =
+        0x1ffffff;  ///< limits.helped_connections: 2^24
+    static_assert(kMaxTimeoutProfiles <= kTimeoutsMask + 1 && kMaxZones <= kFromMask + 1);
+
     /// An entry of `recent` is a count of less than kRound packets above the sum of their bytes:
     /// one addition a packet, which carries when the round is full.
     static constexpr unsigned kRecentBytesBits = 25;
@@ -117,7 +124,43 @@ struct alignas(64) Conn {
         recent[i] = static_cast<std::uint32_t>(packets % kRound) << kRecentBytesBits;
     }
 
-    TcpParts tcp() noexcept;
+    // Of TCP.
+    TcpSideRef tcp_side(unsigned d) noexcept {
+        TcpNear::Side& n = tcp_near.side[d];
+        return {n.end, n.max_end, n.max_ack, tcp_far.max_win[d], tcp_marks.of[d], tcp_far.flags[d]};
+    }
+    bool tcp_data_unacked() const noexcept {
+        return ((tcp_marks.of[0] | tcp_marks.of[1]) & tcp_mark::data_unacked) != 0;
+    }
+    /// Of segments that went the short way the last is known again, as far as it is.
+    void recall_last() noexcept {
+        if (((tcp_marks.of[0] | tcp_marks.of[1]) & tcp_mark::brief) == 0) return;
+        const unsigned d = (tcp_marks.of[1] & tcp_mark::brief) != 0 ? 1 : 0;
+        // It ended where its side ends, and acknowledged no less than others before it did.
+        tcp_far.last.ack = tcp_near.side[d].max_ack;
+        tcp_far.last.end = tcp_near.side[d].end;
+        tcp_far.last.win = 1;  // not zero
+        tcp_far.last.dir = static_cast<std::uint8_t>(d);
+        tcp_far.last.kind = TcpKind::ack;
+        tcp_far.last.retransmits = 0;
+        tcp_far.last.vague = true;
+        tcp_marks.of[d] &= static_cast<std::uint8_t>(~tcp_mark::brief);
+    }
+    /// After TcpLast was set.
+    void mark_latest() noexcept {
+        const unsigned d = tcp_far.last.dir;
+        tcp_marks.of[d] |= tcp_mark::latest;
+        tcp_marks.of[1 - d] &= static_cast<std::uint8_t>(~tcp_mark::latest);
+    }
+    /// From now on no segment may go the short way.
+    void forbid_shortcuts() noexcept { tcp_near.cover[0] = tcp_near.cover[1] = 0; }
+    /// From now on the next segment in order may.
+    void allow_shortcuts() noexcept {
+        for (unsigned d = 0; d < 2; ++d) {
+            const std::uint32_t covered = tcp_far.max_win[d] >> (tcp_marks.of[d] & tcp_mark::scale);
+            tcp_near.cover[d] = static_cast<std::uint16_t>(std::min(covered, 0xffffu));
+        }
+    }
     /// Whether its next segment in order may go the short way.
     bool tcp_steady() const noexcept { return (tcp_near.cover[0] | tcp_near.cover[1]) != 0; }
     /// Whether most of its packets will not need its state.
@@ -176,56 +219,5 @@ struct alignas(64) Conn {
     }
 };
 static_assert(sizeof(Conn) == 192 && offsetof(Conn, src) == 64 && offsetof(Conn, tcp_far) == 128);
-
-/// All that a connection keeps of TCP.
-struct TcpParts {
-    Conn& conn;
-
-    TcpSideRef side(unsigned d) const noexcept {
-        TcpNear::Side& n = conn.tcp_near.side[d];
-        return {n.end,
-                n.max_end,
-                n.max_ack,
-                conn.tcp_far.max_win[d],
-                conn.tcp_marks.of[d],
-                conn.tcp_far.flags[d]};
-    }
-    bool data_unacked() const noexcept {
-        return ((conn.tcp_marks.of[0] | conn.tcp_marks.of[1]) & tcp_mark::data_unacked) != 0;
-    }
-    /// Of segments that went the short way the last is known again, as far as it is.
-    void recall_last() const noexcept {
-        if (((conn.tcp_marks.of[0] | conn.tcp_marks.of[1]) & tcp_mark::brief) == 0) return;
-        const unsigned d = (conn.tcp_marks.of[1] & tcp_mark::brief) != 0 ? 1 : 0;
-        // It ended where its side ends, and acknowledged no less than others before it did.
-        conn.tcp_far.last.ack = conn.tcp_near.side[d].max_ack;
-        conn.tcp_far.last.end = conn.tcp_near.side[d].end;
-        conn.tcp_far.last.win = 1;  // not zero
-        conn.tcp_far.last.dir = static_cast<std::uint8_t>(d);
-        conn.tcp_far.last.kind = TcpKind::ack;
-        conn.tcp_far.last.retransmits = 0;
-        conn.tcp_far.last.vague = true;
-        conn.tcp_marks.of[d] &= static_cast<std::uint8_t>(~tcp_mark::brief);
-    }
-    void mark_latest() const noexcept {
-        const unsigned d = conn.tcp_far.last.dir;
-        conn.tcp_marks.of[d] |= tcp_mark::latest;
-        conn.tcp_marks.of[1 - d] &= static_cast<std::uint8_t>(~tcp_mark::latest);
-    }
-    /// From now on no segment may go the short way.
-    void forbid_shortcuts() const noexcept { conn.tcp_near.cover[0] = conn.tcp_near.cover[1] = 0; }
-    /// From now on the next segment in order may.
-    void allow_shortcuts() const noexcept {
-        for (unsigned d = 0; d < 2; ++d) {
-            const std::uint32_t covered =
-                conn.tcp_far.max_win[d] >> (conn.tcp_marks.of[d] & tcp_mark::scale);
-            conn.tcp_near.cover[d] = static_cast<std::uint16_t>(std::min(covered, 0xffffu));
-        }
-    }
-};
-
-inline TcpParts Conn::tcp() noexcept {
-    return {*this};
-}
 
 }  // namespace postern

@@ -188,7 +188,7 @@ std::uint32_t ConnTable::adopt(const Conn& image, Tick now) noexcept {
     c.helper_slot = 0;
     c.has_helper_slot = false;
     if (c.protocol() == proto::gre) c.gre = {};
-    if (c.protocol() == proto::tcp) c.tcp().forbid_shortcuts();
+    if (c.protocol() == proto::tcp) c.forbid_shortcuts();
     c.flags = static_cast<std::uint8_t>((c.flags & ~conn_flag::swapped) |
                                         (swapped ? conn_flag::swapped : 0));
     if (c.has(conn_flag::expected)) c.visit_ms = now.ms + visit_ms_;

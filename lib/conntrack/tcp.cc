@@ -96,11 +96,11 @@ enum class Window : std::uint8_t {
 };
 
 /// The four bounds of van Rooij's paper, and what is learnt from a segment within them.
-[[gnu::always_inline]] inline Window check_window(TcpParts t, TcpState state, Direction dir,
+[[gnu::always_inline]] inline Window check_window(Conn& conn, TcpState state, Direction dir,
                                                   TcpKind kind, const TcpSegment& s,
                                                   const TcpOptions& options) noexcept {
-    TcpSideRef sender = t.side(index(dir));
-    TcpSideRef receiver = t.side(index(!dir));
+    TcpSideRef sender = conn.tcp_side(index(dir));
+    TcpSideRef receiver = conn.tcp_side(index(!dir));
     const bool syn = s.flags & tcp_flag::syn, has_ack = s.flags & tcp_flag::ack;
     std::uint32_t seq = s.seq, end = end_of(s), ack = s.ack;
     std::uint32_t sack = receiver.has(tcp_side::sack) ? s.sack : ack;
@@ -160,7 +160,7 @@ enum class Window : std::uint8_t {
 
     const TcpReach reach{seq, end, ack, sack, win, has_ack, !syn};
     tcp_learn(sender, receiver, reach);
-    if (kind == kAck) tcp_remember(t.conn.tcp_far.last, dir, reach);
+    if (kind == kAck) tcp_remember(conn.tcp_far.last, dir, reach);
     return Window::in;
 }
 
@@ -176,17 +176,17 @@ bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept {
     return s == TcpState::syn_sent || (s != kInvalid && options.loose);
 }
 
-TcpResult tcp_start(TcpParts t, const TcpSegment& s, const TcpOptions& options) noexcept {
+TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) noexcept {
     TcpResult r;
     r.state = kNext[0][index(kind_of(s.flags))][static_cast<unsigned>(TcpState::none)];
-    t.conn.tcp_near = {};
-    t.conn.tcp_marks = {};
-    t.conn.tcp_far = {};
+    conn.tcp_near = {};
+    conn.tcp_marks = {};
+    conn.tcp_far = {};
     if (!tcp_may_start(s.flags, options)) {
         r.action = TcpAction::invalid;
         return r;
     }
-    TcpSideRef sender = t.side(0);
+    TcpSideRef sender = conn.tcp_side(0);
     sender.end = end_of(s);
     sender.max_win = s.win != 0 ? s.win : 1u;
     if (r.state == TcpState::syn_sent) {
@@ -195,26 +195,26 @@ TcpResult tcp_start(TcpParts t, const TcpSegment& s, const TcpOptions& options) 
     } else {
         // Mid-stream: scale and SACK are unknown, so windows cannot be held against anybody.
         sender.max_end = sender.end + sender.max_win;
-        t.conn.tcp_far.flags[0] = t.conn.tcp_far.flags[1] = tcp_side::sack | tcp_side::liberal;
+        conn.tcp_far.flags[0] = conn.tcp_far.flags[1] = tcp_side::sack | tcp_side::liberal;
     }
     // Cannot fail, but has something to learn.
     const TcpKind kind = kind_of(s.flags);
-    check_window(t, TcpState::none, Direction::original, kind, s, options);
-    t.conn.tcp_far.last.kind = kind;
-    t.mark_latest();
+    check_window(conn, TcpState::none, Direction::original, kind, s, options);
+    conn.tcp_far.last.kind = kind;
+    conn.mark_latest();
     return r;
 }
 
 namespace {
 
 /// tcp_track(), but for what has to be done however it returns.
-[[gnu::always_inline]] inline TcpResult track_segment(TcpParts t, TcpState old, Direction dir,
+[[gnu::always_inline]] inline TcpResult track_segment(Conn& conn, TcpState old, Direction dir,
                                                       bool seen_reply, bool assured,
                                                       const TcpSegment& s,
                                                       const TcpOptions& options) noexcept {
     const TcpKind kind = kind_of(s.flags);
     const auto d = static_cast<std::uint8_t>(index(dir));
-    TcpLast& last = t.conn.tcp_far.last;
+    TcpLast& last = conn.tcp_far.last;
     TcpState next = kNext[d][index(kind)][static_cast<unsigned>(old)];
     TcpResult r;
     r.state = old;
@@ -229,7 +229,7 @@ namespace {
     bool ignore = next == kIgnore;
     if (next == TcpState::syn_sent && old >= TcpState::time_wait) {
         const bool closed =
-            ((t.conn.tcp_far.flags[0] | t.conn.tcp_far.flags[1]) & tcp_side::close_init) ||
+            ((conn.tcp_far.flags[0] | conn.tcp_far.flags[1]) & tcp_side::close_init) ||
             (last.dir == d && last.kind == kRst);
         if (closed) {
             r.action = TcpAction::reopen;
@@ -241,14 +241,14 @@ namespace {
         // It answers a SYN that we let through: the two of them know better than we do.
         old = TcpState::syn_sent;
         next = TcpState::syn_recv;
-        TcpSideRef opener = t.side(last.dir);
+        TcpSideRef opener = conn.tcp_side(last.dir);
         opener.end = opener.max_end = last.end;
         opener.max_win = last.win != 0 ? last.win : 1u;
         opener.marks = static_cast<std::uint8_t>((opener.marks & tcp_mark::latest) | last.scale);
         last.flags &= static_cast<std::uint8_t>(~kExpectChallengeAck);
         opener.flags = last.flags & (tcp_side::window_scale | tcp_side::sack);
-        t.side(d).forget(tcp_side::liberal);
-        t.forbid_shortcuts();
+        conn.tcp_side(d).forget(tcp_side::liberal);
+        conn.forbid_shortcuts();
     } else if (ignore) {
         last.kind = kind;
         last.dir = d;
@@ -289,7 +289,7 @@ namespace {
                 window_known = false;
                 break;
             }
-            const TcpSideRef peer = t.side(index(!dir));
+            const TcpSideRef peer = conn.tcp_side(index(!dir));
             // A reset ends a connection only with exactly the next sequence number its receiver
             // waits for (RFC 5961 section 3.2); near misses provoke a challenge ACK, so they pass
             // and change nothing. After a SYN that we let through we cannot tell what it waits for.
@@ -316,7 +316,7 @@ namespace {
     }
 
     if (window_known) {
-        switch (check_window(t, old, dir, kind, s, options)) {
+        switch (check_window(conn, old, dir, kind, s, options)) {
             case Window::in: break;
             case Window::duplicate: r.action = TcpAction::pass; return r;
             case Window::out:
@@ -335,15 +335,15 @@ namespace {
     }
     last.kind = kind;
     last.dir = d;
-    if (next == TcpState::established && tcp_known(t.side(0)) && tcp_known(t.side(1)) &&
-        options.max_retransmits > 0)
-        t.allow_shortcuts();
+    if (next == TcpState::established && tcp_known(conn.tcp_side(0)) &&
+        tcp_known(conn.tcp_side(1)) && options.max_retransmits > 0)
+        conn.allow_shortcuts();
     else
-        t.forbid_shortcuts();
+        conn.forbid_shortcuts();
     r.state = next;
-    if (old != next && next == TcpState::fin_wait) t.conn.tcp_far.flags[d] |= tcp_side::close_init;
+    if (old != next && next == TcpState::fin_wait) conn.tcp_far.flags[d] |= tcp_side::close_init;
 
-    r.timeout = tcp_timeout(t, kind, options);
+    r.timeout = tcp_timeout(conn, kind, options);
     if (!seen_reply) {
         if (kind == kRst)
             r.action = TcpAction::end;
@@ -358,11 +358,11 @@ namespace {
 
 }  // namespace
 
-TcpResult tcp_track(TcpParts t, TcpState state, Direction dir, bool seen_reply, bool assured,
+TcpResult tcp_track(Conn& conn, TcpState state, Direction dir, bool seen_reply, bool assured,
                     const TcpSegment& s, const TcpOptions& options) noexcept {
-    t.recall_last();
-    const TcpResult r = track_segment(t, state, dir, seen_reply, assured, s, options);
-    t.mark_latest();
+    conn.recall_last();
+    const TcpResult r = track_segment(conn, state, dir, seen_reply, assured, s, options);
+    conn.mark_latest();
     return r;
 }
 

@@ -20,7 +20,7 @@
 
 namespace postern {
 
-struct TcpParts;  // conn.h
+struct Conn;
 
 enum class TcpState : std::uint8_t {
     none = 0,
@@ -87,10 +87,10 @@ struct TcpOptions {
 /// Whether a segment with these flags may be a connection's first: a SYN, or, when loose, an ACK.
 bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept;
 /// The first segment of a connection. `action` is accept or invalid.
-TcpResult tcp_start(TcpParts t, const TcpSegment& segment, const TcpOptions& options) noexcept;
+TcpResult tcp_start(Conn& conn, const TcpSegment& segment, const TcpOptions& options) noexcept;
 
 /// Any later one. `seen_reply`, `assured`: as the connection stood before it.
-TcpResult tcp_track(TcpParts t, TcpState state, Direction dir, bool seen_reply, bool assured,
+TcpResult tcp_track(Conn& conn, TcpState state, Direction dir, bool seen_reply, bool assured,
                     const TcpSegment& segment, const TcpOptions& options) noexcept;
 
 /// The segment that parse_packet() found sound in the frame at `data`.

@@ -7,8 +7,8 @@
 // long way, recall_last() makes of that mark a TcpLast that is `vague`, until a plain ACK replaces
 // it.
 //
-// Who: conn.h has the parts, and TcpParts, all of them; tcp_track() works on them where they lie,
-// tcp_in_order() on the first alone.
+// Who: conn.h has the parts; tcp_track() works on them where they lie, tcp_in_order() on the first
+// alone.
 #pragma once
 
 #include <cstdint>

@@ -77,12 +77,11 @@ inline void tcp_remember(TcpLast& last, Direction dir, const TcpReach& s) noexce
 }
 
 /// How long to wait for the next segment after one that was accepted.
-inline TcpTimeout tcp_timeout(TcpParts t, TcpKind kind, const TcpOptions& options) noexcept {
-    if (t.conn.tcp_far.last.retransmits >= options.max_retransmits)
-        return TcpTimeout::retransmitted;
+inline TcpTimeout tcp_timeout(Conn& conn, TcpKind kind, const TcpOptions& options) noexcept {
+    if (conn.tcp_far.last.retransmits >= options.max_retransmits) return TcpTimeout::retransmitted;
     if (kind == TcpKind::rst) return TcpTimeout::close;
-    if (t.data_unacked()) return TcpTimeout::unacknowledged;
-    return t.conn.tcp_far.last.win == 0 ? TcpTimeout::retransmitted : TcpTimeout::by_state;
+    if (conn.tcp_data_unacked()) return TcpTimeout::unacknowledged;
+    return conn.tcp_far.last.win == 0 ? TcpTimeout::retransmitted : TcpTimeout::by_state;
 }
 
 /// Whether tcp_in_order() may be asked about a side: something was seen of it, and its window is

@@ -32,7 +32,7 @@ std::uint32_t plain_timeout_ms(const Conn& conn, bool replied, const Timeouts& t
 std::uint32_t tcp_timeout_of(Conn& conn, const TrackConfig& config) noexcept {
     const Timeouts& t = config.timeouts_of(conn);
     const TcpState state = conn.tcp_state();
-    conn.tcp().recall_last();
+    conn.recall_last();
     const TcpKind last = conn.tcp_far.last.kind;
     // The first segment after the other side's first makes it assured, and worth days.
     if (state == TcpState::established && !conn.has(conn_flag::assured))
@@ -41,7 +41,7 @@ std::uint32_t tcp_timeout_of(Conn& conn, const TrackConfig& config) noexcept {
     // tells; the next packet that is accepted will set it anew.
     if (state == TcpState::established && (last == TcpKind::fin || last == TcpKind::rst))
         return std::min(conn.timeout_ms, t.tcp(state, TcpTimeout::by_state));
-    return t.tcp(state, tcp_timeout(conn.tcp(), last, config.tcp_of(conn)));
+    return t.tcp(state, tcp_timeout(conn, last, config.tcp_of(conn)));
 }
 
 TrackResult refuse(PacketInfo& info) noexcept {
@@ -128,7 +128,7 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
         return true;
     }
     if (info.kind == L4Kind::tcp) {
-        const TcpResult r = tcp_start(conn.tcp(), read_segment(data, info), config.tcp_of(conn));
+        const TcpResult r = tcp_start(conn, read_segment(data, info), config.tcp_of(conn));
         if (r.action == TcpAction::invalid) return false;
         conn.state = static_cast<std::uint8_t>(r.state);
         // Picked up in mid-stream: not worth five days until the other side is seen.
@@ -172,7 +172,7 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     TrackResult result = TrackResult::accept;
     if (info.kind == L4Kind::tcp) {
         const TcpResult r =
-            tcp_track(conn.tcp(), conn.tcp_state(), dir, replied, conn.has(conn_flag::assured),
+            tcp_track(conn, conn.tcp_state(), dir, replied, conn.has(conn_flag::assured),
                       read_segment(data, info), config.tcp_of(conn));
         switch (r.action) {
             case TcpAction::invalid:

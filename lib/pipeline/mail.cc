@@ -69,7 +69,7 @@ RestoreMail::Outcome Worker::restore(RestoreMail& m) noexcept {
     // What its rule says, and how long its state is kept, may have changed since.
     if (image.rule < plan_->effects.size()) {
         const RuleEffect& effect = plan_->effects[image.rule];
-        image.timeouts = effect.timeouts & 0x0f;
+        image.timeouts = effect.timeouts & Conn::kTimeoutsMask;
         image.flags &= static_cast<std::uint8_t>(~conn_flag::liberal);
         if (effect.liberal) image.flags |= conn_flag::liberal;
     }

@@ -309,7 +309,7 @@ void Worker::ask_policy(Mask which) noexcept {
 }
 
 void Worker::set_helper_slot(Conn& conn, const HelperConn* hc) noexcept {
-    conn.helper_slot = helpers_->index_of(hc) & 0x1ffffff;  // limits.helped_connections: 2^24
+    conn.helper_slot = helpers_->index_of(hc) & Conn::kHelperSlotMask;
     conn.has_helper_slot = true;
     conn.patient = hc->min_timeout_s != 0;
     masters_[conn.helper_slot] = {};
@@ -528,8 +528,7 @@ std::uint32_t Worker::make_connection(unsigned i, bool expected) noexcept {
         if (slot == 0) return 0;
     }
     Conn& conn = conns_->at(slot);
-    conn.from = plan_->ports[info.in_port].zone & 0x3f;
-    static_assert(kMaxZones <= 0x40);
+    conn.from = plan_->ports[info.in_port].zone & Conn::kFromMask;
     if (zones_limited_) ++zone_count_[conn.from];
     if (sources_.enabled() && !expected) count_half_open(conn);
     return slot;

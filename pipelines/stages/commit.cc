@@ -35,8 +35,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     }
     Conn& conn = conns.at(slot);
     const RuleEffect& effect = plan.effects[verdict.rule];
-    conn.timeouts = effect.timeouts & 0x0f;
-    static_assert(kMaxTimeoutProfiles <= 0x10);
+    conn.timeouts = effect.timeouts & Conn::kTimeoutsMask;
     if (effect.liberal) conn.flags |= conn_flag::liberal;
     if (!start_tracking(conn, info, b.data[i], b.now, plan.track)) {
         worker.abandon(slot);

@@ -166,9 +166,9 @@ TEST(ConnState, AllOfAConnectionIsReadAgain) {
     c.state = static_cast<std::uint8_t>(TcpState::fin_wait);
     c.set_counts(Direction::original, 0, Conn::kMaxBytes);
     c.set_counts(Direction::reply, Conn::kMaxPackets, 12345);
-    put_image(c.tcp().side(1), {1, 2, 0xffffffff, 3, 14, 0x3f});
+    put_image(c.tcp_side(1), {1, 2, 0xffffffff, 3, 14, 0x3f});
     c.tcp_far.last = {1, 2, 3, 4, 1, TcpKind::rst, 14, 0xff, 9, false};
-    c.tcp().mark_latest();
+    c.mark_latest();
     s.idle_ms = 500;
     HelperConn& h = s.image.helper.conn;
     h.proven = true;

@@ -122,17 +122,17 @@ void run(const Conversation& c, const std::uint32_t (&isn)[2], bool shortcuts) {
         TcpResult r;
         bool unacked = false;
         if (i == 0) {
-            r = tcp_start(track.tcp(), s, c.options);
+            r = tcp_start(track, s, c.options);
         } else if (shortcuts && assured &&
                    tcp_in_order(track.tcp_near, track.tcp_marks, dir, s, unacked)) {
             r.state = established;
             r.timeout = unacked ? TcpTimeout::unacknowledged : TcpTimeout::by_state;
         } else {
-            r = tcp_track(track.tcp(), state, dir, seen_reply, assured, s, c.options);
+            r = tcp_track(track, state, dir, seen_reply, assured, s, c.options);
         }
         ASSERT_EQ(r.action, want.action);
         if (r.action == kReopen) {  // what the caller does
-            ASSERT_EQ(tcp_start(track.tcp(), s, c.options).action, kAccept);
+            ASSERT_EQ(tcp_start(track, s, c.options).action, kAccept);
             state = syn_sent;
             seen_reply = assured = false;
             ASSERT_EQ(state, want.state);
@@ -417,11 +417,11 @@ TEST(TcpOffers, OfASynWithoutOptionsAreThoseOfTheLastOne) {
     Conn track;
     const auto syn = [&](std::uint32_t seq, const std::vector<std::uint8_t>& options) {
         const TcpSegment s = segment(seq, 0, 1000, tcp_flag::syn, 0, options);
-        EXPECT_EQ(tcp_track(track.tcp(), syn_sent, Direction::original, false, false, s, {}).action,
+        EXPECT_EQ(tcp_track(track, syn_sent, Direction::original, false, false, s, {}).action,
                   kAccept);
     };
-    tcp_start(track.tcp(), segment(1, 0, 1000, tcp_flag::syn, 0, {3, 3, 200, 1, 4, 2, 1, 1}), {});
-    const auto scale = [&] { return track.tcp().side(0).scale(); };
+    tcp_start(track, segment(1, 0, 1000, tcp_flag::syn, 0, {3, 3, 200, 1, 4, 2, 1, 1}), {});
+    const auto scale = [&] { return track.tcp_side(0).scale(); };
     const auto flags = [&] {
         return track.tcp_far.flags[0] & (tcp_side::window_scale | tcp_side::sack);
     };
@@ -438,7 +438,7 @@ TEST(TcpOffers, OfASynWithoutOptionsAreThoseOfTheLastOne) {
 
 void expect_same_sides(Conn a, Conn b) {
     for (unsigned d = 0; d < 2; ++d) {
-        const TcpSideRef x = a.tcp().side(d), y = b.tcp().side(d);
+        const TcpSideRef x = a.tcp_side(d), y = b.tcp_side(d);
         EXPECT_EQ(x.end, y.end);
         EXPECT_EQ(x.max_end, y.max_end);
         EXPECT_EQ(x.max_ack, y.max_ack);
@@ -477,11 +477,11 @@ TEST(TcpInOrder, IsTrackingCutShort) {
         if (below(2) == 0) offers.clear();
         // Windows near the largest, which are covered soon, or any.
         const bool steady_windows = below(2) == 0;
-        tcp_start(exact.tcp(), segment(next[0]++, 0, 60000, tcp_flag::syn, 0, offers), options);
+        tcp_start(exact, segment(next[0]++, 0, 60000, tcp_flag::syn, 0, offers), options);
         TcpResult r = tcp_track(
-            exact.tcp(), syn_sent, Direction::reply, false, false,
+            exact, syn_sent, Direction::reply, false, false,
             segment(next[1]++, next[0], 60000, tcp_flag::syn | tcp_flag::ack, 0, offers), options);
-        r = tcp_track(exact.tcp(), r.state, Direction::original, true, false,
+        r = tcp_track(exact, r.state, Direction::original, true, false,
                       segment(next[0], next[1], 60000, tcp_flag::ack, 0, {}), options);
         ASSERT_EQ(r.state, established);
         ASSERT_TRUE(r.assured);
@@ -519,7 +519,7 @@ TEST(TcpInOrder, IsTrackingCutShort) {
             const TcpSegment s = segment(seq, ack, win, flags, len, opts);
             const auto dir = static_cast<Direction>(d);
             const std::uint32_t behind = exact.tcp_near.side[1 - d].end - s.ack;
-            const TcpResult want = tcp_track(exact.tcp(), state, dir, true, true, s, options);
+            const TcpResult want = tcp_track(exact, state, dir, true, true, s, options);
             const TcpLast& last = exact.tcp_far.last;
             ++segments;
             bool unacked = false;
@@ -534,17 +534,17 @@ TEST(TcpInOrder, IsTrackingCutShort) {
                 ASSERT_EQ(last.retransmits, 0);
             } else {
                 ASSERT_EQ(std::memcmp(&shortened, &before, sizeof before), 0);
-                shortened.tcp().recall_last();
+                shortened.recall_last();
                 const TcpLast& known = shortened.tcp_far.last;
                 recalled += known.vague;
                 if (known.vague && known.end == seq + len && known.ack == ack) updates = 1;
-                got = tcp_track(shortened.tcp(), state, dir, true, true, s, options);
+                got = tcp_track(shortened, state, dir, true, true, s, options);
             }
             EXPECT_EQ(got.action, want.action);
             EXPECT_EQ(got.state, want.state);
             expect_same_sides(shortened, exact);
             Conn copy = shortened;
-            copy.tcp().recall_last();
+            copy.recall_last();
             const TcpLast& have = copy.tcp_far.last;
             EXPECT_EQ(have.end, last.end);
             EXPECT_EQ(have.ack, last.ack);
