@@ -71,7 +71,7 @@ ConnTable::~ConnTable() = default;
 
 bool ConnTable::same_ends(const Conn& conn, const PacketInfo& info,
                           const std::uint8_t* data) noexcept {
-    const bool same_way = info.swapped == conn.has(conn_flag::swapped);
+    const bool same_way = info.dir == Direction::original;
     const auto& src = same_way ? conn.src : conn.dst;
     const auto& dst = same_way ? conn.dst : conn.src;
     const Be16 sport = same_way ? conn.sport : conn.dport;
@@ -91,13 +91,16 @@ Conn* ConnTable::lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept
         info.hash, [&](std::uint32_t candidate) { return slab_[candidate].key == info.key; });
     info.conn = 0;
     if (slot == 0) return nullptr;
+    info.dir = direction_of(info, slab_[slot]);
     if (!is_owner(slab_[slot], info, data)) {
         info.why = DropReason::ct_collision;
         return nullptr;
     }
-    if (slab_[slot].has(conn_flag::alias)) slot = slab_[slot].gre.twin;
+    if (slab_[slot].has(conn_flag::alias)) {
+        slot = slab_[slot].gre.twin;
+        info.dir = direction_of(info, slab_[slot]);
+    }
     info.conn = slot;
-    info.dir = direction_of(info, slab_[slot]);
     return &slab_[slot];
 }
 

@@ -77,10 +77,10 @@ class ConnTable {
     [[gnu::always_inline]] Found lookup(PacketInfo& info, const std::uint8_t* data) noexcept {
         Conn& guess = slab_[info.conn];
         // Slot 0 is no connection, and its key nobody's.
-        if (guess.key == info.key && !guess.has(conn_flag::alias) &&
-            (info.kind == L4Kind::tcp || is_owner(guess, info, data))) [[likely]] {
+        if (guess.key == info.key && !guess.has(conn_flag::alias)) [[likely]] {
             info.dir = direction_of(info, guess);
-            return Found(&guess);
+            if (info.kind == L4Kind::tcp || is_owner(guess, info, data)) [[likely]]
+                return Found(&guess);
         }
         return Found(info.conn != 0 || index_.spilled(info.hash) ? lookup_one(info, data)
                                                                  : nullptr);
@@ -257,8 +257,8 @@ class ConnTable {
     static Direction direction_of(const PacketInfo& info, const Conn& conn) noexcept {
         return static_cast<Direction>(info.swapped != conn.has(conn_flag::swapped));
     }
-    /// Whether the connection with the packet's key is the packet's own: an IPv6 key is a digest,
-    /// and equal keys are not yet equal ends.
+    /// Whether the connection with the packet's key, to which it goes info.dir, is the packet's
+    /// own: an IPv6 key is a digest, and equal keys are not yet equal ends.
     static bool is_owner(const Conn& conn, const PacketInfo& info,
                          const std::uint8_t* data) noexcept {
         if (info.family != Family::ipv6) return true;
@@ -307,15 +307,22 @@ inline bool ConnTable::same_plain_ends(const Conn& conn, const PacketInfo& info,
                                        const std::uint8_t* data) noexcept {
     static_assert(offsetof(Conn, dst) == offsetof(Conn, src) + 16 &&
                   offsetof(Conn, dport) == offsetof(Conn, sport) + 2);
-    const unsigned turn = info.swapped == conn.has(conn_flag::swapped) ? 0 : 16;
-    const auto* ends = reinterpret_cast<const std::uint8_t*>(&conn) + offsetof(Conn, src);
+    // In vector registers: where this is inlined, the others are scarce.
+    using Address [[gnu::vector_size(16)]] = std::uint64_t;
+    const auto read = [](const auto* from, auto what) noexcept {
+        std::memcpy(&what, from, sizeof what);
+        return what;
+    };
+    const auto* in_conn = reinterpret_cast<const std::uint8_t*>(&conn);
+    const std::uint8_t* ends = in_conn + offsetof(Conn, src);
     const std::uint8_t* ip = data + info.l3_off + 8;
-    std::uint32_t ports, known;
-    std::memcpy(&ports, data + info.l4_off, 4);
-    std::memcpy(&known, reinterpret_cast<const std::uint8_t*>(&conn) + offsetof(Conn, sport), 4);
-    return std::memcmp(ip, ends + turn, 16) == 0 &&
-           std::memcmp(ip + 16, ends + 16 - turn, 16) == 0 &&
-           ports == std::rotl(known, static_cast<int>(turn));
+    const unsigned turn = 16 * index(info.dir);
+    const Address differs = (read(ip, Address{}) ^ read(ends + turn, Address{})) |
+                            (read(ip + 16, Address{}) ^ read(ends + 16 - turn, Address{}));
+    if ((differs[0] | differs[1]) != 0) return false;
+    const std::uint32_t known = read(in_conn + offsetof(Conn, sport), std::uint32_t{});
+    const std::uint32_t ports = read(data + info.l4_off, std::uint32_t{});
+    return ports == std::rotl(known, static_cast<int>(turn));
 }
 
 }  // namespace postern

@@ -19,7 +19,7 @@ namespace postern {
 /// Secret of one process, drawn at start.
 struct HashSecret {
     static constexpr std::size_t kKeys = 12;  ///< for sums: keys of up to 80 bytes, in two lanes
-    static constexpr std::size_t kFolds = 6;
+    static constexpr std::size_t kFolds = 4;
     std::array<std::uint64_t, kKeys + kFolds> words{};
 
     /// From the kernel's random source; never fails on a booted system.
@@ -30,28 +30,38 @@ struct HashSecret {
 
 __extension__ using Word128 = unsigned __int128;
 
-/// NH over 64-bit words (at most 10): 128 bits, of which two keys agree with a chance of 2^-64.
-/// `kLane` picks another member of the family.
+/// NH over 64-bit words (at most 10): 128 bits, of which two keys agree with a chance of 2^-63.
+/// `kLane` picks another member of the family. The lower and the upper halves of the products are
+/// added without a carry between them, which would tie two registers together; that costs one bit
+/// of the chance.
 template <unsigned kLane, std::size_t kWords>
 inline Word128 nh_sum(const std::array<std::uint64_t, kWords>& words,
                       const HashSecret& secret) noexcept {
     static_assert(kWords + kWords % 2 + 2 * kLane <= HashSecret::kKeys);
-    Word128 sum = 0;
     const std::uint64_t* k = secret.words.data() + 2 * kLane;
+    const auto product = [&](std::size_t i) noexcept {
+        const std::uint64_t second = i + 1 < kWords ? words[i + 1] : 0;
+        return static_cast<Word128>(words[i] + k[i]) * (second + k[i + 1]);
+    };
+    if constexpr (kWords <= 2) return product(0);
+    std::uint64_t low = 0, high = 0;
 #pragma GCC unroll 5
     for (std::size_t i = 0; i < kWords; i += 2) {
-        const std::uint64_t second = i + 1 < kWords ? words[i + 1] : 0;
-        sum += static_cast<Word128>(words[i] + k[i]) * (second + k[i + 1]);
+        const Word128 p = product(i);
+        low += static_cast<std::uint64_t>(p);
+        high += static_cast<std::uint64_t>(p >> 64);
     }
-    return sum;
+    return static_cast<Word128>(high) << 64 | low;
 }
 
-/// 32 bits of such a sum; `n` (0 to 2) picks one of three independent ones. Multiply-shift
-/// (Dietzfelbinger et al., J. Algorithms 25, 1997) for two words.
+/// 32 bits of such a sum; `n` (0 or 1) picks one of two independent ones. With a chance of 2^-31
+/// two sums have the same, as by multiply-shift (Dietzfelbinger et al., J. Algorithms 25, 1997) for
+/// two words: the product is that sum of low k[1] and high k[0], and low high, which depends on no
+/// secret. But it is not linear: keys in arithmetic progression do not stay in one.
 inline std::uint32_t nh_fold(Word128 sum, unsigned n, const HashSecret& secret) noexcept {
     const std::uint64_t* k = secret.words.data() + HashSecret::kKeys + 2 * n;
     const std::uint64_t folded =
-        static_cast<std::uint64_t>(sum) * k[0] + static_cast<std::uint64_t>(sum >> 64) * k[1];
+        (static_cast<std::uint64_t>(sum) + k[0]) * (static_cast<std::uint64_t>(sum >> 64) + k[1]);
     return static_cast<std::uint32_t>(folded >> 32);
 }
 
@@ -70,12 +80,22 @@ inline std::uint64_t keyed_hash(const std::array<std::uint64_t, kWords>& words,
     return std::uint64_t{nh_fold(sum, 1, secret)} << 32 | nh_fold(sum, 0, secret);
 }
 
-/// 96 bits in the place of a longer key. Two keys have the same with a chance of 2^-64.
+/// In the place of a longer key. Two keys have the same hash with a chance of 2^-30, and the same
+/// of both with one of 2^-58 at most. For then their sums are the same (2^-64), or 2^t is what
+/// divides the differences of both halves, which is as likely as 2^(64 - 2 t) for each t; `rest` is
+/// the same with a chance of 2^(t - 64) then, and `hash` with one of 2^-31, or 2^(t - 63) where t
+/// is above 32.
+struct KeyDigest {
+    std::uint64_t rest;
+    std::uint32_t hash;
+};
 template <std::size_t kWords>
-inline std::array<std::uint32_t, 3> keyed_digest(const std::array<std::uint64_t, kWords>& words,
-                                                 const HashSecret& secret) noexcept {
-    const auto sum = nh_sum<1>(words, secret);
-    return {nh_fold(sum, 0, secret), nh_fold(sum, 1, secret), nh_fold(sum, 2, secret)};
+inline KeyDigest keyed_digest(const std::array<std::uint64_t, kWords>& words,
+                              const HashSecret& secret) noexcept {
+    const auto sum = nh_sum<0>(words, secret);
+    const std::uint64_t of_high = secret.words[HashSecret::kKeys + 2];
+    return {static_cast<std::uint64_t>(sum) + static_cast<std::uint64_t>(sum >> 64) * of_high,
+            nh_fold(sum, 0, secret)};
 }
 
 /// Hash of `kBytes` bytes at `key` (a multiple of 8, at most 80).

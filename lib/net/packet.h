@@ -20,9 +20,9 @@ namespace postern {
 
 /// Canonical key of a connection: the same for both directions. IPv4 is exact:
 /// {low address, high address, low port, high port, protocol, 4, zone}, where the end with the
-/// smaller (address, port) comes first. IPv6 is a 96-bit keyed digest of the same fields, protocol,
-/// 6, zone; who finds a connection by it compares the full tuple once more, unless the packet is
-/// TCP's next in order (ConnTable::lookup()).
+/// smaller (address, port) comes first. IPv6 is a 96-bit keyed digest of all the same fields, of
+/// which the last word is its hash, then protocol, 6, zone; who finds a connection by it compares
+/// the full tuple once more, unless the packet is TCP's next in order (ConnTable::lookup()).
 ///
 /// The exception is GRE version 1, whose packets name the receiver's call id but not the sender's:
 /// there the key is of one direction, {..., call id, which end receives, ...}. A connection of
@@ -186,6 +186,7 @@ FlowKey make_key(const Tuple& tuple, CtZone ct_zone, const HashSecret& secret, b
                  std::uint8_t key_class = 0, bool request = true) noexcept;
 
 inline std::uint32_t hash_of(const FlowKey& key, const HashSecret& secret) noexcept {
+    if (static_cast<Family>(key.family) == Family::ipv6) return key.words[2];
     std::array<std::uint64_t, 2> words;
     std::memcpy(words.data(), &key, sizeof key);
     return keyed_hash32(words, secret);

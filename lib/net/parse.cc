@@ -277,16 +277,18 @@ FlowKey build_key(const std::uint8_t* low, const std::uint8_t* high, std::uint16
         key.words[2] = low_port | std::uint32_t{high_port} << 16;
         return key;
     }
+    // Ends, then what else the key has.
     std::uint8_t whole[40];
     std::memcpy(whole, low, 16);
     std::memcpy(whole + 16, high, 16);
     std::memcpy(whole + 32, &low_port, 2);
     std::memcpy(whole + 34, &high_port, 2);
-    std::memset(whole + 36, 0, 4);
+    std::memcpy(whole + 36, reinterpret_cast<const std::uint8_t*>(&key) + 12, 4);
     std::array<std::uint64_t, 5> words;
     std::memcpy(words.data(), whole, sizeof whole);
-    const auto digest = keyed_digest(words, secret);
-    std::copy(digest.begin(), digest.end(), key.words);
+    const KeyDigest digest = keyed_digest(words, secret);
+    std::memcpy(&key.words[0], &digest.rest, 8);
+    key.words[2] = digest.hash;
     return key;
 }
 

@@ -125,7 +125,13 @@ template <Family kFamily>
 
     // The key as the two words it consists of, so that hashing need not wait for them to be stored.
     // No branch on the direction: it is as likely as not.
+    static_assert(std::endian::native == std::endian::little);
     std::array<std::uint64_t, 2> words;
+    const auto beside_ports = [&]() noexcept {
+        return std::uint64_t{protocol} << 32 |
+               std::uint64_t{static_cast<std::uint8_t>(kFamily)} << 40 |
+               std::uint64_t{context.ct_zone} << 48;
+    };
     bool swapped;
     if constexpr (kV4) {
         const std::uint64_t from = std::uint64_t{raw32(src)} << 16 | raw16(l4);
@@ -134,26 +140,31 @@ template <Family kFamily>
         swapped = from > to;
         // Both addresses, then both ports, the low end's first.
         words[0] = std::rotl(raw64(src), 32 * swapped);
-        words[1] = std::rotl(raw32(l4), 16 * swapped);
+        words[1] = std::rotl(raw32(l4), 16 * swapped) | beside_ports();
+        std::memcpy(&info.key, words.data(), sizeof info.key);
+        info.hash = keyed_hash32(words, *context.secret);
     } else {
-        const Word128 from = raw128(src), to = raw128(dst);
-        if (from == to) return false;  // land, or talking to itself
+        // By the upper halves, or where they are the same by the lower ones.
+        std::uint64_t from = raw64(src + 8), to = raw64(dst + 8);
+        if (from == to) {
+            from = raw64(src);
+            to = raw64(dst);
+            if (from == to) return false;  // land, or talking to itself
+        }
         swapped = from > to;
-        const std::uint8_t* low = src + 16 * swapped;
-        const std::uint8_t* high = dst - 16 * swapped;
-        const std::array<std::uint64_t, 5> whole{raw64(low), raw64(low + 8), raw64(high),
-                                                 raw64(high + 8),
-                                                 std::rotl(raw32(l4), 16 * swapped)};
-        const auto digest = keyed_digest(whole, *context.secret);
-        words[0] = digest[0] | std::uint64_t{digest[1]} << 32;
-        words[1] = digest[2];
+        const unsigned turn = 16 * swapped;
+        const std::uint8_t* low = src + turn;
+        const std::uint8_t* high = dst - turn;
+        words[1] = beside_ports();
+        const KeyDigest digest =
+            keyed_digest(std::array{raw64(low), raw64(low + 8), raw64(high), raw64(high + 8),
+                                    std::rotl(raw32(l4), static_cast<int>(turn)) | words[1]},
+                         *context.secret);
+        words[0] = digest.rest;
+        words[1] |= digest.hash;
+        std::memcpy(&info.key, words.data(), sizeof info.key);
+        info.hash = digest.hash;
     }
-    static_assert(std::endian::native == std::endian::little);
-    words[1] |= std::uint64_t{protocol} << 32 |
-                std::uint64_t{static_cast<std::uint8_t>(kFamily)} << 40 |
-                std::uint64_t{context.ct_zone} << 48;
-    std::memcpy(&info.key, words.data(), sizeof info.key);
-    info.hash = keyed_hash32(words, *context.secret);
     info.rss = context.rss ? symmetric_toeplitz(fold16(src, 2 * kAddress) ^ fold16(l4, 4)) : 0;
     info.swapped = swapped;
     return true;

@@ -225,6 +225,10 @@ TEST(HashFlooding, ChosenKeysFillNoBucketMoreThanRandomOnes) {
         const std::uint32_t be = __builtin_bswap32(v);
         return IpAddr::v4(&be);
     };
+    auto addr6 = [](std::uint64_t network, std::uint64_t host) {
+        const std::uint64_t be[2] = {__builtin_bswap64(network), __builtin_bswap64(host)};
+        return IpAddr::v6(be);
+    };
     std::map<std::string, std::vector<Flow>> sets;
     for (unsigned i = 0; i < kFlows; ++i) {
         const auto port = static_cast<std::uint16_t>(i);
@@ -235,6 +239,15 @@ TEST(HashFlooding, ChosenKeysFillNoBucketMoreThanRandomOnes) {
             {addr(0x0a000000 ^ i), addr(0xc0000000), port, port});
         sets["equal low bits"].push_back({addr(0x0a000000 + (i << 8)), addr(0xc0000000), 1024, 80});
         sets["sequential ports"].push_back({addr(0x0a000001), addr(0xc0000001), port, 80});
+
+        // The key of these is a digest, and their hash a part of it.
+        sets["IPv6, client_i to server_i"].push_back({addr6(0, i), addr6(1, i), 1024, 80});
+        sets["IPv6, equal XOR"].push_back({addr6(i, i), addr6(~i, i), 1024, 1024});
+        sets["IPv6, equal sums"].push_back({addr6(i, 0), addr6(kFlows - i, 0), port, port});
+        sets["IPv6, equal low bits"].push_back(
+            {addr6(std::uint64_t{i} << 48, 1), addr6(0, 1), 1024, 80});
+        sets["IPv6, networks"].push_back({addr6(i, 1), addr6(~std::uint64_t{0}, 1), 1024, 80});
+        sets["IPv6, sequential ports"].push_back({addr6(0, 1), addr6(1, 1), port, 80});
     }
     for (const auto& [name, flows] : sets) {
         unsigned worst = 0;

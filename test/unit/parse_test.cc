@@ -126,10 +126,21 @@ TEST(Parse, ExtensionHeadersAreSkipped) {
 }
 
 TEST(Parse, BothDirectionsHaveOneKeyAndOneHomeAndOtherEndsHaveOthers) {
-    for (const Flow& f : {kFlow4, kFlow6, kFlow4.back(), kFlow6.back()}) {
+    // Of these, half of the addresses is the same, or greater where the other is less.
+    const Flow network = flow("2001:db8::1", 1024, "2001:db8::9", 80);
+    const Flow host = flow("2001:db8::1", 1024, "2001:db8:1::1", 80);
+    const Flow crossed = flow("2001:db8:2::1", 1024, "2001:db8:1::9", 80);
+    for (const Flow& f : {kFlow4, kFlow6, kFlow4.back(), kFlow6.back(), network, host, crossed}) {
         const PacketInfo a = parse(udp(f)), b = parse(udp(f.back()));
         EXPECT_EQ(a.key, b.key);
         EXPECT_EQ(a.hash, b.hash);
+        EXPECT_EQ(a.hash, hash_of(a.key, kSecret));
+        for (const Flow& way : {f, f.back()}) {  // a tag takes it the general way
+            const PacketInfo tagged = parse(wrap_vlan(udp(way), 0));
+            EXPECT_EQ(tagged.key, a.key);
+            EXPECT_EQ(tagged.hash, a.hash);
+            EXPECT_EQ(tagged.swapped, parse(udp(way)).swapped);
+        }
         EXPECT_EQ(a.rss, b.rss);
         EXPECT_NE(a.swapped, b.swapped);
         Flow other = f;
@@ -137,6 +148,7 @@ TEST(Parse, BothDirectionsHaveOneKeyAndOneHomeAndOtherEndsHaveOthers) {
         EXPECT_FALSE(parse(udp(other)).key == a.key);
         EXPECT_FALSE(parse(tcp(f, {.flags = tcp_flag::syn})).key == a.key);
         EXPECT_FALSE(parse(udp(f), 1).key == a.key);
+        EXPECT_NE(parse(udp(f), 1).hash, a.hash);
         const PacketInfo error = parse(unreachable(f.dst, f.src, udp(f)));
         EXPECT_EQ(error.kind, L4Kind::icmp_error);
         EXPECT_EQ(error.key, a.key);
