@@ -3,8 +3,8 @@
 //
 // What: a hierarchical timing wheel of slot indices (not pointers). The caller owns the objects in
 // a slab of its own and gives each a WheelLink; `Slots` tells the wheel where the link of object i
-// is, and what its deadline is *now*. With a prefetch(i) it is also told what is about to be asked;
-// that pays when the links are apart from the objects. Index 0 means "none" and is never armed.
+// is, and what its deadline is *now*. With a prefetch(i) it is also told what is about to be asked
+// when the links are apart from the objects. Index 0 means "none" and is never armed.
 //
 // Lazy re-arming: the wheel asks for the deadline again whenever it meets an object. So whoever
 // moves a deadline *later* (a packet that stamps last_seen) need not tell the wheel: it finds out
@@ -20,14 +20,17 @@
 // and a jump of hours costs as little as one of a millisecond. When time reaches a slot of an upper
 // level its objects are filed again, one at a time, into lower ones.
 //
+// A slot is a handful of lists, not one (its lanes, filled in turns): who walks a list must have an
+// object to know the next one, and waits for memory each time. The lanes are walked in turns, two
+// objects ahead in each, so that as many fetches are on their way at once as there are lanes.
+//
 // Promises: never early; late by less than one unit plus the time between two calls, as long as the
-// budget suffices; objects fire in the order of their units, and first armed first within one;
-// advance() meets at most `budget` objects, counting those it only moves, and goes on where it
-// stopped in the next call.
+// budget suffices; objects fire in the order of their units; advance() meets at most `budget`
+// objects, counting those it only moves, and goes on where it stopped in the next call.
 //
 // Who: one worker, single threaded; nothing allocates after construction.
 // Cost: arm and disarm write the object's line, one or two neighbours' and one of the wheel's;
-// advance() with nothing due reads one line. 10 KiB for the slots.
+// advance() with nothing due reads one line. 80 KiB for the slots.
 #pragma once
 
 #include <algorithm>
@@ -119,21 +122,26 @@ class TimingWheel {
         const std::uint64_t target = clock_ms_ >> kShift;
 
         std::uint32_t used = 0;
-        for (;;) {
+        while (draining_ || (position_ != target && reach_next_slot(target))) {
             // Objects of an upper level's slot that time has reached: lower now.
-            while (!empty(kMoving)) {
+            while (moving_ != kNone) {
                 if (used == budget) return used;
-                look_ahead(kMoving, used);
+                const std::uint32_t i = take(moving_);
+                if (i == 0) {
+                    moving_ = kNone;
+                    break;
+                }
                 ++used;
-                const std::uint32_t i = pop(kMoving);
                 const std::uint64_t unit = due_unit(i);
-                unit <= position_ ? append(kDue, i) : place(i, unit);
+                unit <= position_ ? append(due_now(), i) : place(i, unit);
             }
-            while (!empty(kDue)) {
-                if (used == budget) return used;
-                look_ahead(kDue, used);
+            while (used != budget) {
+                const std::uint32_t i = take(due_now());
+                if (i == 0) {
+                    draining_ = false;
+                    break;
+                }
                 ++used;
-                const std::uint32_t i = pop(kDue);
                 const std::uint64_t unit = due_unit(i);
                 if (unit > position_) {
                     place(i, unit);  // its deadline has moved since it was armed
@@ -142,20 +150,20 @@ class TimingWheel {
                 --size_;
                 fn(i);
             }
-            if (position_ == target || !reach_next_slot(target)) return used;
+            if (draining_) return used;
         }
+        return used;
     }
 
   private:
     static constexpr unsigned kDigitBits = 8;
-    static constexpr unsigned kLookAhead = 16;
+    static constexpr unsigned kLanes = 8;  ///< of a slot: a cache line of heads
     static constexpr std::uint32_t kSlotsPerLevel = 1u << kDigitBits;
     // 2^32 ms ahead at most, but position_ counts on for years: the fifth digit keeps "the highest
     // digit that differs" true across every carry, and costs 2 KiB that stay cold.
     static constexpr unsigned kLevels = 5;
-    static constexpr std::uint32_t kMoving = kLevels * kSlotsPerLevel;  ///< list: to be filed again
-    static constexpr std::uint32_t kDue = kMoving + 1;                  ///< list: to be fired
     static constexpr std::uint32_t kHead = 1u << 31;  ///< marks a link to a head, not to an object
+    static constexpr std::uint32_t kNone = kLevels * kSlotsPerLevel;  ///< as a slot
     static constexpr std::uint64_t kEpochMs = 1ull << 32;  ///< so that a past deadline is positive
 
     /// The unit at whose start the object is due, rounded up: never early.
@@ -175,45 +183,55 @@ class TimingWheel {
     WheelLink& at(std::uint32_t ref) noexcept {
         return (ref & kHead) != 0 ? heads_[ref & ~kHead] : slots_.link(ref);
     }
-    bool empty(std::uint32_t list) const noexcept { return heads_[list].next == (kHead | list); }
+    /// The slot whose time it is: of the lowest level, that of position_. Nothing can be placed
+    /// there, nor into the slot that is moving_.
+    std::uint32_t due_now() const noexcept {
+        return static_cast<std::uint32_t>(position_ & (kSlotsPerLevel - 1));
+    }
 
-    void append(std::uint32_t list, std::uint32_t index) noexcept {
-        WheelLink& head = heads_[list];
-        slots_.link(index) = {kHead | list, head.prev};
+    /// To the end of one of the slot's lanes.
+    void append(std::uint32_t slot, std::uint32_t index) noexcept {
+        const std::uint32_t lane = slot * kLanes + filled_++ % kLanes;
+        WheelLink& head = heads_[lane];
+        slots_.link(index) = {kHead | lane, head.prev};
         at(head.prev).next = index;
         head.prev = index;
     }
 
-    /// Fetches, now and then, the next objects of the list together: a walk that waited for each
-    /// of a million would take seconds.
-    void look_ahead(std::uint32_t list, std::uint32_t used) noexcept {
-        if constexpr (requires(Slots & s, std::uint32_t i) { s.prefetch(i); }) {
-            if (used % kLookAhead != 0) return;
-            std::uint32_t i = heads_[list].next;
-            for (unsigned n = 0; n < kLookAhead && (i & kHead) == 0; ++n) {
-                slots_.prefetch(i);
-                i = slots_.link(i).next;
+    /// Takes the first object out of one of the slot's lanes; 0: all are empty. And looks ahead in
+    /// that lane: the next object but one will be asked for its link one turn of the lanes from
+    /// now, and for its deadline in two.
+    std::uint32_t take(std::uint32_t slot) noexcept {
+        for (unsigned n = 0; n < kLanes; ++n) {
+            const std::uint32_t lane = slot * kLanes + drained_++ % kLanes;
+            WheelLink& head = heads_[lane];
+            const std::uint32_t index = head.next;
+            if ((index & kHead) != 0) continue;
+            WheelLink& link = slots_.link(index);
+            head.next = link.next;
+            if ((link.next & kHead) != 0) {
+                head.prev = kHead | lane;
+            } else {
+                WheelLink& next = slots_.link(link.next);
+                next.prev = kHead | lane;
+                fetch(next.next);
             }
+            link = {};
+            return index;
         }
+        return 0;
     }
-
-    std::uint32_t pop(std::uint32_t list) noexcept {
-        const std::uint32_t index = heads_[list].next;
-        unlink(index);
-        return index;
+    void fetch(std::uint32_t ref) noexcept {
+        if ((ref & kHead) != 0) return;
+        __builtin_prefetch(&slots_.link(ref), 1);
+        if constexpr (requires { slots_.prefetch(ref); }) slots_.prefetch(ref);
     }
 
     void unlink(std::uint32_t index) noexcept {
         WheelLink& link = slots_.link(index);
         at(link.prev).next = link.next;
         at(link.next).prev = link.prev;
-        // Its neighbours on both sides are one head: that list is empty now.
-        if (link.prev == link.next) clear_bit(link.prev & ~kHead);
         link = {};
-    }
-
-    void clear_bit(std::uint32_t list) noexcept {
-        if (list < kMoving) occupied_[list / 64] &= ~(1ull << list % 64);
     }
 
     void place(std::uint32_t index, std::uint64_t unit) noexcept {
@@ -224,27 +242,31 @@ class TimingWheel {
         const unsigned level = highest_bit / kDigitBits;
         const auto digit =
             static_cast<std::uint32_t>(unit >> level * kDigitBits & (kSlotsPerLevel - 1));
-        const std::uint32_t list = level * kSlotsPerLevel + digit;
-        append(list, index);
-        occupied_[list / 64] |= 1ull << list % 64;
+        const std::uint32_t slot = level * kSlotsPerLevel + digit;
+        append(slot, index);
+        occupied_[slot / 64] |= 1ull << slot % 64;
     }
 
-    /// Moves position_ to the next occupied slot and empties that slot into kDue or kMoving; or to
+    /// Moves position_ to the next slot that may have objects, which are to be drained then; or to
     /// `target`, and false, when there is none up to there.
     bool reach_next_slot(std::uint64_t target) noexcept {
         // The order of the words is the order of time: levels from low to high, and within a level
         // all that is occupied lies after position_'s own digit.
         for (std::uint32_t word = 0; word < occupied_.size(); ++word) {
             if (occupied_[word] == 0) continue;
-            const std::uint32_t list =
+            const std::uint32_t slot =
                 word * 64 + static_cast<std::uint32_t>(std::countr_zero(occupied_[word]));
-            const unsigned level = list / kSlotsPerLevel;
+            const unsigned level = slot / kSlotsPerLevel;
             const unsigned low = level * kDigitBits;
             const std::uint64_t above = position_ >> (low + kDigitBits) << (low + kDigitBits);
-            const std::uint64_t unit = above | std::uint64_t{list % kSlotsPerLevel} << low;
+            const std::uint64_t unit = above | std::uint64_t{slot % kSlotsPerLevel} << low;
             if (unit > target) break;
             position_ = unit;
-            splice(list, level == 0 ? kDue : kMoving);
+            occupied_[word] &= occupied_[word] - 1;
+            if (level != 0) moving_ = slot;
+            draining_ = true;
+            for (unsigned lane = 0; lane < kLanes; ++lane)
+                fetch(heads_[slot * kLanes + lane].next);
             return true;
         }
         // Nothing lies between, so each object's highest differing digit stays what it was.
@@ -252,21 +274,16 @@ class TimingWheel {
         return false;
     }
 
-    /// Moves all of list `from` to list `to`, which is empty.
-    void splice(std::uint32_t from, std::uint32_t to) noexcept {
-        heads_[to] = heads_[from];
-        at(heads_[to].next).prev = kHead | to;
-        at(heads_[to].prev).next = kHead | to;
-        heads_[from] = {kHead | from, kHead | from};
-        clear_bit(from);
-    }
-
     [[no_unique_address]] Slots slots_;
-    std::uint64_t clock_ms_;  ///< the latest `now`, extended to 64 bits
-    std::uint64_t position_;  ///< units up to this one have been emptied into the two lists
+    std::uint64_t clock_ms_;        ///< the latest `now`, extended to 64 bits
+    std::uint64_t position_;        ///< all slots up to this unit were reached
+    bool draining_ = false;         ///< moving_, and what is due now, may have objects
+    std::uint32_t moving_ = kNone;  ///< a slot of an upper level, whose objects are filed again
+    std::uint32_t filled_ = 0, drained_ = 0;  ///< lanes take turns
     std::uint32_t size_ = 0;
+    /// Slots that have had objects since they were reached. They may have none by now.
     std::array<std::uint64_t, kLevels * kSlotsPerLevel / 64> occupied_{};
-    std::array<WheelLink, kDue + 1> heads_;
+    alignas(64) std::array<WheelLink, kLevels * kSlotsPerLevel * kLanes> heads_;
 };
 
 }  // namespace postern

@@ -93,15 +93,19 @@ TEST(TimingWheel, TimeThatStepsBackIsNoStep) {
     EXPECT_EQ(f.advance(Tick{100'600}), Indices{1});
 }
 
-TEST(TimingWheel, FiresInOrderOfUnitsAndFirstArmedFirst) {
-    Fixture f(6);
-    f.arm(1, Tick{1000 + 7'200'000});
-    f.arm(2, Tick{1000 + 100});
-    f.arm(3, Tick{1000 + 20'000});
-    f.arm(4, Tick{1000 + 20'000});
-    f.arm(5, Tick{1000 + 19'000});
-    f.arm(6, Tick{1000 + 20'000});
-    EXPECT_EQ(f.advance(Tick{1000 + 100'000'000}), (Indices{2, 5, 3, 4, 6, 1}));
+TEST(TimingWheel, FiresInOrderOfUnits) {
+    constexpr std::uint32_t kMany = 300;
+    Fixture f(kMany);
+    std::mt19937 rng(5);
+    const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
+    for (std::uint32_t i = 1; i <= kMany; ++i)
+        f.arm(i, Tick{1000} + (i % 3 == 0 ? 20'000 : below(1u << below(24))));
+    const auto unit_of = [&](std::uint32_t i) {
+        return (f.objects[i].deadline.ms + kUnit - 1) / kUnit;
+    };
+    const Indices fired = f.advance(Tick{1000 + 100'000'000});
+    EXPECT_EQ(fired.size(), kMany);
+    EXPECT_TRUE(std::ranges::is_sorted(fired, {}, unit_of));
 }
 
 TEST(TimingWheel, DisarmAnywhereInAListKeepsTheOthers) {
@@ -114,7 +118,34 @@ TEST(TimingWheel, DisarmAnywhereInAListKeepsTheOthers) {
         EXPECT_EQ(f.wheel.size(), 3u);
         Indices expected{1, 2, 3, 4};
         expected.erase(expected.begin() + (victim - 1));
-        EXPECT_EQ(f.advance(Tick{70'000}), expected);
+        Indices fired = f.advance(Tick{70'000});
+        std::ranges::sort(fired);
+        EXPECT_EQ(fired, expected);
+    }
+}
+
+TEST(TimingWheel, DisarmInAListOfWhichSomeHaveFiredKeepsTheOthers) {
+    constexpr std::uint32_t kMany = 200;
+    for (const std::uint32_t after_ms : {1'000u, 60'000u}) {  // from the lowest level, and not
+        Fixture f(kMany);
+        for (std::uint32_t i = 1; i <= kMany; ++i)
+            f.arm(i, Tick{1000} + after_ms);
+        std::set<std::uint32_t> left;
+        for (std::uint32_t i = 1; i <= kMany; ++i)
+            left.insert(i);
+        std::mt19937 rng(3);
+        const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
+        while (!left.empty()) {
+            for (const std::uint32_t i : f.advance(Tick{2000} + after_ms, 1 + below(20)))
+                ASSERT_EQ(left.erase(i), 1u) << i;
+            for (unsigned n = 0; n < 3 && !left.empty(); ++n) {
+                const auto victim =
+                    std::next(left.begin(), below(static_cast<std::uint32_t>(left.size())));
+                f.wheel.disarm(*victim);
+                left.erase(victim);
+            }
+            ASSERT_EQ(f.wheel.size(), left.size());
+        }
     }
 }
 
