@@ -145,30 +145,25 @@ class ConnTable {
     template <class Fn, class Visit>
     std::uint32_t expire(Tick now, std::uint32_t budget, Fn&& fn, Visit&& visit) noexcept {
         arm_pending();
-        // Several together, so that the lines of the index come together.
-        std::uint32_t due[kExpireTogether];
-        unsigned n = 0;
-        const auto finish = [&]() noexcept {
-            for (unsigned i = 0; i < n; ++i)
-                index_.prefetch(hash_of_slot(due[i]));
-            for (unsigned i = 0; i < n; ++i) {
-                Conn& c = slab_[due[i]];
-                if (!c.alive()) continue;  // ended since it was armed
-                if (!c.has(conn_flag::expected) || reached(c.deadline(), now)) {
-                    fn(due[i]);
-                    continue;
-                }
-                visit(due[i]);
-                c.visit_ms = now.ms + visit_ms_;
-                wheel_.arm(due[i]);
-            }
-            n = 0;
+        // Each is ended some time after its line of the index was asked for.
+        std::uint32_t due[kExpireBehind];
+        std::uint32_t found = 0, done = 0;
+        const auto finish_one = [&]() noexcept {
+            const std::uint32_t slot = due[done++ % kExpireBehind];
+            Conn& c = slab_[slot];
+            if (!c.alive()) return;  // ended since it was armed
+            if (!c.has(conn_flag::expected) || reached(c.deadline(), now)) return fn(slot);
+            visit(slot);
+            c.visit_ms = now.ms + visit_ms_;
+            wheel_.arm(slot);
         };
         const std::uint32_t used = wheel_.advance(now, budget, [&](std::uint32_t slot) noexcept {
-            due[n++] = slot;
-            if (n == kExpireTogether) finish();
+            if (found - done == kExpireBehind) finish_one();
+            index_.prefetch(hash_of_slot(slot));
+            due[found++ % kExpireBehind] = slot;
         });
-        finish();
+        while (done != found)
+            finish_one();
         return used;
     }
     template <class Fn>
@@ -217,7 +212,7 @@ class ConnTable {
     }
 
   private:
-    static constexpr unsigned kExpireTogether = 16, kArmTogether = 32;
+    static constexpr unsigned kExpireBehind = 16, kArmTogether = 32;
     static constexpr unsigned kSlotsAhead = 4;  ///< so far ahead free slots are fetched
     // Notes in the index.
     static constexpr std::uint32_t kSecondLine = 1u << 31, kThirdLine = 1u << 30;

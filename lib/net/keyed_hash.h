@@ -4,9 +4,9 @@
 // CRC with a secret seed is no defence: CRC is linear, so keys that collide under one seed collide
 // under all. This is NH (Black et al., "UMAC", CRYPTO '99), a universal family, over 64-bit words:
 // for two different keys of the same length the chance over the secret that their sums are equal is
-// 2^-64, whatever the attacker chose. The sum's 128 bits are folded by multiplications with words
+// 2^-63, whatever the attacker chose. The sum's 128 bits are folded by a multiplication with words
 // of the secret again, so that 32 bits of hash collide with a chance of 2^-30 at most. One wide
-// multiplication a 16 bytes, two narrow ones at the end; nothing else is as cheap and proven.
+// multiplication a 16 bytes, a narrow one at the end; nothing else is as cheap and proven.
 #pragma once
 
 #include <array>
@@ -54,10 +54,12 @@ inline Word128 nh_sum(const std::array<std::uint64_t, kWords>& words,
     return static_cast<Word128>(high) << 64 | low;
 }
 
-/// 32 bits of such a sum; `n` (0 or 1) picks one of two independent ones. With a chance of 2^-31
-/// two sums have the same, as by multiply-shift (Dietzfelbinger et al., J. Algorithms 25, 1997) for
-/// two words: the product is that sum of low k[1] and high k[0], and low high, which depends on no
-/// secret. But it is not linear: keys in arithmetic progression do not stay in one.
+/// 32 bits of such a sum; `n` (0 or 1) picks one of two independent ones. Of two sums in whose
+/// differences 2^t is the largest divisor of both halves it is the same with a chance of 2^-31, or
+/// 2^(t - 64) where t is above 33: the difference of two products is (low - low') k[1] +
+/// (high - high') k[0] and something that depends on no secret, as by multiply-shift
+/// (Dietzfelbinger et al., J. Algorithms 25, 1997) for two words. But it is not linear: keys in
+/// arithmetic progression do not stay in one.
 inline std::uint32_t nh_fold(Word128 sum, unsigned n, const HashSecret& secret) noexcept {
     const std::uint64_t* k = secret.words.data() + HashSecret::kKeys + 2 * n;
     const std::uint64_t folded =
@@ -81,10 +83,9 @@ inline std::uint64_t keyed_hash(const std::array<std::uint64_t, kWords>& words,
 }
 
 /// In the place of a longer key. Two keys have the same hash with a chance of 2^-30, and the same
-/// of both with one of 2^-58 at most. For then their sums are the same (2^-64), or 2^t is what
-/// divides the differences of both halves, which is as likely as 2^(64 - 2 t) for each t; `rest` is
-/// the same with a chance of 2^(t - 64) then, and `hash` with one of 2^-31, or 2^(t - 63) where t
-/// is above 32.
+/// of both with one of 2^-57 at most. For then their sums are the same (2^-63), or 2^t divides the
+/// differences of both halves, which is as likely as 2^(65 - 2 t); `rest` is the same with a chance
+/// of 2^(t - 64) then, and `hash` as nh_fold() says, with a secret of its own.
 struct KeyDigest {
     std::uint64_t rest;
     std::uint32_t hash;

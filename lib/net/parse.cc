@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <tuple>
 
 #include "net/ipv6.h"
 #include "net/options.h"
@@ -253,15 +254,15 @@ DropReason check_rare(std::uint8_t protocol, const std::uint8_t* l4, std::uint32
     }
 }
 
-/// Whether the source is the key's high end. Any total order of the ends will do; raw words are
-/// compared, which is cheapest.
+/// Whether the source is the key's high end. Any total order of the ends would do; raw words are
+/// compared, which is cheapest. parse_plain() has the same order.
 bool source_is_high(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t sport,
                     std::uint16_t dport, Family family) noexcept {
     if (family == Family::ipv4)
         return (std::uint64_t{raw32(src)} << 16 | sport) >
                (std::uint64_t{raw32(dst)} << 16 | dport);
-    const Word128 from = raw128(src), to = raw128(dst);
-    return from > to || (from == to && sport > dport);
+    return std::tuple(raw64(src + 8), raw64(src), sport) >
+           std::tuple(raw64(dst + 8), raw64(dst), dport);
 }
 
 FlowKey build_key(const std::uint8_t* low, const std::uint8_t* high, std::uint16_t low_port,

@@ -46,9 +46,6 @@ inline std::uint16_t raw16(const std::uint8_t* p) noexcept {
     std::memcpy(&v, p, 2);
     return v;
 }
-inline Word128 raw128(const std::uint8_t* p) noexcept {
-    return static_cast<Word128>(raw64(p + 8)) << 64 | raw64(p);
-}
 }  // namespace wire
 
 /// TCP flag combinations that stacks send, PSH, ECE and CWR apart (RFC 9293 section 3.10.7).
@@ -144,7 +141,8 @@ template <Family kFamily>
         std::memcpy(&info.key, words.data(), sizeof info.key);
         info.hash = keyed_hash32(words, *context.secret);
     } else {
-        // By the upper halves, or where they are the same by the lower ones.
+        // The order of source_is_high(): by the upper halves, or where they are the same by the
+        // lower ones.
         std::uint64_t from = raw64(src + 8), to = raw64(dst + 8);
         if (from == to) {
             from = raw64(src);

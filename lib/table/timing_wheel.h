@@ -129,6 +129,7 @@ class TimingWheel {
                 const std::uint32_t i = take(moving_);
                 if (i == 0) {
                     moving_ = kNone;
+                    drained_ = 0;
                     break;
                 }
                 ++used;
@@ -160,7 +161,7 @@ class TimingWheel {
     static constexpr unsigned kLanes = 8;  ///< of a slot: a cache line of heads
     static constexpr std::uint32_t kSlotsPerLevel = 1u << kDigitBits;
     // 2^32 ms ahead at most, but position_ counts on for years: the fifth digit keeps "the highest
-    // digit that differs" true across every carry, and costs 2 KiB that stay cold.
+    // digit that differs" true across every carry, and costs 16 KiB that stay cold.
     static constexpr unsigned kLevels = 5;
     static constexpr std::uint32_t kHead = 1u << 31;  ///< marks a link to a head, not to an object
     static constexpr std::uint32_t kNone = kLevels * kSlotsPerLevel;  ///< as a slot
@@ -191,7 +192,7 @@ class TimingWheel {
 
     /// To the end of one of the slot's lanes.
     void append(std::uint32_t slot, std::uint32_t index) noexcept {
-        const std::uint32_t lane = slot * kLanes + filled_++ % kLanes;
+        const std::uint32_t lane = slot * kLanes + filled_[slot]++ % kLanes;
         WheelLink& head = heads_[lane];
         slots_.link(index) = {kHead | lane, head.prev};
         at(head.prev).next = index;
@@ -265,6 +266,7 @@ class TimingWheel {
             occupied_[word] &= occupied_[word] - 1;
             if (level != 0) moving_ = slot;
             draining_ = true;
+            drained_ = filled_[slot] = 0;
             for (unsigned lane = 0; lane < kLanes; ++lane)
                 fetch(heads_[slot * kLanes + lane].next);
             return true;
@@ -279,8 +281,11 @@ class TimingWheel {
     std::uint64_t position_;        ///< all slots up to this unit were reached
     bool draining_ = false;         ///< moving_, and what is due now, may have objects
     std::uint32_t moving_ = kNone;  ///< a slot of an upper level, whose objects are filed again
-    std::uint32_t filled_ = 0, drained_ = 0;  ///< lanes take turns
     std::uint32_t size_ = 0;
+    /// Which lane's turn it is: to be drained, and, of each slot, to be filled. Not one count for
+    /// all slots: arms that go to some of them in turns would fill one lane of each.
+    unsigned drained_ = 0;
+    std::array<std::uint8_t, kLevels * kSlotsPerLevel> filled_{};
     /// Slots that have had objects since they were reached. They may have none by now.
     std::array<std::uint64_t, kLevels * kSlotsPerLevel / 64> occupied_{};
     alignas(64) std::array<WheelLink, kLevels * kSlotsPerLevel * kLanes> heads_;

@@ -332,19 +332,34 @@ TEST_F(ConnTableTest, AnErrorFindsTheConnectionItSpeaksOf) {
 }
 
 TEST_F(ConnTableTest, TwoIpv6ConnectionsOnOneDigestAreToldApart) {
-    auto t = make(10);
-    Parsed a(udp(flow("2001:db8::1", 1, "2001:db8::2", 2)));
-    Parsed b(udp(flow("2001:db8::1", 3, "2001:db8::2", 2)));
-    ASSERT_NE(add(*t, a), 0u);
-    b.info.key = a.info.key;  // nobody can find such a pair; say that somebody did
-    b.info.hash = a.info.hash;
-    EXPECT_FALSE(found(*t, b));
-    EXPECT_EQ(b.info.why, DropReason::ct_collision);
-    b.info.why = DropReason::none;
-    t->prefetch_conn(b.info);
-    EXPECT_EQ(t->lookup(b.info, b.frame.data()).checked(b.info, b.frame.data()), nullptr);
-    EXPECT_EQ(b.info.why, DropReason::ct_collision);
-    EXPECT_TRUE(found(*t, a));
+    const char* const src = "2001:db8::1";
+    const char* const dst = "2001:db8::2";
+    const Flow others[] = {
+        flow(src, 3, dst, 2),           flow(src, 1, dst, 3),
+        flow("2001:db9::1", 1, dst, 2),  // each half of each address
+        flow("2001:db8::3", 1, dst, 2), flow(src, 1, "2001:db9::2", 2),
+        flow(src, 1, "2001:db8::4", 2),
+    };
+    for (const Flow& other : others) {
+        auto t = make(10);
+        Parsed a(udp(flow(src, 1, dst, 2)));
+        ASSERT_NE(add(*t, a), 0u);
+        for (const bool back : {false, true}) {
+            Parsed own(udp(back ? flow(dst, 2, src, 1) : flow(src, 1, dst, 2)));
+            Parsed b(udp(back ? other.back() : other));
+            b.info.key = a.info.key;  // nobody can find such a pair; say that somebody did
+            b.info.hash = a.info.hash;
+            b.info.swapped = own.info.swapped;
+            EXPECT_FALSE(found(*t, b));
+            EXPECT_EQ(b.info.why, DropReason::ct_collision);
+            b.info.why = DropReason::none;
+            t->prefetch_conn(b.info);
+            EXPECT_EQ(t->lookup(b.info, b.frame.data()).checked(b.info, b.frame.data()), nullptr);
+            EXPECT_EQ(b.info.why, DropReason::ct_collision);
+            EXPECT_TRUE(found(*t, own));
+            EXPECT_EQ(own.info.dir, back ? Direction::reply : Direction::original);
+        }
+    }
 }
 
 TEST_F(ConnTableTest, SilentConnectionsExpireInBudgetedSteps) {

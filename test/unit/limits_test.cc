@@ -205,22 +205,19 @@ TEST(ZoneLimits, ConnectionsOpenedFromAZone) {
 
 /// The fullest of the buckets that the table's hash would use.
 unsigned fullest_bucket(const std::vector<Flow>& flows, const HashSecret& secret) {
-    std::map<std::uint32_t, unsigned> buckets;
-    unsigned fullest = 0;
+    std::vector<unsigned> buckets(4096);
     for (const Flow& f : flows) {
         bool swapped;
         const Tuple t{f.src, f.dst, Be16::from_host(f.sport), Be16::from_host(f.dport), proto::tcp};
         const FlowKey key = make_key(t, 0, secret, swapped);
         // The high bits of the hash choose; see conntrack/flow_index.h.
-        const auto bucket =
-            static_cast<std::uint32_t>(std::uint64_t{hash_of(key, secret)} * 4096 >> 32);
-        fullest = std::max(fullest, ++buckets[bucket]);
+        ++buckets[std::uint64_t{hash_of(key, secret)} * buckets.size() >> 32];
     }
-    return fullest;
+    return std::ranges::max(buckets);
 }
 
-TEST(HashFlooding, ChosenKeysFillNoBucketMoreThanRandomOnes) {
-    constexpr unsigned kFlows = 32768;
+TEST(HashFlooding, ChosenKeysFillNoBucketMuchMoreThanRandomOnes) {
+    constexpr unsigned kFlows = 32768, kSecrets = 100;
     auto addr = [](std::uint32_t v) {
         const std::uint32_t be = __builtin_bswap32(v);
         return IpAddr::v4(&be);
@@ -251,11 +248,12 @@ TEST(HashFlooding, ChosenKeysFillNoBucketMoreThanRandomOnes) {
     }
     for (const auto& [name, flows] : sets) {
         unsigned worst = 0;
-        for (std::uint64_t seed = 1; seed <= 8; ++seed)
+        for (std::uint64_t seed = 1; seed <= kSecrets; ++seed)
             worst = std::max(worst, fullest_bucket(flows, HashSecret::from_seed(seed)));
         std::printf("%-30s fullest of 4096 buckets: %u (mean 8)\n", name.c_str(), worst);
-        // Random keys: more than 32 in one of 4096 buckets of mean 8 happens once in 10^6 draws.
-        EXPECT_LE(worst, 32u) << name;
+        // By random hashes more than 32 happen once in 10^6 draws. A universal family promises less
+        // of keys with a pattern; a linear fold had 156 of them in one bucket.
+        EXPECT_LE(worst, 40u) << name;
     }
 }
 
