@@ -123,7 +123,9 @@ class HelperEngine {
     HelperConn* at(std::uint32_t index) noexcept { return conns_.get() + index; }
 
     /// Fetches what the next packet of this one needs first.
-    void prefetch(std::uint32_t index) const noexcept { __builtin_prefetch(conns_.get() + index); }
+    [[gnu::always_inline]] void prefetch(std::uint32_t index) const noexcept {
+        __builtin_prefetch(conns_.get() + index);
+    }
 
     /// The SYN, or SYN+ACK, of this direction. on_segment() does it too when `flags` have SYN.
     void on_syn(HelperConn* conn, Direction direction, std::uint32_t seq) noexcept {

@@ -386,6 +386,62 @@ TEST(Claim, OfTwoAtOnceOneWinsAndPolicyJudgesTheOther) {
 
 /// Nobody can find two such connections: say that somebody did. What is TCP's next segment in order
 /// by its numbers is not compared with the whole tuple; everything else is.
+/// The lines of its connection that would be fetched for this frame: 0 is the least.
+std::string foreseen(World& world, const Frame& frame) {
+    PacketInfo info{};
+    const auto n = static_cast<std::uint32_t>(frame.size());
+    parse_packet(frame.data(), n, n, {&world.fw().plan().secret, 0}, info);
+    const unsigned lines = world.fw().worker(0).conns().lines_foreseen(info);
+    std::string text;
+    for (unsigned line = 0; line < 3; ++line)
+        if ((lines >> line & 1) != 0) text += std::to_string(line);
+    return text;
+}
+
+// What is fetched is what the packet will need: no line too few, and none in vain.
+TEST(Foresight, OfTcp) {
+    for (const Flow& f : {kFlow, kFlow6}) {
+        World world(kInsideOut, 1);
+        const bool v6 = f.src.family == Family::ipv6;
+        const std::string with_state = v6 ? "012" : "02";  // and the ends that a digest stands for
+        const Frame next = tcp(f, kAck, 101, 501);
+        EXPECT_EQ(foreseen(world, next), "");
+        ASSERT_TRUE(world.from_inside(tcp(f, kSyn, 100)));
+        EXPECT_EQ(foreseen(world, next), with_state);
+        ASSERT_TRUE(world.from_outside(tcp(f.back(), kSyn | kAck, 500, 101)));
+        ASSERT_TRUE(world.from_inside(next));
+        EXPECT_EQ(foreseen(world, next), "0");
+        EXPECT_EQ(foreseen(world, tcp(f.back(), kAck, 501, 101)), "0");
+        EXPECT_EQ(foreseen(world, tcp(f, kFin | kAck, 101, 501)), with_state);
+        ASSERT_TRUE(world.from_inside(tcp(f, kFin | kAck, 101, 501)));
+        EXPECT_EQ(foreseen(world, tcp(f.back(), kAck, 501, 102)), with_state);
+    }
+}
+
+TEST(Foresight, OfUdp) {
+    for (const Flow& f : {kFlow, kFlow6}) {
+        World world(kInsideOut, 1);
+        const bool v6 = f.src.family == Family::ipv6;
+        const Frame there = frames::udp(f), back = frames::udp(f.back());
+        ASSERT_TRUE(world.from_inside(there));
+        EXPECT_EQ(foreseen(world, back), v6 ? "012" : "02");
+        world.pass(3000);
+        ASSERT_TRUE(world.from_outside(back));
+        ASSERT_TRUE(world.from_inside(there));  // a stream now
+        EXPECT_EQ(foreseen(world, back), v6 ? "01" : "0");
+    }
+}
+
+TEST(Foresight, OfAHelpedConnection) {
+    World world(kFtp, 1);
+    const Flow f = flow("192.0.2.1", 40000, "198.51.100.2", 21);
+    const Frame next = tcp(f, kAck, 101, 501);
+    ASSERT_TRUE(world.from_inside(tcp(f, kSyn, 100)));
+    ASSERT_TRUE(world.from_outside(tcp(f.back(), kSyn | kAck, 500, 101)));
+    ASSERT_TRUE(world.from_inside(next));
+    EXPECT_EQ(foreseen(world, next), "01");
+}
+
 TEST(Collision, ASegmentWithAnothersDigestIsDroppedUnlessItIsTheOthersNext) {
     World world(kInsideOut, 1);
     const Flow flow = kFlow6, back = kFlow6.back();
