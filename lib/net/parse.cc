@@ -284,7 +284,9 @@ FlowKey build_key(const std::uint8_t* low, const std::uint8_t* high, std::uint16
     std::memcpy(whole + 16, high, 16);
     std::memcpy(whole + 32, &low_port, 2);
     std::memcpy(whole + 34, &high_port, 2);
-    std::memcpy(whole + 36, reinterpret_cast<const std::uint8_t*>(&key) + 12, 4);
+    constexpr std::size_t kRest = offsetof(FlowKey, protocol);
+    static_assert(sizeof(FlowKey) - kRest == 4);
+    std::memcpy(whole + 36, reinterpret_cast<const std::uint8_t*>(&key) + kRest, 4);
     std::array<std::uint64_t, 5> words;
     std::memcpy(words.data(), whole, sizeof whole);
     const KeyDigest digest = keyed_digest(words, secret);

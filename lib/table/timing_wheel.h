@@ -16,9 +16,9 @@
 // How: time is cut into units of 2^kShift ms. `position_` is the last unit reached. An object due
 // in unit u hangs in the level of the highest base-256 digit in which u differs from position_, in
 // the slot of that digit. Hence everything in a level comes before everything in the level above,
-// the next event is the first occupied slot of the lowest occupied level (a bitmap tells which),
-// and a jump of hours costs as little as one of a millisecond. When time reaches a slot of an upper
-// level its objects are filed again, one at a time, into lower ones.
+// the next event is the first slot of the lowest level that may have objects (a bitmap tells
+// which), and a jump of hours costs as little as one of a millisecond. When time reaches a slot of
+// an upper level its objects are filed again, one at a time, into lower ones.
 //
 // A slot is a handful of lists, not one (its lanes, filled in turns): who walks a list must have an
 // object to know the next one, and waits for memory each time. The lanes are walked in turns, two
