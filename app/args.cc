@@ -74,36 +74,34 @@ std::optional<RuleId> Args::rule(const char* name) {
     return std::nullopt;
 }
 
-std::optional<ConnId> Args::connection(const char* name) {
+std::uint64_t Args::edges(const char* name) {
+    if (!has(name)) return ~std::uint64_t{0};
+    const std::uint64_t edges = plan_.edges.edges_in(text(name));
+    if (edges == 0) wrong(name, "there is no zone \"" + text(name) + "\"");
+    return edges;
+}
+
+std::optional<IdText> Args::id(const char* name, std::uint32_t last_worker,
+                               std::uint32_t last_generation) {
     if (!has(name)) return std::nullopt;
-    const std::string id = text(name);
-    const std::string_view all = id;
-    const auto slash = all.find('/'), dot = all.find('.');
-    if (slash != all.npos && dot != all.npos && slash < dot) {
-        const auto worker = number(all.substr(0, slash), plan_.workers - 1);
-        const auto index = number(all.substr(slash + 1, dot - slash - 1), UINT32_MAX);
-        const auto generation = number(all.substr(dot + 1), UINT16_MAX);
-        if (worker && index && *index != 0 && generation)
-            return ConnId{static_cast<std::uint32_t>(*index),
-                          static_cast<std::uint16_t>(*generation), static_cast<WorkerId>(*worker)};
-    }
+    const auto id = IdText::parse(text(name));
+    if (id && id->worker <= last_worker && id->generation <= last_generation) return id;
     wrong(name, "expected an id as lists show it, WORKER/INDEX.GENERATION");
     return std::nullopt;
 }
 
-std::optional<ExpectId> Args::expectation(const char* name) {
-    if (!has(name)) return std::nullopt;
-    const std::string id = text(name);
-    const std::string_view all = id;
-    if (const auto dot = all.find('.'); dot != all.npos) {
-        const auto index = number(all.substr(0, dot), UINT32_MAX);
-        const auto generation = number(all.substr(dot + 1), UINT32_MAX);
-        if (index && *index != 0 && generation)
-            return ExpectId{static_cast<std::uint32_t>(*index),
-                            static_cast<std::uint32_t>(*generation)};
-    }
-    wrong(name, "expected an id as lists show it, INDEX.GENERATION");
-    return std::nullopt;
+std::optional<ConnId> Args::connection(const char* name) {
+    const auto id = this->id(name, plan_.workers - 1, UINT16_MAX);
+    if (!id) return std::nullopt;
+    return ConnId{id->index, static_cast<std::uint16_t>(id->generation),
+                  static_cast<WorkerId>(id->worker)};
+}
+
+std::optional<std::pair<OwnerId, ExpectId>> Args::expectation(const char* name) {
+    // Control owns some, too.
+    const auto id = this->id(name, plan_.workers, UINT32_MAX);
+    if (!id) return std::nullopt;
+    return std::pair{static_cast<OwnerId>(id->worker), ExpectId{id->index, id->generation}};
 }
 
 bool Args::masked(const char* name, std::uint32_t& value, std::uint32_t& mask) {
@@ -131,6 +129,36 @@ std::optional<std::size_t> Args::word(const char* name, std::span<const std::str
     }
     wrong(name, "expected one of " + all);
     return std::nullopt;
+}
+
+std::function<std::vector<std::string>()> helper_names(PlanSource plan) {
+    return [plan = std::move(plan)] {
+        std::vector<std::string> names;
+        for (const auto& helper : plan().helpers)
+            if (!helper.name.empty()) names.push_back(helper.name);
+        return names;
+    };
+}
+
+std::function<std::vector<std::string>()> rule_names(PlanSource plan) {
+    return [plan = std::move(plan)] {
+        std::vector<std::string> names;
+        for (const auto& rule : plan().rules)
+            if (!rule.empty()) names.push_back(rule);
+        return names;
+    };
+}
+
+std::function<std::vector<std::string>()> zone_names(PlanSource plan) {
+    return [plan = std::move(plan)] {
+        std::vector<std::string> names;
+        const Edges& edges = plan().edges;
+        for (std::size_t i = 0; i < edges.size(); ++i) {
+            const auto& edge = edges[EdgeId(static_cast<std::uint8_t>(i))];
+            if (edge.zone.number() == i) names.push_back(edge.name);  // else a port's
+        }
+        return names;
+    };
 }
 
 }  // namespace postern

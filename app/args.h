@@ -4,16 +4,20 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/types.h"
 #include "control/command.h"
 #include "expect/types.h"
+#include "id_text.h"
 #include "net/addr.h"
-#include "pipeline/plan.h"
+#include "plan/plan.h"
 
 namespace postern {
 
@@ -32,10 +36,12 @@ class Args {
     std::optional<Prefix> prefix(const char* name);
     std::optional<HelperId> helper(const char* name);
     std::optional<RuleId> rule(const char* name);
-    /// Of a connection, as lists show it: WORKER/INDEX.GENERATION.
+    /// The edges of a security zone, bit n for the edge n; all of them when it is not given.
+    std::uint64_t edges(const char* name);
+    /// A connection's id (id_text.h).
     std::optional<ConnId> connection(const char* name);
-    /// Of an expectation: INDEX.GENERATION.
-    std::optional<ExpectId> expectation(const char* name);
+    /// An expectation's: its owner and its id there.
+    std::optional<std::pair<OwnerId, ExpectId>> expectation(const char* name);
     /// "16", "0x10" or "0x10/0xff"; false: not given, or wrong.
     bool masked(const char* name, std::uint32_t& value, std::uint32_t& mask);
     /// The place of the word among these.
@@ -46,6 +52,8 @@ class Args {
     }
 
   private:
+    std::optional<IdText> id(const char* name, std::uint32_t last_worker,
+                             std::uint32_t last_generation);
     bool has(const char* name) const { return args_.contains(name); }
     std::string text(const char* name) const;
 
@@ -56,6 +64,17 @@ class Args {
 /// Bits of a whole address of this family.
 inline std::uint8_t full_length(const IpAddr& a) {
     return static_cast<std::uint8_t>(address_bytes(a.family) * 8);
+}
+
+/// The plan in force: it may be another one at the next call.
+using PlanSource = std::function<const Plan&()>;
+/// The names that an argument may have, for completion.
+std::function<std::vector<std::string>()> helper_names(PlanSource plan);
+std::function<std::vector<std::string>()> rule_names(PlanSource plan);
+std::function<std::vector<std::string>()> zone_names(PlanSource plan);
+
+inline std::vector<std::string> words_of(std::span<const std::string_view> words) {
+    return {words.begin(), words.end()};
 }
 
 }  // namespace postern

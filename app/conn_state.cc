@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "conntrack/saved_fields.h"
-#include "net/rss.h"
+#include "id_text.h"
 
 namespace postern {
 namespace {
@@ -97,11 +97,11 @@ std::string version_of(const HelperDesc& desc) {
     return hex_of(bytes_of(h));
 }
 
-Json helper_or_null(const Plan& plan, HelperId id) {
-    return id == kNoHelper ? Json(nullptr) : Json(plan.helpers[id - 1u].name);
+Json text_or_null(const std::string& text) {
+    return text.empty() ? Json(nullptr) : Json(text);
 }
-Json id_or_null(ConnId id) {
-    return id ? Json(id_text(id)) : Json(nullptr);
+Json helper_or_null(const Plan& plan, HelperId id) {
+    return text_or_null(plan.helper_name(id));
 }
 
 Json tuple_into(Json out, const Tuple& t) {
@@ -130,6 +130,7 @@ class Fields {
         if (problem_.text.empty())
             problem_.text = where_ + (key.empty() ? "" : "." + std::string(key)) + ": " + what;
     }
+    bool has(const char* key) const { return object_.is_object() && object_.contains(key); }
     const Json& at(const char* key) {
         static const Json kNull;
         if (object_.is_object() && object_.contains(key)) return object_[key];
@@ -145,6 +146,10 @@ class Fields {
     template <class T>
     void read(const char* key, T& out) {
         out = static_cast<T>(number(key, std::numeric_limits<T>::max()));
+    }
+    template <class Kind, class Number>
+    void read(const char* key, StrongId<Kind, Number>& out) {
+        out = StrongId<Kind, Number>::from(number(key, std::numeric_limits<Number>::max()));
     }
     void read(const char* key, Be16& out) {
         out = Be16::from_host(static_cast<std::uint16_t>(number(key, UINT16_MAX)));
@@ -266,16 +271,16 @@ RuleId rule_of(const Plan& plan, const std::string& name) {
 
 /// What connections and expectations have alike beside their ends.
 template <class T>
-void read_common(Fields& f, const Plan& plan, CtZone& zone, T& out) {
-    f.read("ct_zone", zone);
+void read_common(Fields& f, const Plan& plan, CtZone& ct_zone, T& out) {
+    f.read("ct_zone", ct_zone);
     f.read("mark", out.mark);
     f.read("label", out.label);
     out.rule = rule_of(plan, f.text("rule"));
 }
-Json common_into(Json out, const Plan& plan, CtZone zone, RuleId rule, std::uint32_t mark,
+Json common_into(Json out, const Plan& plan, CtZone ct_zone, RuleId rule, std::uint32_t mark,
                  std::uint32_t label) {
-    out["ct_zone"] = zone;
-    out["rule"] = rule == kNoRule ? Json(nullptr) : Json(plan.rules[rule]);
+    out["ct_zone"] = ct_zone.number();
+    out["rule"] = text_or_null(plan.rule_name(rule));
     out["mark"] = mark;
     out["label"] = label;
     return out;
@@ -360,9 +365,7 @@ unsigned states_of(std::uint8_t protocol) {
 void read_key_class(Fields& f, const Tuple& t, Conn& c) {
     const bool icmp = t.protocol == proto::icmp || t.protocol == proto::icmpv6;
     const bool call = t.protocol == proto::gre;
-    c.key_class = static_cast<std::uint8_t>(f.number("key_class", icmp   ? kIcmpQueries
-                                                                  : call ? kGreCall
-                                                                         : 0));
+    c.key_class = f.number("key_class", icmp ? kIcmpQueries : call ? kGreCall : 0) & 0x0f;
     if (icmp && (c.key_class == 0 || t.sport != t.dport))
         f.wrong("key_class", "expected a query's, with one id");
     else if (!icmp && c.key_class == 0 && !has_ports(t.protocol) &&
@@ -370,7 +373,13 @@ void read_key_class(Fields& f, const Tuple& t, Conn& c) {
         f.wrong("dport", "this protocol has no ports");
     if (!call) return;
     c.gre = {f.flag("both_calls_known") ? 1u : 0u};
-    if (c.gre.twin != 0 && c.key_class != kGreCall) f.wrong("both_calls_known", "is no call");
+    if (c.gre.second_key != 0 && c.key_class != kGreCall) f.wrong("both_calls_known", "is no call");
+}
+
+/// No packet has said anything that a later one depends on.
+bool is_silent(const Conn& c) {
+    return c.protocol() != proto::tcp || c.tcp_state() == TcpState::syn_sent ||
+           c.tcp_state() == TcpState::syn_recv;
 }
 
 SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& helpers,
@@ -384,16 +393,22 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     c.dport = t.dport;
     c.key.protocol = t.protocol;
     c.key.family = static_cast<std::uint8_t>(t.src.family);
-    read_common(f, plan, c.key.zone, c);
+    read_common(f, plan, c.key.ct_zone, c);
     read_key_class(f, t, c);
     out.id = f.text("id");
     out.master = f.text("master");
-    const auto zone = place(plan.zones, f.text("from"), [](const std::string& z) { return z; });
-    if (!zone) f.wrong("from", "there is no zone of this name");
-    c.from = zone.value_or(0) & Conn::kFromMask;
+    const auto edge = [&](const char* key) {
+        const auto id = plan.edges.find(f.text(key));
+        if (!id) f.wrong(key, "there is no zone of this name");
+        return id.value_or(EdgeId{});
+    };
+    const EdgeId came_in = edge("from"), went_out = edge("to");
+    if (!plan.edges.joined(came_in, went_out))
+        f.wrong("to", "no bridge leads there from where it comes in");
+    c.set_edges(plan.edges.pair(came_in, went_out));
     const auto profile =
         place(plan.timeout_names, f.text("timeouts"), [](const std::string& n) { return n; });
-    c.timeouts = profile ? (*profile + 1) & Conn::kTimeoutsMask : 0;
+    c.set_timeouts(profile ? static_cast<unsigned>(*profile) + 1 : 0);
     c.expected_by = helper_of(plan, f.text("expected_by"));
     c.flags = f.flags("flags", kConnFlags);
     c.timeout_ms = f.duration_ms("timeout_ms");
@@ -413,15 +428,15 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     for (const Direction d : {Direction::original, Direction::reply})
         c.set_counts(d, packets[index(d)], bytes[index(d)]);
     if (const unsigned states = states_of(t.protocol); states == 0) {
-        c.state = static_cast<std::uint8_t>(f.number("state", 1));
+        c.set_state(f.number("state", 1));
     } else {
         const std::string wanted = f.text("state");
-        while (c.state < states && wanted != c.state_name())
-            ++c.state;
-        if (c.state == states) {
-            c.state = 0;
-            f.wrong("state", "this protocol has no such state");
+        unsigned state = 0;
+        for (; state < states; ++state) {
+            c.set_state(state);
+            if (wanted == c.state_name()) break;
         }
+        if (state == states) f.wrong("state", "this protocol has no such state");
     }
     if (const TrackerPart part = tracker_part(c); !part.fields.empty()) {
         std::fill(part.bytes.begin(), part.bytes.end(), std::uint8_t{0});
@@ -440,13 +455,17 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     const HelperId id = helper_of(plan, name);
     if (id != kNoHelper && !plan.helpers[id - 1u].speaks(t.protocol))
         f.wrong("helper", "does not read this protocol");
-    if (id != kNoHelper) {
+    // Its helper waits for the first packet that says something.
+    const bool waits = id != kNoHelper && !f.has("private") && is_silent(c);
+    if (waits) {
+        c.helper = id;
+    } else if (id != kNoHelper) {
         helper.conn.helper = id;
         helper.there = read_helper(f.inner("private"), *helpers.find(id)->desc, helper, problem);
     } else {
         helper.there = f.flag("expects_by_rule");
     }
-    out.forgets = !name.empty() && !helper.there;
+    out.forgets = !name.empty() && !helper.there && !waits;
     return out;
 }
 
@@ -456,18 +475,26 @@ SavedExpectation read_expectation(Fields& f, const Plan& plan) {
     out.master = f.text("master");
     const Tuple t = read_tuple(f, true);
     r.protocol = t.protocol;
-    r.src = t.src;
     r.dst = t.dst;
-    r.sport = t.sport;
     r.dport = t.dport;
-    if (r.src.family != Family::none)
-        r.src_prefix = static_cast<std::uint8_t>(
-            f.number("src_prefix", std::uint64_t{8} * address_bytes(r.src.family)));
-    if (!f.at("sport").is_null()) r.sport_mask = Be16::from_raw(0xffff);
-    read_common(f, plan, r.zone, r);
+    if (t.src.family != Family::none)
+        r.src = {t.src, static_cast<std::uint8_t>(f.number(
+                            "src_prefix", std::uint64_t{8} * address_bytes(t.src.family)))};
+    if (!f.at("sport").is_null()) r.set_sport(t.sport);
+    read_common(f, plan, r.ct_zone, r);
+    const auto side = [&](const char* key) {
+        const std::string name = f.text(key);
+        if (name.empty()) return kAnyEdge;
+        const auto id = plan.edges.find(name);
+        if (!id) f.wrong(key, "there is no zone of this name");
+        return id ? plan.edges.side_of(*id) : kAnyEdge;
+    };
+    r.from_side = side("from");
+    r.to_side = side("to");
     r.class_index = static_cast<std::uint8_t>(f.number("class", kExpectClasses - 1));
     r.flags = f.flags("flags", kExpectFlags);
     f.read("tag", r.tag);
+    f.read("call", r.call);
     r.timeout_ms = f.duration_ms("left_ms");
     r.child_helper = helper_of(plan, f.text("child_helper"));
     const std::string helper = f.text("helper");
@@ -476,24 +503,27 @@ SavedExpectation read_expectation(Fields& f, const Plan& plan) {
         f.wrong("helper", "there is no helper of this name");
     if (r.helper != kNoHelper) {
         const auto& classes = plan.helpers[r.helper - 1u].classes;
-        if (r.class_index < classes.size()) r.class_max = classes[r.class_index].max_expected;
+        if (r.class_index < classes.size())
+            r.class_max = r.call != 0 ? classes[r.class_index].max_per_call
+                                      : classes[r.class_index].max_expected;
+        r.master_max = plan.helpers[r.helper - 1u].max_pending;
     }
-    r.beside = true;
+    r.flags |= expect_flag::beside;
     return out;
 }
 
 }  // namespace
 
-std::string id_text(ConnId id) {
-    return std::to_string(id.worker) + "/" + std::to_string(id.index) + "." +
-           std::to_string(id.generation);
+Json id_or_null(ConnId id) {
+    return id ? Json(id_text(id)) : Json(nullptr);
 }
 
-WorkerId home_of(const Plan& plan, const Tuple& t) noexcept {
-    const unsigned n = address_bytes(t.src.family);
-    const unsigned ports = has_ports(t.protocol) ? t.sport.host() ^ t.dport.host() : 0u;
-    const unsigned folded = fold16(t.src.bytes.data(), n) ^ fold16(t.dst.bytes.data(), n) ^ ports;
-    return plan.home(symmetric_toeplitz(static_cast<std::uint16_t>(folded)));
+Json edge_or_null(const Plan& plan, EdgeId edge) {
+    return edge == kAnyEdge ? Json(nullptr) : Json(plan.edges[edge].name);
+}
+
+WorkerId home_of(const Steering& steering, const Conn& conn) noexcept {
+    return steering.home_of(conn.tuple(), conn.ct_zone(), conn.key_class);
 }
 
 Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId worker,
@@ -502,14 +532,15 @@ Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId work
     Json out = tuple_into(
         {{"id", id_text({row.slot, c.generation, worker})}, {"master", id_or_null(c.master)}},
         c.tuple());
-    out["key_class"] = c.key_class;
-    if (c.protocol() == proto::gre) out["both_calls_known"] = c.gre.twin != 0;
-    out = common_into(std::move(out), plan, c.zone(), c.rule, c.mark, c.label);
-    out["from"] = plan.zones[c.from];
-    out["timeouts"] = c.timeouts == 0 ? Json(nullptr) : Json(plan.timeout_names[c.timeouts - 1u]);
+    out["key_class"] = std::uint8_t{c.key_class};
+    if (c.protocol() == proto::gre) out["both_calls_known"] = c.gre.second_key != 0;
+    out = common_into(std::move(out), plan, c.ct_zone(), c.rule, c.mark, c.label);
+    out["from"] = plan.edges[c.edge(Direction::original)].name;
+    out["to"] = plan.edges[c.edge(Direction::reply)].name;
+    out["timeouts"] = text_or_null(plan.timeouts_name(c.timeouts()));
     out["expected_by"] = helper_or_null(plan, c.expected_by);
     out["flags"] = flags_json(c.flags, kConnFlags);
-    out["state"] = c.state_name() != nullptr ? Json(c.state_name()) : Json(c.state);
+    out["state"] = c.state_name() != nullptr ? Json(c.state_name()) : Json(std::uint8_t{c.state});
     out["timeout_ms"] = c.timeout_ms;
     out["idle_ms"] = row.now.ms - c.last_seen_ms;
     out["age_ms"] = row.now.ms - c.start_ms;
@@ -534,18 +565,21 @@ Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId work
 Json expectation_record(const Plan& plan, const ExpectInfo& e, Tick now) {
     Json out{{"master", id_or_null(e.master)},
              {"proto", protocol_name(e.protocol)},
-             {"src", e.src_prefix == 0 ? Json(nullptr) : Json(e.src.to_string())},
-             {"src_prefix", e.src_prefix},
-             {"sport", e.sport_mask.raw() == 0 ? Json(nullptr) : Json(e.sport.host())},
+             {"src", e.any_src() ? Json(nullptr) : Json(e.src.address.to_string())},
+             {"src_prefix", e.src.length},
+             {"sport", e.any_sport() ? Json(nullptr) : Json(e.sport.host())},
              {"dst", e.dst.to_string()},
              {"dport", e.dport.host()},
              {"class", e.class_index},
              {"flags", flags_json(e.flags, kExpectFlags)},
              {"tag", e.tag},
+             {"call", e.call},
              {"left_ms", std::max(e.deadline - now, 0)},
              {"helper", helper_or_null(plan, e.helper)},
              {"child_helper", helper_or_null(plan, e.child_helper)}};
-    return {{"expectation", common_into(std::move(out), plan, e.zone, e.rule, e.mark, e.label)}};
+    out["from"] = edge_or_null(plan, e.from_side);
+    out["to"] = edge_or_null(plan, e.to_side);
+    return {{"expectation", common_into(std::move(out), plan, e.ct_zone, e.rule, e.mark, e.label)}};
 }
 
 Result<SavedRecord> read_record(const Plan& plan, const HelperSet& helpers, const Json& record) {

@@ -20,12 +20,10 @@
 #include "expect/types.h"
 #include "helper/helper_set.h"
 #include "pipeline/mailbox.h"
-#include "pipeline/plan.h"
+#include "plan/plan.h"
+#include "plan/steering.h"
 
 namespace postern {
-
-/// WORKER/INDEX.GENERATION, as lists show it.
-std::string id_text(ConnId id);
 
 Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId worker,
                        const Mailbox::Row& row);
@@ -50,7 +48,12 @@ using SavedRecord = std::variant<SavedConnection, SavedExpectation>;
 /// What a record says, or what is wrong with its first bad field.
 Result<SavedRecord> read_record(const Plan& plan, const HelperSet& helpers, const Json& record);
 
-/// Who tracks connections with these ends.
-WorkerId home_of(const Plan& plan, const Tuple& tuple) noexcept;
+/// The worker that tracks the connection of a record.
+WorkerId home_of(const Steering& steering, const Conn& conn) noexcept;
+
+/// The id's text (id_text.h); null for none.
+Json id_or_null(ConnId id);
+/// The name of an edge; null for kAnyEdge.
+Json edge_or_null(const Plan& plan, EdgeId edge);
 
 }  // namespace postern

@@ -6,36 +6,42 @@
 // more.
 #pragma once
 
-#include <atomic>
+#include <array>
 #include <memory>
 #include <vector>
 
 #include "base/result.h"
 #include "config/load.h"
 #include "config/spec.h"
-#include "expect/table.h"
+#include "expect/owner.h"
 #include "helper/helper_set.h"
 #include "helper/scanner_cache.h"
-#include "pipeline/plan.h"
 #include "pipeline/worker.h"
+#include "plan/helpers.h"
+#include "plan/plan.h"
+#include "plan/plan_store.h"
+#include "plan/steering.h"
 #include "userspace/link.h"
-#include "userspace_helpers.h"
 
 struct rte_rcu_qsbr;
-struct rte_ring;
 
 namespace postern {
 
 /// What this build of Postern has: its helpers and stages.
 Schema build_schema();
 
+/// What the daemon keeps of events for each worker, for those who listen.
+inline constexpr std::uint32_t kExpectEvents = 1024, kConnEvents = 4096;
+
 struct FirewallOptions {
     unsigned workers = 1;
     HashSecret secret;
+    std::uint64_t rss_seed = 0;  ///< which key devices get: random, or the same in every run
     Tick start;
     std::uint32_t expect_events = 0;  ///< kept for each worker until drained; 0 = none
     std::uint32_t conn_events = 0;  ///< the same for connections; told only while somebody listens
     std::uint32_t handoff_ring = 4096;
+    bool believe_checksums = false;  ///< whatever the ports' `checksums` say: see Plan
     std::uint32_t activity_ring = 1024;
     ScannerCache* scanner_cache = nullptr;  ///< used while building only
 };
@@ -48,10 +54,18 @@ class Firewall {
     Firewall(const Firewall&) = delete;
     Firewall& operator=(const Firewall&) = delete;
 
-    const Plan& plan() const noexcept { return plan_; }
-    const HelperSet& helpers() const noexcept { return *helpers_; }
+    /// In force. A reference stays valid until the next reclaim_plans().
+    const Plan& plan() const noexcept { return plans_->plan(); }
+    /// Frees replaced plans that no worker reads any more; see PlanStore. Control, every now and
+    /// then.
+    /// Returns how many are left.
+    std::size_t reclaim_plans() { return plans_->reclaim(); }
+    const Steering& steering() const noexcept { return steering_; }
+    const HelperSet& helpers() const noexcept { return plan().helper_instances->set(); }
     ExpectTable& expectations() noexcept { return *expectations_; }
     rte_rcu_qsbr* rcu() noexcept { return rcu_.get(); }
+    /// Devices do (or do not) choose workers by our symmetric hash. Before any worker runs.
+    void set_devices_steer(bool they_do) noexcept;
     unsigned workers() const noexcept { return static_cast<unsigned>(workers_.size()); }
     Worker& worker(unsigned i) noexcept { return *workers_[i]; }
     /// To the processes of helpers; null when the configuration has none.
@@ -59,15 +73,20 @@ class Firewall {
     /// RCU thread ids: worker i is reader i; control is the one after the last worker.
     unsigned control_reader() const noexcept { return workers(); }
 
-    /// Takes a helper out of service while traffic flows: each worker detaches it from its
-    /// connections, whose pending expectations end, and gives it to none any more. Children that
-    /// exist live on. There is no way back but a restart.
-    void remove_helper(HelperId id) noexcept {
-        removed_helpers_.fetch_or(std::uint64_t{1} << id, std::memory_order_release);
-    }
-    bool is_removed(HelperId id) const noexcept {
-        return (removed_helpers_.load(std::memory_order_relaxed) >> id & 1) != 0;
-    }
+    /// Compiles `spec` and puts it into force while traffic flows. An error changes nothing. What
+    /// needs_restart() names is not taken over.
+    Result<void> replace_plan(const Spec& spec);
+    /// Puts a plan into force that was compiled for this firewall, with next_names() and
+    /// plan().helper_instances of now.
+    void publish_plan(Plan plan) { plans_->publish(std::move(plan)); }
+    /// Those that the next plan is compiled with: the plan's, without those that are gone and that
+    /// neither a connection nor an expectation holds any more.
+    Names next_names();
+    /// Takes a helper out of service while traffic flows: a plan without it replaces the one in
+    /// force. Each worker detaches it from its connections, whose pending expectations end, and
+    /// gives it to none any more. Children that exist live on. There is no way back but a restart.
+    void remove_helper(HelperId id);
+    bool is_removed(HelperId id) const noexcept { return !plan().serves(id); }
     /// Whether every worker has done its part.
     bool is_gone(HelperId id) const noexcept;
 
@@ -77,16 +96,17 @@ class Firewall {
     };
     Firewall() = default;
 
-    std::atomic<std::uint64_t> removed_helpers_{0};  // control: w, workers: r
+    Steer steer_ = Steer::automatic;
+
+    /// By helper: the version of the plan that removed it.
+    std::array<std::uint64_t, kMaxHelpers> removed_by_{};
     // Order matters: what is below uses what is above.
     std::unique_ptr<rte_rcu_qsbr, FreeAligned> rcu_;
-    Plan plan_;
-    std::vector<std::unique_ptr<DeclaredHelper>> declared_;
-    std::unique_ptr<const HelperSet> helpers_;
+    Steering steering_;
+    std::unique_ptr<PlanStore> plans_;
     std::unique_ptr<UserspaceLink> userspace_;
     std::unique_ptr<ExpectTable> expectations_;
-    std::vector<rte_ring*> rings_;  ///< of packets
-    std::vector<rte_ring*> message_rings_;
+    std::unique_ptr<PeerRings> rings_;
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 

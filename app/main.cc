@@ -4,6 +4,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "check.h"
+#include "config/description.h"
 #include "config/load.h"
 #include "firewall.h"
 #include "replay.h"
@@ -28,26 +30,38 @@ std::optional<postern::Spec> load(const std::string& path) {
 int main(int argc, char** argv) {
     CLI::App app{"Postern: a stateful firewall for DPDK, with helpers and expectations"};
     app.require_subcommand(1);
+    app.set_version_flag("--version", "postern " POSTERN_VERSION);
     std::string file;
     bool verbose = false;
     postern::ReplayOptions replay;
 
-    auto* run = app.add_subcommand("run", "run the firewall until SIGINT or SIGTERM");
+    auto* run = app.add_subcommand("run", "run the firewall until SIGINT, SIGTERM or SIGQUIT");
     run->add_option("FILE", file, "configuration (YAML)")->required();
     run->add_flag("-v,--verbose", verbose, "show DPDK's own messages too");
     auto* check =
         app.add_subcommand("check", "say whether a configuration is right, and what it says");
     check->add_option("FILE", file, "configuration (YAML)")->required();
+    auto* schema = app.add_subcommand(
+        "schema", "print a JSON schema of the configuration, for editors and other checkers");
     auto* play = app.add_subcommand("replay", "show what the firewall would do with a capture");
     play->add_option("-c,--config", file, "configuration (YAML)")->required();
-    play->add_option("IN", replay.input, "capture (pcap or pcapng)")->required();
+    play->add_option("IN", replay.inputs,
+                     "capture (pcap or pcapng), or one a port: in0=FILE out0=FILE")
+        ->required();
     play->add_option("--out", replay.output, "write accepted packets to this capture");
     play->add_flag("--json", replay.json, "JSON lines instead of text");
     play->add_option("--workers", replay.workers, "simulated workers")
         ->check(CLI::Range(1u, postern::kMaxWorkers));
+    play->add_flag("--checksums", replay.checksums,
+                   "compare checksums as the configuration says, and helpers do not read packets "
+                   "with wrong ones; without it all are believed, since captures taken on the "
+                   "sender have unfinished ones");
     play->add_option("--inside", replay.inside_prefixes,
                      "packets from these prefixes come from inside")
         ->delimiter(',');
+    play->add_option("--bridge", replay.bridge,
+                     "packets are of the bridge with this port; without it each is of the bridge "
+                     "between the zones of its addresses (zones[].prefixes)");
     play->add_option("--inside-mac", replay.inside_mac,
                      "frames with this source address come from inside");
 
@@ -57,12 +71,13 @@ int main(int argc, char** argv) {
         const int code = app.exit(e);
         return code == 0 ? 0 : kBadConfiguration;
     }
+    if (schema->parsed()) {
+        const std::string text = postern::json_schema(postern::build_schema());
+        return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0 ? 1 : 0;
+    }
     const auto spec = load(file);
     if (!spec) return kBadConfiguration;
-    if (check->parsed()) {
-        std::fputs(postern::describe(*spec).c_str(), stdout);
-        return 0;
-    }
+    if (check->parsed()) return postern::run_check(*spec);
     if (play->parsed()) return postern::run_replay(*spec, replay);
     return postern::run_daemon(*spec, verbose);
 }

@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <optional>
-#include <set>
+#include <utility>
 
 #include <fmt/core.h>
 #include <rte_eal.h>
@@ -15,11 +16,13 @@
 #include <unistd.h>
 
 #include "capture/capture.h"
-#include "commands.h"
 #include "firewall.h"
+#include "list_rows.h"
+#include "pipeline/turn.h"
 #include "port/eal.h"
+#include "replay_input.h"
+#include "replay_sides.h"
 #include "userspace/counters.h"
-#include "userspace_helpers.h"
 
 namespace postern {
 namespace {
@@ -34,78 +37,8 @@ constexpr std::uint32_t kMaxStepMs = 5u * 24 * 3600 * 1000;
 // Answers are to be the same from run to run.
 constexpr std::uint64_t kSecretSeed = 0x706f737465726e;
 
-using Mac = std::array<std::uint8_t, 6>;
-
-std::optional<Mac> parse_mac(const std::string& text) {
-    Mac mac;
-    unsigned v[6];
-    char rest;
-    if (std::sscanf(text.c_str(), "%2x:%2x:%2x:%2x:%2x:%2x%c", &v[0], &v[1], &v[2], &v[3], &v[4],
-                    &v[5], &rest) != 6)
-        return std::nullopt;
-    for (int i = 0; i < 6; ++i)
-        mac[i] = static_cast<std::uint8_t>(v[i]);
-    return mac;
-}
-
-/// Which side of the firewall a frame arrives on.
-class Sides {
-  public:
-    static Result<Sides> create(const ReplayOptions& o) {
-        Sides s;
-        for (const auto& text : o.inside_prefixes) {
-            const auto p = Prefix::parse(text);
-            if (!p) return Error{"--inside: \"" + text + "\" is not a prefix like 192.0.2.0/24"};
-            s.prefixes_.push_back(*p);
-        }
-        if (!o.inside_mac.empty()) {
-            s.mac_ = parse_mac(o.inside_mac);
-            if (!s.mac_)
-                return Error{"--inside-mac: \"" + o.inside_mac +
-                             "\" is not an address like 02:00:00:00:00:01"};
-        }
-        return s;
-    }
-
-    bool inside(Bytes frame, const PacketInfo& info) {
-        Mac src{}, dst{};
-        if (frame.size() >= 12) {
-            std::copy_n(frame.begin(), 6, dst.begin());
-            std::copy_n(frame.begin() + 6, 6, src.begin());
-        }
-        if (mac_) return src == *mac_;
-        const bool ip = info.family != Family::none && frame.size() >= info.l3_off + 40u;
-        if (!ip) {
-            if (!prefixes_.empty()) return true;
-            return first_speaker(macs_, src, dst);
-        }
-        // The outer addresses: for an ICMP error, its sender's.
-        const std::uint8_t* p = frame.data() + info.l3_off;
-        const bool v4 = info.family == Family::ipv4;
-        const IpAddr a = v4 ? IpAddr::v4(p + 12) : IpAddr::v6(p + 8);
-        const IpAddr b = v4 ? IpAddr::v4(p + 16) : IpAddr::v6(p + 24);
-        if (!prefixes_.empty())
-            return std::any_of(prefixes_.begin(), prefixes_.end(),
-                               [&](const Prefix& prefix) { return prefix.contains(a); });
-        return first_speaker(addresses_, a, b);
-    }
-
-  private:
-    template <class T>
-    static bool first_speaker(std::set<std::pair<T, T>>& seen, const T& from, const T& to) {
-        if (seen.count({to, from}) != 0) return false;
-        seen.insert({from, to});
-        return true;
-    }
-
-    std::vector<Prefix> prefixes_;
-    std::optional<Mac> mac_;
-    std::set<std::pair<IpAddr, IpAddr>> addresses_;  // {inside, outside}
-    std::set<std::pair<Mac, Mac>> macs_;
-};
-
 struct Totals {
-    std::uint64_t packets = 0, accepted = 0, dropped = 0, truncated = 0;
+    std::uint64_t packets = 0, accepted = 0, dropped = 0, truncated = 0, unjudged = 0;
     std::uint64_t connections = 0, expected = 0;
     std::array<std::uint64_t, 4> events{};
     std::uint64_t events_lost = 0, fragments_held = 0;
@@ -115,28 +48,55 @@ struct Totals {
 class Replay {
   public:
     Replay(Firewall& fw, const ReplayOptions& options, rte_mempool* pool, rte_mempool* small,
-           PortIndex inside, PortIndex outside, Sides sides, std::vector<UserspaceHelper> processes)
+           Sides sides, std::vector<UserspaceHelper> processes)
         : fw_(fw),
           options_(options),
           pool_(pool),
           small_(small),
-          ports_{inside, outside},
           sides_(std::move(sides)),
           processes_(std::move(processes)) {}
 
-    int run(CaptureReader& reader, CaptureWriter* writer);
+    int run(ReplayInput& input, CaptureWriter* writer);
 
   private:
+    /// What comes in and goes out in a turn of worker w: one packet at most.
+    struct Io : TurnIoDefaults {
+        Replay& replay;
+        Worker& worker;
+        const CapturedFrame* frame = nullptr;  ///< null: only time passes
+        const PacketInfo* parsed = nullptr;    ///< what parse_packet() says of it
+        CaptureWriter* writer = nullptr;
+        rte_mbuf* next = nullptr;
+        bool decided_here = false;
+        bool answer = false;
+
+        Io(Replay& its, unsigned w) : replay(its), worker(its.fw_.worker(w)) {}
+        unsigned receive(rte_mbuf** pkts) noexcept {
+            pkts[0] = next;
+            return std::exchange(next, nullptr) != nullptr ? 1 : 0;
+        }
+        void decided(Worker& w) {
+            if (w.batch()[MaskId::away] != 0) return;
+            decided_here = true;
+            answer = w.batch()[MaskId::answer] != 0;
+            replay.report_packet(w, *frame, *parsed);
+        }
+        void send(PortIndex port, rte_mbuf** pkts, unsigned n);
+        void quiescent() noexcept { rte_rcu_qsbr_quiescent(replay.fw_.rcu(), worker.id()); }
+    };
+
     void advance(std::int64_t time_ns);
-    void drain_timers(Tick now);
+    Tick now() const { return Tick{static_cast<std::uint32_t>(now_ms_)}; }
     rte_mbuf* make_packet(const CapturedFrame& frame);
-    void process(const CapturedFrame& frame, CaptureWriter* writer);
-    /// Runs one packet on worker w; true when it was decided there.
-    bool turn(unsigned w, rte_mbuf* m, const CapturedFrame& frame, CaptureWriter* writer);
-    void report_packet(Worker& w, const CapturedFrame& frame);
+    void process(const ReplayInput::Frame& input, CaptureWriter* writer);
+    /// `parsed`: what parse_packet() says of the frame.
+    void report_packet(Worker& w, const CapturedFrame& frame, const PacketInfo& parsed);
+    /// Nothing tells its bridge, so nothing can be said of it.
+    void report_unjudged(const CapturedFrame& frame, const PacketInfo& parsed);
     void report_events();
     void report_event(const ExpectEvent& e);
     std::uint64_t unread(HelperId helper);
+    std::uint64_t unread(HelperCounter why);
     void report_summary();
     std::uint64_t connection_number(WorkerId worker, const ConnTable& conns, std::uint32_t slot);
 
@@ -144,7 +104,6 @@ class Replay {
     const ReplayOptions& options_;
     rte_mempool* pool_;
     rte_mempool* small_;
-    PortIndex ports_[2];
     Sides sides_;
     std::vector<UserspaceHelper> processes_;  ///< of helpers; none of them runs
     std::optional<std::int64_t> start_ns_;
@@ -152,6 +111,7 @@ class Replay {
     std::int64_t now_ms_ = 0;
     std::uint64_t n_ = 0;
     std::uint64_t numbers_ = 0;
+    bool sides_inferred_ = false;
     std::map<std::tuple<WorkerId, std::uint32_t, std::uint16_t>, std::uint64_t> number_of_;
     Totals totals_;
 };
@@ -182,12 +142,6 @@ rte_mbuf* Replay::make_packet(const CapturedFrame& frame) {
     return head;
 }
 
-void Replay::drain_timers(Tick now) {
-    for (unsigned w = 0; w < fw_.workers(); ++w)
-        while (!fw_.worker(w).housekeeping(now, n_)) {
-        }
-}
-
 /// Brings all workers to the capture's time; timestamps that go back count as no time.
 void Replay::advance(std::int64_t time_ns) {
     if (!start_ns_) start_ns_ = last_ns_ = time_ns;
@@ -195,7 +149,11 @@ void Replay::advance(std::int64_t time_ns) {
     const std::int64_t target = (last_ns_ - *start_ns_) / 1'000'000;
     while (now_ms_ < target) {
         now_ms_ = std::min<std::int64_t>(target, now_ms_ + kMaxStepMs);
-        drain_timers(Tick{static_cast<std::uint32_t>(now_ms_)});
+        for (unsigned w = 0; w < fw_.workers(); ++w) {
+            Io nothing(*this, w);
+            while (run_turn(nothing.worker, nothing, now(), n_).timers_left) {
+            }
+        }
     }
 }
 
@@ -222,7 +180,29 @@ std::string reason_of(Worker& w, const Plan& plan) {
     return info.ct == CtState::untracked ? "pass" : "";
 }
 
-void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
+/// Of this frame: the batch may hold the datagram that it made whole, or an answer.
+std::string text_of(const CapturedFrame& frame, const PacketInfo& parsed) {
+    const auto tuple = tuple_of(frame.frame.data(), parsed);
+    return tuple
+               ? tuple->to_string()
+               : fmt::format("ethertype 0x{:04x}, {} bytes", parsed.ethertype, frame.frame.size());
+}
+
+void Replay::report_unjudged(const CapturedFrame& frame, const PacketInfo& parsed) {
+    ++totals_.packets;
+    ++totals_.unjudged;
+    if (options_.json) {
+        const Json row{{"type", "packet"}, {"n", frame.n},         {"verdict", "unknown"},
+                       {"state", nullptr}, {"direction", nullptr}, {"reason", "bridge_unknown"}};
+        std::puts(row.dump().c_str());
+        return;
+    }
+    fmt::print("{:>6} {:>12.6f}  {:<6} {:<11} {:<8} {}  [bridge_unknown]\n", frame.n,
+               static_cast<double>(last_ns_ - *start_ns_) / 1e9, "?", "", "",
+               text_of(frame, parsed));
+}
+
+void Replay::report_packet(Worker& w, const CapturedFrame& frame, const PacketInfo& parsed) {
     const Batch& b = w.batch();
     const PacketInfo& info = b.info[0];
     const bool accepted = b[MaskId::accept] != 0 && b[MaskId::answer] == 0;
@@ -257,13 +237,7 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame) {
         std::puts(row.dump().c_str());
         return;
     }
-    const bool known = info.family != Family::none && info.why != DropReason::truncated_l3 &&
-                       info.why != DropReason::truncated_l4 &&
-                       info.why != DropReason::bad_ip_header &&
-                       info.why != DropReason::bad_ext_header;
-    std::string what =
-        known ? tuple_of(frame.frame.data(), info).to_string()
-              : fmt::format("ethertype 0x{:04x}, {} bytes", info.ethertype, frame.frame.size());
+    const std::string what = text_of(frame, parsed);
     fmt::print("{:>6} {:>12.6f}  {:<6} {:<11} {:<8} {}", frame.n,
                static_cast<double>(last_ns_ - *start_ns_) / 1e9,
                accepted               ? "accept"
@@ -304,57 +278,54 @@ void Replay::report_events() {
             report_event(e);
 }
 
-bool Replay::turn(unsigned w, rte_mbuf* m, const CapturedFrame& frame, CaptureWriter* writer) {
-    Worker& worker = fw_.worker(w);
-    worker.begin(&m, 1, Tick{static_cast<std::uint32_t>(now_ms_)}, frame.n);
-    worker.run_stages();
-    Batch& b = worker.batch();
-    const bool decided = b[MaskId::away] == 0;
-    const bool answer = b[MaskId::answer] != 0;
-    if (decided) report_packet(worker, frame);
-    worker.finish();
-    for (TxBuffer& tx : worker.tx()) {
-        for (unsigned i = 0; i < tx.n; ++i) {
-            rte_mbuf* out = tx.pkt[i];
-            if (writer != nullptr && !answer) {
-                std::vector<std::uint8_t> whole(rte_pktmbuf_pkt_len(out));
-                const void* p = rte_pktmbuf_read(out, 0, rte_pktmbuf_pkt_len(out), whole.data());
-                const Bytes bytes{static_cast<const std::uint8_t*>(p), whole.size()};
-                writer->write(frame.time_ns, bytes,
-                              std::max(frame.length, static_cast<std::uint32_t>(whole.size())));
-            }
-            rte_pktmbuf_free(out);
+void Replay::Io::send(PortIndex, rte_mbuf** pkts, unsigned n) {
+    for (unsigned i = 0; i < n; ++i) {
+        rte_mbuf* out = pkts[i];
+        if (writer != nullptr && !answer) {
+            std::vector<std::uint8_t> whole(rte_pktmbuf_pkt_len(out));
+            const void* p = rte_pktmbuf_read(out, 0, rte_pktmbuf_pkt_len(out), whole.data());
+            const Bytes bytes{static_cast<const std::uint8_t*>(p), whole.size()};
+            writer->write(frame->time_ns, bytes,
+                          std::max(frame->length, static_cast<std::uint32_t>(whole.size())));
         }
-        tx.n = 0;
+        rte_pktmbuf_free(out);
     }
-    rte_rcu_qsbr_quiescent(fw_.rcu(), w);
-    return decided;
 }
 
-void Replay::process(const CapturedFrame& frame, CaptureWriter* writer) {
+void Replay::process(const ReplayInput::Frame& input, CaptureWriter* writer) {
+    const CapturedFrame& frame = input.captured;
     n_ = frame.n;
     advance(frame.time_ns);
     report_events();  // what time has ended
     PacketInfo info{};
     parse_packet(frame.frame.data(), static_cast<std::uint32_t>(frame.frame.size()),
-                 static_cast<std::uint32_t>(frame.frame.size()), {&fw_.plan().secret, 0}, info);
+                 static_cast<std::uint32_t>(frame.frame.size()), {&fw_.steering().secret, CtZone{}},
+                 info);
+    const auto port = input.port ? input.port : sides_.port_of(frame.frame, info, fw_.plan());
+    if (!port) return report_unjudged(frame, info);
     rte_mbuf* m = make_packet(frame);
     if (m == nullptr) {
         fmt::print(stderr, "packet {}: too long to replay ({} bytes)\n", frame.n,
                    frame.frame.size());
         return;
     }
-    m->port = sides_.inside(frame.frame, info) ? ports_[0] : ports_[1];
-    unsigned w = static_cast<unsigned>(frame.n % fw_.workers());
-    bool decided = turn(w, m, frame, writer);
-    while (!decided) {
-        for (w = 0; w < fw_.workers(); ++w) {
-            rte_mbuf* taken[kMaxBurst];
-            if (fw_.worker(w).take_handoff(taken) != 0) decided = turn(w, taken[0], frame, writer);
-        }
+    m->port = *port;
+    const auto turn = [&](unsigned w, rte_mbuf* next) {
+        Io io(*this, w);
+        io.frame = &frame;
+        io.parsed = &info;
+        io.writer = writer;
+        io.next = next;
+        run_turn(io.worker, io, now(), n_);
+        return io.decided_here;
+    };
+    bool decided = turn(static_cast<unsigned>(frame.n % fw_.workers()), m);
+    // Once more when it is: a helper may have told other workers what becomes of its children.
+    for (bool again = true; again;) {
+        again = !decided;
+        for (unsigned w = 0; w < fw_.workers(); ++w)
+            decided |= turn(w, nullptr);
     }
-    for (w = 0; w < fw_.workers(); ++w)
-        fw_.worker(w).end_children(Tick{static_cast<std::uint32_t>(now_ms_)}, n_);
     report_events();
 }
 
@@ -369,6 +340,15 @@ std::uint64_t Replay::unread(HelperId helper) {
                      .counters(helper)
                      .at[kHelperCounters + static_cast<unsigned>(c)]
                      .get();
+    return n;
+}
+
+/// Packets that no helper has read, for this.
+std::uint64_t Replay::unread(HelperCounter why) {
+    std::uint64_t n = 0;
+    for (unsigned w = 0; w < fw_.workers(); ++w)
+        for (std::size_t h = 1; h <= fw_.plan().helpers.size(); ++h)
+            n += fw_.worker(w).helpers().counters(static_cast<HelperId>(h))[why].get();
     return n;
 }
 
@@ -394,9 +374,12 @@ void Replay::report_summary() {
                        {"accepted", totals_.accepted},
                        {"dropped", totals_.dropped},
                        {"truncated", totals_.truncated},
+                       {"bridge_unknown", totals_.unjudged},
                        {"drops", drops},
                        {"fragments_held", totals_.fragments_held},
                        {"unread_by_absent_processes", unread_by},
+                       {"bad_checksum", unread(HelperCounter::bad_checksum)},
+                       {"partial_checksum", unread(HelperCounter::partial_checksum)},
                        {"connections", totals_.connections},
                        {"expected_connections", totals_.expected},
                        {"expectations",
@@ -406,6 +389,7 @@ void Replay::report_summary() {
                          {"destroy", event(ExpectEventType::destroy)},
                          {"events_lost", totals_.events_lost}}},
                        {"workers", fw_.workers()},
+                       {"sides_inferred", sides_inferred_},
                        {"duration_s", static_cast<double>(last_ns_ - start_ns_.value_or(0)) / 1e9}};
         std::puts(row.dump().c_str());
         return;
@@ -415,8 +399,21 @@ void Replay::report_summary() {
                totals_.expected);
     for (const auto& [name, n] : totals_.drops)
         fmt::print("  {:>8} {}\n", n, name);
+    if (sides_inferred_)
+        fmt::print(
+            "the side of each packet was inferred from its addresses, so none can come from the "
+            "wrong one: --inside-mac, or a capture a port, tells\n");
+    if (totals_.unjudged != 0)
+        fmt::print(
+            "{} packets were not judged: nothing tells by which bridge they came; a capture a port "
+            "or --bridge does\n",
+            totals_.unjudged);
     if (totals_.fragments_held != 0)
         fmt::print("{} fragments wait for the rest of their datagrams\n", totals_.fragments_held);
+    for (const auto& [why, what] : {std::pair{HelperCounter::bad_checksum, "wrong checksums"},
+                                    {HelperCounter::partial_checksum, "unfinished checksums"}})
+        if (const std::uint64_t n = unread(why); n != 0)
+            fmt::print("{} packets with {} were not read by helpers\n", n, what);
     for (const UserspaceHelper& h : processes_)
         fmt::print(
             "{} packets were for the process of helper {} to read, which a replay has not: what "
@@ -425,12 +422,13 @@ void Replay::report_summary() {
             unread(h.id), h.name);
 }
 
-int Replay::run(CaptureReader& reader, CaptureWriter* writer) {
+int Replay::run(ReplayInput& input, CaptureWriter* writer) {
+    sides_inferred_ = !input.has_ports() && !sides_.known();
     for (unsigned w = 0; w < fw_.workers(); ++w)
         rte_rcu_qsbr_thread_online(fw_.rcu(), w);
     int code = 0;
     for (;;) {
-        auto frame = reader.next();
+        auto frame = input.next();
         if (!frame) {
             fmt::print(stderr, "{}\n", frame.error().message);
             code = kFailure;
@@ -445,30 +443,20 @@ int Replay::run(CaptureReader& reader, CaptureWriter* writer) {
     return code;
 }
 
-/// The ports that stand for inside and outside: the first bridge's; the one whose zone is called
-/// "inside", if there is one, is inside.
-std::optional<std::pair<PortIndex, PortIndex>> sides_of(const Spec& spec) {
-    if (spec.bridges.empty()) return std::nullopt;
-    PortIndex a = spec.bridges[0].ports[0], b = spec.bridges[0].ports[1];
-    if (spec.zones[spec.ports[b].zone] == "inside") std::swap(a, b);
-    return std::pair{a, b};
-}
-
 int fail(int code, const std::string& message) {
     std::fflush(stdout);
     fmt::print(stderr, "postern replay: {}\n", message);
     return code;
 }
 
-int replay_with_eal(const Spec& spec, const ReplayOptions& options, CaptureReader& reader,
+int replay_with_eal(const Spec& spec, const ReplayOptions& options, ReplayInput& input,
                     Sides sides) {
-    const auto ports = sides_of(spec);
-    if (!ports) return fail(kBadOptions, "the configuration has no bridge to replay over");
     FirewallOptions fo;
     fo.workers = options.workers;
     fo.secret = HashSecret::from_seed(kSecretSeed);
     fo.expect_events = kEvents;
     fo.handoff_ring = 64;
+    fo.believe_checksums = !options.checksums;
     auto firewall = Firewall::build(spec, fo);
     if (!firewall) return fail(kFailure, firewall.error().message);
     rte_mempool* pool = rte_pktmbuf_pool_create("replay", kBuffers, 0, 0, kDataRoom, SOCKET_ID_ANY);
@@ -483,9 +471,8 @@ int replay_with_eal(const Spec& spec, const ReplayOptions& options, CaptureReade
         if (!w) return fail(kFailure, w.error().message);
         writer = std::move(w).value();
     }
-    Replay replay(**firewall, options, pool, small, ports->first, ports->second, std::move(sides),
-                  userspace_helpers_of(spec));
-    int code = replay.run(reader, writer ? &*writer : nullptr);
+    Replay replay(**firewall, options, pool, small, std::move(sides), userspace_helpers_of(spec));
+    int code = replay.run(input, writer ? &*writer : nullptr);
     if (writer) {
         if (auto r = writer->close(); !r) code = fail(kFailure, r.error().message);
     }
@@ -495,15 +482,15 @@ int replay_with_eal(const Spec& spec, const ReplayOptions& options, CaptureReade
 }  // namespace
 
 int run_replay(const Spec& spec, const ReplayOptions& options) {
-    auto sides = Sides::create(options);
+    auto input = ReplayInput::open(options.inputs, spec);
+    if (!input) return fail(kFailure, input.error().message);
+    auto sides = Sides::create(options, spec, input->has_ports());
     if (!sides) return fail(kBadOptions, sides.error().message);
-    auto reader = CaptureReader::open(options.input);
-    if (!reader) return fail(kFailure, reader.error().message);
     EalConfig eal;
     eal.hugepages = EalConfig::Huge::no;
     eal.memory_mb = spec.eal.memory_mb;
     if (auto r = start_eal(eal); !r) return fail(kFailure, r.error().message);
-    const int code = replay_with_eal(spec, options, *reader, std::move(sides).value());
+    const int code = replay_with_eal(spec, options, *input, std::move(sides).value());
     std::fflush(stdout);
     // The process ends here; DPDK's threads need not be asked to.
     return code;

@@ -14,11 +14,13 @@
 namespace postern {
 
 struct ReplayOptions {
-    std::string input;
-    std::string output;  ///< empty: none
+    std::vector<std::string> inputs;  ///< a capture, or PORT=CAPTURE for several ports
+    std::string output;               ///< empty: none
     bool json = false;
     unsigned workers = 1;
+    bool checksums = false;  ///< they are compared, as the configuration says; else believed
     std::vector<std::string> inside_prefixes;
+    std::string bridge;  ///< all packets are of the one that has this port; empty: each of its own
     std::string inside_mac;  ///< "02:00:00:00:00:01"; empty: by prefix, or by who spoke first
 };
 

@@ -5,20 +5,21 @@
 #include <cstdio>
 #include <thread>
 
+#include <grp.h>
 #include <rte_cycles.h>
 #include <rte_launch.h>
 #include <rte_rcu_qsbr.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "base/unique_fd.h"
-#include "commands.h"
+#include "commands/context.h"
 #include "control/server.h"
 #include "firewall.h"
-#include "port/eal.h"
+#include "metric_sources.h"
 #include "port/port_set.h"
+#include "port_config.h"
+#include "port_watch.h"
+#include "signals.h"
 #include "userspace/server.h"
 #include "worker_loop.h"
 
@@ -27,36 +28,6 @@ namespace {
 
 constexpr int kRuntimeFailure = 1;
 constexpr int kPollMs = 200;
-
-EalConfig eal_config(const Spec& spec, bool verbose) {
-    EalConfig c;
-    c.hugepages = spec.eal.hugepages == Hugepages::yes  ? EalConfig::Huge::yes
-                  : spec.eal.hugepages == Hugepages::no ? EalConfig::Huge::no
-                                                        : EalConfig::Huge::automatic;
-    c.memory_mb = spec.eal.memory_mb;
-    c.workers = spec.workers.count;
-    c.cpus = spec.workers.cpus;
-    c.main_cpu = spec.workers.main_cpu;
-    for (const auto& p : spec.ports)
-        if (p.is_pci()) c.pci.push_back(p.device);
-    c.extra = spec.eal.args;
-    c.verbose = verbose;
-    return c;
-}
-
-PortSetConfig port_config(const Spec& spec, Firewall& fw) {
-    PortSetConfig c;
-    c.rcu = fw.rcu();
-    c.workers = spec.workers.count;
-    c.held = spec.limits.fragments + spec.workers.count;
-    for (const auto& h : spec.helpers)
-        if (h.userspace) c.held += h.userspace->queue * spec.workers.count;
-    c.reta.assign(fw.plan().reta.begin(), fw.plan().reta.end());
-    for (const auto& p : spec.ports)
-        c.ports.push_back(
-            {p.name, p.device, p.is_pci(), p.queues, p.mtu, p.checksums != ChecksumMode::off});
-    return c;
-}
 
 struct WorkerJob {
     Firewall* firewall;
@@ -100,8 +71,8 @@ int fail(const Error& error) {
     return kRuntimeFailure;
 }
 
-/// What control does for the packets' sake: its part of the expectation table's upkeep, and a word
-/// in the log when a rule seems to have forgotten its helper.
+/// What control does for the packets' sake: its part of the expectation table's upkeep, plans that
+/// were replaced, and a word in the log when a rule seems to have forgotten its helper.
 class ControlShare {
   public:
     explicit ControlShare(Firewall& fw) : fw_(fw) {}
@@ -110,6 +81,7 @@ class ControlShare {
         rte_rcu_qsbr_thread_online(fw_.rcu(), fw_.control_reader());
         fw_.expectations().owner(static_cast<OwnerId>(fw_.workers())).tick({now}, 4096);
         rte_rcu_qsbr_thread_offline(fw_.rcu(), fw_.control_reader());
+        fw_.reclaim_plans();
         for (unsigned w = 0; w < fw_.workers() && !warned_; ++w) {
             if (fw_.worker(w).counters().helpers_not_assigned.get() == 0) continue;
             spdlog::warn(
@@ -125,13 +97,32 @@ class ControlShare {
     bool warned_ = false;
 };
 
+/// The control sockets as configured; an Error when there is no such group.
+Result<ControlOptions> control_options(const ControlSpec& spec) {
+    ControlOptions options;
+    options.path = spec.socket;
+    options.read_path = spec.read_socket;
+    constexpr mode_t kModes[] = {0600, 0660, 0666};  // by ReadAccess
+    options.read_access.mode = kModes[static_cast<unsigned>(spec.read_access)];
+    if (!spec.read_group.empty()) {
+        // Control's thread, before any other one exists.
+        const group* found = ::getgrnam(spec.read_group.c_str());
+        if (found == nullptr)
+            return Error{"control.read_group: there is no group \"" + spec.read_group + "\""};
+        options.read_access.group = found->gr_gid;
+    }
+    return options;
+}
+
 /// Everything between "DPDK runs" and "DPDK is told to stop".
-int serve(const Spec& spec, ControlServer& control, int signals) {
+int serve(const Spec& spec, ControlServer& control, Signals& signals) {
     FirewallOptions options;
     options.workers = spec.workers.count;
     options.secret = HashSecret::random();
-    options.expect_events = 1024;
-    options.conn_events = 4096;
+    // Apart from the secret: a device shows its key to whoever may ask it.
+    options.rss_seed = HashSecret::random().words[0];
+    options.expect_events = kExpectEvents;
+    options.conn_events = kConnEvents;
     ScannerCache cache(spec.scanner_cache);
     if (!spec.scanner_cache.empty()) options.scanner_cache = &cache;
     auto firewall = Firewall::build(spec, options);
@@ -143,6 +134,7 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     Firewall& fw = **firewall;
     auto ports = PortSet::open(port_config(spec, fw));
     if (!ports) return fail(ports.error());
+    fw.set_devices_steer((*ports)->any_rss());
     const std::uint64_t start_tsc = rte_rdtsc();
     TscClock clock(start_tsc);
     std::unique_ptr<UserspaceServer> processes;
@@ -153,18 +145,36 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
         if (!opened) return fail(opened.error());
         processes = std::move(opened).value();
     }
-    register_commands(control, fw, **ports, processes.get(), [&clock] { return clock.now(); });
+    auto watch = PortWatch::create(**ports, spec);
+    if (!watch) return fail(watch.error());
+    MetricRegistry metrics;
+    add_metrics(metrics, {&fw, ports->get(), &*watch, processes.get(), &control});
+    CommandContext context(
+        fw, [&clock] { return clock.now(); }, metrics);
+    context.watch = &*watch;
+    context.processes = processes.get();
+    for (Command& command : all_commands(context))
+        control.register_command(std::move(command));
 
     std::atomic<bool> stop{false};
     bool asked_to_stop = false;
-    if (auto r = control.watch(signals,
-                               [&] {
-                                   signalfd_siginfo info;
-                                   if (read(signals, &info, sizeof info) == sizeof info)
-                                       asked_to_stop = true;
-                               });
-        !r)
-        return fail(r.error());
+    const auto heed = [&] {
+        switch (signals.next()) {
+            case Signals::Wish::nothing: break;
+            case Signals::Wish::stop: asked_to_stop = true; break;
+            case Signals::Wish::summary: print_summary(fw); break;
+            case Signals::Wish::reload:
+                spdlog::warn(
+                    "SIGHUP: the configuration is read at start only, so nothing has changed; to "
+                    "change it restart (`posternctl conntrack save` and `restore` keep "
+                    "connections)");
+                break;
+            case Signals::Wish::unknown: spdlog::info("SIGUSR2 means nothing here"); break;
+        }
+    };
+    if (auto r = control.watch(signals.fd(), heed); !r) return fail(r.error());
+    // What has changed is looked at after each poll.
+    if (auto r = control.watch(watch->fd(), [] {}); !r) return fail(r.error());
 
     std::vector<WorkerJob> jobs;
     for (unsigned w = 0; w < fw.workers(); ++w)
@@ -181,9 +191,15 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     for (unsigned p = 0; p < (*ports)->size(); ++p) {
         const auto i = (*ports)->info(static_cast<PortIndex>(p));
         spdlog::info("port {}: {}, {} receive and {} transmit queues, {}{}", i.name, i.driver,
-                     i.rx_queues, i.tx_queues, i.rss ? "symmetric RSS" : "hashing in software",
+                     i.rx_queues, i.tx_queues, i.rss ? "symmetric RSS" : "no symmetric RSS",
                      i.checksums ? ", checks checksums" : "");
+        if (i.driver == std::string_view("net_af_packet"))
+            spdlog::info(
+                "port {}: refuses frames whose outer VLAN tag is of type 0x88a8: the driver would "
+                "pass it on as 0x8100",
+                i.name);
     }
+    if (fw.workers() > 1) spdlog::info("steer: {}", fw.steering().by_rss ? "rss" : "keyed");
     std::printf("postern: ready, %u workers, control socket %s\n", fw.workers(),
                 control.path().c_str());
     std::fflush(stdout);
@@ -192,6 +208,7 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
     while (!asked_to_stop) {
         control.poll(kPollMs);
         share.turn(clock.now());
+        watch->turn();
     }
     spdlog::info("stopping");
     stop.store(true, std::memory_order_relaxed);
@@ -211,19 +228,14 @@ int serve(const Spec& spec, ControlServer& control, int signals) {
 }  // namespace
 
 int run_daemon(const Spec& spec, bool verbose) {
-    // Blocked here, before any thread exists, so that only signalfd sees them.
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    UniqueFd signals(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
-    if (!signals) return fail({"cannot create a signalfd"});
+    // Before any thread exists, so that none has them unblocked.
+    auto signals = Signals::take();
+    if (!signals) return fail(signals.error());
 
     // First of all, so that a second daemon on the same path touches no port.
-    ControlOptions control_options;
-    control_options.path = spec.control.socket;
-    auto control = ControlServer::open(control_options);
+    auto options = control_options(spec.control);
+    if (!options) return fail(options.error());
+    auto control = ControlServer::open(*options);
     if (!control) return fail(control.error());
 
     if (auto r = start_eal(eal_config(spec, verbose)); !r) {
@@ -234,7 +246,7 @@ int run_daemon(const Spec& spec, bool verbose) {
         std::fflush(stdout);
         _exit(code);
     }
-    const int code = serve(spec, **control, signals.get());
+    const int code = serve(spec, **control, *signals);
     stop_eal();
     return code;
 }

@@ -7,16 +7,18 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <iterator>
 #include <map>
-#include <memory>
-#include <set>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
+#include <ext/stdio_filebuf.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/unique_fd.h"
 #include "control/client.h"
 
 namespace postern {
@@ -24,10 +26,17 @@ namespace {
 
 constexpr int kOk = 0, kFailed = 1, kUsage = 2;
 constexpr std::size_t kRequestBytes = 32 * 1024;  ///< quoted text grows; the daemon takes 64 KiB
+constexpr std::uint64_t kMaxTimeMs = 1ull << 52;  ///< differences cannot overflow
 
 int complain(const std::string& message, int code) {
     std::fprintf(stderr, "posternctl: %s\n", message.c_str());
     return code;
+}
+
+/// Prints it; an exit code.
+int tell(const std::string& text) {
+    if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return kOk;
+    return complain("cannot write: " + std::string(std::strerror(errno)), kFailed);
 }
 
 std::int64_t now_ms() {
@@ -37,6 +46,106 @@ std::int64_t now_ms() {
 
 std::string text(const Json& body, const char* key) {
     return body.contains(key) && body[key].is_string() ? body[key].get<std::string>() : "";
+}
+
+std::string system_error() {
+    return std::strerror(errno);
+}
+
+/// A new file of mode 0600 that takes the place of `path` when it is complete, or is removed.
+///
+/// Its name cannot be guessed and it must not have been there (O_EXCL), so local users who may
+/// write to the directory can neither keep it open nor lead it elsewhere by a link.
+class NewFile {
+  public:
+    static Result<NewFile> beside(const std::string& path) {
+        if (auto fit = check_target(path); !fit) return fit.error();
+        std::string name = path + ".XXXXXX";
+        UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));  // with mode 0600
+        if (!fd) return Error{path + ": cannot be written: " + system_error()};
+        return NewFile(path, std::move(name), std::move(fd));
+    }
+    NewFile(NewFile&&) = default;
+    NewFile& operator=(NewFile&&) = delete;
+    ~NewFile() {
+        if (fd_) ::unlink(name_.c_str());
+    }
+
+    void line(const std::string& text) {
+        waiting_ += text;
+        waiting_ += '\n';
+        if (waiting_.size() >= kBlock) flush();
+    }
+    /// All of it is on the disk, then it is `path`. Nothing of it is left after an error.
+    Result<void> keep() {
+        flush();
+        if (error_ == 0 && ::fsync(fd_.get()) != 0) error_ = errno;
+        // Some file systems find out here that there is no room.
+        if (error_ == 0 && ::close(fd_.release()) != 0) error_ = errno;
+        // What came there meanwhile is looked at again.
+        auto fit = check_target(path_);
+        if (fit && error_ == 0 && std::rename(name_.c_str(), path_.c_str()) != 0) error_ = errno;
+        if (!fit || error_ != 0) ::unlink(name_.c_str());
+        if (!fit) return fit.error();
+        if (error_ != 0) return Error{path_ + ": cannot be written: " + std::strerror(error_)};
+        return {};
+    }
+
+  private:
+    static constexpr std::size_t kBlock = 64 * 1024;
+
+    NewFile(std::string path, std::string name, UniqueFd fd)
+        : path_(std::move(path)), name_(std::move(name)), fd_(std::move(fd)) {}
+
+    /// By write(2): each failure has its own errno, which a stream may lose.
+    void flush() {
+        for (std::string_view rest = waiting_; error_ == 0 && !rest.empty();) {
+            const ssize_t n = ::write(fd_.get(), rest.data(), rest.size());
+            if (n > 0)
+                rest.remove_prefix(static_cast<std::size_t>(n));
+            else if (n == 0)
+                error_ = ENOSPC;
+            else if (errno != EINTR)
+                error_ = errno;
+        }
+        waiting_.clear();
+    }
+
+    /// Only nothing and regular files are replaced: no link, device, pipe or directory.
+    static Result<void> check_target(const std::string& path) {
+        struct stat st {};
+        if (::lstat(path.c_str(), &st) != 0) {
+            if (errno == ENOENT) return {};
+            return Error{path + ": cannot be written: " + system_error()};
+        }
+        if (S_ISREG(st.st_mode)) return {};
+        return Error{path + ": is there and is not a regular file; it is left alone"};
+    }
+
+    std::string path_, name_;
+    UniqueFd fd_;  ///< none: it has been kept, or removed
+    std::string waiting_;
+    int error_ = 0;  ///< the first one
+};
+
+/// A file that nobody but us and root can have written, for reading.
+Result<UniqueFd> open_own_file(const std::string& path) {
+    // O_NONBLOCK: no waiting for somebody to write into a pipe.
+    UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    struct stat st {};
+    if (!fd || ::fstat(fd.get(), &st) != 0)
+        return Error{path + ": cannot be opened: " + system_error()};
+    if (!S_ISREG(st.st_mode)) return Error{path + ": is not a regular file"};
+    if (st.st_uid != 0 && st.st_uid != ::geteuid())
+        return Error{path + ": belongs to another user (uid " + std::to_string(st.st_uid) +
+                     "); expected yours or root's"};
+    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        char mode[8];
+        std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(st.st_mode & 07777));
+        return Error{path + ": can be written to by others (mode " + mode +
+                     "); if you trust it: chmod go-w"};
+    }
+    return fd;
 }
 
 }  // namespace
@@ -59,12 +168,16 @@ Result<StateFile> read_state_file(std::istream& in, const std::string& name) {
         if (number == 1) {
             if (kind != "postern_state" || !body.is_object() || !body.contains("version") ||
                 !body["version"].is_number_unsigned() || !body.contains("saved_ms") ||
-                !body["saved_ms"].is_number_integer())
+                !body["saved_ms"].is_number_unsigned())
                 return wrong("this is no file of `posternctl conntrack save`");
             if (body["version"] != kStateVersion)
                 return wrong("version " + body["version"].dump() + " of the file (expected " +
                              std::to_string(kStateVersion) + ")");
-            out.saved_ms = body["saved_ms"].get<std::int64_t>();
+            const auto saved_ms = body["saved_ms"].get<std::uint64_t>();
+            if (saved_ms > kMaxTimeMs)
+                return wrong("saved_ms is " + std::to_string(saved_ms) +
+                             " (expected milliseconds since 1970)");
+            out.saved_ms = static_cast<std::int64_t>(saved_ms);
         } else if ((kind == "connection" || kind == "expectation") && body.is_object()) {
             auto& list = kind == "connection" ? out.connections : out.expectations;
             list.push_back({std::move(line), text(body, "id"), text(body, "master")});
@@ -79,71 +192,104 @@ Result<StateFile> read_state_file(std::istream& in, const std::string& name) {
     return out;
 }
 
-std::vector<StateFile::Record> masters_first(std::vector<StateFile::Record> left) {
-    std::set<std::string> waiting;
-    for (const StateFile::Record& c : left)
-        waiting.insert(c.id);
-    std::vector<StateFile::Record> out;
-    while (!left.empty()) {
-        std::vector<StateFile::Record> later;
-        const std::size_t before = out.size();
-        for (StateFile::Record& c : left) {
-            const bool waits = !c.master.empty() && waiting.count(c.master) != 0;
-            (waits ? later : out).push_back(std::move(c));
-        }
-        for (std::size_t i = before; i < out.size(); ++i)
-            waiting.erase(out[i].id);
-        if (out.size() == before) {  // a circle, which nobody saved
-            std::move(later.begin(), later.end(), std::back_inserter(out));
-            break;
-        }
-        left = std::move(later);
+std::vector<StateFile::Record> masters_first(std::vector<StateFile::Record> records) {
+    // Who waits for whom, by the master's id. Linear: a file may hold one chain of a million.
+    std::unordered_map<std::string_view, std::vector<std::size_t>> children;
+    for (const StateFile::Record& c : records)
+        if (!c.id.empty()) children.try_emplace(c.id);
+    std::vector<std::size_t> order;
+    order.reserve(records.size());
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        const auto master = children.find(records[i].master);
+        if (records[i].master.empty() || master == children.end())
+            order.push_back(i);
+        else
+            master->second.push_back(i);
     }
+    std::vector<bool> placed(records.size());
+    for (std::size_t at = 0; at < order.size(); ++at) {
+        placed[order[at]] = true;
+        // Of several records of one id the first to come frees the children.
+        if (const auto own = children.find(records[order[at]].id); own != children.end()) {
+            order.insert(order.end(), own->second.begin(), own->second.end());
+            own->second.clear();
+        }
+    }
+    for (std::size_t i = 0; i < records.size(); ++i)  // circles, which nobody saved
+        if (!placed[i]) order.push_back(i);
+    std::vector<StateFile::Record> out;
+    out.reserve(records.size());
+    for (const std::size_t i : order)
+        out.push_back(std::move(records[i]));
     return out;
 }
 
-int save_state(const std::string& socket, const std::string& path) {
+int save_state(const std::string& socket, const std::string& path, bool json) {
     auto client = ControlClient::connect(socket);
     if (!client) return complain(client.error().message, kFailed);
-    const std::string beside = path + ".part";
-    const int opened = open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
-        opened < 0 ? nullptr : fdopen(opened, "w"),
-        [](std::FILE* f) { return f == nullptr ? 0 : std::fclose(f); });
-    if (!file) return complain(beside + ": cannot be written: " + std::strerror(errno), kFailed);
+    auto file = NewFile::beside(path);
+    if (!file) return complain(file.error().message, kFailed);
     client->ask("conntrack save");
     Reply reply;
     std::string last;
-    bool good = true;
     while ((reply = client->next()).kind == Reply::Kind::row) {
         last = reply.text;
-        good = good && std::fprintf(file.get(), "%s\n", last.c_str()) > 0;
+        file->line(last);
     }
+    if (reply.kind != Reply::Kind::end)
+        return complain(reply.text, reply.code == "read_only" ? kUsage : kFailed);
     const Json end = Json::parse(last, nullptr, false);
-    good = good && std::fflush(file.get()) == 0;
-    const int error = errno;
-    const bool whole = reply.kind == Reply::Kind::end && end.is_object() && end.contains("end");
-    if (!good || !whole) {
-        unlink(beside.c_str());
-        return complain(whole ? path + ": cannot be written: " + std::strerror(error) : reply.text,
-                        kFailed);
+    if (!end.is_object() || !end.contains("end"))
+        return complain("the daemon's records have no end; nothing is kept", kFailed);
+    if (auto kept = file->keep(); !kept) return complain(kept.error().message, kFailed);
+    Json all = end["end"];
+    if (json) {
+        all["file"] = path;
+        return tell(all.dump() + "\n");
     }
-    if (std::rename(beside.c_str(), path.c_str()) != 0)
-        return complain(path + ": cannot be written: " + std::strerror(errno), kFailed);
-    const auto of = [&end](const char* key) { return end["end"][key].dump(); };
-    std::printf("saved %s connections and %s expectations to %s\n", of("connections").c_str(),
-                of("expectations").c_str(), path.c_str());
+    const auto of = [&all](const char* key) { return all[key].dump(); };
+    std::string text = "saved " + of("connections") + " connections and " + of("expectations") +
+                       " expectations to " + path + "\n";
     if (of("cut") != "0")
-        std::printf(
-            "%s control connections have bytes under way that are not in it: their helpers may "
-            "read no further\n",
-            of("cut").c_str());
-    return kOk;
+        text += of("cut") +
+                " control connections have bytes under way that are not in it: their helpers may "
+                "read no further\n";
+    return tell(text);
 }
 
-int restore_state(const std::string& socket, const std::string& path) {
-    std::ifstream in(path);
-    if (!in) return complain(path + ": cannot be opened: " + std::strerror(errno), kUsage);
+namespace {
+
+/// What became of the records of one kind, by outcome.
+using Outcomes = std::map<std::string, std::size_t>;
+
+int tell_restored(const Outcomes& connections, const Outcomes& expectations, std::size_t good,
+                  std::size_t all, std::int64_t elapsed_ms, bool json) {
+    if (json)
+        return tell(Json{{"restored", good},
+                         {"records", all},
+                         {"elapsed_ms", elapsed_ms},
+                         {"connections", connections},
+                         {"expectations", expectations}}
+                        .dump() +
+                    "\n");
+    std::string text;
+    for (const auto& [outcome, n] : connections)
+        text += std::to_string(n) + " connections: " + outcome + "\n";
+    for (const auto& [outcome, n] : expectations)
+        text += std::to_string(n) + " expectations: " + outcome + "\n";
+    char end[128];
+    std::snprintf(end, sizeof end, "%zu of %zu restored, %.1f s after they were saved\n", good, all,
+                  static_cast<double>(elapsed_ms) / 1000);
+    return tell(text + end);
+}
+
+}  // namespace
+
+int restore_state(const std::string& socket, const std::string& path, bool json) {
+    auto fd = open_own_file(path);
+    if (!fd) return complain(fd.error().message, kUsage);
+    __gnu_cxx::stdio_filebuf<char> buffer(fd->release(), std::ios::in);
+    std::istream in(&buffer);
     auto file = read_state_file(in, path);
     if (!file) return complain(file.error().message, kUsage);
     auto client = ControlClient::connect(socket);
@@ -154,7 +300,7 @@ int restore_state(const std::string& socket, const std::string& path) {
     const std::size_t connections = records.size();
     std::move(file->expectations.begin(), file->expectations.end(), std::back_inserter(records));
 
-    std::map<std::string, std::size_t> outcomes[2];  // of connections, of expectations
+    Outcomes outcomes[2];  // of connections, of expectations
     std::size_t answered = 0, good = 0;
     for (std::size_t at = 0; at < records.size();) {
         std::string some = "[";
@@ -169,15 +315,10 @@ int restore_state(const std::string& socket, const std::string& path) {
             ++outcomes[answered++ >= connections][row["outcome"].get<std::string>()];
             if (row["good"].get<bool>()) ++good;
         }
-        if (reply.kind != Reply::Kind::end) return complain(reply.text, kFailed);
+        if (reply.kind != Reply::Kind::end)
+            return complain(reply.text, reply.code == "read_only" ? kUsage : kFailed);
     }
-    for (const unsigned kind : {0u, 1u})
-        for (const auto& [outcome, n] : outcomes[kind])
-            std::printf("%zu %s: %s\n", n, kind == 0 ? "connections" : "expectations",
-                        outcome.c_str());
-    std::printf("%zu of %zu restored, %.1f s after they were saved\n", good, records.size(),
-                static_cast<double>(elapsed_ms) / 1000);
-    return kOk;
+    return tell_restored(outcomes[0], outcomes[1], good, records.size(), elapsed_ms, json);
 }
 
 }  // namespace postern

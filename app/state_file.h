@@ -29,10 +29,10 @@ Result<StateFile> read_state_file(std::istream& in, const std::string& name);
 std::vector<StateFile::Record> masters_first(std::vector<StateFile::Record> records);
 
 /// Writes what `conntrack save` tells into a new file that takes the place of `path`, if all of it
-/// came. Prints how much it is; an exit code of posternctl.
-int save_state(const std::string& socket, const std::string& path);
+/// came. Prints how much it is, as text or as a JSON object; an exit code of posternctl.
+int save_state(const std::string& socket, const std::string& path, bool json = false);
 /// Gives such a file back, masters before their children. Prints how much was restored, and why the
 /// rest was not.
-int restore_state(const std::string& socket, const std::string& path);
+int restore_state(const std::string& socket, const std::string& path, bool json = false);
 
 }  // namespace postern

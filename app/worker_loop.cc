@@ -6,31 +6,61 @@
 #include <rte_cycles.h>
 #include <rte_rcu_qsbr.h>
 
+#include "pipeline/turn.h"
+#include "sum_watch.h"
+
 namespace postern {
 namespace {
 
 // Turns without a packet, after `stop`, until the rings can be taken to be empty.
 constexpr unsigned kDrainTurns = 64;
 
-/// What the stages have decided about a batch.
-void put_out(Worker& worker, PortSet& ports) noexcept {
-    worker.finish();
-    for (unsigned p = 0; p < ports.size(); ++p) {
-        TxBuffer& tx = worker.tx()[p];
-        if (tx.n == 0) continue;
-        const unsigned freed =
-            ports.send(static_cast<PortIndex>(p), worker.id(), tx.pkt.data(), tx.n);
-        tx.n = 0;
-        if (freed != 0) worker.count_unsent(freed);
-    }
-}
+/// One worker's queues of all ports.
+class PortsIo : public TurnIoDefaults {
+  public:
+    PortsIo(Firewall& firewall, PortSet& ports, WorkerId id, unsigned burst)
+        : firewall_(firewall), worker_(firewall.worker(id)), ports_(ports), burst_(burst) {}
 
-/// One burst through the stages and out.
-void work(Worker& worker, PortSet& ports, rte_mbuf** pkts, unsigned n, Tick now) noexcept {
-    worker.begin(pkts, n, now);
-    worker.run_stages();
-    put_out(worker, ports);
-}
+    /// From now on nothing more is received.
+    void close() noexcept { closed_ = true; }
+
+    /// One burst of each port a turn.
+    unsigned receive(rte_mbuf** pkts) noexcept {
+        while (!closed_ && next_ < ports_.size()) {
+            const auto port = static_cast<PortIndex>(next_++);
+            const unsigned n = ports_.receive(port, worker_.id(), pkts, burst_);
+            if (n == 0) continue;
+            if (ports_.from_kernel(port))
+                look_at_sums(pkts[0], firewall_.steering().secret, ports_.seen(port, worker_.id()));
+            return n;
+        }
+        next_ = 0;
+        return 0;
+    }
+    void send(PortIndex port, rte_mbuf** pkts, unsigned n) noexcept {
+        count(ports_.send(port, worker_.id(), pkts, n));
+    }
+    unsigned send_for_others() noexcept {
+        PortSet::Unsent unsent;
+        const unsigned found = ports_.send_for_others(worker_.id(), unsent);
+        count(unsent);
+        return found;
+    }
+    void quiescent() noexcept { rte_rcu_qsbr_quiescent(firewall_.rcu(), worker_.id()); }
+
+  private:
+    void count(const PortSet::Unsent& unsent) noexcept {
+        if (unsent.full != 0) worker_.count_unsent(unsent.full, DropReason::tx_full);
+        if (unsent.down != 0) worker_.count_unsent(unsent.down, DropReason::link_down);
+    }
+
+    Firewall& firewall_;
+    Worker& worker_;
+    PortSet& ports_;
+    unsigned burst_;
+    unsigned next_ = 0;  ///< port, in this turn
+    bool closed_ = false;
+};
 
 }  // namespace
 
@@ -52,40 +82,17 @@ void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfi
     Worker& worker = firewall.worker(id);
     rte_rcu_qsbr* rcu = firewall.rcu();
     TscClock clock(config.start_tsc);
-    rte_mbuf* pkts[kMaxBurst];
+    PortsIo io(firewall, ports, id, config.burst);
     std::uint32_t idle = 0;
     unsigned drained = 0;
 
     rte_rcu_qsbr_thread_online(rcu, id);
     while (drained < kDrainTurns) {
-        const Tick now = clock.now();
-        unsigned found = 0;
-        if (!stop.load(std::memory_order_relaxed)) {
-            for (unsigned p = 0; p < ports.size(); ++p) {
-                const unsigned n = ports.receive(static_cast<PortIndex>(p), id, pkts, config.burst);
-                if (n != 0) work(worker, ports, pkts, n, now);
-                found += n;
-            }
-        } else {
+        if (stop.load(std::memory_order_relaxed)) {
+            io.close();
             ++drained;
         }
-        if (const unsigned n = worker.take_handoff(pkts); n != 0) {
-            work(worker, ports, pkts, n, now);
-            found += n;
-        }
-        if (worker.resume(now)) {
-            put_out(worker, ports);
-            ++found;
-        }
-        unsigned freed = 0;
-        found += ports.send_for_others(id, freed);
-        if (freed != 0) worker.count_unsent(freed);
-
-        worker.housekeeping(now);
-        worker.answer_mail();
-        rte_rcu_qsbr_quiescent(rcu, id);
-
-        if (found != 0) {
+        if (run_turn(worker, io, clock.now()).packets != 0) {
             idle = 0;
         } else if (++idle > config.idle_spins && config.sleep_us != 0) {
             // Nobody must wait for a grace period because we sleep.
@@ -95,7 +102,7 @@ void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfi
             rte_rcu_qsbr_thread_online(rcu, id);
         }
     }
-    worker.let_go();
+    worker.release_held();
     rte_rcu_qsbr_thread_offline(rcu, id);
 }
 

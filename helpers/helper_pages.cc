@@ -70,8 +70,7 @@ void describe(std::ostream& out, const HelperDesc& d, std::string_view heading) 
     out << d.help << ".\n\n"
         << "* Over " << transports(d) << ", usual ports: " << ports(d) << "\n"
         << (d.needs_proof ? "* Opens nothing before both sides have shown that they speak it\n"
-                          : "")
-        << (d.foreign_media ? "* Announced addresses may be other hosts'\n" : "");
+                          : "");
     if (!d.children.empty()) {
         out << "* Expected connections may get a helper of their own:";
         for (const std::string_view child : d.children)
@@ -81,9 +80,13 @@ void describe(std::ostream& out, const HelperDesc& d, std::string_view heading) 
     out << '\n'
         << heading << " Expectations\n\n"
         << "| class | what | pending at once | seconds |\n|---|---|---|---|\n";
+    const auto most = [](const ExpectClass& c) {
+        const std::string n = std::to_string(c.max_expected);
+        return c.per_call == 0 ? n : n + " a message, " + std::to_string(c.per_call) + " a call";
+    };
     for (const ExpectClass& c : d.classes)
         out << "| `" << c.name << "` | " << cell(c.help) << (c.foreign ? "; of any host" : "")
-            << " | " << c.max_expected << " | " << c.timeout_s << " |\n";
+            << " | " << most(c) << " | " << c.timeout_s << " |\n";
     if (!d.params.empty()) {
         out << '\n'
             << heading << " Parameters\n\n"

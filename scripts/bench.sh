@@ -6,6 +6,7 @@
 #   scripts/bench.sh                      everything, in under 30 minutes
 #   scripts/bench.sh --quick              in under 3 minutes
 #   scripts/bench.sh --only ports,ftp     some steps; --help names them
+#   scripts/bench.sh --against COMMIT     this tree and that one by turns, and the ratios
 #
 # Two CPUs suffice; no NIC and no hugepages are needed. It may be interrupted at any time: what it
 # started ends with it. How to read the results: docs/performance.md.
@@ -13,7 +14,10 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 for word in "$@"; do
-    [[ $word != --help && $word != -h ]] || exec python3 -B test/bench/harness/main.py "$@"
+    # These build nothing, or what they need themselves.
+    case $word in
+        --help | -h | --against | --against=*) exec python3 -B test/bench/harness/main.py "$@" ;;
+    esac
 done
 if [[ -z ${POSTERN_BUILD:-} ]]; then  # who says where it is has built it
     scripts/install-deps.sh bench

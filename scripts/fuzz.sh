@@ -41,7 +41,8 @@ for target in "${@:-${all[@]}}"; do
     found=build-clang/fuzz/$target
     mkdir -p "$found"
     seeds=()
-    for folder in "helpers/$target/fuzz_seeds" helpers/*/fuzz_seeds/"$target"; do
+    for folder in "helpers/$target/fuzz_seeds" helpers/*/fuzz_seeds/"$target" \
+        "test/fuzz/${target}_seeds"; do
         [[ -d $folder ]] && seeds+=("$folder")
     done
     if "$program" -max_total_time="$seconds" -max_len=2000 -print_final_stats=1 \

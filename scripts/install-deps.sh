@@ -20,8 +20,10 @@ test_packages=(
     libgtest-dev libgmock-dev libbenchmark-dev
     # the second compiler, with its fuzzer and sanitizer run-times
     clang-14 libclang-rt-14-dev clang-format-14 ccache
-    # counting instructions
-    valgrind
+    # the configuration's JSON schema, tried
+    python3-jsonschema python3-yaml
+    # counting instructions; processors that announce less than this one
+    valgrind qemu-user
     # end to end: captures of failed cases, ping, and what to compare with: testpmd, the kernel
     tcpdump iputils-ping dpdk-dev nftables
     # another reader of what the H.323 helpers read
@@ -32,6 +34,8 @@ test_packages=(
     sane-utils
     # end to end: SIP callers with media, a registrar, telephones
     sip-tester kamailio baresip-core
+    # end to end: what a browser can be made to say
+    chromium
     # end to end: chat
     ngircd weechat-headless
     # end to end: streaming media
@@ -39,9 +43,11 @@ test_packages=(
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     # end to end: backups
     amanda-server amanda-client libencode-locale-perl libxml-simple-perl openbsd-inetd
-    # end to end: one more FTP client; libraries of two more servers, which are unpacked, see below
-    inetutils-ftp libmemcached11 libmemcachedutil2 libhashkit2 libpcre2-posix3 libsodium23
+    # end to end: two more FTP clients (Java's own is run from its source); libraries of two more servers, which are unpacked, see below
+    inetutils-ftp openjdk-17-jdk-headless libmemcached11 libmemcachedutil2 libhashkit2 libpcre2-posix3 libsodium23
     libhiredis0.14
+    # end to end: a small office (addresses, names)
+    dnsmasq-base isc-dhcp-client
     # end to end: PPTP; NetBIOS names and SNMP agents found by broadcast
     pptp-linux pptpd samba samba-common-bin snmpd snmp
 )

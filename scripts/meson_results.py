@@ -49,7 +49,8 @@ def main():
     with open(os.path.join(folder, 'meson-logs', 'testlog.json'), encoding='utf-8') as log:
         programs = [json.loads(line) for line in log]
     for program in programs:
-        name = program['name'].split(' / ')[-1]
+        # A result's name is one word.
+        name = program['name'].split(' / ')[-1].replace(' ', '-')
         rows = cases_of(program, suites)
         for case, verdict, reason in rows:
             print(verdict, f'{prefix}/{name}/{case}', reason)

@@ -9,11 +9,11 @@
 #
 #   scripts/test.sh            everything
 #   scripts/test.sh STEP...    only these steps: source unit instructions sanitize fuzz stress
-#                              e2e differential
+#                              attack e2e differential
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-steps=" ${*:-source unit instructions sanitize fuzz stress e2e differential} "
+steps=" ${*:-source unit instructions sanitize fuzz stress attack e2e differential} "
 
 results=$(mktemp)
 finish() { rm -f "$results" "$results".*; }
@@ -100,7 +100,8 @@ if wanted source; then
     scripts/check-source.sh | collect
 fi
 
-if wanted unit || wanted instructions || wanted e2e || wanted differential; then
+if wanted unit || wanted instructions || wanted attack || wanted e2e || wanted differential
+then
     headline 'build with g++'
     # Nothing can be said about a tree that does not build.
     if ! build g++ g++ -D tests=true > "$results.out"; then
@@ -120,6 +121,9 @@ if wanted instructions; then
     headline 'instructions a packet, against the baseline'
     python3 -u test/bench/instructions.py 2>&1 | collect
     [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok instructions it failed itself' | collect
+    headline 'instructions a byte of a helped stream, of short and long ones'
+    python3 -u test/bench/bytes.py 2>&1 | collect
+    [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok bytes it failed itself' | collect
 fi
 
 if wanted sanitize || wanted fuzz; then
@@ -149,10 +153,19 @@ if wanted stress; then
     fi
 fi
 
+if wanted attack; then
+    headline 'attacks, the quick ones'
+    scripts/attack.sh --quick 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' |
+        sed -E 's/^(ok|not ok|skip) /&attack\//' | collect brief
+    [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok attack it failed itself' | collect
+    echo "   $(grep -c '^ok attack/' "$results") passed"
+fi
+
 if wanted e2e; then
     headline 'end to end, with real servers and clients'
     # Its own summary line is not the last one here.
-    python3 -u test/e2e/run.py 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' | collect
+    python3 -u test/e2e/run.py 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' |
+        sed -uE 's/^(ok|not ok|skip) /&e2e\//' | collect
     [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok e2e its runner failed' | collect
 fi
 
@@ -165,6 +178,10 @@ if wanted differential; then
     done
     echo "   $(grep -cE '^ok (differential|oracle)/' "$results") passed"
 fi
+
+headline 'the tests that reports from the field ask for'
+# shellcheck disable=SC2086  # the steps are words
+scripts/field_tests.py "$results" $steps | collect
 
 headline 'all'
 summary

@@ -20,10 +20,6 @@ namespace {
 enum Pattern : std::uint8_t {
     kOpen = 1
 };
-enum OwnCounter : unsigned {
-    kOpens
-};
-
 /// What is remembered from one message of a connection to the next; at most 32 bytes.
 struct SampleState {
     bool greeted = false;
@@ -35,8 +31,11 @@ constexpr Field kState[] = {
 
 constexpr std::uint16_t kPorts[] = {7777};
 constexpr ExpectClass kClasses[] = {{"data", "the connection that OPEN announces", 2, 60}};
-constexpr ParamDesc kParams[] = {kDenyPortsParam};
+constexpr ParamDesc kParams[] = {kDenyPortsParam, kDenyServicesParam};
 constexpr CounterDesc kCounters[] = {{"opens", "OPEN read"}};
+enum OwnCounter : unsigned {
+    kOpens = named(kCounters, "opens")
+};
 constexpr PatternDesc kPatterns[] = {{kOpen, "^OPEN ", Direction::original}};
 
 /// The port that stands to the end of the line.
@@ -78,7 +77,7 @@ void on_message(View& view, Emit& emit) noexcept {
     if (!port) return emit.parse_error();
 
     PinHole hole;
-    hole.src = PinHole::exact(view.listener());
+    hole.src = Prefix::exact(view.listener());
     hole.dst = view.speaker();
     hole.dport = Be16::from_host(*port);
     hole.protocol = proto::tcp;

@@ -23,13 +23,6 @@
 namespace postern {
 namespace {
 
-enum OwnCounter : unsigned {
-    kRequests,
-    kReplies,
-    kConnects,
-    kNotAsked
-};
-
 struct AmandaState {
     std::array<std::uint16_t, 12> asked{};  ///< hashes of the last requests, never 0; a ring
     std::uint8_t next = 0;                  ///< the place that is overwritten next
@@ -42,12 +35,18 @@ constexpr Field kState[] = {
 
 constexpr std::uint16_t kPorts[] = {10080};
 constexpr ExpectClass kClasses[] = {{"data", "a stream of a backup", 4, 180}};
-constexpr ParamDesc kParams[] = {kDenyPortsParam};
+constexpr ParamDesc kParams[] = {kDenyPortsParam, kDenyServicesParam};
 constexpr CounterDesc kCounters[] = {
     {"requests", "REQ packets read"},
     {"replies", "REP and PREP packets read"},
     {"connects", "CONNECT lines read"},
     {"not_asked", "CONNECT in a reply to no request of this connection"},
+};
+enum OwnCounter : unsigned {
+    kRequests = named(kCounters, "requests"),
+    kReplies = named(kCounters, "replies"),
+    kConnects = named(kCounters, "connects"),
+    kNotAsked = named(kCounters, "not_asked")
 };
 
 /// The control connection may be silent for so long: answers take their time.
@@ -139,7 +138,7 @@ void on_connect(const View& view, Emit& emit, Cursor c) noexcept {
     }
     for (std::size_t i = 0; i < count; ++i) {
         PinHole request;
-        request.src = PinHole::exact(view.listener());
+        request.src = Prefix::exact(view.listener());
         request.dst = view.speaker();
         request.dport = Be16::from_host(ports[i]);
         request.protocol = proto::tcp;

@@ -13,24 +13,26 @@
 
 namespace postern {
 
-/// A bridge has no address and so no netmask: the configuration tells. The first parameter of both
-/// helpers.
-inline constexpr ParamDesc kPrefixParam{
-    "prefix", ParamType::uint, "24",
-    "bits of the sender's address that name its subnet: whose last address is a broadcast, and who "
-    "may answer; 0: every host may",
-    30};
+/// Parameters of both helpers. A bridge has no address and so no netmask: the configuration tells.
+inline constexpr ParamDesc kBroadcastParams[] = {
+    ParamDesc{
+        "prefix", ParamType::uint, "24",
+        "bits of the asker's address that name its subnet: whose last address is a broadcast, "
+        "and who may answer; 0: everybody may",
+        30},
+    kDenyPortsParam, kDenyServicesParam};
 
 /// A request by the client: if it went to the sender's whole subnet, opens for the answers, from
-/// any host there and the port that was asked, to the port that asks. `view.params[0]` is
-/// kPrefixParam. False, and nothing opens: it went to one host.
+/// any host there and the port that was asked, to the port that asks. The parameters are
+/// kBroadcastParams. False, and nothing opens: it went to one host.
 bool expect_answers(const View& view, Emit& emit) noexcept;
 
-/// HelperDesc::on_message of both; `is_request(Cursor)` knows the protocol. Their counters are
+/// HelperDesc::on_message of both; `is_request(Cursor)` knows the protocol. `counters` has
 /// `requests` and `unicast`.
-template <auto is_request>
+template <auto is_request, const auto& counters>
 void on_request(View& view, Emit& emit) noexcept {
-    constexpr unsigned kRequests = 0, kUnicast = 1;
+    constexpr unsigned kRequests = named(counters, "requests");
+    constexpr unsigned kUnicast = named(counters, "unicast");
     if (!view.from_client()) return;
     if (!is_request(Cursor{view.message})) return emit.parse_error();
     emit.count(expect_answers(view, emit) ? kRequests : kUnicast);

@@ -10,7 +10,6 @@ namespace {
 
 constexpr std::uint16_t kPorts[] = {137};
 constexpr ExpectClass kClasses[] = {{"answers", "of the hosts of the sender's subnet", 1, 3}};
-constexpr ParamDesc kParams[] = {kPrefixParam, kDenyPortsParam};
 constexpr CounterDesc kCounters[] = {
     {"requests", "requests to a whole subnet"},
     {"unicast", "requests to one host, whose answer needs no expectation"},
@@ -43,9 +42,9 @@ constinit const HelperDesc helper_netbios{
     .framing = Framing::datagram,
     .default_ports = kPorts,
     .classes = kClasses,
-    .params = kParams,
+    .params = kBroadcastParams,
     .counters = kCounters,
-    .on_message = on_request<is_request>,
+    .on_message = on_request<is_request, kCounters>,
 };
 
 }  // namespace postern

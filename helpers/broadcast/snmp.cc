@@ -10,7 +10,6 @@ namespace {
 
 constexpr std::uint16_t kPorts[] = {161};
 constexpr ExpectClass kClasses[] = {{"answers", "of the agents of the sender's subnet", 1, 30}};
-constexpr ParamDesc kParams[] = {kPrefixParam, kDenyPortsParam};
 constexpr CounterDesc kCounters[] = {
     {"requests", "requests to a whole subnet"},
     {"unicast", "requests to one agent, whose answer needs no expectation"},
@@ -62,9 +61,9 @@ constinit const HelperDesc helper_snmp{
     .framing = Framing::datagram,
     .default_ports = kPorts,
     .classes = kClasses,
-    .params = kParams,
+    .params = kBroadcastParams,
     .counters = kCounters,
-    .on_message = on_request<is_request>,
+    .on_message = on_request<is_request, kCounters>,
 };
 
 }  // namespace postern

@@ -3,16 +3,19 @@
 // RFC 2428 EPRT and EPSV, RFC 1639 LPRT and LPSV) and asks for an expectation for each. See
 // NOTES.md for the semantics.
 //
-// State of a connection: whether the server has greeted and the client has given a command (the
-// proof of protocol), the code of a multi-line reply that is under way, whether AUTH was asked; in
-// strict mode also how many commands wait for their replies, and for which of these the server's
-// word opens a pin-hole.
+// State of a connection: how far the proof of protocol has come and a PORT that waits for it, the
+// code of a multi-line reply that is under way, and which commands wait for their replies. Commands
+// and replies are counted only while that matters, see counts(): every line is read then.
+#include <algorithm>
 #include <array>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
 
+#include "ftp/announce.h"
+#include "ftp/command.h"
+#include "ftp/reply.h"
+#include "ftp/state.h"
 #include "helper/descriptor.h"
 #include "helper/emit.h"
 #include "helper/text.h"
@@ -23,13 +26,14 @@
 namespace postern {
 namespace {
 
+using namespace ftp;
+
 enum Pattern : std::uint8_t {
     kPort = 1,
     kEprt,
     kLprt,
     kAuth,
     kEpsvAll,
-    kOkReply,
     kPasvReply,
     kLpsvReply,
     kEpsvReply,
@@ -37,61 +41,9 @@ enum Pattern : std::uint8_t {
     kMultiLine
 };
 
-enum OwnCounter : unsigned {
-    kPortCommands,
-    kEprtCommands,
-    kPasvReplies,
-    kEpsvReplies,
-    kLprtCommands,
-    kLpsvReplies,
-    kNotAsked,
-    kNotAccepted,
-    kEpsvOnly,
-    kEncryptedRanges
-};
-
-enum Param : unsigned {
-    kStrict = 2,
-    kEncryptedPassive
-};
-
 enum Class : std::uint8_t {
     kData,
     kEncrypted
-};
-
-/// What the client's AUTH has asked for (RFC 2228, RFC 4217 section 4).
-enum class Auth : std::uint8_t {
-    none,
-    other,
-    tls
-};
-
-struct FtpState {
-    std::uint16_t multi_line = 0;  ///< code of the reply whose last line has not come yet
-    bool greeted = false;          ///< by the server, with 120 or 220
-    bool commanded = false;        ///< the client's first line was an FTP command
-    Auth auth = Auth::none;
-    bool greeting_open = false;  ///< its last line has not come yet
-    bool epsv_all_asked = false;
-    bool epsv_all = false;  ///< the server has agreed: EPSV only, from here on
-    // Strict mode. Replies come in the order of the commands (RFC 959 section 5.4).
-    std::uint8_t unanswered = 0;     ///< commands whose final reply has not come
-    std::uint8_t port_reply = 0;     ///< the how manieth final reply from now is PORT's; 0 = none
-    std::uint8_t passive_reply = 0;  ///< the same of PASV, EPSV or LPSV
-    std::uint16_t passive_code = 0;  ///< and the code that it must have
-    std::uint16_t port = 0;          ///< announced by PORT; host byte order
-    std::array<std::uint8_t, 16> host{};  ///< of the client's family
-};
-
-constexpr Field kState[] = {
-    POSTERN_FIELD(FtpState, multi_line),    POSTERN_FIELD(FtpState, greeted),
-    POSTERN_FIELD(FtpState, commanded),     POSTERN_FIELD(FtpState, auth, unsigned(Auth::tls)),
-    POSTERN_FIELD(FtpState, greeting_open), POSTERN_FIELD(FtpState, epsv_all_asked),
-    POSTERN_FIELD(FtpState, epsv_all),      POSTERN_FIELD(FtpState, unanswered),
-    POSTERN_FIELD(FtpState, port_reply),    POSTERN_FIELD(FtpState, passive_reply),
-    POSTERN_FIELD(FtpState, passive_code),  POSTERN_FIELD(FtpState, port),
-    POSTERN_FIELD(FtpState, host),
 };
 
 // Telnet commands that clients send before ABOR and STAT (RFC 854, RFC 959 section 4.1.3): two
@@ -101,15 +53,35 @@ constexpr Field kState[] = {
 constexpr std::uint16_t kPorts[] = {21};
 constexpr ExpectClass kClasses[] = {
     {"data", "a data connection", 1, 300},
-    {"encrypted", "any passive data connection of an encrypted control connection", kMaxPortRange,
-     86400}};
+    {.name = "encrypted",
+     .help = "any passive data connection of an encrypted control connection",
+     .max_expected = kMaxPortRange,
+     .timeout_s = 86400,
+     .ends_with_session = true}};
 constexpr ParamDesc kParams[] = {
-    kLooseParam, kDenyPortsParam,
+    with_help(kLooseParam,
+              "transfers between two servers: PORT may name another host, and what a server "
+              "announces when it was asked is open to any address"),
+    kDenyPortsParam,
     ParamDesc{"strict", ParamType::boolean, "false",
-              "PORT opens when the server has agreed, 227 and the like only when asked for"},
+              "PORT opens only when the server has agreed with 200; 227, 228 and 229 only as the "
+              "answer to PASV, LPSV and EPSV"},
     ParamDesc{"encrypted_passive", ParamType::ports, "",
-              "the servers' passive ports, opened to a client whose AUTH TLS was accepted for as "
-              "long as its control connection lives"}};
+              "the servers' passive ports, such as `50000-50100` (at most 128, from 1024 on): open "
+              "to a client whose `AUTH TLS` was accepted, until its control connection is closed. "
+              "What that weakens: `helpers/ftp/NOTES.md`"},
+    kDenyServicesParam,
+    ParamDesc{"own_address", ParamType::boolean, "true",
+              "a port that the server announces opens on the server's own address, whatever "
+              "address the 227 or 228 names: clients connect there. `false`: with another address "
+              "it opens nowhere"},
+    kPickUpParam};
+enum Param : unsigned {
+    kLoose = named(kParams, "loose"),
+    kStrict = named(kParams, "strict"),
+    kEncryptedPassive = named(kParams, "encrypted_passive"),
+    kOwnAddress = named(kParams, "own_address")
+};
 constexpr CounterDesc kCounters[] = {
     {"port_commands", "PORT commands read"},
     {"eprt_commands", "EPRT commands read"},
@@ -117,18 +89,33 @@ constexpr CounterDesc kCounters[] = {
     {"epsv_replies", "229 replies read"},
     {"lprt_commands", "LPRT commands read"},
     {"lpsv_replies", "228 replies read"},
-    {"not_asked", "strict: 227, 228 or 229 that is no answer to PASV, LPSV or EPSV"},
+    {"not_asked",
+     "strict, loose, or the client has gone on inside a reply: 227, 228 or 229 that is no "
+     "answer to PASV, LPSV or EPSV, or that may be text of that reply"},
     {"not_accepted", "strict: PORT, EPRT or LPRT to which the server did not say 200"},
     {"epsv_only", "anything but EPSV after EPSV ALL"},
     {"encrypted_ranges", "AUTH TLS accepted: the range encrypted_passive was opened"},
+    {"foreign_addresses", "227 or 228 with another address than the server's, which was used"},
+};
+enum OwnCounter : unsigned {
+    kPortCommands = named(kCounters, "port_commands"),
+    kEprtCommands = named(kCounters, "eprt_commands"),
+    kPasvReplies = named(kCounters, "pasv_replies"),
+    kEpsvReplies = named(kCounters, "epsv_replies"),
+    kLprtCommands = named(kCounters, "lprt_commands"),
+    kLpsvReplies = named(kCounters, "lpsv_replies"),
+    kNotAsked = named(kCounters, "not_asked"),
+    kNotAccepted = named(kCounters, "not_accepted"),
+    kEpsvOnly = named(kCounters, "epsv_only"),
+    kEncryptedRanges = named(kCounters, "encrypted_ranges"),
+    kForeignAddresses = named(kCounters, "foreign_addresses")
 };
 constexpr PatternDesc kPatterns[] = {
     {kPort, IAC "PORT ", Direction::original, true},
     {kEprt, IAC "EPRT ", Direction::original, true},
     {kLprt, IAC "LPRT ", Direction::original, true},
     {kAuth, IAC "AUTH ", Direction::original, true},
-    {kEpsvAll, IAC "EPSV ALL", Direction::original, true},
-    {kOkReply, "^200 ", Direction::reply},
+    {kEpsvAll, IAC "EPSV ", Direction::original, true},
     {kPasvReply, "^227 ", Direction::reply},
     {kLpsvReply, "^228 ", Direction::reply},
     {kEpsvReply, "^229 ", Direction::reply},
@@ -136,17 +123,6 @@ constexpr PatternDesc kPatterns[] = {
     {kMultiLine, "^[1-5][0-9][0-9]-", Direction::reply},
 };
 #undef IAC
-
-// All verbs that a client may open with: RFC 959, 775 (X...), 1639, 2228, 2389, 2428, 2640, 3659,
-// 7151, and CLNT, MFMT and the like, which are common though in no RFC.
-constexpr std::string_view kCommands[] = {
-    "ABOR", "ACCT", "ADAT", "ALLO", "APPE", "AUTH", "AVBL", "CCC",  "CDUP", "CLNT", "CONF",
-    "CSID", "CWD",  "DELE", "ENC",  "EPRT", "EPSV", "FEAT", "HELP", "HOST", "LANG", "LIST",
-    "LPRT", "LPSV", "MDTM", "MFMT", "MIC",  "MKD",  "MLSD", "MLST", "MODE", "NLST", "NOOP",
-    "OPTS", "PASS", "PASV", "PBSZ", "PORT", "PROT", "PWD",  "QUIT", "REIN", "REST", "RETR",
-    "RMD",  "RNFR", "RNTO", "SITE", "SIZE", "SMNT", "STAT", "STOR", "STOU", "STRU", "SYST",
-    "TYPE", "USER", "XCUP", "XCWD", "XMKD", "XPWD", "XRMD",
-};
 
 void skip_telnet(Cursor& c) noexcept {
     while (c.peek() == 0xff) {
@@ -156,158 +132,70 @@ void skip_telnet(Cursor& c) noexcept {
     }
 }
 
-/// Moves past `verb`, in any case, if the line goes on with it and nothing longer.
-bool take_verb(Cursor& c, std::string_view verb) noexcept {
-    for (std::size_t i = 0; i < verb.size(); ++i) {
-        const auto b = c.peek(i);
-        if (!b || upper(*b) != verb[i]) return false;
-    }
-    const auto after = c.peek(verb.size());
-    if (after && *after != ' ') return false;
-    return c.skip(verb.size());
+/// The line without its end, blanks before that, and further CRs: some clients send CR CR LF.
+Bytes trimmed(Bytes line) noexcept {
+    line = without_line_end(line);
+    while (!line.empty() && (is_blank(line.back()) || line.back() == '\r'))
+        line = line.first(line.size() - 1);
+    return line;
 }
 
-bool is_command(Cursor c) noexcept {
-    for (const std::string_view verb : kCommands)
-        if (Cursor each = c; take_verb(each, verb)) return true;
-    return false;
+bool is_strict(const View& view) noexcept {
+    return view.params[kStrict].number != 0;
 }
 
-struct HostPort {
-    IpAddr host;
-    Be16 port;
-};
-
-/// "h1,h2,h3,h4,p1,p2" (RFC 959 section 4.1.2).
-std::optional<HostPort> take_host_port(Cursor& c) noexcept {
-    std::array<std::uint8_t, 6> n{};
-    for (std::size_t i = 0; i < n.size(); ++i) {
-        if (i != 0 && !take(c, ',')) return std::nullopt;
-        const auto v = take_number(c, 3, 255);
-        if (!v) return std::nullopt;
-        n[i] = static_cast<std::uint8_t>(*v);
-    }
-    const unsigned port = unsigned{n[4]} << 8 | n[5];
-    return HostPort{IpAddr::v4(n[0], n[1], n[2], n[3]),
-                    Be16::from_host(static_cast<std::uint16_t>(port))};
+bool is_loose(const View& view) noexcept {
+    return view.params[kLoose].number != 0;
 }
 
-/// The argument of EPRT: "|1|192.0.2.1|6275|", any printable delimiter (RFC 2428 section 2).
-std::optional<HostPort> take_eprt(Cursor& c) noexcept {
-    const auto d = c.u8();
-    if (!d || *d < 33 || *d > 126 || is_digit(*d)) return std::nullopt;
-    const auto protocol = take_number(c, 1, 2);
-    if (!protocol || *protocol == 0 || !take(c, *d)) return std::nullopt;
-    const auto host = read_address(take_until(c, [&](std::uint8_t b) { return b == *d; }));
-    if (!host || host->family != (*protocol == 1 ? Family::ipv4 : Family::ipv6))
-        return std::nullopt;
-    if (!take(c, *d)) return std::nullopt;
-    const auto port = take_number(c, 5, 65535);
-    if (!port || !take(c, *d)) return std::nullopt;
-    return HostPort{*host, Be16::from_host(static_cast<std::uint16_t>(*port))};
+/// Whether commands and their replies are counted. Where AUTH TLS opens a range, it is worth it to
+/// know for sure which reply is AUTH's; where anybody may come, which one was asked for.
+bool counts(const View& view, const FtpState& s) noexcept {
+    return is_strict(view) || is_loose(view) || s.proof != Proof::given ||
+           s.has(flag::epsv_asked | flag::careful | flag::auth_agreed) || s.auth_reply != 0 ||
+           view.params[kEncryptedPassive].number != 0;
 }
 
-/// "af,hal,h1,…,hn,pal,p1,p2" (RFC 1639 section 3): the address family as IP's version number, and
-/// lengths of address and port.
-std::optional<HostPort> take_long_host_port(Cursor& c) noexcept {
-    const auto version = take_number(c, 1, 6);
-    if (!version || (*version != 4 && *version != 6) || !take(c, ',')) return std::nullopt;
-    const std::uint32_t length = *version == 4 ? 4 : 16;
-    if (take_number(c, 2, 16) != length) return std::nullopt;
-    std::array<std::uint8_t, 16> host{};
-    for (std::size_t i = 0; i < length; ++i) {
-        const auto v = take(c, ',') ? take_number(c, 3, 255) : std::nullopt;
-        if (!v) return std::nullopt;
-        host[i] = static_cast<std::uint8_t>(*v);
-    }
-    if (!take(c, ',') || take_number(c, 1, 2) != 2u) return std::nullopt;
-    std::uint32_t port = 0;
-    for (unsigned i = 0; i < 2; ++i) {
-        const auto v = take(c, ',') ? take_number(c, 3, 255) : std::nullopt;
-        if (!v) return std::nullopt;
-        port = port << 8 | *v;
-    }
-    return HostPort{*version == 4 ? IpAddr::v4(host.data()) : IpAddr::v6(host.data()),
-                    Be16::from_host(static_cast<std::uint16_t>(port))};
+/// From the command on that is being read.
+void start_counting(const View& view, FtpState& s) noexcept {
+    if (counts(view, s)) return;
+    s.unanswered = 1;
+    s.set(flag::inexact);
 }
 
-/// What a 228 has in its parentheses.
-std::optional<HostPort> find_long_host_port(Bytes text) noexcept {
-    Cursor c{text};
-    while (const auto b = c.u8()) {
-        if (*b != '(' || !c.peek() || !is_digit(*c.peek())) continue;
-        const auto found = take_long_host_port(c);
-        return found && take(c, ')') ? found : std::nullopt;
-    }
-    return std::nullopt;
-}
-
-/// The six numbers of a 227, which servers write with and without parentheses after any text
-/// (RFC 1123 section 4.1.2.6): in the first parenthesis that starts with a digit, or if there is
-/// none the first run of digits and commas. Other numbers in the text are passed over.
-std::optional<HostPort> find_host_port(Bytes text) noexcept {
-    Cursor c{text};
-    while (const auto b = c.u8()) {
-        if (*b != '(' || !c.peek() || !is_digit(*c.peek())) continue;
-        const auto found = take_host_port(c);
-        return found && take(c, ')') ? found : std::nullopt;
-    }
-    c = Cursor{text};
-    while (const auto b = c.peek()) {
-        if (!is_digit(*b)) {
-            c.skip(1);
-            continue;
-        }
-        if (Cursor run = c; const auto found = take_host_port(run)) {
-            const auto after = run.peek();
-            const bool ends = !after || *after == ' ' || *after == '.' || *after == ')';
-            return ends ? found : std::nullopt;
-        }
-        while (c.peek() && is_digit(*c.peek()))
-            c.skip(1);
-        // A list that is not six numbers up to 255: which of them would be meant is a guess.
-        if (c.peek() == std::uint8_t{','} && c.peek(1) && is_digit(*c.peek(1))) return std::nullopt;
-    }
-    return std::nullopt;
-}
-
-/// The port of a 229, "(|||6446|)" after any text (RFC 2428 section 3).
-std::optional<Be16> find_epsv_port(Bytes text) noexcept {
-    for (Cursor c{text}; !c.at_end();) {
-        if (!take(c, '(')) {
-            c.skip(1);
-            continue;
-        }
-        const auto d = c.peek();
-        if (!d || *d < 33 || *d > 126 || is_digit(*d)) continue;
-        if (c.peek(1) != d || c.peek(2) != d) continue;
-        c.skip(3);
-        const auto port = take_number(c, 5, 65535);
-        if (!port || !take(c, *d) || !take(c, ')')) return std::nullopt;
-        return Be16::from_host(static_cast<std::uint16_t>(*port));
-    }
-    return std::nullopt;
-}
-
-/// The peer of who announced it will connect, from any port.
-void ask(const View& view, Emit& emit, const HostPort& announced) noexcept {
+/// What the client has announced, in this message or before.
+void ask_for_client(const View& view, Emit& emit, const HostPort& announced) noexcept {
     PinHole request;
-    request.src = PinHole::exact(view.listener());
+    request.src = Prefix::exact(view.original.dst);
     request.dst = announced.host;
     request.dport = announced.port;
     request.protocol = proto::tcp;
+    request.announced_by_listener = !view.from_client();
     emit.expect(request);
 }
 
-/// The server has said 200 to what the client announced before.
-void ask_for_client(const View& view, Emit& emit, const FtpState& s) noexcept {
+HostPort announced_before(const View& view, const FtpState& s) noexcept {
+    return {view.original.src.family == Family::ipv4 ? IpAddr::v4(s.host.data())
+                                                     : IpAddr::v6(s.host.data()),
+            Be16::from_host(s.port)};
+}
+
+/// What the server announces. Its clients connect to where their control connection goes, whatever
+/// address it names: servers behind address translation name one that nobody can reach, and a 227
+/// of a server over IPv6 has none to name. `loose`: another server may come there instead.
+void ask_for_server(const View& view, Emit& emit, const HostPort& announced) noexcept {
+    const bool own = view.params[kOwnAddress].number != 0;
     PinHole request;
-    request.src = PinHole::exact(view.speaker());
-    request.dst = view.listener().family == Family::ipv4 ? IpAddr::v4(s.host.data())
-                                                         : IpAddr::v6(s.host.data());
-    request.dport = Be16::from_host(s.port);
+    request.src = Prefix::exact(view.listener());
+    request.dst = announced.host;
+    request.dport = announced.port;
     request.protocol = proto::tcp;
-    request.announced_by_listener = true;
+    request.class_index = kData;
+    if (announced.host != view.speaker() && own) {
+        emit.count(kForeignAddresses);
+        request.dst = view.speaker();
+    }
+    if (is_loose(view) && request.dst == view.speaker()) request.src = Prefix{view.speaker(), 0};
     emit.expect(request);
 }
 
@@ -317,171 +205,323 @@ void ask_for_range(const View& view, Emit& emit) noexcept {
     const auto last = static_cast<std::uint16_t>(view.params[kEncryptedPassive].number);
     if (first == 0) return;
     PinHole request;
-    request.src = PinHole::exact(view.listener());
-    request.dst = view.speaker();
+    request.src = Prefix::exact(view.original.src);
+    request.dst = view.original.dst;
     request.dport = Be16::from_host(first);
     request.more_ports = static_cast<std::uint8_t>(last - first);
     request.protocol = proto::tcp;
     request.class_index = kEncrypted;
-    request.flags = PinHole::kPermanent | PinHole::kBeside;
+    request.flags = expect_flag::permanent | expect_flag::beside;
+    request.announced_by_listener = view.from_client();
     emit.count(kEncryptedRanges);
     emit.expect(request);
 }
 
-bool is_strict(const View& view) noexcept {
-    return view.params[kStrict].number != 0;
+/// EPSV ALL as the replies that have come so far tell.
+bool only_epsv(const FtpState& s) noexcept {
+    return s.has(flag::epsv_all) || (s.has(flag::epsv_asked) && s.epsv_before < s.epsv_replies &&
+                                     (s.epsv_200s >> s.epsv_before & 1) != 0);
+}
+
+void settle_epsv(FtpState& s) noexcept {
+    if (only_epsv(s)) s.set(flag::epsv_all);
+    s.clear(flag::epsv_asked);
+}
+
+/// EPSV ALL has a reply of its own. Where counting began with it, earlier commands that were
+/// unanswered show by replies that are too many: its own was a later one then.
+void note_epsv_reply(FtpState& s, std::uint32_t code) noexcept {
+    if (s.unanswered == 0 && s.has(flag::inexact) && s.epsv_before < kMostReplies) ++s.epsv_before;
+    if (code == 200) s.epsv_200s |= static_cast<std::uint8_t>(1u << s.epsv_replies);
+    if (++s.epsv_replies >= kMostReplies) settle_epsv(s);
+}
+
+/// AUTH has its answer, or may have it: 234 (RFC 2228), as older servers write it 334 or 200.
+/// `doubtful`: it may be a line of a reply's text. Then nothing opens, and nothing is read on.
+void on_auth_reply(View& view, Emit& emit, FtpState& s, std::uint32_t code, bool own,
+                   bool doubtful) noexcept {
+    const bool agreed = s.auth == Auth::tls && own && (code == 200 || code == 334);
+    if (agreed && s.has(flag::inexact)) return s.set(flag::auth_agreed);
+    if (code == 234 || agreed) {
+        if (s.auth == Auth::tls && !doubtful) ask_for_range(view, emit);
+        emit.blind(HelperCounter::blind_encrypted);
+    } else if (own && code != 334 && !doubtful &&
+               (!s.has(flag::inexact) || s.has(flag::auth_agreed))) {
+        s.auth = Auth::none;
+        s.clear(flag::auth_agreed);
+    }
+}
+
+/// The server has greeted, the client has commanded, the server has answered; and whoever spoke
+/// before the greeting has heard all its answers.
+void prove(const View& view, Emit& emit, FtpState& s) noexcept {
+    s.proof = Proof::given;
+    emit.proven();
+    if (s.has(flag::waiting)) ask_for_client(view, emit, announced_before(view, s));
+    s.clear(flag::waiting);
+}
+
+bool is_picked_up(const FtpState& s) noexcept {
+    return s.proof == Proof::picked_up || s.proof == Proof::picked_up_once;
+}
+
+/// In mid-stream the next command has its answer. A refusal fits any command, so it shows nothing.
+void note_pair(const View& view, Emit& emit, FtpState& s, std::uint32_t code) noexcept {
+    if (code >= 400 || s.expected == 0) return;
+    if (outstanding(s) != 1 || !fits(s, code))
+        s.proof = Proof::picked_up;
+    else if (s.proof == Proof::picked_up)
+        s.proof = Proof::picked_up_once;
+    else
+        prove(view, emit, s);
+}
+
+/// A final reply that is not the greeting: the next command has its answer. True when it answers
+/// what it should: PASV, EPSV or LPSV. In a reply that was left that is so only if the server is
+/// known for such replies: it may be text, and is counted apart until the reply ends.
+bool on_answer(View& view, Emit& emit, FtpState& s, std::uint32_t code) noexcept {
+    const bool doubtful = s.has(flag::left) && !s.has(flag::sure);
+    const unsigned next = s.over + 1u, last = next + s.slack;
+    const auto may_be = [&](std::uint8_t reply) { return reply >= next && reply <= last; };
+    // Outside of texts a 227 is the server's word, and answers PASV even if others got no reply.
+    const bool asked = !doubtful && s.passive != 0 && code == kBeforePassive + s.passive &&
+                       (is_strict(view) ? may_be(s.passive_reply) : s.passive_reply >= next);
+    const bool port_accepted = is_strict(view) && code == 200 && may_be(s.port_reply);
+    const bool port_refused = is_strict(view) && !port_accepted && s.port_reply == next;
+    const bool auth_own = s.auth_reply == next || s.has(flag::auth_agreed);
+    const bool answers = outstanding(s) != 0;
+    if (s.has(flag::epsv_asked)) note_epsv_reply(s, code);
+    if (answers && is_picked_up(s)) note_pair(view, emit, s, code);
+
+    const unsigned n = asked           ? s.passive_reply - unsigned{s.over}
+                       : port_accepted ? s.port_reply - unsigned{s.over}
+                                       : 1;
+    if (s.has(flag::left))
+        s.over = static_cast<std::uint8_t>(std::min<unsigned>(s.over + n, s.unanswered));
+    else
+        shift(s, n);
+    const unsigned slack = s.slack >= n - 1 ? s.slack - (n - 1) : 0;
+    s.slack = static_cast<std::uint8_t>(std::min(slack, outstanding(s)));
+    if (asked) s.passive_reply = 0;
+    if (port_accepted) s.port_reply = 0;
+
+    if (answers &&
+        (s.proof == Proof::commanded || (s.proof == Proof::early && outstanding(s) == 0)))
+        prove(view, emit, s);
+    if (port_accepted) ask_for_client(view, emit, announced_before(view, s));
+    if (port_refused) emit.count(kNotAccepted);
+    if (s.auth != Auth::none) on_auth_reply(view, emit, s, code, auth_own, doubtful);
+    return asked;
+}
+
+/// The client gives a command inside a multi-line reply. Some servers never end one as they began
+/// it, and clients go on by their own idea of its end: for them it has been given. A client that is
+/// ahead of the replies does the same, so until the reply ends after all it may still be text.
+void leave_reply(View& view, Emit& emit, FtpState& s) noexcept {
+    const bool again = s.has(flag::left);
+    const std::uint32_t code = again ? s.inner : s.multi_line;
+    if (s.has(flag::other_end) && !s.has(flag::ahead)) s.set(flag::unending);
+    s.clear(flag::other_end);
+    s.inner = 0;
+    if (again && s.has(flag::unending)) {  // what was left before is over
+        shift(s, s.over);
+        s.over = 0;
+        s.multi_line = static_cast<std::uint16_t>(code) & 0x3ff;
+    }
+    const bool greeting = !s.has(flag::greeted);
+    // Where nothing was counted before, it answers a command all the same.
+    if (!greeting && code >= 200 && s.unanswered == 0) s.unanswered = 1;
+    s.set(flag::left | flag::careful);
+    if (greeting && (code == 220 || code == 230)) s.set(flag::greeted);
+    if (!greeting && code >= 200) on_answer(view, emit, s, code);
 }
 
 /// PORT, EPRT or LPRT with its argument read.
-void on_port(View& view, Emit& emit, FtpState& s, const std::optional<HostPort>& announced,
-             bool at_end) noexcept {
-    if (!announced || !at_end) return emit.parse_error();
-    if (s.epsv_all) return emit.count(kEpsvOnly);
-    if (!is_strict(view)) return ask(view, emit, *announced);
+void on_port(View& view, Emit& emit, FtpState& s,
+             const std::optional<HostPort>& announced) noexcept {
+    if (!announced) return emit.parse_error();
+    if (only_epsv(s)) return emit.count(kEpsvOnly);
+    if (!is_strict(view) && s.proof == Proof::given) return ask_for_client(view, emit, *announced);
     if (announced->host.family != view.speaker().family)
         return emit.refuse(HelperCounter::wrong_family);
+    if (!is_strict(view)) s.set(flag::waiting);
     s.port_reply = s.unanswered;
     s.port = announced->port.host();
     s.host = announced->host.bytes;
 }
 
-void on_command(View& view, Emit& emit, FtpState& s) noexcept {
-    Cursor c{without_line_end(view.message)};
-    skip_telnet(c);
-    if (!s.commanded) {
-        if (!is_command(c)) return emit.blind(HelperCounter::blind_not_protocol);
-        s.commanded = true;
-        emit.read_all(is_strict(view));
-        if (s.greeted) emit.proven();
+/// PASV, LPSV or EPSV wants this code.
+void await_passive(FtpState& s, unsigned code) noexcept {
+    s.passive_reply = s.unanswered;
+    s.passive = (code - kBeforePassive) & 3;
+}
+
+void on_epsv(const View& view, FtpState& s, Cursor c) noexcept {
+    ftp::skip_spaces(c);
+    if (!ftp::take_verb(c, "ALL")) {
+        return await_passive(s, 229);
     }
-    if (is_strict(view) && s.unanswered != UINT8_MAX) ++s.unanswered;
-    const auto passive = [&](std::uint16_t code) {
-        s.passive_reply = s.unanswered;
-        s.passive_code = code;
-    };
-    if (take_verb(c, "PORT")) {
+    settle_epsv(s);
+    start_counting(view, s);
+    s.set(flag::epsv_asked);
+    s.epsv_before = std::min(outstanding(s) - 1, kMostReplies) & 15;
+    s.epsv_replies = s.epsv_200s = 0;
+}
+
+void on_auth(const View& view, FtpState& s, Cursor c) noexcept {
+    ftp::skip_spaces(c);
+    const auto is = [&](std::string_view name) { return same_word(c.rest(), name); };
+    s.auth = is("TLS") || is("TLS-C") || is("SSL") || is("TLS-P") ? Auth::tls : Auth::other;
+    start_counting(view, s);
+    s.auth_reply = s.unanswered;
+}
+
+void on_command(View& view, Emit& emit, FtpState& s) noexcept {
+    Cursor c{trimmed(view.message)};
+    skip_telnet(c);
+    if (c.at_end()) return;  // an empty line, or nothing but telnet commands
+    // The 200 before was AUTH's: what follows is not text, or is nobody's business.
+    if (s.has(flag::auth_agreed)) return emit.blind(HelperCounter::blind_encrypted);
+    const auto command = s.proof != Proof::given || s.multi_line != 0 || s.has(flag::careful)
+                             ? read_command(c)
+                             : std::optional<Expected>{};
+    if (is_picked_up(s)) {
+        // Text that only looks like none may be the rest of a line.
+        if (!command && is_http_line(c.rest()))
+            return emit.blind(HelperCounter::blind_not_protocol);
+    } else if (s.proof != Proof::given && !command) {
+        return emit.blind(HelperCounter::blind_not_protocol);
+    }
+    const bool waited = s.has(flag::greeted);
+    if (s.multi_line != 0 && (!s.has(flag::left) || s.inner != 0)) leave_reply(view, emit, s);
+    if (s.has(flag::unending) && outstanding(s) == 0) {
+        shift(s, s.over);
+        s.over = s.slack = 0;
+    }
+    s.flags = (s.has(flag::unending) ? s.flags | flag::sure : s.flags & ~flag::sure) & 0xfff;
+    s.expected = command ? short_code(command->code) : std::uint8_t{0};
+    if (!is_picked_up(s) && s.proof != Proof::given)
+        s.proof = waited && s.proof != Proof::early ? Proof::commanded : Proof::early;
+    // A client in step has all its answers: EPSV ALL's was among them.
+    if (s.has(flag::epsv_asked) && outstanding(s) == 0) settle_epsv(s);
+    if (counts(view, s) && s.unanswered != UINT8_MAX) ++s.unanswered;
+
+    const auto argument = [&] { return take(c, ' ') ? c.rest() : Bytes{}; };
+    if (ftp::take_verb(c, "PORT")) {
         emit.count(kPortCommands);
-        const auto announced = take(c, ' ') ? take_host_port(c) : std::nullopt;
-        on_port(view, emit, s, announced, c.at_end());
-    } else if (take_verb(c, "EPRT")) {
+        on_port(view, emit, s, ftp::read_port(argument()));
+    } else if (ftp::take_verb(c, "EPRT")) {
         emit.count(kEprtCommands);
-        const auto announced = take(c, ' ') ? take_eprt(c) : std::nullopt;
-        on_port(view, emit, s, announced, c.at_end());
-    } else if (take_verb(c, "LPRT")) {
+        on_port(view, emit, s, ftp::read_eprt(argument()));
+    } else if (ftp::take_verb(c, "LPRT")) {
         emit.count(kLprtCommands);
-        const auto announced = take(c, ' ') ? take_long_host_port(c) : std::nullopt;
-        on_port(view, emit, s, announced, c.at_end());
-    } else if (take_verb(c, "EPSV")) {
-        if (take(c, ' ') && take_verb(c, "ALL"))
-            s.epsv_all_asked = true;
-        else
-            passive(229);
-    } else if (take_verb(c, "PASV")) {
-        passive(227);
-    } else if (take_verb(c, "LPSV")) {
-        passive(228);
-    } else if (take_verb(c, "AUTH")) {
-        const auto tls = [&](std::string_view name) {
-            Cursor each = c;
-            return take_verb(each, name) && each.at_end();
-        };
-        const bool is_tls =
-            take(c, ' ') && (tls("TLS") || tls("TLS-C") || tls("SSL") || tls("TLS-P"));
-        s.auth = is_tls ? Auth::tls : Auth::other;
+        on_port(view, emit, s, ftp::read_lprt(argument()));
+    } else if (ftp::take_verb(c, "EPSV")) {
+        on_epsv(view, s, c);
+    } else if (ftp::take_verb(c, "PASV") || ftp::take_verb(c, "CPSV")) {
+        await_passive(s, 227);
+    } else if (ftp::take_verb(c, "LPSV")) {
+        await_passive(s, 228);
+    } else if (ftp::take_verb(c, "AUTH")) {
+        on_auth(view, s, c);
     }
 }
 
 /// 227, 228 or 229 with its argument read.
 void on_passive(View& view, Emit& emit, FtpState& s, bool asked,
                 const std::optional<HostPort>& announced, std::uint32_t code) noexcept {
-    if (!announced) return emit.parse_error();
-    if (s.epsv_all && code != 229) return emit.count(kEpsvOnly);
-    if (is_strict(view) && !asked) return emit.count(kNotAsked);
-    ask(view, emit, *announced);
+    const bool doubtful = s.has(flag::left) && !asked;
+    if (!announced && !doubtful) return emit.parse_error();
+    if (only_epsv(s) && code != 229) return emit.count(kEpsvOnly);
+    const bool must_be_asked = is_strict(view) || is_loose(view) || s.has(flag::careful);
+    if (must_be_asked && !asked) return emit.count(kNotAsked);
+    ask_for_server(view, emit, *announced);
 }
 
-/// A final reply that is not the greeting: the next command has its answer.
-void on_answer(View& view, Emit& emit, FtpState& s, std::uint32_t code, Cursor c) noexcept {
-    const bool port_answered = s.port_reply == 1;
-    const bool asked = s.passive_reply == 1 && s.passive_code == code;
-    for (std::uint8_t* each : {&s.unanswered, &s.port_reply, &s.passive_reply})
-        if (*each != 0) --*each;
-    if (port_answered) {
-        if (code == 200)
-            ask_for_client(view, emit, s);
-        else
-            emit.count(kNotAccepted);
-    }
+/// The last line of a reply that is neither preliminary nor the greeting.
+void on_final_reply(View& view, Emit& emit, FtpState& s, std::uint32_t code, Bytes text) noexcept {
+    const bool asked = on_answer(view, emit, s, code);
     switch (code) {
-        case 200:
-            if (s.epsv_all_asked) s.epsv_all = true;
-            break;
         case 227:
             emit.count(kPasvReplies);
-            on_passive(view, emit, s, asked, find_host_port(c.rest()), code);
-            break;
+            return on_passive(view, emit, s, asked, ftp::find_227(text), code);
         case 228:
             emit.count(kLpsvReplies);
-            on_passive(view, emit, s, asked, find_long_host_port(c.rest()), code);
-            break;
+            return on_passive(view, emit, s, asked, ftp::find_228(text), code);
         case 229: {
             emit.count(kEpsvReplies);
-            const auto port = find_epsv_port(c.rest());
-            on_passive(view, emit, s, asked,
-                       port ? std::optional(HostPort{view.speaker(), *port}) : std::nullopt, code);
-            break;
+            const auto port = ftp::find_229(text);
+            return on_passive(view, emit, s, asked,
+                              port ? std::optional(HostPort{view.speaker(), *port}) : std::nullopt,
+                              code);
         }
-        case 234:
-            if (s.auth == Auth::none) break;
-            if (s.auth == Auth::tls) ask_for_range(view, emit);
-            emit.blind(HelperCounter::blind_encrypted);
-            break;
-        default: break;
+        default: return;
     }
+}
+
+/// Before the greeting some servers send lines without a code, which clients pass over.
+bool is_banner(const FtpState& s, Bytes line) noexcept {
+    return s.proof == Proof::none && (line.empty() || (!is_digit(line[0]) && !is_http_line(line)));
 }
 
 void on_reply(View& view, Emit& emit, FtpState& s) noexcept {
-    const Bytes line = without_line_end(view.message);
-    Cursor c{line};
+    Cursor c{trimmed(view.message)};
     skip_telnet(c);
-    const auto code = take_number(c, 3, 999);
-    const auto mark = c.peek();
-    const bool is_reply = code && *code >= 100 && (!mark || *mark == ' ' || *mark == '-');
-    bool is_greeting = !s.greeted;
-
-    if (s.multi_line != 0) {  // all is text up to the same code without a hyphen (RFC 959, 4.2)
-        if (!is_reply || *code != s.multi_line || mark == std::uint8_t{'-'}) return;
-        s.multi_line = 0;
-        emit.read_all(!s.greeted || is_strict(view));
-        is_greeting |= *code == 220 && s.greeting_open;
-        s.greeting_open = false;
-    } else if (!s.greeted) {
-        // 421 instead of a greeting is FTP too, but nothing may open after it.
-        if (!is_reply || (*code != 120 && *code != 220 && *code != 421))
+    const ReplyLine line = read_line(c.rest());
+    const bool was_left = s.has(flag::left);
+    if (s.multi_line != 0 && !read_text(s, line)) return;
+    if (!s.has(flag::greeted)) {
+        if (line.code == 0 && is_banner(s, c.rest())) return;
+        // 421 instead of a greeting is FTP too, but nothing may open after it. Servers that want no
+        // log-in greet with 230.
+        if (line.code != 120 && line.code != 220 && line.code != 230 && line.code != 421)
             return emit.blind(HelperCounter::blind_not_protocol);
-        if (*code != 421) {
-            s.greeted = true;
-            s.greeting_open = mark == std::uint8_t{'-'};
-            emit.read_all(is_strict(view));
-            if (s.commanded) emit.proven();
-        }
     }
-    if (!is_reply) return;
-    if (mark == std::uint8_t{'-'}) {
-        s.multi_line = static_cast<std::uint16_t>(*code);
-        emit.read_all(true);
+    if (line.code == 0) return;
+    if (!line.ends) {
+        if (s.has(flag::left))
+            s.inner = line.code & 0x3ff;
+        else
+            s.multi_line = line.code & 0x3ff;
         return;
     }
-    if (*code >= 200 && !is_greeting) on_answer(view, emit, s, *code, c);
+    if (!s.has(flag::greeted)) {
+        if (line.code == 220 || line.code == 230) s.set(flag::greeted);  // 120: it will come
+        return;
+    }
+    if (line.code < 200) return;
+    if (!was_left || s.has(flag::left)) {
+        // A fitting answer to the one command that is unanswered: the reply before is over.
+        if (was_left && outstanding(s) == 1 && fits(s, line.code) && !is_passive(line.code) &&
+            !s.has(flag::ahead))
+            s.set(flag::unending);
+        return on_final_reply(view, emit, s, line.code, line.text);
+    }
+    // Its last line. So many more commands may have been answered in what looked like its text.
+    const unsigned maybe = s.slack;
+    s.slack = 0;
+    if (line.code != 220 || s.proof == Proof::given)  // the greeting answers nothing
+        on_final_reply(view, emit, s, line.code, line.text);
+    s.slack = static_cast<std::uint8_t>(std::min(maybe, outstanding(s)));
 }
 
 void on_message(View& view, Emit& emit) noexcept {
     auto s = view.load<FtpState>();
+    if (view.picked_up && s.proof == Proof::none) {
+        s.proof = Proof::picked_up;
+        s.set(flag::greeted);
+    }
     if (view.from_client())
         on_command(view, emit, s);
     else
         on_reply(view, emit, s);
+    const bool counting = counts(view, s);
+    if (!counting) {
+        s.unanswered = s.over = s.port_reply = s.passive_reply = s.slack = 0;
+        s.clear(flag::inexact);
+    }
     view.save(s);
+    emit.read_both(counting || s.multi_line != 0);
 }
 
 }  // namespace

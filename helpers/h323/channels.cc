@@ -36,7 +36,7 @@ void expect_channel(Items items, Requests& requests, std::uint8_t class_index, s
             PinHole hole = requests.from_listener(*to, proto::tcp);
             hole.class_index = class_index;
             hole.tag = tag;
-            hole.flags |= PinHole::kPermanent;  // several connections
+            hole.flags |= expect_flag::permanent;  // several connections
             requests.expect(hole);
         }
     }

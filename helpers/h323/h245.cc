@@ -22,15 +22,6 @@ namespace {
 
 using h323::ControlMessage;
 
-enum OwnCounter : unsigned {
-    kOpens,
-    kOpenAcks,
-    kOpenRejects,
-    kCloses,
-    kEndSessions,
-    kUnaskedAcks
-};
-
 struct H245State {
     h323::OpenChannels channels;
     std::array<bool, 2> capable{};  ///< by Direction: has sent its TerminalCapabilitySet
@@ -43,7 +34,9 @@ constexpr Field kState[] = {
 
 constexpr std::uint8_t kMedia = 0;
 constexpr ExpectClass kClasses[] = {{"media", "RTP and RTCP of a channel, or T.120", 18, 240}};
-constexpr ParamDesc kParams[] = {kLooseParam, kDenyPortsParam};
+constexpr ParamDesc kParams[] = {
+    with_help(kLooseParam, "as of `ftp`: media elsewhere than at the peer that announces it"),
+    kDenyPortsParam, kDenyServicesParam};
 constexpr CounterDesc kCounters[] = {
     {"open_channels", "OpenLogicalChannel read"},
     {"open_channel_acks", "OpenLogicalChannelAck read"},
@@ -51,6 +44,14 @@ constexpr CounterDesc kCounters[] = {
     {"close_channels", "CloseLogicalChannel read"},
     {"end_sessions", "EndSessionCommand read"},
     {"unasked_acks", "OpenLogicalChannelAck to no OpenLogicalChannel: it opened nothing"},
+};
+enum OwnCounter : unsigned {
+    kOpens = named(kCounters, "open_channels"),
+    kOpenAcks = named(kCounters, "open_channel_acks"),
+    kOpenRejects = named(kCounters, "open_channel_rejects"),
+    kCloses = named(kCounters, "close_channels"),
+    kEndSessions = named(kCounters, "end_sessions"),
+    kUnaskedAcks = named(kCounters, "unasked_acks")
 };
 
 void on_message(View& view, Emit& emit) noexcept {

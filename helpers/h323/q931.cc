@@ -23,22 +23,6 @@ namespace {
 
 using h323::ControlMessage;
 
-enum OwnCounter : unsigned {
-    kSetups,
-    kCallProceedings,
-    kAlertings,
-    kConnects,
-    kFacilities,
-    kProgresses,
-    kReleases,
-    kTunnelled,
-    kFastStarts,
-    kUnaskedAcks,
-    kNotForwarded
-};
-enum Param : unsigned {
-    kCallForwardFilter = 2
-};
 enum Class : std::uint8_t {
     kCall,
     kForwarded
@@ -64,11 +48,17 @@ constexpr ExpectClass kClasses[] = {
     {"forwarded", "call signalling to whom the call is forwarded", 20, 240, true}};
 constexpr std::string_view kChildren[] = {"h245", "q931"};
 constexpr ParamDesc kParams[] = {
-    kLooseParam, kDenyPortsParam,
+    with_help(kLooseParam,
+              "as of `ftp`: H.245 and media elsewhere than at the peer that announces it"),
+    kDenyPortsParam,
     ParamDesc{
         "callforward_filter", ParamType::networks, "",
-        "networks, as in \"10.0.0.0/8,2001:db8::/32\": a forwarded call is expected only when "
-        "one end is inside of them and the other is not"}};
+        "networks, as in `\"10.0.0.0/8,2001:db8::/32\"`: a forwarded call is expected only if one "
+        "of its ends is inside of them and the other is not"},
+    kDenyServicesParam};
+enum Param : unsigned {
+    kCallForwardFilter = named(kParams, "callforward_filter")
+};
 constexpr CounterDesc kCounters[] = {
     {"setups", "Setup read"},
     {"call_proceedings", "Call Proceeding read"},
@@ -81,6 +71,19 @@ constexpr CounterDesc kCounters[] = {
     {"fast_starts", "channels read that were proposed or accepted by fast start"},
     {"unasked_acks", "OpenLogicalChannelAck to no OpenLogicalChannel: it opened nothing"},
     {"not_forwarded", "forwarded calls that callforward_filter leaves out"},
+};
+enum OwnCounter : unsigned {
+    kSetups = named(kCounters, "setups"),
+    kCallProceedings = named(kCounters, "call_proceedings"),
+    kAlertings = named(kCounters, "alertings"),
+    kConnects = named(kCounters, "connects"),
+    kFacilities = named(kCounters, "facilities"),
+    kProgresses = named(kCounters, "progresses"),
+    kReleases = named(kCounters, "releases"),
+    kTunnelled = named(kCounters, "tunnelled"),
+    kFastStarts = named(kCounters, "fast_starts"),
+    kUnaskedAcks = named(kCounters, "unasked_acks"),
+    kNotForwarded = named(kCounters, "not_forwarded")
 };
 
 /// What matters of a Q.931 message.

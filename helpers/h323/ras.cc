@@ -24,23 +24,6 @@ namespace {
 using h323::HostPort;
 using Items = std::span<const per::Item>;
 
-enum OwnCounter : unsigned {
-    kGatekeeperRequests,
-    kGatekeeperConfirms,
-    kRegistrationRequests,
-    kRegistrationConfirms,
-    kUnregistrations,
-    kAdmissionRequests,
-    kAdmissionConfirms,
-    kLocationRequests,
-    kLocationConfirms,
-    kInfoResponses,
-    kUnaskedConfirms
-};
-enum Param : unsigned {
-    kGkRoutedOnly = 2,
-    kDefaultRrqTtl
-};
 enum Class : std::uint8_t {
     kRegistered,
     kRouted
@@ -70,12 +53,20 @@ constexpr ExpectClass kClasses[] = {
     {"routed", "where the gatekeeper sends an endpoint", 32, 240, true}};
 constexpr std::string_view kChildren[] = {"q931", "ras"};
 constexpr ParamDesc kParams[] = {
-    kLooseParam, kDenyPortsParam,
+    with_help(kLooseParam, "as of `ftp`: endpoints may register others' addresses"),
+    kDenyPortsParam,
     ParamDesc{"gkrouted_only", ParamType::boolean, "true",
-              "calls to a registered endpoint come from its gatekeeper only"},
-    ParamDesc{"default_rrq_ttl", ParamType::uint, "300",
-              "seconds that a registration holds which does not say; 0: no longer than the class",
-              kMaxTtl}};
+              "calls to a registered endpoint come from its gatekeeper only; false: from anywhere"},
+    ParamDesc{
+        "default_rrq_ttl", ParamType::uint, "300",
+        "seconds that a registration holds which does not say; 0: no longer than its pin-hole "
+        "was filed for",
+        kMaxTtl},
+    kDenyServicesParam};
+enum Param : unsigned {
+    kGkRoutedOnly = named(kParams, "gkrouted_only"),
+    kDefaultRrqTtl = named(kParams, "default_rrq_ttl")
+};
 constexpr CounterDesc kCounters[] = {
     {"gatekeeper_requests", "GRQ read"},
     {"gatekeeper_confirms", "GCF read"},
@@ -88,6 +79,19 @@ constexpr CounterDesc kCounters[] = {
     {"location_confirms", "LCF read"},
     {"info_responses", "IRR read"},
     {"unasked_confirms", "GCF and RCF that answer no request: they did nothing"},
+};
+enum OwnCounter : unsigned {
+    kGatekeeperRequests = named(kCounters, "gatekeeper_requests"),
+    kGatekeeperConfirms = named(kCounters, "gatekeeper_confirms"),
+    kRegistrationRequests = named(kCounters, "registration_requests"),
+    kRegistrationConfirms = named(kCounters, "registration_confirms"),
+    kUnregistrations = named(kCounters, "unregistrations"),
+    kAdmissionRequests = named(kCounters, "admission_requests"),
+    kAdmissionConfirms = named(kCounters, "admission_confirms"),
+    kLocationRequests = named(kCounters, "location_requests"),
+    kLocationConfirms = named(kCounters, "location_confirms"),
+    kInfoResponses = named(kCounters, "info_responses"),
+    kUnaskedConfirms = named(kCounters, "unasked_confirms")
 };
 
 /// Registrations are told apart by who registered.
@@ -122,7 +126,7 @@ std::optional<HostPort> own_signal_address(const View& view, Items items) noexce
 /// Call signalling to `to`, for more than one call.
 PinHole signalling(const h323::Requests& requests, const HostPort& to) noexcept {
     PinHole hole = requests.from_listener(to, proto::tcp);
-    hole.flags |= PinHole::kPermanent;
+    hole.flags |= expect_flag::permanent;
     hole.child = kQ931Child;
     return hole;
 }

@@ -55,13 +55,13 @@ class Requests {
     /// The listener, from any port, to `to`.
     PinHole from_listener(const HostPort& to, std::uint8_t protocol) const noexcept {
         PinHole hole;
-        hole.src = PinHole::exact(view_.listener());
+        hole.src = Prefix::exact(view_.listener());
         hole.dst = to.host;
         hole.dport = to.port;
         hole.protocol = protocol;
         // The same announcement comes over several connections: fast start and H.245, or the legs
         // of a call through a gatekeeper.
-        hole.flags = PinHole::kSkipMaster;
+        hole.flags = expect_flag::skip_master;
         return hole;
     }
 

@@ -15,7 +15,7 @@ inline constexpr std::int32_t kTpktHeader = 4;
 inline constexpr std::uint16_t kLongest = 16384;
 
 /// Version 3, a reserved octet of zero, the length with these four octets.
-inline Measured measure_tpkt(Direction, Bytes bytes, std::size_t /*seen*/,
+inline Measured measure_tpkt(Direction, Bytes bytes, Progress& /*progress*/,
                              std::span<const std::uint8_t, kPrivateBytes>) noexcept {
     Cursor c{bytes};
     const auto version = c.u8();

@@ -6,9 +6,9 @@
 // other user, so nothing in it can be believed: it opens only when the configuration says so, and
 // only for the client to whom it came.
 //
-// State of a connection: the proof of protocol (the client's first command, the server's welcome),
-// whether the client has asked for TLS, and the ports that the client has offered, which ACCEPT
-// names again.
+// State of a connection: the proof of protocol (the client's commands, the server's welcome, the
+// nickname that both mean), whether the client has asked for TLS, and the ports that the client has
+// offered, which ACCEPT names again.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -32,41 +32,48 @@ enum Pattern : std::uint8_t {
     kTlsReply
 };
 
-enum OwnCounter : unsigned {
-    kSends,
-    kChats,
-    kMoves,
-    kResumes,
-    kPassive,
-    kOthers,
-    kOffersIgnored
-};
-
 enum Class : std::uint8_t {
     kData,
     kOffer
 };
 
-enum Param : unsigned {
-    kOffers = 2
+/// The beginning of a nickname, in upper case, zeros behind it. Servers cut longer ones, but not
+/// below nine characters (RFC 2812 section 1.2.1).
+using Nick = std::array<std::uint8_t, 9>;
+
+/// What one side has said in mid-stream and the other has yet to answer.
+enum class Awaited : std::uint8_t {
+    nothing,
+    number,      ///< of the server; its digits
+    pong,        ///< of the server; what PING has named
+    client_pong  ///< of the client
 };
 
 struct IrcState {
     bool commanded = false;  ///< the client's first line was a command of a client
     bool greeted = false;    ///< the server's first line was one of a server
     bool welcomed = false;   ///< and it has let the client in
+    bool proven = false;     ///< by a name that the client has said
     bool tls_asked = false;
     std::uint8_t next = 0;                   ///< the place in `offered` that is overwritten next
     std::array<std::uint16_t, 8> offered{};  ///< ports of the client; host byte order, 0 = none
+    /// That NICK has asked for last; once welcomed: that the server has named. Picked up: what is
+    /// awaited, a kind and a word.
+    Nick nick{};
+    std::uint8_t pairs = 0;  ///< picked up: questions and their answers so far
 };
+constexpr std::uint8_t kPairs = 2;
 
 constexpr Field kState[] = {
     POSTERN_FIELD(IrcState, commanded),
     POSTERN_FIELD(IrcState, greeted),
     POSTERN_FIELD(IrcState, welcomed),
+    POSTERN_FIELD(IrcState, proven),
     POSTERN_FIELD(IrcState, tls_asked),
     POSTERN_FIELD(IrcState, next, IrcState{}.offered.size() - 1),
     POSTERN_FIELD(IrcState, offered),
+    POSTERN_FIELD(IrcState, nick),
+    POSTERN_FIELD(IrcState, pairs, kPairs),
 };
 
 // Message tags (IRCv3) and the sender may stand before a command; more than one space is allowed.
@@ -77,17 +84,34 @@ constexpr ExpectClass kClasses[] = {
     {"data", "a connection to the client, which has offered it", 8, 300},
     {"offer", "a connection of the client to someone who has offered it", 8, 300, true}};
 constexpr ParamDesc kParams[] = {
-    kLooseParam, kDenyPortsParam,
-    ParamDesc{"offers", ParamType::boolean, "false",
-              "let the client connect to what other users offer to it"}};
+    with_help(kLooseParam, "believe a client that offers another address than its own"),
+    kDenyPortsParam,
+    ParamDesc{
+        "offers", ParamType::boolean, "false",
+        "let the client connect to what other users offer to it. Name the zones in the rule for "
+        "what is related: the address is whatever the other user says"},
+    kDenyServicesParam,
+    with_help(kPickUpParam, "as of `ftp`: after two questions and their fitting answers")};
+enum Param : unsigned {
+    kOffers = named(kParams, "offers")
+};
 constexpr CounterDesc kCounters[] = {
-    {"sends", "DCC SEND and TSEND read"},
-    {"chats", "DCC CHAT and SCHAT read"},
+    {"sends", "DCC SEND and RECV read, with S or T before it, too"},
+    {"chats", "DCC CHAT read, with S or T before it, too"},
     {"moves", "DCC MOVE read"},
     {"resumes", "DCC RESUME and ACCEPT read"},
     {"passive", "of the above, those that ask the other side to listen"},
     {"others", "DCC of other kinds, which announce nothing"},
     {"offers_ignored", "offers of other users, which do not count without `offers`"},
+};
+enum OwnCounter : unsigned {
+    kSends = named(kCounters, "sends"),
+    kChats = named(kCounters, "chats"),
+    kMoves = named(kCounters, "moves"),
+    kResumes = named(kCounters, "resumes"),
+    kPassive = named(kCounters, "passive"),
+    kOthers = named(kCounters, "others"),
+    kOffersIgnored = named(kCounters, "offers_ignored")
 };
 constexpr PatternDesc kPatterns[] = {
     {kDcc, BEGINNING "PRIVMSG +[^ \\r\\n]+ +:\\x01DCC ", std::nullopt, true},
@@ -100,9 +124,29 @@ constexpr PatternDesc kPatterns[] = {
 constexpr std::string_view kFirstCommands[] = {"CAP",  "PASS",         "NICK",     "USER",
                                                "PING", "AUTHENTICATE", "PROTOCTL", "QUIT",
                                                "PONG", "STARTTLS",     "WEBIRC"};
+// What else it may send ahead of the welcome.
+constexpr std::string_view kCommands[] = {
+    "ADMIN",    "AWAY",    "BATCH",    "CHATHISTORY", "CHANSERV", "CS",      "ENCAP",    "HELP",
+    "INFO",     "INVITE",  "ISON",     "ISUPPORT",    "JOIN",     "KICK",    "LINKS",    "LIST",
+    "LUSERS",   "MAP",     "MARKREAD", "METADATA",    "MODE",     "MONITOR", "MOTD",     "NAMES",
+    "NICKSERV", "NOTICE",  "NS",       "OPER",        "PART",     "PRIVMSG", "REGISTER", "RELAYMSG",
+    "RENAME",   "SERVICE", "SETNAME",  "SILENCE",     "SQUERY",   "STATS",   "SUMMON",   "TAGMSG",
+    "TIME",     "TOPIC",   "TRACE",    "USERHOST",    "USERS",    "VERIFY",  "VERSION",  "WALLOPS",
+    "WATCH",    "WHO",     "WHOIS",    "WHOWAS",      "ZNC"};
 // What a server may say before the welcome, besides numbers.
 constexpr std::string_view kFirstReplies[] = {"NOTICE", "CAP",  "PING", "ERROR", "AUTHENTICATE",
                                               "PONG",   "FAIL", "WARN", "NOTE"};
+
+/// What the server says at the end of its answer to a command (RFC 2812 section 5.1).
+struct Answer {
+    std::string_view command;
+    std::string_view number;
+};
+constexpr Answer kAnswers[] = {
+    {"WHO", "315"},  {"WHOIS", "318"},   {"WHOWAS", "369"}, {"NAMES", "366"},    {"JOIN", "366"},
+    {"LIST", "323"}, {"LINKS", "365"},   {"MOTD", "376"},   {"TIME", "391"},     {"STATS", "219"},
+    {"INFO", "374"}, {"VERSION", "351"}, {"ISON", "303"},   {"USERHOST", "302"},
+};
 
 /// With message tags (IRCv3 message-tags: 8191 bytes, then 512).
 constexpr std::uint16_t kLongest = 8703;
@@ -144,13 +188,25 @@ bool is_numeric(Bytes word) noexcept {
     return word.size() == 3 && std::all_of(word.begin(), word.end(), is_digit);
 }
 
-/// A file's name or a word: up to a space, or between quotes. False when there is none.
+/// A file's name or a word: up to a space, or between quotes. False when there is none. Quotes may
+/// stand in a name, too: only numbers follow it, so the last one ends it.
 bool skip_argument(Cursor& c) noexcept {
-    if (take(c, '"')) {
-        take_until(c, [](std::uint8_t b) { return b == '"' || b == kCtcp; });
-        return take(c, '"') && skip_spaces(c);
-    }
-    return !take_until(c, is_end_of_word).empty() && skip_spaces(c);
+    if (!take(c, '"')) return !take_until(c, is_end_of_word).empty() && skip_spaces(c);
+    Cursor rest = c;
+    const Bytes text = take_until(rest, [](std::uint8_t b) { return b == kCtcp; });
+    const auto last = std::find(text.rbegin(), text.rend(), std::uint8_t{'"'});
+    if (last == text.rend()) return false;
+    c.skip(static_cast<std::size_t>(text.rend() - last));
+    return skip_spaces(c);
+}
+
+/// Whether it is this kind of DCC. S before it: encrypted; T: without acknowledgements; or both.
+bool is_kind(Bytes kind, std::string_view wanted) noexcept {
+    if (kind.size() < wanted.size() || kind.size() > wanted.size() + 2) return false;
+    const Bytes variant = kind.first(kind.size() - wanted.size());
+    return same_word(kind.last(wanted.size()), wanted) &&
+           std::all_of(variant.begin(), variant.end(),
+                       [](std::uint8_t b) { return upper(b) == 'S' || upper(b) == 'T'; });
 }
 
 /// An IPv4 address as one decimal number, or an IPv6 address as text.
@@ -201,7 +257,7 @@ void on_offer(View& view, Emit& emit, IrcState& s, Cursor c) noexcept {
     }
     if (view.params[kOffers].number == 0) return emit.count(kOffersIgnored);
     PinHole request;
-    request.src = PinHole::exact(view.listener());
+    request.src = Prefix::exact(view.listener());
     request.dst = *host;
     request.dport = Be16::from_host(*port);
     request.protocol = proto::tcp;
@@ -229,10 +285,10 @@ void on_dcc(View& view, Emit& emit, IrcState& s) noexcept {
     skip_spaces(c);
     const Bytes kind = take_until(c, is_end_of_word);
     skip_spaces(c);
-    if (same_word(kind, "SEND") || same_word(kind, "TSEND")) {
+    if (is_kind(kind, "SEND") || is_kind(kind, "RECV")) {
         emit.count(kSends);
         on_offer(view, emit, s, c);
-    } else if (same_word(kind, "CHAT") || same_word(kind, "SCHAT")) {
+    } else if (is_kind(kind, "CHAT")) {
         emit.count(kChats);
         on_offer(view, emit, s, c);
     } else if (same_word(kind, "MOVE")) {
@@ -248,30 +304,143 @@ void on_dcc(View& view, Emit& emit, IrcState& s) noexcept {
     }
 }
 
-/// A line of a side that has yet to show what it speaks. False: it does not speak IRC.
-bool on_first_lines(const View& view, Emit& emit, IrcState& s) noexcept {
-    Cursor c{without_line_end(view.message)};
-    if (c.at_end()) return true;  // RFC 2812 section 2.3.1: empty messages are ignored
-    const Bytes command = take_command(c);
-    if (view.from_client()) {
-        s.commanded = is_among(command, kFirstCommands);
-        if (s.commanded) emit.read_all(false);
-        return s.commanded;
+/// Nothing for an empty one.
+Nick nick_of(Bytes name) noexcept {
+    Nick nick{};
+    for (std::size_t i = 0; i < std::min(name.size(), nick.size()); ++i)
+        nick[i] = static_cast<std::uint8_t>(upper(name[i]));
+    return nick;
+}
+
+/// The next parameter; `c` is behind the command.
+Bytes take_parameter(Cursor& c) noexcept {
+    if (!skip_spaces(c)) return {};
+    take(c, ':');
+    return take_until(c, is_space);
+}
+
+bool is_nick(Bytes name) noexcept {
+    constexpr std::string_view kNever = "/:#&!@,*?";
+    return !name.empty() &&
+           kNever.find(static_cast<char>(name.front())) == std::string_view::npos &&
+           std::none_of(name.begin(), name.end(), [](std::uint8_t b) { return b <= ' '; });
+}
+
+/// Whether the client calls itself so: as the sender, or in a parameter that is no text.
+bool names_itself(Bytes line, const Nick& nick) noexcept {
+    if (nick == Nick{}) return false;
+    Cursor c{line};
+    if (c.peek() == std::uint8_t{'@'}) {
+        take_until(c, is_space);
+        skip_spaces(c);
     }
+    if (take(c, ':')) {
+        const Bytes sender =
+            take_until(c, [](std::uint8_t b) { return b == ' ' || b == '!' || b == '@'; });
+        if (nick_of(sender) == nick) return true;
+        take_until(c, is_space);
+        skip_spaces(c);
+    }
+    const bool renames = same_word(take_until(c, is_space), "NICK");
+    while (skip_spaces(c)) {
+        if (c.peek() == std::uint8_t{':'} && !renames) return false;
+        take(c, ':');
+        if (nick_of(take_until(c, is_space)) == nick) return true;
+    }
+    return false;
+}
+
+/// A line of a client that has yet to show that it speaks IRC; false: it does not. A client of HTTP
+/// may begin with any word, NICK or USER, but its first line ends in its version.
+bool on_client_line(Bytes line, IrcState& s) noexcept {
+    if (is_http_line(line)) return false;
+    if (s.welcomed) {
+        s.proven = names_itself(line, s.nick);
+        return true;
+    }
+    Cursor c{line};
+    const Bytes command = take_command(c);
+    if (!is_among(command, kFirstCommands) && (!s.commanded || !is_among(command, kCommands)))
+        return false;
+    s.commanded = true;
+    if (same_word(command, "USER") || same_word(command, "PASS")) return !take_parameter(c).empty();
+    if (!same_word(command, "NICK")) return true;
+    const Bytes name = take_parameter(c);
+    s.nick = nick_of(name);
+    return is_nick(name) || name.empty();  // none: the server will ask for one
+}
+
+/// The same of a server, up to its welcome.
+bool on_server_line(Bytes line, IrcState& s) noexcept {
+    Cursor c{line};
+    const Bytes command = take_command(c);
     s.greeted = s.greeted || is_numeric(command) || is_among(command, kFirstReplies);
     if (s.commanded && same_word(command, "001")) {  // RPL_WELCOME
+        const Nick named = nick_of(take_parameter(c));
         s.welcomed = true;
-        emit.proven();
-        emit.read_all(false);
+        // A server that gives the client another name, as bouncers do: the client may not have
+        // understood, if it is none of IRC.
+        s.proven = named != Nick{} && named == s.nick;
+        s.nick = named;
     }
     return s.greeted;
 }
 
+/// What a question in mid-stream waits for; the word's beginning is enough.
+template <class Word>
+Nick awaited(Awaited kind, const Word& word) noexcept {
+    Nick all{};
+    if (word.empty()) return all;
+    all[0] = static_cast<std::uint8_t>(kind);
+    for (std::size_t i = 0; i < std::min(word.size(), all.size() - 1); ++i)
+        all[i + 1] = static_cast<std::uint8_t>(upper(static_cast<std::uint8_t>(word[i])));
+    return all;
+}
+
+/// A line in mid-stream, where neither the client's first words nor the server's welcome were seen:
+/// a command and its fitting reply, twice, show that both speak IRC. False: one does not.
+bool on_picked_up_line(const View& view, Emit& emit, IrcState& s) noexcept {
+    const Bytes line = without_line_end(view.message);
+    if (view.from_client() && is_http_line(line)) return false;
+    Cursor c{line};
+    const Bytes command = take_command(c);
+    const Bytes first = take_parameter(c), second = take_parameter(c);
+    Nick answer{};
+    if (same_word(command, "PING")) {
+        s.nick = awaited(view.from_client() ? Awaited::pong : Awaited::client_pong, first);
+    } else if (same_word(command, "PONG")) {
+        // A server names itself first.
+        answer = view.from_client() ? awaited(Awaited::client_pong, first)
+                                    : awaited(Awaited::pong, second.empty() ? first : second);
+    } else if (view.from_client()) {
+        for (const Answer& each : kAnswers)
+            if (same_word(command, each.command)) s.nick = awaited(Awaited::number, each.number);
+    } else if (is_numeric(command)) {
+        answer = awaited(Awaited::number, command);
+    }
+    if (answer == Nick{} || answer != s.nick) return true;
+    s.nick = {};
+    s.proven = ++s.pairs == kPairs;
+    if (s.proven) emit.proven();
+    return true;
+}
+
+/// A line before the proof. False: its side does not speak IRC.
+bool on_first_lines(const View& view, Emit& emit, IrcState& s) noexcept {
+    const Bytes line = without_line_end(view.message);
+    if (line.empty()) return true;  // RFC 2812 section 2.3.1: empty messages are ignored
+    const bool known = view.from_client() ? on_client_line(line, s) : on_server_line(line, s);
+    if (s.proven) emit.proven();
+    return known;
+}
+
 void on_message(View& view, Emit& emit) noexcept {
     auto s = view.load<IrcState>();
-    const bool known = view.from_client() ? s.commanded : s.welcomed;
-    if (!known && !on_first_lines(view, emit, s))
+    const bool is_known = s.proven || (s.welcomed && !view.from_client());
+    if (!is_known &&
+        !(view.picked_up ? on_picked_up_line(view, emit, s) : on_first_lines(view, emit, s)))
         return emit.blind(HelperCounter::blind_not_protocol);
+    emit.read_all(!s.proven && (view.from_client() || !s.welcomed));
     switch (view.pattern) {
         case kDcc: on_dcc(view, emit, s); break;
         case kStartTls: s.tls_asked = true; break;

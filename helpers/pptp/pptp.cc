@@ -24,17 +24,6 @@ namespace {
 
 constexpr unsigned kMaxCalls = 6;
 
-enum OwnCounter : unsigned {
-    kSessions,
-    kOutgoing,
-    kIncoming,
-    kDeclined,
-    kEnded,
-    kWrongOrder,
-    kUnknownCall,
-    kTooManyCalls
-};
-
 constexpr std::uint16_t kPorts[] = {1723};
 constexpr ExpectClass kClasses[] = {
     {"call", "a call's GRE tunnel, an expectation for each direction", 2 * kMaxCalls, 300}};
@@ -47,6 +36,16 @@ constexpr CounterDesc kCounters[] = {
     {"wrong_order", "messages that do not fit what was said before; they opened nothing"},
     {"unknown_call", "messages about a call that is not known"},
     {"too_many_calls", "calls beyond the six that are followed in a control connection"},
+};
+enum OwnCounter : unsigned {
+    kSessions = named(kCounters, "sessions"),
+    kOutgoing = named(kCounters, "outgoing_calls"),
+    kIncoming = named(kCounters, "incoming_calls"),
+    kDeclined = named(kCounters, "declined"),
+    kEnded = named(kCounters, "ended"),
+    kWrongOrder = named(kCounters, "wrong_order"),
+    kUnknownCall = named(kCounters, "unknown_call"),
+    kTooManyCalls = named(kCounters, "too_many_calls")
 };
 
 /// Section 2: control message types.
@@ -74,6 +73,7 @@ constexpr std::uint16_t kHeader = 12;    // length, kind, cookie, type, reserved
 constexpr std::uint16_t kLongest = 512;  // more than any message has, with room for additions
 constexpr std::uint16_t kControlMessage = 1, kManagementMessage = 2;
 constexpr std::uint32_t kCookie = 0x1a2b3c4d;
+constexpr unsigned kMajorVersion = 1;  // section 2.1
 /// Result code of all replies: connected, accepted, done.
 constexpr std::uint8_t kOk = 1;
 
@@ -160,7 +160,7 @@ class Reader {
     void read() noexcept;
 
   private:
-    void start_request() noexcept;
+    void start_request(std::uint16_t version) noexcept;
     void start_reply(std::uint8_t result) noexcept;
     void ask(std::uint16_t id, Phase phase) noexcept;
     void outgoing_reply(std::uint16_t id, std::uint16_t peer, std::uint8_t result) noexcept;
@@ -195,8 +195,9 @@ class Reader {
     State state_;
 };
 
-void Reader::start_request() noexcept {
+void Reader::start_request(std::uint16_t version) noexcept {
     if (speaker_ != Direction::original) return emit_.refuse(HelperCounter::wrong_direction);
+    if (version >> 8 != kMajorVersion) return emit_.blind(HelperCounter::blind_not_protocol);
     if (state_.session != Session::none) return emit_.count(kWrongOrder);
     state_.session = Session::requested;
 }
@@ -317,16 +318,19 @@ void Reader::connect(unsigned call) noexcept {
     for (const Direction to : {Direction::reply, Direction::original}) {
         const Tuple t = tunnel(view_.original, state_, call, to);
         PinHole hole;
-        hole.src = PinHole::exact(t.src);
+        hole.src = Prefix::exact(t.src);
         hole.dst = t.dst;
-        hole.sport = t.sport;
-        hole.any_sport = false;
+        hole.set_sport(t.sport);
         hole.dport = t.dport;
         hole.protocol = proto::gre;
         hole.announced_by_listener = to != speaker_;
         hole.tag = tag_of(call);
+        // A client that begins again before its last connection has ended may give the same ids.
+        hole.flags = expect_flag::beside;
         emit_.expect(hole);
     }
+    // Then the tunnel may be running, too.
+    emit_.adopt_child(tunnel(view_.original, state_, call, Direction::reply));
 }
 
 void Reader::end(unsigned call) noexcept {
@@ -352,7 +356,7 @@ void Reader::read() noexcept {
     const std::uint16_t second = c.u16_be().value_or(0);
     const std::uint8_t third = c.u8().value_or(0);
     switch (type) {
-        case kStartRequest: return start_request();
+        case kStartRequest: return start_request(first);
         case kStartReply: return start_reply(static_cast<std::uint8_t>(second >> 8));
         case kStopRequest:
             if (confirmed()) state_.session = Session::stopping;
@@ -374,7 +378,7 @@ void on_message(View& view, Emit& emit) noexcept {
 }
 
 /// Section 1.4: each message begins with its length, what kind it is, and the magic cookie.
-Measured measure(Direction /*direction*/, Bytes bytes, std::size_t /*seen*/,
+Measured measure(Direction /*direction*/, Bytes bytes, Progress& /*progress*/,
                  std::span<const std::uint8_t, kPrivateBytes> /*state*/) noexcept {
     Cursor c{bytes};
     const auto length = c.u16_be();

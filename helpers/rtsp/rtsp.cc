@@ -5,7 +5,7 @@
 // Media may come inside of the control connection, as frames between its messages (section 10.12):
 // those and the bodies of messages are passed over.
 //
-// State of a connection: the proof of protocol, requests whose answers matter (by CSeq), and the
+// State of a connection: the proof of protocol, the requests that wait for their answers, and the
 // ports of streams that were set up, which PLAY opens again.
 #include <algorithm>
 #include <array>
@@ -20,9 +20,22 @@
 #include "helper/view.h"
 #include "net/addr.h"
 #include "net/cursor.h"
+#include "rtsp/message.h"
+#include "rtsp/transport.h"
 
 namespace postern {
 namespace {
+
+using rtsp::find_header;
+using rtsp::for_each_header;
+using rtsp::has_number;
+using rtsp::is_space;
+using rtsp::is_start_line;
+using rtsp::Ports;
+using rtsp::read_number;
+using rtsp::starts_with;
+using rtsp::Transport;
+using rtsp::trimmed;
 
 enum Pattern : std::uint8_t {
     kSetup = 1,
@@ -31,65 +44,73 @@ enum Pattern : std::uint8_t {
     kAnswer
 };
 
-enum OwnCounter : unsigned {
-    kSetups,
-    kPlays,
-    kTeardowns,
-    kInterleaved,
-    kMulticast,
-    kRefused,
-    kNotAsked,
-    kNotOffered
-};
-
 enum Class : std::uint8_t {
     kMedia,
     kBack,
     kGroup
 };
 
-enum Param : unsigned {
-    kLoose
-};
-
-/// What an answer is awaited for: one of the first two, with what a SETUP has offered.
+/// What is known of a request that waits for its answer; 0: there is none.
 namespace await {
-constexpr std::uint8_t setup = 1, play = 2, unicast = 4, group = 8;
-}
+constexpr std::uint8_t any = 1, setup = 2, play = 4;
+// Of a SETUP: what it has offered.
+constexpr std::uint8_t unicast = 8, group = 16;
+constexpr std::uint8_t pair = 32;  ///< RTCP's port follows RTP's
+constexpr std::uint8_t odd = 64;   ///< it is RtspState::odd_second
+constexpr std::uint8_t all = 127;
+}  // namespace await
 
 struct RtspState {
-    // Requests that wait for their answers; a ring.
-    std::array<std::uint16_t, 3> cseq{};  ///< the lower half
-    std::array<std::uint16_t, 3> offered{};
-    // Streams that were set up, both with a port for RTCP after it; host byte order.
-    std::array<std::uint16_t, 4> client_port{};
-    std::array<std::uint16_t, 4> server_port{};
-    std::array<std::uint8_t, 3> awaited{};  ///< 0: none
-    std::uint8_t requested : 1 = 0;         ///< by the client
-    std::uint8_t answered : 1 = 0;          ///< by the server
-    std::uint8_t next : 2 = 0;              ///< the place in the ring that is overwritten next
-    std::uint8_t streams : 3 = 0;
+    static constexpr unsigned kRequests = 3, kWays = 4;
+
+    // Requests that wait for their answers, the oldest first; see `awaited`.
+    std::array<std::uint16_t, kRequests> offered{};
+    // Ways of media that were set up; host byte order, 0: none to this side.
+    std::array<std::uint16_t, kWays> client_port{};
+    std::array<std::uint16_t, kWays> server_port{};
+    std::uint16_t odd_second = 0;                ///< RTCP's port, as the last SETUP offered it
+    std::array<std::uint8_t, kRequests> cseq{};  ///< the lowest byte
+    std::array<std::uint8_t, kRequests> awaited{};
+    std::uint8_t requested : 1 = 0;  ///< by the client
+    std::uint8_t answered : 1 = 0;   ///< by the server
+    std::uint8_t numbers : 1 = 0;    ///< the server has answered with a request's number
+    std::uint8_t unlisted : 1 = 0;   ///< there was no room for a request that may wait yet
+    std::uint8_t ways : 3 = 0;
+    std::uint8_t once_more : 1 = 0;  ///< met in mid-stream: the proof wants one more answer
+    std::uint8_t pairs = 0;          ///< bit i: way i has a port for RTCP after each of its two
 };
 static_assert(sizeof(RtspState) == kPrivateBytes);
 
+constexpr std::uint8_t kBitsAt = sizeof(RtspState) - 2;
 constexpr Field kState[] = {
-    POSTERN_FIELD(RtspState, cseq),
     POSTERN_FIELD(RtspState, offered),
     POSTERN_FIELD(RtspState, client_port),
     POSTERN_FIELD(RtspState, server_port),
-    POSTERN_FIELD(RtspState, awaited, 15),
-    // The bits of the last byte.
-    {"requested", sizeof(RtspState) - 1, 1, 1, 1},
-    {"answered", sizeof(RtspState) - 1, 1, 1, 1, 1},
-    {"next", sizeof(RtspState) - 1, 1, 1, RtspState{}.cseq.size() - 1, 2},
-    {"streams", sizeof(RtspState) - 1, 1, 1, RtspState{}.client_port.size(), 4},
+    POSTERN_FIELD(RtspState, odd_second),
+    POSTERN_FIELD(RtspState, cseq),
+    POSTERN_FIELD(RtspState, awaited, await::all),
+    {"requested", kBitsAt, 1, 1, 1},
+    {"answered", kBitsAt, 1, 1, 1, 1},
+    {"numbers", kBitsAt, 1, 1, 1, 2},
+    {"unlisted", kBitsAt, 1, 1, 1, 3},
+    {"ways", kBitsAt, 1, 1, RtspState::kWays, 4},
+    {"once_more", kBitsAt, 1, 1, 1, 7},
+    POSTERN_FIELD(RtspState, pairs, (1u << RtspState::kWays) - 1),
 };
 
 constexpr std::uint16_t kPorts[] = {554, 8554};
 constexpr ExpectClass kClasses[] = {{"media", "RTP and RTCP to the client", 16, 180},
                                     {"back", "RTP and RTCP to the server", 16, 180},
                                     {"group", "RTP and RTCP to a multicast group", 12, 180, true}};
-constexpr ParamDesc kParams[] = {kLooseParam, kDenyPortsParam};
+constexpr ParamDesc kParams[] = {
+    with_help(kLooseParam,
+              "believe `destination` and `source` that are not the client and the server. Without "
+              "it a foreign `source` is passed over: the server itself may send"),
+    kDenyPortsParam, kDenyServicesParam,
+    with_help(kPickUpParam, "as of `ftp`: after two requests, each with the answer of its number")};
+enum Param : unsigned {
+    kLoose = named(kParams, "loose")
+};
 constexpr CounterDesc kCounters[] = {
     {"setups", "SETUP requests read"},
     {"plays", "PLAY and RECORD requests read"},
@@ -99,6 +120,16 @@ constexpr CounterDesc kCounters[] = {
     {"refused", "SETUP, PLAY or RECORD that the server refuses"},
     {"not_asked", "answers with a transport that belong to no SETUP"},
     {"not_offered", "answers to SETUP with what the client has not offered"},
+};
+enum OwnCounter : unsigned {
+    kSetups = named(kCounters, "setups"),
+    kPlays = named(kCounters, "plays"),
+    kTeardowns = named(kCounters, "teardowns"),
+    kInterleaved = named(kCounters, "interleaved"),
+    kMulticast = named(kCounters, "multicast"),
+    kRefused = named(kCounters, "refused"),
+    kNotAsked = named(kCounters, "not_asked"),
+    kNotOffered = named(kCounters, "not_offered")
 };
 constexpr PatternDesc kPatterns[] = {
     {kSetup, "^SETUP ", Direction::original},
@@ -110,183 +141,58 @@ constexpr PatternDesc kPatterns[] = {
 constexpr std::uint8_t kFrameMark = '$';
 constexpr std::size_t kFrameHead = 4;  ///< mark, channel, length (section 10.12)
 
-constexpr bool is_space(std::uint8_t c) noexcept {
-    return c == ' ';
-}
-
-Bytes trimmed(Bytes text) noexcept {
-    while (!text.empty() && is_blank(text.front()))
-        text = text.subspan(1);
-    while (!text.empty() && is_blank(text.back()))
-        text = text.first(text.size() - 1);
-    return text;
-}
-
-/// A line without its end, and moves to the next one.
-Bytes take_line(Cursor& c) noexcept {
-    const auto line = take_whole_line(c);
-    return without_line_end(line ? *line : c.take(c.remaining()).value_or(Bytes{}));
-}
-
-bool starts_with(Bytes text, std::string_view word) noexcept {
-    return text.size() >= word.size() && same_word(text.first(word.size()), word);
-}
-
-/// "RTSP/1.0" or "RTSP/2.0".
-bool is_version(Bytes word) noexcept {
-    return same_word(word, "RTSP/1.0") || same_word(word, "RTSP/2.0");
-}
-
-/// A request's line ends with the version, a status line begins with it (sections 6 and 7).
-bool is_start_line(Bytes line) noexcept {
-    if (line.size() > 8 && line[8] == ' ' && is_version(line.first(8))) return true;
-    Cursor c{line};
-    const Bytes method = take_until(c, is_space);
-    return !method.empty() && line.size() > method.size() + 8 && line[line.size() - 9] == ' ' &&
-           is_version(line.last(8));
-}
-
-/// Calls f(name, value) for the headers after the start line, until it says true.
-template <class F>
-void for_each_header(Bytes head, F&& f) noexcept {
-    Cursor c{head};
-    take_line(c);
-    while (!c.at_end()) {
-        Cursor line{take_line(c)};
-        const Bytes name = take_until(line, [](std::uint8_t b) { return b == ':'; });
-        if (take(line, ':') && f(trimmed(name), trimmed(line.rest()))) return;
-    }
-}
-
-std::optional<Bytes> find_header(Bytes head, std::string_view wanted) noexcept {
-    std::optional<Bytes> found;
-    for_each_header(head, [&](Bytes name, Bytes value) {
-        if (same_word(name, wanted)) found = value;
-        return found.has_value();
-    });
-    return found;
-}
-
-/// All of it, and nothing else.
-std::optional<std::uint32_t> read_number(Bytes text) noexcept {
-    Cursor c{text};
-    const auto n = take_number(c, 10, UINT32_MAX);
-    return n && c.at_end() ? n : std::nullopt;
-}
-
 constexpr Measured kNotRtsp = -1;
 constexpr Measured kMore = 0;
 
-Measured measure(Direction direction, Bytes bytes, std::size_t /*seen*/,
+/// Progress::part of a message: which line `read` lies in; and Progress::flags.
+constexpr std::uint32_t kStartLine = 0, kHeaders = 1;
+constexpr std::uint32_t kHasLength = 1;
+
+/// What a header line says of the body. False when where the next message begins would be a guess.
+bool note_header(Bytes text, Progress& p) noexcept {
+    Cursor line{text};
+    const Bytes name = take_until(line, [](std::uint8_t b) { return b == ':'; });
+    if (!take(line, ':') || !same_word(trimmed(name), "Content-Length")) return true;
+    const auto n = read_number(trimmed(line.rest()));
+    if (!n || ((p.flags & kHasLength) != 0 && *n != p.length)) return false;
+    p.length = *n;
+    p.flags |= kHasLength;
+    return true;
+}
+
+Measured measure(Direction direction, Bytes bytes, Progress& p,
                  std::span<const std::uint8_t, kPrivateBytes> state) noexcept {
     Cursor c{bytes};
-    // Empty lines between messages are ignored (section 4.1).
-    const auto blank = take_until(c, [](std::uint8_t b) { return b != '\r' && b != '\n'; });
-    if (!blank.empty()) return {0, static_cast<std::uint32_t>(blank.size())};
-    if (c.peek() == kFrameMark) {
-        const auto s = load_state<RtspState>(state);
-        if (direction == Direction::original ? !s.requested : !s.answered) return kNotRtsp;
-        c.skip(2);
-        const auto length = c.u16_be();
-        return length ? Measured{0, static_cast<std::uint32_t>(kFrameHead + *length)} : kMore;
+    if (p.read == 0) {
+        // Empty lines between messages are ignored (section 4.1).
+        const auto blank = take_until(c, [](std::uint8_t b) { return b != '\r' && b != '\n'; });
+        if (!blank.empty()) return {0, static_cast<std::uint32_t>(blank.size())};
+        if (c.peek() == kFrameMark) {
+            const auto s = load_state<RtspState>(state);
+            if (direction == Direction::original ? !s.requested : !s.answered) return kNotRtsp;
+            c.skip(2);
+            const auto length = c.u16_be();
+            return length ? Measured{0, static_cast<std::uint32_t>(kFrameHead + *length)} : kMore;
+        }
     }
-    if (!take_whole_line(c)) return kMore;
-    Cursor first{bytes};
-    if (!is_start_line(take_line(first))) return kNotRtsp;
+    c.skip(p.read);
     for (;;) {
-        const auto line = take_whole_line(c);
-        if (!line) return kMore;
-        if (without_line_end(*line).empty()) break;
+        if (!take_whole_line(c)) {
+            p.read = static_cast<std::uint32_t>(bytes.size());
+            return kMore;
+        }
+        p.read = static_cast<std::uint32_t>(c.position());
+        const Bytes line = without_line_end(bytes.subspan(p.part_at, p.read - p.part_at));
+        p.part_at = p.read;
+        if (p.part == kStartLine) {
+            if (!is_start_line(line)) return kNotRtsp;
+            p.part = kHeaders;
+        } else if (line.empty()) {
+            return {static_cast<std::int32_t>(p.read), p.length};
+        } else if (!note_header(line, p)) {
+            return kNotRtsp;
+        }
     }
-    const Bytes head = bytes.first(c.position());
-    std::uint32_t body = 0;
-    bool sure = true, found = false;
-    for_each_header(head, [&](Bytes name, Bytes value) {
-        if (!same_word(name, "Content-Length")) return false;
-        const auto n = read_number(value);
-        sure = sure && n && (!found || *n == body);
-        body = n.value_or(0);
-        found = true;
-        return false;
-    });
-    if (!sure) return kNotRtsp;  // where the next message begins would be a guess
-    return {static_cast<std::int32_t>(head.size()), body};
-}
-
-/// "3456" or "3456-3457": the first one, and whether there is a second, which follows it.
-struct Ports {
-    std::uint16_t first = 0;
-    bool pair = false;
-};
-
-std::optional<Ports> read_ports(Bytes text) noexcept {
-    Cursor c{text};
-    const auto first = take_number(c, 5, 65535);
-    if (!first) return std::nullopt;
-    Ports ports{static_cast<std::uint16_t>(*first), false};
-    if (take(c, '-')) {
-        const auto second = take_number(c, 5, 65535);
-        if (!second || (*second != *first + 1 && *second != *first)) return std::nullopt;
-        ports.pair = *second != *first;
-    }
-    return c.at_end() ? std::optional{ports} : std::nullopt;
-}
-
-/// One way of transport (section 12.39).
-struct Transport {
-    bool tcp = false;
-    bool multicast = false;
-    std::optional<Ports> client, server, group;
-    std::optional<IpAddr> source, destination;
-    bool broken = false;  ///< one of the above is there and cannot be read
-};
-
-/// An address, possibly in quotes or brackets.
-std::optional<IpAddr> read_host(Bytes text) noexcept {
-    for (const auto& [open, close] : {std::pair{'"', '"'}, std::pair{'[', ']'}})
-        if (text.size() >= 2 && text.front() == open && text.back() == close)
-            text = text.subspan(1, text.size() - 2);
-    return read_address(text);
-}
-
-Transport read_transport(Bytes spec) noexcept {
-    Transport t;
-    Cursor c{spec};
-    const auto is_semicolon = [](std::uint8_t b) { return b == ';'; };
-    const Bytes kind = trimmed(take_until(c, is_semicolon));
-    t.tcp = kind.size() >= 4 && same_word(kind.last(4), "/TCP");
-    while (take(c, ';')) {
-        Cursor param{trimmed(take_until(c, is_semicolon))};
-        const Bytes name = take_until(param, [](std::uint8_t b) { return b == '='; });
-        take(param, '=');
-        const Bytes value = param.rest();
-        const auto ports = [&](std::optional<Ports>& into) {
-            into = read_ports(value);
-            t.broken = t.broken || !into;
-        };
-        const auto host = [&](std::optional<IpAddr>& into) {
-            into = read_host(value);
-            t.broken = t.broken || !into;
-        };
-        if (same_word(name, "multicast")) t.multicast = true;
-        if (same_word(name, "interleaved")) t.tcp = true;
-        if (same_word(name, "client_port")) ports(t.client);
-        if (same_word(name, "server_port")) ports(t.server);
-        if (same_word(name, "port")) ports(t.group);
-        if (same_word(name, "source")) host(t.source);
-        // In a request it may stand without an address: as the server likes.
-        if (same_word(name, "destination") && !value.empty()) host(t.destination);
-    }
-    return t;
-}
-
-/// Calls f(spec) for each of a list of transports.
-template <class F>
-void for_each_transport(Bytes list, F&& f) noexcept {
-    Cursor c{list};
-    do {
-        f(take_until(c, [](std::uint8_t b) { return b == ','; }));
-    } while (take(c, ','));
 }
 
 /// A session's name for expectations, never 0. What follows its ";" is its timeout.
@@ -310,93 +216,262 @@ struct Flow {
     std::uint32_t tag;
 };
 
-/// One port, or two: RTP and RTCP.
+/// RTP's port, and RTCP's if there is one.
 void ask(Emit& emit, const Flow& flow, const Ports& ports) noexcept {
     PinHole request;
-    request.src = PinHole::exact(flow.src);
+    request.src = Prefix::exact(flow.src);
     request.dst = flow.dst;
     request.protocol = proto::udp;
     request.class_index = flow.kind;
     request.announced_by_listener = flow.kind == kMedia;
     request.tag = flow.tag;
-    for (unsigned i = 0; i < (ports.pair ? 2u : 1u); ++i) {
-        request.dport = Be16::from_host(static_cast<std::uint16_t>(ports.first + i));
+    for (const std::uint16_t port : {ports.first, ports.second}) {
+        if (port == 0) continue;
+        request.dport = Be16::from_host(port);
         emit.expect(request);
     }
 }
 
+/// The port after it; 0 if there is none.
+constexpr std::uint16_t after(std::uint16_t port) noexcept {
+    return port == 0 ? std::uint16_t{0} : static_cast<std::uint16_t>(port + 1);
+}
+
+// ---- requests that wait for their answers -------------------------------------------------------
+
+struct Request {
+    std::uint8_t awaited = await::any;
+    std::uint8_t cseq = 0;
+    Ports offered;  ///< of SETUP, unicast
+
+    bool has(std::uint8_t what) const noexcept { return (awaited & what) != 0; }
+};
+
+unsigned waiting(const RtspState& s) noexcept {
+    unsigned n = 0;
+    while (n < s.awaited.size() && s.awaited[n] != 0)
+        ++n;
+    return n;
+}
+
+void forget_request(RtspState& s, std::size_t place) noexcept {
+    for (std::size_t i = place; i + 1 < s.awaited.size(); ++i) {
+        s.offered[i] = s.offered[i + 1];
+        s.cseq[i] = s.cseq[i + 1];
+        s.awaited[i] = s.awaited[i + 1];
+    }
+    s.awaited.back() = 0;
+}
+
+/// Where there is no room, the oldest goes of those whose answers open nothing, else the oldest
+/// PLAY, which repeats what SETUP opens, else the oldest.
+void note_request(RtspState& s, const Request& r) noexcept {
+    if (waiting(s) == s.awaited.size()) {
+        const auto end = s.awaited.end();
+        auto place = std::find(s.awaited.begin(), end, await::any);
+        if (place == end)
+            place = std::find_if(s.awaited.begin(), end,
+                                 [](std::uint8_t a) { return (a & await::setup) == 0; });
+        s.unlisted = 1;
+        if (place == end && !r.has(await::setup)) return;
+        if (place == end) place = s.awaited.begin();
+        forget_request(s, static_cast<std::size_t>(place - s.awaited.begin()));
+    }
+    const unsigned last = waiting(s);
+    s.offered[last] = r.offered.first;
+    s.cseq[last] = r.cseq;
+    s.awaited[last] = r.awaited;
+    if (r.offered.is_pair()) {
+        s.awaited[last] |= await::pair;
+    } else if (r.offered.second != 0) {
+        s.awaited[last] |= await::odd;
+        s.odd_second = r.offered.second;
+    }
+}
+
+/// The request that is answered by this number. There are servers that number their answers as they
+/// like (0 always), or not at all when they refuse: requests are answered in order (section 9.1),
+/// so then it is the oldest one's.
+std::optional<Request> take_answered(RtspState& s, std::optional<std::uint32_t> number) noexcept {
+    const unsigned n = waiting(s);
+    const auto low = static_cast<std::uint8_t>(number.value_or(0));
+    unsigned place = 0;
+    while (place < n && (!number || s.cseq[place] != low))
+        ++place;
+    if (place == n) {
+        const bool misnumbered = !number || *number == 0 || s.numbers == 0;
+        if (n == 0 || s.unlisted != 0 || !misnumbered) return std::nullopt;
+        place = 0;
+    } else if (*number != 0) {
+        s.numbers = 1;
+    }
+    Request r{s.awaited[place], s.cseq[place], {s.offered[place], 0}};
+    if (r.has(await::pair)) r.offered.second = after(r.offered.first);
+    if (r.has(await::odd)) r.offered.second = s.odd_second;
+    forget_request(s, place);
+    if (n == 1) s.unlisted = 0;
+    return r;
+}
+
+// ---- ways of media ------------------------------------------------------------------------------
+
+void note_way(RtspState& s, std::uint16_t client, std::uint16_t server, bool pair) noexcept {
+    if (client == 0 && server == 0) return;
+    std::size_t i = 0;
+    while (i < s.ways && (s.client_port[i] != client || client == 0))
+        ++i;
+    if (i == RtspState::kWays) return;
+    if (i == s.ways) s.ways = static_cast<std::uint8_t>(s.ways + 1u) & 7u;
+    s.client_port[i] = client;
+    s.server_port[i] = server;
+    const auto bit = static_cast<std::uint8_t>(1u << i);
+    s.pairs = static_cast<std::uint8_t>(pair ? s.pairs | bit : s.pairs & ~bit);
+}
+
+/// One that is no pair of pairs takes two places.
+void note_ways(RtspState& s, const Ports& client, const Ports& server) noexcept {
+    if (client.is_pair() && (server.first == 0 || server.is_pair()))
+        return note_way(s, client.first, server.first, true);
+    note_way(s, client.first, server.first, false);
+    note_way(s, client.second, server.second, false);
+}
+
+/// After a pause the connections of the media may have been forgotten.
+void open_again(const View& view, Emit& emit, const RtspState& s) noexcept {
+    const std::uint32_t tag = session_tag(find_header(view.message, "Session"));
+    for (std::size_t i = 0; i < s.ways; ++i) {
+        const bool pair = (s.pairs >> i & 1) != 0;
+        const auto ports = [pair](std::uint16_t first) {
+            return Ports{first, pair ? after(first) : std::uint16_t{0}};
+        };
+        ask(emit, {view.speaker(), view.listener(), kMedia, tag}, ports(s.client_port[i]));
+        ask(emit, {view.listener(), view.speaker(), kBack, tag}, ports(s.server_port[i]));
+    }
+}
+
+// ---- messages -----------------------------------------------------------------------------------
+
+/// False: it has no Transport.
+bool read_offer(const View& view, Request& r) noexcept {
+    bool found = false;
+    for_each_header(view.message, [&](Bytes name, Bytes value) {
+        if (!same_word(name, "Transport")) return false;
+        found = true;
+        Cursor list{value};
+        do {
+            const Transport t = rtsp::read_transport(rtsp::take_transport(list));
+            if (t.tcp || t.broken) continue;
+            if (t.multicast) r.awaited |= await::group;
+            if (t.multicast || !t.client || r.has(await::unicast)) continue;
+            r.awaited |= await::unicast;
+            r.offered = *t.client;
+        } while (take(list, ','));
+        return false;
+    });
+    return found;
+}
+
 void on_request(const View& view, Emit& emit, RtspState& s) noexcept {
+    Request r;
     Cursor c{view.message};
     const Bytes method = take_until(c, is_space);
-    std::uint8_t awaited = 0;
-    std::uint16_t offered = 0;
     if (same_word(method, "SETUP")) {
         emit.count(kSetups);
-        awaited = await::setup;
-        const auto transports = find_header(view.message, "Transport");
-        if (!transports) return emit.parse_error();
-        for_each_transport(*transports, [&](Bytes spec) {
-            const Transport t = read_transport(spec);
-            if (t.tcp || t.broken) return;
-            if (t.multicast) awaited |= await::group;
-            if (t.multicast || !t.client || (awaited & await::unicast) != 0) return;
-            awaited |= await::unicast;
-            offered = t.client->first;
-        });
+        if (read_offer(view, r))
+            r.awaited |= await::setup;
+        else
+            emit.parse_error();
     } else if (same_word(method, "PLAY") || same_word(method, "RECORD")) {
         emit.count(kPlays);
-        awaited = await::play;
+        r.awaited |= await::play;
     } else if (same_word(method, "TEARDOWN")) {
         emit.count(kTeardowns);
         const std::uint32_t tag = session_tag(find_header(view.message, "Session"));
         for (const Class each : {kMedia, kBack, kGroup})
             emit.remove(each, tag);
-        s.streams = 0;
+        s.ways = 0;
     }
-    if (awaited == 0) return;
     const auto cseq = find_header(view.message, "CSeq");
-    const auto number = cseq ? read_number(*cseq) : std::nullopt;
-    if (!number) return emit.parse_error();
-    s.cseq[s.next] = static_cast<std::uint16_t>(*number);
-    s.offered[s.next] = offered;
-    s.awaited[s.next] = awaited;
-    s.next = static_cast<std::uint8_t>((s.next + 1u) % s.awaited.size()) & 3u;
+    if (const auto number = cseq ? read_number(*cseq) : std::nullopt) {
+        r.cseq = static_cast<std::uint8_t>(*number);
+    } else {
+        if (r.awaited != await::any) emit.parse_error();
+        r = {};
+    }
+    note_request(s, r);
 }
 
-void on_setup_answer(const View& view, Emit& emit, RtspState& s, std::uint8_t awaited,
-                     std::uint16_t offered) noexcept {
+/// What the server says of it. Nothing, when it says nothing: what was offered is agreed to.
+std::optional<Transport> read_agreed(const View& view, Emit& emit, const Request& r) noexcept {
     const auto header = find_header(view.message, "Transport");
-    if (!header) return emit.parse_error();
-    Cursor c{*header};
-    const Transport t = read_transport(take_until(c, [](std::uint8_t b) { return b == ','; }));
-    if (t.tcp) return emit.count(kInterleaved);
-    if (t.broken || !c.at_end()) return emit.parse_error();
-    const IpAddr server = t.source.value_or(view.speaker());
-    if (server != view.speaker() && view.params[kLoose].number == 0)
-        return emit.refuse(HelperCounter::third_party_address);
+    if (!header || header->empty()) {
+        if (r.has(await::unicast)) return Transport{};
+        emit.parse_error();
+        return std::nullopt;
+    }
+    Cursor list{*header};
+    const Transport t = rtsp::read_transport(rtsp::take_transport(list));
+    if (t.tcp) {
+        emit.count(kInterleaved);
+        return std::nullopt;
+    }
+    take(list, ',');
+    // Of several none is the one that was agreed on.
+    if (t.broken || !trimmed(list.rest()).empty()) {
+        emit.parse_error();
+        return std::nullopt;
+    }
+    return t;
+}
+
+void on_setup_answer(const View& view, Emit& emit, RtspState& s, const Request& r) noexcept {
+    const auto t = read_agreed(view, emit, r);
+    if (!t) return;
+    IpAddr server = view.speaker();
+    if (t->source && *t->source != server) {
+        // Whoever that is: only who has agreed may send, unless the operator says otherwise.
+        if (view.params[kLoose].number == 0)
+            emit.refuse(HelperCounter::third_party_address);
+        else
+            server = *t->source;
+    }
     const IpAddr& client = view.listener();
     const std::uint32_t tag = session_tag(find_header(view.message, "Session"));
-    if (t.multicast) {
+    if (t->multicast) {
         emit.count(kMulticast);
-        if ((awaited & await::group) == 0) return emit.count(kNotOffered);
-        if (!t.destination || !t.group) return emit.parse_error();
-        if (!is_multicast(*t.destination)) return emit.refuse(HelperCounter::third_party_address);
-        ask(emit, {server, *t.destination, kGroup, tag}, *t.group);
+        if (!r.has(await::group)) return emit.count(kNotOffered);
+        if (!t->destination || !t->group) return emit.parse_error();
+        if (!is_multicast(*t->destination)) return emit.refuse(HelperCounter::third_party_address);
+        ask(emit, {server, *t->destination, kGroup, tag}, *t->group);
         // The client's reports go to the group, too.
-        const auto rtcp = static_cast<std::uint16_t>(t.group->first + 1);
-        if (t.group->pair) ask(emit, {client, *t.destination, kGroup, tag}, {rtcp, false});
+        if (t->group->second != 0)
+            ask(emit, {client, *t->destination, kGroup, tag}, {t->group->second, 0});
         return;
     }
-    const Ports ports = t.client.value_or(Ports{offered, true});
-    if ((awaited & await::unicast) == 0 || ports.first != offered) return emit.count(kNotOffered);
-    ask(emit, {server, t.destination.value_or(client), kMedia, tag}, ports);
-    if (!t.server) return;
-    ask(emit, {client, server, kBack, tag}, *t.server);
-    if (t.source || t.destination || !ports.pair || !t.server->pair) return;
-    if (s.streams == s.client_port.size()) return;
-    s.client_port[s.streams] = ports.first;
-    s.server_port[s.streams] = t.server->first;
-    s.streams = static_cast<std::uint8_t>(s.streams + 1u) & 7u;
+    if (!r.has(await::unicast)) return emit.count(kNotOffered);
+    Ports ports = r.offered;
+    if (t->client) {
+        const bool swapped = t->client->first == ports.second && t->client->second == ports.first;
+        if (t->client->first != ports.first && !swapped) return emit.count(kNotOffered);
+        // Servers that name RTP's port only still send RTCP to the one offered.
+        if (!swapped && t->client->second != 0 && t->client->second != ports.second) {
+            if (!t->client->is_pair()) return emit.count(kNotOffered);
+            ports.second = t->client->second;
+        }
+    }
+    IpAddr destination = client;
+    if (t->destination && *t->destination != client) {
+        // A NAT's address, or a third party's. The client has offered its own ports.
+        if (view.params[kLoose].number == 0)
+            emit.refuse(HelperCounter::third_party_address);
+        else
+            destination = *t->destination;
+    }
+    ask(emit, {server, destination, kMedia, tag}, ports);
+    Ports back = t->server.value_or(Ports{});
+    if (back.second == 0 && ports.second != 0) back.second = after(back.first);
+    ask(emit, {client, server, kBack, tag}, back);
+    if (server == view.speaker() && destination == client) note_ways(s, ports, back);
 }
 
 void on_answer(const View& view, Emit& emit, RtspState& s) noexcept {
@@ -406,41 +481,60 @@ void on_answer(const View& view, Emit& emit, RtspState& s) noexcept {
     const auto status = take_number(c, 3, 999);
     const auto cseq = find_header(view.message, "CSeq");
     const auto number = cseq ? read_number(*cseq) : std::nullopt;
-    if (!status || !number) return emit.parse_error();
-    if (*status < 200) return;  // the answer proper is still to come
-    const auto low = static_cast<std::uint16_t>(*number);
-    for (std::size_t i = 0; i < s.awaited.size(); ++i) {
-        const std::uint8_t awaited = s.awaited[i];
-        if (awaited == 0 || s.cseq[i] != low) continue;
-        s.awaited[i] = 0;
-        if (*status >= 300) return emit.count(kRefused);
-        if ((awaited & await::setup) != 0)
-            return on_setup_answer(view, emit, s, awaited, s.offered[i]);
-        // After a pause the ways of the media may have been forgotten.
-        const std::uint32_t tag = session_tag(find_header(view.message, "Session"));
-        for (std::size_t each = 0; each < s.streams; ++each) {
-            ask(emit, {view.speaker(), view.listener(), kMedia, tag}, {s.client_port[each], true});
-            ask(emit, {view.listener(), view.speaker(), kBack, tag}, {s.server_port[each], true});
-        }
-        return;
+    if (!status || !number) emit.parse_error();
+    if (!status || *status < 200) return;  // the answer proper is still to come
+    const auto request = take_answered(s, number);
+    if (!request) {
+        if (find_header(view.message, "Transport")) emit.count(kNotAsked);
+    } else if (*status >= 300) {
+        if (request->has(await::setup | await::play)) emit.count(kRefused);
+    } else if (request->has(await::setup)) {
+        on_setup_answer(view, emit, s, *request);
+    } else if (request->has(await::play)) {
+        open_again(view, emit, s);
     }
-    if (find_header(view.message, "Transport")) emit.count(kNotAsked);
+}
+
+/// Whether this answers a request that waits, by its number.
+bool answers_request(Bytes head, const RtspState& s) noexcept {
+    const auto cseq = find_header(head, "CSeq");
+    const auto number = cseq ? read_number(*cseq) : std::nullopt;
+    if (!number) return false;
+    for (unsigned i = 0; i < waiting(s); ++i)
+        if (s.cseq[i] == static_cast<std::uint8_t>(*number)) return true;
+    return false;
 }
 
 void on_message(View& view, Emit& emit) noexcept {
     auto s = view.load<RtspState>();
     const bool answer = starts_with(view.message, "RTSP/");
+    // In mid-stream the server may be about to answer what nobody here has heard.
+    if (view.picked_up && s.requested == 0) {
+        if (!view.from_client()) return;
+        s.once_more = 1;
+    }
     if (view.from_client()) {
+        // The client asks first, with what each request has (section 12.17).
+        if (!s.requested && (answer || !has_number(view.message)))
+            return emit.blind(HelperCounter::blind_not_protocol);
+        // All of them are read, for the order in which they are answered.
         if (!answer) on_request(view, emit, s);
-        if (!s.requested) emit.read_all(false);
         s.requested = 1;
     } else {
         if (!s.answered) {
-            // The client asks first, the server answers.
-            if (!answer || !s.requested) return emit.blind(HelperCounter::blind_not_protocol);
-            s.answered = 1;
-            emit.proven();
-            emit.read_all(false);
+            if (!s.requested || (!answer && !has_number(view.message)))
+                return emit.blind(HelperCounter::blind_not_protocol);
+            // A server may ask, too, which proves nothing. Refusals of some servers have no number:
+            // they answer, and prove nothing.
+            if (!answer || (view.picked_up && !answers_request(view.message, s))) {
+                // Another proves it.
+            } else if (s.once_more != 0) {
+                s.once_more = 0;
+            } else if (has_number(view.message)) {
+                s.answered = 1;
+                emit.proven();
+                emit.read_all(false);
+            }
         }
         if (answer) on_answer(view, emit, s);
     }

@@ -18,13 +18,6 @@
 namespace postern {
 namespace {
 
-enum OwnCounter : unsigned {
-    kStartRequests,
-    kStartReplies,
-    kNotStarted,
-    kAuthorizations
-};
-
 // Section 5.2: the remote procedures, in the order of their numbers, which are one less than these.
 enum Procedure : std::uint8_t {
     kNothing,
@@ -62,12 +55,18 @@ constexpr Field kState[] = {
 
 constexpr std::uint16_t kPorts[] = {6566};
 constexpr ExpectClass kClasses[] = {{"data", "the image's connection", 1, 300}};
-constexpr ParamDesc kParams[] = {kDenyPortsParam};
+constexpr ParamDesc kParams[] = {kDenyPortsParam, kDenyServicesParam};
 constexpr CounterDesc kCounters[] = {
     {"start_requests", "START requests read"},
     {"start_replies", "answers to START with a port"},
     {"not_started", "answers to START that refuse, or ask for a password first"},
     {"authorizations", "AUTHORIZE requests read"},
+};
+enum OwnCounter : unsigned {
+    kStartRequests = named(kCounters, "start_requests"),
+    kStartReplies = named(kCounters, "start_replies"),
+    kNotStarted = named(kCounters, "not_started"),
+    kAuthorizations = named(kCounters, "authorizations")
 };
 
 constexpr std::uint32_t kMajorVersion = 1;
@@ -223,7 +222,7 @@ Measured measure_reply(Bytes bytes, const SaneState& s) noexcept {
     }
 }
 
-Measured measure(Direction direction, Bytes bytes, std::size_t /*seen*/,
+Measured measure(Direction direction, Bytes bytes, Progress& /*progress*/,
                  std::span<const std::uint8_t, kPrivateBytes> state) noexcept {
     const auto s = load_state<SaneState>(state);
     return direction == Direction::original ? measure_request(bytes, s) : measure_reply(bytes, s);
@@ -246,7 +245,7 @@ void on_start_reply(const View& view, Emit& emit, std::uint32_t status, std::uin
     if (port > 0xffff) return emit.parse_error();
     emit.count(kStartReplies);
     PinHole request;
-    request.src = PinHole::exact(view.listener());
+    request.src = Prefix::exact(view.listener());
     request.dst = view.speaker();
     request.dport = Be16::from_host(static_cast<std::uint16_t>(port));
     request.protocol = proto::tcp;

@@ -61,6 +61,7 @@ Method method_of(Bytes word) noexcept {
 
 struct StartLine {
     Method method = Method::other;
+    Bytes word;              ///< the method as it stands
     std::uint16_t code = 0;  ///< 0: a request
 };
 /// "INVITE sip:b@192.0.2.1 SIP/2.0" or "SIP/2.0 200 OK" (sections 7.1 and 7.2), without line end.
@@ -82,6 +83,7 @@ std::optional<StartLine> read_start_line(Bytes line) noexcept {
     const Bytes uri = take_until(c, word);
     if (uri.empty() || !take(c, ' ') || !same_word(c.rest(), kVersion)) return std::nullopt;
     start.method = method_of(first);
+    start.word = first;
     return start;
 }
 
@@ -94,13 +96,6 @@ std::optional<std::uint32_t> read_count(Bytes text, std::uint32_t max) noexcept 
         v = std::min<std::uint64_t>(v * 10 + (b - std::uint64_t{'0'}), max);
     }
     return static_cast<std::uint32_t>(v);
-}
-
-std::uint32_t hash_of(Bytes text) noexcept {  // FNV-1a
-    std::uint32_t h = 2166136261u;
-    for (const std::uint8_t b : text)
-        h = (h ^ b) * 16777619u;
-    return h;
 }
 
 /// A quoted string (section 25.1), its quotes included.
@@ -137,6 +132,77 @@ std::optional<Parameter> take_parameter(Cursor& c) noexcept {
             c, [](std::uint8_t b) { return is_lws(b) || b == ';' || b == ',' || b == '"'; });
     }
     return p;
+}
+
+/// A semicolon with nothing behind it, as some telephones write it.
+bool skip_empty_parameter(Cursor& c) noexcept {
+    Cursor at = c;
+    if (!take(at, ';')) return false;
+    skip_lws(at);
+    if (!at.at_end() && *at.peek() != ';' && *at.peek() != ',') return false;
+    c = at;
+    return true;
+}
+
+/// "SIP/2.0/TCP" (section 20.42), with blanks anywhere. False: another protocol, or another
+/// version.
+bool take_protocol(Cursor& c) noexcept {
+    for (const std::string_view word : {"SIP", "2.0"}) {
+        if (!same_word(take_token(c), word)) return false;
+        skip_lws(c);
+        if (!take(c, '/')) return false;
+        skip_lws(c);
+    }
+    return !take_token(c).empty();
+}
+
+std::uint32_t hash_of(Bytes text) noexcept {  // FNV-1a
+    std::uint32_t h = 2166136261u;
+    for (const std::uint8_t b : text)
+        h = (h ^ b) * 16777619u;
+    return h;
+}
+
+/// The rest of a Via's first value, "host:port;rport;branch=x", with blanks anywhere. The host is
+/// not looked at: answers go to the address that the request came from (section 18.2.1).
+Via read_via(Cursor c) noexcept {
+    Via via;
+    skip_lws(c);
+    if (take(c, '[')) {
+        take_until(c, [](std::uint8_t b) { return b == ']'; });
+        if (!take(c, ']')) return via;
+    } else if (take_token(c).empty()) {
+        return via;
+    }
+    skip_lws(c);
+    std::uint32_t port = 5060;
+    if (take(c, ':')) {
+        skip_lws(c);
+        const auto n = take_number(c, 5, 65535);
+        if (!n) return via;
+        port = *n;
+    }
+    while (const auto p = take_parameter(c)) {
+        if (same_word(p->name, "branch")) via.branch = hash_of(p->value);
+        if (same_word(p->name, "rport") || same_word(p->name, "maddr")) port = 0;
+    }
+    via.port = Be16::from_host(static_cast<std::uint16_t>(port));
+    return via;
+}
+
+/// A hash of the tag of a From or To field (section 20.20), never 0; 0: it has none.
+std::uint32_t tag_of(Bytes value) noexcept {
+    Cursor c{value};
+    if (c.peek() == std::uint8_t{'"'} && !skip_quoted(c)) return 0;
+    Cursor ahead = c;
+    take_until(ahead, [](std::uint8_t b) { return b == '<' || b == ';'; });
+    if (ahead.peek() == std::uint8_t{'<'}) {  // the semicolons inside are the URI's
+        take_until(ahead, [](std::uint8_t b) { return b == '>'; });
+        if (!take(ahead, '>')) return 0;
+    }
+    while (const auto p = take_parameter(ahead))
+        if (same_word(p->name, "tag")) return hash_of(p->value) | 1;
+    return 0;
 }
 
 /// Transfer encodings that change nothing (RFC 2045 section 6.2).
@@ -176,8 +242,14 @@ HeaderStep take_header(Cursor& c, Header& header) noexcept {
         c = at;
         return HeaderStep::end;
     }
-    header.name = take_token(at);
-    skip_blanks(at);
+    // A name of several words is nobody's, and does not make the rest of the message unreadable.
+    const Cursor name = at;
+    std::size_t length = 0;
+    while (!take_token(at).empty()) {
+        length = at.position() - name.position();
+        skip_blanks(at);
+    }
+    header.name = name.rest().first(length);
     if (at.at_end()) return HeaderStep::more;
     if (header.name.empty() || !take(at, ':')) return HeaderStep::bad;
     Cursor value = at;
@@ -205,6 +277,7 @@ std::optional<Message> read_message(Bytes bytes) noexcept {
     m.method = start->method;
     m.code = start->code;
 
+    std::uint32_t from = 0, to = 0;
     enum : unsigned {
         kFrom = 1,
         kTo = 2,
@@ -227,11 +300,17 @@ std::optional<Message> read_message(Bytes bytes) noexcept {
     HeaderStep step = HeaderStep::field;
     while ((step = take_header(c, h)) == HeaderStep::field) {
         if (is_name(h.name, "Via", "v")) {
+            Cursor v{h.value};
+            const bool own = take_protocol(v);
+            m.own_version = ((seen & kVia) == 0 || m.own_version) && own;
+            if (own && (seen & kVia) == 0) m.via = read_via(v);
             seen |= kVia;
         } else if (is_name(h.name, "From", "f")) {
             once(kFrom);
+            from = tag_of(h.value);
         } else if (is_name(h.name, "To", "t")) {
             once(kTo);
+            to = tag_of(h.value);
         } else if (is_name(h.name, "Call-ID", "i")) {
             once(kCall);
             if (h.value.empty()) return std::nullopt;
@@ -243,9 +322,11 @@ std::optional<Message> read_message(Bytes bytes) noexcept {
             if (!number || !v.peek() || !is_lws(*v.peek())) return std::nullopt;
             skip_lws(v);
             m.cseq = *number;
-            const Method method = method_of(v.rest());
-            if (m.is_request && method != m.method) return std::nullopt;
-            m.method = method;
+            const Bytes word = v.rest();
+            if (m.is_request &&
+                !std::equal(word.begin(), word.end(), start->word.begin(), start->word.end()))
+                return std::nullopt;
+            m.method = method_of(word);
         } else if (is_name(h.name, "Content-Length", "l")) {
             const auto n = read_count(h.value, kMaxBody);
             if (!n || ((seen & kLength) != 0 && *n != length)) return std::nullopt;
@@ -263,120 +344,170 @@ std::optional<Message> read_message(Bytes bytes) noexcept {
         }
     }
     if (step != HeaderStep::end || twice || (seen & kAll) != kAll) return std::nullopt;
+    if (to != 0) m.dialog = static_cast<std::uint16_t>(((from ^ to) ^ (from ^ to) >> 16) | 1);
     m.headers = bytes.subspan(headers_at, c.position() - headers_at);
     m.body = c.rest();
     if (m.content == Content::sdp || m.content == Content::multipart) {
-        if (length > m.body.size()) return std::nullopt;
-        if ((seen & kLength) != 0) m.body = m.body.first(length);
+        // Some count a line end that they do not send.
+        constexpr std::uint32_t kLineEnd = 2;
+        if (length > m.body.size() + kLineEnd) return std::nullopt;
+        if ((seen & kLength) != 0 && length < m.body.size()) m.body = m.body.first(length);
     }
     if (encoded && m.content != Content::none) m.content = Content::other;
     return m;
 }
 
-Bytes session_description(const Message& message) noexcept {
-    if (message.content == Content::sdp) return message.body;
-    if (message.content != Content::multipart) return {};
-    // RFC 2046 section 5.1.1: a line "--boundary" begins a part, "--boundary--" ends the last.
-    enum class Line : std::uint8_t {
-        text,
-        begins_part,
-        ends_last
-    };
-    const auto kind_of = [&](Bytes line) {
-        Cursor l{trimmed(line)};
-        if (!take(l, '-') || !take(l, '-')) return Line::text;
-        const auto name = l.take(message.boundary.size());
-        if (!name || !std::equal(name->begin(), name->end(), message.boundary.begin()))
-            return Line::text;
-        if (l.at_end()) return Line::begins_part;
-        return take(l, '-') && take(l, '-') && l.at_end() ? Line::ends_last : Line::text;
-    };
-    bool sdp = false;  // of the part that is being read
-    Cursor c{message.body};
-    Cursor part = c;
-    for (Cursor before = c;; before = c) {
-        const auto line = take_whole_line(c);
-        const Line kind = line ? kind_of(*line) : Line::ends_last;
-        if (kind == Line::text) continue;
-        if (sdp) return line ? *part.take(before.position() - part.position()) : Bytes{};
-        if (kind == Line::ends_last) return {};
-        Header h;
-        HeaderStep step = HeaderStep::field;
-        while ((step = take_header(c, h)) == HeaderStep::field) {
-            if (is_name(h.name, "Content-Type", "c"))
-                sdp = read_content_type(h.value).content == Content::sdp;
-            else if (same_word(h.name, "Content-Transfer-Encoding") && !is_plain(h.value))
-                return {};
-        }
-        if (step != HeaderStep::end) return {};
-        part = c;
+/// RFC 2046 section 5.1.1: a line "--boundary" begins a part, "--boundary--" ends the last.
+Parts::Line Parts::kind_of(Bytes line, Bytes boundary) const noexcept {
+    Cursor l{line};
+    if (!take(l, '-') || !take(l, '-')) return Line::text;
+    const auto name = l.take(boundary.size());
+    if (!name || !std::equal(name->begin(), name->end(), boundary.begin())) return Line::text;
+    if (l.at_end()) return Line::begins_part;
+    return take(l, '-') && take(l, '-') && l.at_end() ? Line::ends_last : Line::text;
+}
+
+/// Reads a part's header fields. True when it is a session description, not encoded. One that holds
+/// parts itself is gone into; all others are text to be passed over.
+bool Parts::begin_part() noexcept {
+    ContentType type;
+    bool encoded = false;
+    Header h;
+    HeaderStep step = HeaderStep::field;
+    while ((step = take_header(c_, h)) == HeaderStep::field) {
+        if (is_name(h.name, "Content-Type", "c"))
+            type = read_content_type(h.value);
+        else if (same_word(h.name, "Content-Transfer-Encoding"))
+            encoded |= !is_plain(h.value);
+        else if (is_name(h.name, "Content-Encoding", "e"))
+            encoded |= !same_word(h.value, "identity");
     }
+    if (step != HeaderStep::end || encoded) return false;
+    if (type.content == Content::multipart && depth_ != kMaxDepth)
+        boundary_[depth_++] = type.boundary;
+    return type.content == Content::sdp;
+}
+
+Bytes Parts::next_description() noexcept {
+    bool sdp = false;  // of the part that is being read
+    Cursor part = c_;
+    while (depth_ != 0 && !c_.at_end()) {
+        const Cursor before = c_;
+        auto line = take_whole_line(c_);
+        if (!line) line = c_.take(c_.rest().size());
+        const Bytes text = trimmed(*line);
+        if (text.size() < 2 || text[0] != '-') continue;
+        Line kind = Line::text;
+        unsigned level = depth_;
+        while (kind == Line::text && level != 0)
+            kind = kind_of(text, boundary_[--level]);
+        if (kind == Line::text) continue;
+        if (sdp) {
+            const Bytes found = *part.take(before.position() - part.position());
+            c_ = before;  // the line is looked at again
+            if (!found.empty()) return found;
+            sdp = false;
+            continue;
+        }
+        depth_ = kind == Line::begins_part ? level + 1 : level;
+        if (kind != Line::begins_part) continue;
+        sdp = begin_part();
+        part = c_;
+    }
+    // The body is whole: the line that ends its last part may be missing.
+    return sdp ? part.rest() : Bytes{};
 }
 
 namespace {
 
-/// The first header field that was not whole when `seen` bytes were there; nothing when not even
-/// the start line was.
-std::optional<std::size_t> first_unseen_field(Bytes bytes, std::size_t seen) noexcept {
-    const Bytes old = bytes.first(std::min(seen, bytes.size()));
-    Cursor c{old};
-    if (!take_whole_line(c)) return std::nullopt;
-    const std::size_t fields = c.position();
-    // Back to the start of a line, and on while that line belongs to the one before it. The last
-    // line end seen does not do: what followed it was perhaps not known.
-    std::size_t at = after_last_lf(old);
-    while (at > fields) {
-        at = after_last_lf(old.first(at - 1));
-        if (!is_blank(bytes[at])) break;
+/// Progress::part of a message: what `read` lies in.
+enum Part : std::uint32_t {
+    kStartLine,
+    kFields,
+    kBody
+};
+/// Progress::flags
+constexpr std::uint32_t kHasLength = 1, kHasContent = 2, kHasSession = 4;
+
+/// The whole field at p.part_at, which ends at p.read: what it says of the body. False when it is
+/// none, or contradicts an earlier one.
+bool note_field(Bytes bytes, Progress& p) noexcept {
+    Cursor c{bytes.first(p.read + 1)};  // the byte after it shows that it is whole
+    c.skip(p.part_at);
+    Header h;
+    if (take_header(c, h) != HeaderStep::field) return false;
+    if (is_name(h.name, "Content-Length", "l")) {
+        const auto n = read_count(h.value, kMaxBody);
+        if (!n || ((p.flags & kHasLength) != 0 && *n != p.length)) return false;
+        p.length = *n;
+        p.flags |= kHasLength;
+    } else if (is_name(h.name, "Content-Type", "c")) {
+        const Content content = read_content_type(h.value).content;
+        p.flags &= ~(kHasContent | kHasSession);
+        if (content != Content::none) p.flags |= kHasContent;
+        if (content == Content::sdp || content == Content::multipart) p.flags |= kHasSession;
     }
-    return at;
+    return true;
+}
+
+/// Reads on to the end of the line that p.read lies in. False when it is not there yet.
+bool finish_line(Bytes bytes, Progress& p) noexcept {
+    Cursor c{bytes};
+    c.skip(p.read);
+    const bool whole = take_whole_line(c).has_value();
+    p.read = static_cast<std::uint32_t>(whole ? c.position() : bytes.size());
+    return whole;
+}
+
+/// Reads fields until the line that ends the head.
+HeaderStep finish_fields(Bytes bytes, Progress& p) noexcept {
+    for (;;) {
+        if (bytes[p.read - 1] != '\n' && !finish_line(bytes, p)) return HeaderStep::more;
+        Cursor c{bytes};
+        c.skip(p.read);
+        const auto next = c.peek();
+        if (!next) return HeaderStep::more;
+        // A line that begins with a blank belongs to the one before it (section 7.3.1).
+        if (p.read != p.part_at && !is_blank(*next)) {
+            if (!note_field(bytes, p)) return HeaderStep::bad;
+            p.part_at = p.read;
+        }
+        if (is_line_end(*next)) {
+            take(c, '\r');
+            if (c.at_end()) return HeaderStep::more;
+            if (!take(c, '\n')) return HeaderStep::bad;
+            p.read = p.part_at = static_cast<std::uint32_t>(c.position());
+            return HeaderStep::end;
+        }
+        if (!finish_line(bytes, p)) return HeaderStep::more;
+    }
 }
 
 }  // namespace
 
-Measured measure(Bytes bytes, std::size_t seen) noexcept {
+Measured measure(Bytes bytes, Progress& p) noexcept {
     constexpr Measured kMore{0}, kNotSip{-1};
-    // A head that comes in many small segments is not read anew with each.
-    if (const auto field = first_unseen_field(bytes, seen)) {
-        Cursor c{bytes};
-        c.skip(*field);
-        Header h;
-        HeaderStep step = HeaderStep::field;
-        while ((step = take_header(c, h)) == HeaderStep::field) {
+    if (p.part == kStartLine) {
+        if (p.read == 0) {
+            Cursor c{bytes};
+            const Bytes between = take_until(c, [](std::uint8_t b) { return !is_line_end(b); });
+            if (!between.empty()) return static_cast<std::int32_t>(between.size());
         }
+        if (!finish_line(bytes, p)) return kMore;
+        if (!read_start_line(without_line_end(bytes.first(p.read)))) return kNotSip;
+        p.part = kFields;
+        p.part_at = p.read;
+    }
+    if (p.part == kFields) {
+        const HeaderStep step = finish_fields(bytes, p);
         if (step != HeaderStep::end) return step == HeaderStep::more ? kMore : kNotSip;
+        // Without its length nobody can tell where the body ends (section 20.14).
+        if ((p.flags & (kHasLength | kHasContent)) == kHasContent) return kNotSip;
+        p.part = kBody;
     }
-    Cursor c{bytes};
-    const Bytes between = take_until(c, [](std::uint8_t b) { return !is_line_end(b); });
-    if (!between.empty()) return static_cast<std::int32_t>(between.size());
-    const auto line = take_whole_line(c);
-    if (!line) return kMore;
-    if (!read_start_line(without_line_end(*line))) return kNotSip;
-    std::optional<std::uint32_t> length;
-    Content content = Content::none;
-    for (;;) {
-        Header h;
-        switch (take_header(c, h)) {
-            case HeaderStep::more: return kMore;
-            case HeaderStep::bad: return kNotSip;
-            case HeaderStep::end: {
-                // Without its length nobody can tell where the body ends (section 20.14).
-                if (!length && content != Content::none) return kNotSip;
-                const auto head = static_cast<std::int32_t>(c.position());
-                const auto body = static_cast<std::int32_t>(length.value_or(0));
-                if (content == Content::sdp || content == Content::multipart) return head + body;
-                return {head, static_cast<std::uint32_t>(body)};
-            }
-            case HeaderStep::field: break;
-        }
-        if (is_name(h.name, "Content-Length", "l")) {
-            const auto n = read_count(h.value, kMaxBody);
-            if (!n || (length && *n != *length)) return kNotSip;
-            length = n;
-        } else if (is_name(h.name, "Content-Type", "c")) {
-            content = read_content_type(h.value).content;
-        }
-    }
+    const auto head = static_cast<std::int32_t>(p.part_at);
+    if ((p.flags & kHasSession) != 0) return head + static_cast<std::int32_t>(p.length);
+    return {head, p.length};
 }
 
 bool names_contact(Bytes name) noexcept {
@@ -415,6 +546,7 @@ void read_uri(Bytes uri, Contact& out) noexcept {
     if (secure) out.protocol = proto::tcp;
     Cursor params{take_until(host, [](std::uint8_t b) { return b == '?'; })};
     while (!params.at_end()) {
+        if (skip_empty_parameter(params)) continue;
         const auto p = take_parameter(params);
         if (!p) return;
         if (!same_word(p->name, "transport")) continue;
@@ -448,7 +580,8 @@ std::optional<Contact> take_contact(Cursor& c) noexcept {
         if (c.peek() != std::uint8_t{'<'}) return std::nullopt;
     }
     Cursor ahead = c;
-    take_until(ahead, [](std::uint8_t b) { return !is_token(b) && !is_lws(b); });
+    // Tokens, and UTF-8, which should be in quotes.
+    take_until(ahead, [](std::uint8_t b) { return !is_token(b) && !is_lws(b) && b < 0x80; });
     if (ahead.peek() == std::uint8_t{'<'}) {
         c = ahead;
         c.skip(1);
@@ -465,9 +598,9 @@ std::optional<Contact> take_contact(Cursor& c) noexcept {
         if (c.at_end()) return out;
         if (take(c, ',')) {
             skip_lws(c);
-            if (c.at_end()) return std::nullopt;
             return out;
         }
+        if (skip_empty_parameter(c)) continue;
         const auto p = take_parameter(c);
         if (!p) return std::nullopt;
         if (same_word(p->name, "expires")) out.expires = read_count(p->value, UINT32_MAX);

@@ -3,6 +3,7 @@
 // body. Nothing is copied: what is handed out points into the message.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -46,12 +47,24 @@ enum class Content : std::uint8_t {
     other  ///< some other type, or encoded
 };
 
+/// The topmost Via of a request: where its answers go (RFC 3261 section 18.2.2).
+struct Via {
+    /// The port named in it, or the usual one. 0: answers come to where the request came from, as
+    /// `rport` asks for (RFC 3581), or to some other address (`maddr`), or it cannot be read.
+    Be16 port;
+    std::uint32_t branch = 0;  ///< a hash; the same in each repetition and in each answer
+};
+
 struct Message {
     bool is_request = false;
     Method method = Method::other;  ///< of a response: that of its CSeq
     std::uint16_t code = 0;         ///< of a response, 100 to 699
+    bool own_version = false;       ///< each Via says SIP/2.0, as the start line does
     std::uint32_t cseq = 0;
-    std::uint32_t call = 0;                ///< a hash of the Call-ID
+    std::uint32_t call = 0;  ///< a hash of the Call-ID
+    /// A hash of both tags (section 12), the same for both sides; 0: no dialog, or an old client's.
+    std::uint16_t dialog = 0;
+    Via via;
     std::optional<std::uint32_t> expires;  ///< seconds
     Content content = Content::none;
     Bytes boundary;  ///< of a multipart body
@@ -68,8 +81,11 @@ bool is_sip(Bytes message) noexcept;
 /// CSeq: RFC 3261 section 8.1.1), has one of these twice that may be there but once, or ends before
 /// its session description does. What a datagram has after the body is left out (section 18.3).
 std::optional<Message> read_message(Bytes bytes) noexcept;
-/// The part of a body that is a session description; empty when there is none.
-Bytes session_description(const Message& message) noexcept;
+/// A body may hold parts, which hold parts, and so on: at most so deep.
+inline constexpr unsigned kMaxDepth = 4;
+/// f(Bytes) for each part of a body, or the whole of it, that is a session description.
+template <class F>
+void for_each_description(const Message& message, F&& f) noexcept;
 
 /// Bytes of a message with its session description over TCP (a datagram's limit is its own).
 inline constexpr std::uint16_t kLongest = 32768;
@@ -77,7 +93,7 @@ inline constexpr std::uint16_t kLongest = 32768;
 /// HelperDesc::measure, of either direction. Line ends between messages count as a message (section
 /// 7.5). A body that announces nothing is none of the message: it is passed over, whatever its
 /// size.
-Measured measure(Bytes bytes, std::size_t seen = 0) noexcept;
+Measured measure(Bytes bytes, Progress& progress) noexcept;
 
 /// One value of a Contact field.
 struct Contact {
@@ -96,6 +112,36 @@ std::optional<Contact> take_contact(Cursor& c) noexcept;
 /// could not be read: those before it were shown.
 template <class F>
 bool for_each_contact(const Message& message, F&& f) noexcept;
+
+/// The parts of a multipart body, one after the other.
+class Parts {
+  public:
+    Parts(Bytes body, Bytes boundary) noexcept : c_(body), boundary_{boundary} {}
+    /// The next part, at any depth, that is a session description; empty when there is none.
+    Bytes next_description() noexcept;
+
+  private:
+    enum class Line : std::uint8_t {
+        text,
+        begins_part,
+        ends_last
+    };
+    Line kind_of(Bytes line, Bytes boundary) const noexcept;
+    bool begin_part() noexcept;
+
+    Cursor c_;
+    std::array<Bytes, kMaxDepth> boundary_;  ///< of the body, of the part that is read in it, ...
+    unsigned depth_ = 1;
+};
+
+template <class F>
+void for_each_description(const Message& message, F&& f) noexcept {
+    if (message.content == Content::sdp) return f(message.body);
+    if (message.content != Content::multipart) return;
+    Parts parts(message.body, message.boundary);
+    for (Bytes text = parts.next_description(); !text.empty(); text = parts.next_description())
+        f(text);
+}
 
 /// Whether this is a Contact field's name, long or short.
 bool names_contact(Bytes name) noexcept;

@@ -18,13 +18,13 @@ enum class MediaKind : std::uint8_t {
     other
 };
 
+/// One medium that is to be received somewhere: RTP or T.38 over UDP, at a port.
 struct Media {
     MediaKind kind = MediaKind::other;
-    bool udp = false;   ///< RTP or T.38 over UDP; else a transport that is not read here
     bool rtcp = false;  ///< has RTCP: RTP, and not on one port for certain (rtcp-mux-only)
     bool mux = false;   ///< a=rtcp-mux: both on one port if the other side agrees (RFC 5761)
     IpAddr host;        ///< family none: a name
-    Be16 port;          ///< 0: refused, or not now
+    Be16 port;
     IpAddr rtcp_host;
     Be16 rtcp_port;  ///< as a=rtcp says (RFC 3605), else the one after `port`; 0: there is none
 };
@@ -33,10 +33,14 @@ struct Session {
     static constexpr unsigned kMaxMedia = 16;
     std::array<Media, kMaxMedia> media;
     unsigned count = 0;
-    bool more = false;  ///< there were more than that
+    bool more = false;     ///< there were more than that
+    unsigned other = 0;    ///< media of another kind or transport
+    bool unclear = false;  ///< something that matters could not be read: it is not in `media`
 };
 
-/// Nothing when a line cannot be read, or a medium has no address (RFC 8866 section 5.7).
+/// Reads what is needed and no more. A medium without a readable address, port or transport is left
+/// out, as are those that are refused or on hold; the others stand. Nothing when the text is no
+/// session description.
 std::optional<Session> read_session(Bytes text) noexcept;
 
 }  // namespace postern::sip

@@ -3,10 +3,11 @@
 // responses) and where a registered user wants to be called (REGISTER), and asks for expectations.
 // See NOTES.md for the semantics. message.h reads messages, sdp.h session descriptions.
 //
-// A connection may carry any number of calls, so nothing is remembered of a call but its tag: some
-// bits of a hash of its Call-ID, and of the CSeq of the request that announced the medium. The tag
-// goes with each expectation, and whatever ends a call or one attempt names it. The connection's
-// state is the latest REGISTER and the latest few requests whose responses may announce.
+// A connection may carry any number of calls, so nothing is remembered of one: each expectation has
+// a hash of its Call-ID and of who asked (ExpectTerms::call), and in its tag the attempt (CSeq and
+// branch) and the dialog that announced it. Whatever ends a call, an attempt or a dialog names
+// these. The connection's state is the latest REGISTERs, the addresses registered, and the latest
+// few requests whose responses may announce.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -23,6 +24,7 @@
 #include "net/cursor.h"
 #include "sip/message.h"
 #include "sip/sdp.h"
+#include "sip/state.h"
 
 namespace postern {
 namespace sip {
@@ -40,85 +42,71 @@ enum Class : std::uint8_t {
     kImage
 };
 
-enum Param : unsigned {
-    kDirectSignalling,
-    kDirectMedia,
-    kExternalMedia
-};
-
-enum OwnCounter : unsigned {
-    kInvites,
-    kUpdates,
-    kAcks,
-    kPracks,
-    kByes,
-    kCancels,
-    kRegisters,
-    kResponses,
-    kNotAsked,
-    kNames,
-    kOtherMedia,
-    kElsewhere
-};
-
 constexpr std::uint32_t kMasterTimeoutS = 3600;  ///< of the control connection, as in Linux
 constexpr std::uint32_t kMaxRegistrationS = 0xffff;
+constexpr std::uint8_t kAgain = 3;
+/// Further flows of answers to one port: a server that falls silent for half a minute while it
+/// rings begins a new one.
+constexpr std::uint8_t kAnswerFlows = 15;
+constexpr std::uint32_t kRegisterAnswerS = 32;  ///< timer F (section 17.1.2.2): nobody waits longer
 
-struct SipState {
-    std::uint32_t registering = 0;  ///< hash of Call-ID and CSeq of the latest REGISTER; 0: none
-    std::uint32_t contact = 0;      ///< tag of the address that was asked for last; 0: none
-    std::array<std::uint32_t, 4> asked{};       ///< tags; 0: the place is free
-    std::array<std::uint8_t, 4> asked_flags{};  ///< Direction, kDescribed
-    std::uint8_t next_asked = 0;
-    std::uint8_t registering_by = 0;  ///< Direction
-    std::uint16_t registered_s = 0;   ///< how long the last registration lasts
-};
-constexpr std::uint8_t kDescribed = 2;
-
-constexpr Field kState[] = {
-    POSTERN_FIELD(SipState, registering),
-    POSTERN_FIELD(SipState, contact),
-    POSTERN_FIELD(SipState, asked),
-    POSTERN_FIELD(SipState, asked_flags, 1 | kDescribed),
-    POSTERN_FIELD(SipState, next_asked, SipState{}.asked.size() - 1),
-    POSTERN_FIELD(SipState, registering_by, 1),
-    POSTERN_FIELD(SipState, registered_s),
-};
-
-/// What media are known by: 23 bits of their call, 8 of the CSeq. The first bit sets them apart
-/// from registered addresses.
-constexpr std::uint32_t kMediaTag = 0x80000000, kCallMask = 0xffffff00;
+/// ExpectTerms::call of what is no call's. Those of kRegistering match nothing: each stands for a
+/// REGISTER that is answered elsewhere.
+constexpr std::uint32_t kRegistrations = 1, kAnswers = 2, kRegistering = 3;
+/// Of a call's media: by its Call-ID, and by who sent the request that announced them or that was
+/// answered so, since each side counts its own CSeq.
+constexpr std::uint32_t kIsCall = 0x80000000, kAskedByReply = 0x40000000;
+constexpr std::uint32_t call_of(const Message& m, Direction asker) noexcept {
+    return kIsCall | (asker == Direction::reply ? kAskedByReply : 0) | m.call >> 2;
+}
+/// ExpectTerms::tag of media: 5 bits of the CSeq and 13 of the branch, which make an attempt, one
+/// that is set, and 13 of the dialog, which are 0 for what is said to all of them.
+constexpr unsigned kCSeqAt = 27, kBranchAt = 14, kDialogWidth = 13;
+constexpr std::uint32_t kCSeqBits = ~0u << kCSeqAt, kAttemptBits = ~0u << kBranchAt,
+                        kDialogBits = (1u << kDialogWidth) - 1, kIsTag = 1u << kDialogWidth;
 constexpr std::uint32_t tag_of(const Message& m) noexcept {
-    return kMediaTag | (m.call & kCallMask) | (m.cseq & 0xff);
+    const std::uint32_t branch = (m.via.branch ^ m.via.branch >> 16) << kBranchAt & ~kCSeqBits;
+    return m.cseq << kCSeqAt | branch | kIsTag | (m.dialog & kDialogBits);
 }
 
-constexpr std::uint32_t mix(std::uint32_t h, std::uint32_t v) noexcept {
-    h = (h ^ v) * 0x85ebca6bu;
-    return h ^ h >> 13;
-}
-std::uint32_t registration_of(const Message& m) noexcept {
-    return mix(m.call, m.cseq) | 1;
-}
-/// A registered address, which is the registering host's own, is known by the rest. Never 0.
-std::uint32_t contact_tag(Be16 port, std::uint8_t protocol) noexcept {
+/// A registered address, or one where answers are awaited, which is the speaker's own, is known by
+/// the rest. Never 0.
+constexpr std::uint32_t port_tag(Be16 port, std::uint8_t protocol) noexcept {
     return std::uint32_t{port.host()} << 8 | protocol;
 }
+constexpr std::uint8_t kFromAnyPort = 0;  ///< in place of a protocol: answers from any port
 
 constexpr ExpectClass kClasses[] = {
-    {"signalling", "calls to a registered address", 1, 180},
-    {"audio", "RTP and RTCP of sound", 4, 180, true},
-    {"video", "RTP and RTCP of pictures that move", 4, 180, true},
-    {"image", "T.38 facsimile", 2, 180, true},
+    {"signalling", "calls to a registered address; answers to the port that a request names", 6,
+     180, false, false, 6},
+    {"audio", "RTP and RTCP of sound", 4, 180, true, false, 16},
+    {"video", "RTP and RTCP of pictures that move", 4, 180, true, false, 16},
+    {"image", "T.38 facsimile", 2, 180, true, false, 8},
 };
+/// 1024 calls, which have four each: a trunk's with 5 calls a second that ring for minutes.
+constexpr ParamDesc kPending = [] {
+    ParamDesc p = kMaxPendingParam;
+    p.default_text = "4096";
+    return p;
+}();
 constexpr ParamDesc kParams[] = {
     ParamDesc{"direct_signalling", ParamType::boolean, "true",
               "calls to a registered address come from its registrar only; false: from anyone"},
     ParamDesc{"direct_media", ParamType::boolean, "true",
-              "media run between the hosts that signal; false: between any"},
+              "media run between the hosts that signal; false: between any, so that third parties' "
+              "addresses are believed, too"},
     ParamDesc{"external_media", ParamType::networks, "",
-              "networks of one side of this firewall: what runs between two hosts in them does not "
-              "pass here and opens nothing"},
+              "networks of one side of this firewall, as in "
+              "`\"198.51.100.0/24,2001:db8:1::/48\"`: media between two hosts in them do not pass "
+              "here and open nothing"},
+    kPending,
     kDenyPortsParam,
+    kDenyServicesParam,
+    with_help(kPickUpParam, "as of `ftp`, over TCP: after two requests, each with its answer")};
+enum Param : unsigned {
+    kDirectSignalling = named(kParams, "direct_signalling"),
+    kDirectMedia = named(kParams, "direct_media"),
+    kExternalMedia = named(kParams, "external_media")
 };
 constexpr CounterDesc kCounters[] = {
     {"invite_requests", "INVITE requests read"},
@@ -134,48 +122,33 @@ constexpr CounterDesc kCounters[] = {
     {"other_media", "media that are neither RTP nor T.38 over UDP, or of another kind"},
     {"media_elsewhere", "media that do not pass here, as external_media says"},
 };
+enum OwnCounter : unsigned {
+    kInvites = named(kCounters, "invite_requests"),
+    kUpdates = named(kCounters, "update_requests"),
+    kAcks = named(kCounters, "ack_requests"),
+    kPracks = named(kCounters, "prack_requests"),
+    kByes = named(kCounters, "bye_requests"),
+    kCancels = named(kCounters, "cancel_requests"),
+    kRegisters = named(kCounters, "register_requests"),
+    kResponses = named(kCounters, "responses"),
+    kNotAsked = named(kCounters, "not_asked"),
+    kNames = named(kCounters, "names"),
+    kOtherMedia = named(kCounters, "other_media"),
+    kElsewhere = named(kCounters, "media_elsewhere")
+};
 constexpr std::uint16_t kPorts[] = {5060};
 constexpr std::string_view kChildren[] = {"sip"};
 constexpr std::uint8_t kSelf = 0;
 // The second finds responses by what they answer; it finds the requests, too, but not those that
 // cannot be read.
 constexpr PatternDesc kPatterns[] = {
-    {kRequest, "^(?:INVITE|UPDATE|ACK|PRACK|BYE|CANCEL|REGISTER) ", {}},
+    {kRequest,
+     "^(?:INVITE|UPDATE|ACK|PRACK|BYE|CANCEL|REGISTER|OPTIONS|SUBSCRIBE|NOTIFY|PUBLISH|MESSAGE|"
+     "INFO|"
+     "REFER) ",
+     {}},
     {kCSeq, "^CSeq\\s*:\\s*[0-9]+\\s+(?:INVITE|UPDATE|PRACK|REGISTER)", {}, true},
 };
-
-void remember(SipState& s, const View& view, const Message& m, bool described) noexcept {
-    const std::uint32_t tag = tag_of(m);
-    unsigned place = s.next_asked;
-    for (unsigned i = 0; i < s.asked.size(); ++i) {
-        if (s.asked[i] != tag || (s.asked_flags[i] & 1) != index(view.direction)) continue;
-        place = i;
-    }
-    if (place == s.next_asked)
-        s.next_asked = static_cast<std::uint8_t>((place + 1) % s.asked.size());
-    s.asked[place] = tag;
-    s.asked_flags[place] =
-        static_cast<std::uint8_t>(index(view.direction) | (described ? kDescribed : 0u));
-}
-
-/// What is known of the request that a response answers.
-struct Question {
-    bool wrong_side = false;  ///< it was asked by who answers now, and not by the other
-    bool described = false;   ///< it had an offer, so this is the answer
-};
-Question question_of(const SipState& s, const View& view, const Message& m) noexcept {
-    Question q;
-    bool by_other = false;
-    for (unsigned i = 0; i < s.asked.size(); ++i) {
-        if (s.asked[i] != tag_of(m)) continue;
-        const bool own = (s.asked_flags[i] & 1) == index(view.direction);
-        q.wrong_side |= own;
-        by_other |= !own;
-        if (!own) q.described = (s.asked_flags[i] & kDescribed) != 0;
-    }
-    if (by_other) q.wrong_side = false;
-    return q;
-}
 
 /// Media between hosts of one side, told by who signals.
 bool is_elsewhere(const View& view, const IpAddr& host) noexcept {
@@ -187,70 +160,130 @@ bool is_elsewhere(const View& view, const IpAddr& host) noexcept {
     return on_that_side(host) && on_that_side(view.listener());
 }
 
-void ask(const View& view, Emit& emit, Class which, std::uint32_t tag, const IpAddr& host,
+/// Of what a message announces: what ends it.
+struct Owner {
+    std::uint32_t call;
+    std::uint32_t tag;
+    bool may_fork = false;  ///< an offer that several may answer
+};
+
+void ask(const View& view, Emit& emit, Class which, Owner owner, const IpAddr& host,
          Be16 port) noexcept {
     const bool direct = view.params[kDirectMedia].number != 0;
     if (host.family == Family::none) return emit.count(kNames);
     if (is_elsewhere(view, host)) return emit.count(kElsewhere);
     if (direct && host != view.speaker()) return emit.refuse(HelperCounter::third_party_address);
     PinHole hole;
-    if (direct) hole.src = PinHole::exact(view.listener());
+    if (direct) hole.src = Prefix::exact(view.listener());
     hole.dst = host;
     hole.dport = port;
     hole.protocol = proto::udp;
     hole.class_index = which;
-    hole.flags = PinHole::kSkipMaster;
-    hole.tag = tag;
+    hole.flags = expect_flag::skip_master;
+    hole.tag = owner.tag;
+    hole.call = owner.call;
+    // Each callee sends from a port of its own. From anywhere: once.
+    if (direct && owner.may_fork) hole.again = kAgain;
     emit.expect(hole);
 }
 
-/// Opens what the message's session description announces. False: it has none.
-bool announce(const View& view, Emit& emit, const Message& m, bool is_answer) noexcept {
-    const Bytes text = session_description(m);
-    if (text.empty()) return false;
+/// Opens what a session description announces.
+void announce(const View& view, Emit& emit, Owner owner, bool is_answer, Bytes text) noexcept {
     const auto session = read_session(text);
-    if (!session) {
-        emit.parse_error();
-        return true;
-    }
+    if (!session || session->unclear) emit.parse_error();
+    if (!session) return;
+    for (unsigned i = 0; i < session->other; ++i)
+        emit.count(kOtherMedia);
     if (session->more) emit.refuse(HelperCounter::class_limit);
     for (const Media& medium : std::span(session->media).first(session->count)) {
-        const std::uint32_t tag = tag_of(m);
-        // Port 0: refused (RFC 3264 section 6). The unspecified address: on hold (section 8.4).
-        const bool on_hold = medium.host == IpAddr{{}, medium.host.family};
-        if (medium.port.host() == 0) continue;
-        if (on_hold && medium.host.family != Family::none) continue;
-        if (!medium.udp || medium.kind == MediaKind::other) {
-            emit.count(kOtherMedia);
-            continue;
-        }
         const auto which = static_cast<Class>(kAudio + static_cast<unsigned>(medium.kind));
-        ask(view, emit, which, tag, medium.host, medium.port);
+        ask(view, emit, which, owner, medium.host, medium.port);
+        const Owner rtcp{owner.call, owner.tag};
         // Both sides have agreed to one port (RFC 5761 section 5.1.1), or the offer says the same.
         const bool one_port = (is_answer && medium.mux) ||
                               (medium.rtcp_port == medium.port && medium.rtcp_host == medium.host);
         if (medium.rtcp && !one_port && medium.rtcp_port.host() != 0)
-            ask(view, emit, which, tag, medium.rtcp_host, medium.rtcp_port);
+            ask(view, emit, which, rtcp, medium.rtcp_host, medium.rtcp_port);
     }
-    return true;
 }
 
-/// What one request announced, and its answer.
-void remove_attempt(Emit& emit, const Message& m) noexcept {
-    emit.remove(Emit::kAnyClass, tag_of(m));
+/// Opens what the message's session descriptions announce. False: it has none.
+bool announce(const View& view, Emit& emit, const Message& m, bool is_answer) noexcept {
+    const Owner owner{call_of(m, m.is_request ? view.direction : !view.direction), tag_of(m),
+                      m.is_request && m.method == Method::invite && m.dialog == 0};
+    bool any = false;
+    for_each_description(m, [&](Bytes text) noexcept {
+        any = true;
+        announce(view, emit, owner, is_answer, text);
+    });
+    return any;
 }
-void remove_call(Emit& emit, const Message& m) noexcept {
-    emit.remove(Emit::kAnyClass, tag_of(m), kCallMask);
+
+std::uint32_t registration_of(const Message& m, Direction asker) noexcept {
+    return ((mix(m.call, m.cseq) | 2) & ~kByReply) | asked_by(asker);
 }
+
+/// Answers over UDP go to the address that the request came from, but to the port that its Via
+/// names (section 18.2.2), unless it asks for the one that it came from (RFC 3581). Some telephones
+/// send from a port where they do not listen. The server answers from where it was asked, mostly:
+/// that flow has a pin-hole of its own, which a datagram forged from another port does not use up.
+void await_answers(const View& view, Emit& emit, const Message& m) noexcept {
+    const Be16 own = view.from_client() ? view.original.sport : view.original.dport;
+    if (view.original.protocol != proto::udp || m.method == Method::ack) return;
+    if (m.via.port.host() == 0 || m.via.port == own) return;
+    PinHole hole;
+    hole.src = Prefix::exact(view.listener());
+    hole.dst = view.speaker();
+    hole.dport = m.via.port;
+    hole.protocol = proto::udp;
+    hole.class_index = kSignalling;
+    // Those of earlier connections of the same host have their own time and their own master.
+    hole.flags = expect_flag::beside;
+    hole.child = kSelf;
+    hole.call = kAnswers;
+    hole.again = kAnswerFlows;
+    hole.tag = port_tag(m.via.port, kFromAnyPort);
+    emit.expect(hole);
+    hole.set_sport(view.from_client() ? view.original.dport : view.original.sport);
+    hole.tag = port_tag(m.via.port, proto::udp);
+    emit.expect(hole);
+    if (m.method != Method::registration) return;
+    // So that the connection of the answer is known to answer this: see grant().
+    hole.set_sport({});
+    hole.again = 0;
+    hole.flags |= expect_flag::inactive;
+    hole.call = kRegistering;
+    hole.tag = registration_of(m, Direction::original);  // the answer cannot tell who asked
+    hole.timeout_ms = kRegisterAnswerS * 1000;
+    emit.expect(hole);
+}
+
+// ---- registrations ------------------------------------------------------------------------------
 
 std::uint8_t transport_of(const Contact& contact, const View& view) noexcept {
     return contact.protocol != 0 ? contact.protocol : view.original.protocol;
 }
+std::uint16_t call_bits(const Message& m) noexcept {
+    return static_cast<std::uint16_t>(m.call ^ m.call >> 16) & contact_info::call;
+}
+std::uint8_t protocol_of(std::uint16_t info) noexcept {
+    return (info & contact_info::tcp) != 0 ? proto::tcp : proto::udp;
+}
 
-/// REGISTER (section 10.2): calls to the address will come, once the registrar agrees.
+/// Where it is remembered; contact.size(): nowhere.
+std::size_t place_of(const SipState& s, Be16 port, std::uint8_t protocol) noexcept {
+    std::size_t i = 0;
+    while (i < s.contact.size() &&
+           (s.contact[i] != port.host() || protocol_of(s.contact_info[i]) != protocol))
+        ++i;
+    return i;
+}
+
+/// REGISTER (section 10.2): calls to the address will come, once the registrar agrees. What it has
+/// agreed to before stands until it says otherwise.
 void on_register(const View& view, Emit& emit, SipState& s, const Message& m) noexcept {
-    s.registering = registration_of(m);
-    s.registering_by = static_cast<std::uint8_t>(index(view.direction));
+    const std::uint32_t asked = registration_of(m, view.direction);
+    if (s.registering[0] != asked) s.registering = {asked, s.registering[0]};
     const bool read = for_each_contact(m, [&](const Contact& contact) noexcept {
         if (contact.all || !contact.is_sip) return true;
         const std::uint8_t protocol = transport_of(contact, view);
@@ -265,51 +298,148 @@ void on_register(const View& view, Emit& emit, SipState& s, const Message& m) no
         }
         // With no time given the registrar chooses one (section 10.2.1.1).
         if (contact.expires.value_or(m.expires.value_or(1)) == 0) return true;
-        s.contact = contact_tag(contact.port, protocol);
+        std::size_t place = place_of(s, contact.port, protocol);
+        if (place == s.contact.size()) place = place_of(s, Be16{}, proto::udp);
+        if (place == s.contact.size()) {
+            emit.refuse(HelperCounter::class_limit);
+            return true;
+        }
+        const bool known = s.contact[place] == contact.port.host();
+        s.contact[place] = contact.port.host();
+        s.contact_info[place] = static_cast<std::uint16_t>(
+            (known ? s.contact_info[place] & contact_info::granted : 0) | call_bits(m) |
+            (protocol == proto::tcp ? contact_info::tcp : 0));
         PinHole hole;
-        if (view.params[kDirectSignalling].number != 0) hole.src = PinHole::exact(view.listener());
+        if (view.params[kDirectSignalling].number != 0) hole.src = Prefix::exact(view.listener());
         hole.dst = contact.host;
         hole.dport = contact.port;
         hole.protocol = protocol;
         hole.class_index = kSignalling;
-        // Of another connection of the same host, perhaps one that it has forgotten: good enough.
-        hole.flags = PinHole::kPermanent | PinHole::kInactive | PinHole::kSkipMaster;
+        // That of another connection of the same host, perhaps one that it has forgotten, ends when
+        // it was to end.
+        hole.flags = expect_flag::permanent | expect_flag::inactive | expect_flag::beside |
+                     expect_flag::stays;
         hole.child = kSelf;
-        hole.tag = s.contact;
+        hole.tag = port_tag(contact.port, protocol);
+        hole.call = kRegistrations;
         emit.expect(hole);
-        return false;  // one a connection
+        return true;
     });
     if (!read) emit.parse_error();
 }
 
-/// The registrar's answer (section 10.3): what of it is still registered, and for how long.
-void on_registered(const View& view, Emit& emit, SipState& s, const Message& m) noexcept {
-    if (s.registering != registration_of(m)) return emit.count(kNotAsked);
-    if (s.registering_by == index(view.direction))
-        return emit.refuse(HelperCounter::wrong_direction);
-    if (m.code < 200) return;
-    std::uint32_t seconds = 0;
-    if (m.succeeded() && s.contact != 0) {
-        const bool read = for_each_contact(m, [&](const Contact& contact) noexcept {
-            if (contact.all || !contact.is_sip || contact.host != view.listener()) return true;
-            if (contact_tag(contact.port, transport_of(contact, view)) != s.contact) return true;
-            seconds = contact.expires.value_or(m.expires.value_or(0));
-            return false;
-        });
-        if (!read) emit.parse_error();
-    }
-    s.registered_s = static_cast<std::uint16_t>(std::min(seconds, kMaxRegistrationS));
-    if (s.registered_s != 0)
-        emit.activate(kSignalling, s.contact, s.registered_s);
+/// The registrar's answer to this connection's REGISTER, or to its master's: a telephone that
+/// awaits answers at another port than it sends from (await_answers()) is answered by a connection
+/// of its own, and what was asked for is that one's.
+enum class Asked : std::uint8_t {
+    here,
+    in_master
+};
+
+void grant(const View& view, Emit& emit, const Message& m, Asked where, Be16 port,
+           std::uint8_t protocol, std::uint32_t seconds) noexcept {
+    const std::uint32_t tag = port_tag(port, protocol);
+    if (where == Asked::in_master)
+        emit.grant_in_master(kSignalling, kRegistrations, tag,
+                             Tuple{view.speaker(), view.listener(), {}, port, protocol}, seconds,
+                             kRegistering, registration_of(m, Direction::original));
+    else if (seconds != 0)
+        emit.activate(kSignalling, tag, seconds, kRegistrations);
     else
-        emit.remove(kSignalling, 0);
+        emit.remove(kSignalling, tag, ~0u, kRegistrations);
+}
+
+/// A 2xx (section 10.3): what is registered now, and for how long.
+void on_granted(const View& view, Emit& emit, SipState& s, const Message& m, Asked where) noexcept {
+    std::uint32_t longest = 0;
+    unsigned listed = 0;  // places
+    const bool read = for_each_contact(m, [&](const Contact& contact) noexcept {
+        if (contact.all || !contact.is_sip || contact.host != view.listener()) return true;
+        const std::uint8_t protocol = transport_of(contact, view);
+        if (protocol != proto::udp && protocol != proto::tcp) return true;
+        const std::uint32_t seconds =
+            std::min(contact.expires.value_or(m.expires.value_or(0)), kMaxRegistrationS);
+        std::size_t place = place_of(s, contact.port, protocol);
+        if (place == s.contact.size() && where == Asked::in_master) {
+            place = place_of(s, Be16{}, proto::udp);
+            if (place == s.contact.size()) return true;
+            s.contact[place] = contact.port.host();
+            s.contact_info[place] = static_cast<std::uint16_t>(
+                call_bits(m) | (protocol == proto::tcp ? contact_info::tcp : 0));
+        }
+        // One that was not asked for is another connection's. Of several users the longest counts.
+        if (place == s.contact.size() || seconds == 0 || (listed >> place & 1) != 0) return true;
+        s.contact_info[place] |= contact_info::granted;
+        listed |= 1u << place;
+        longest = std::max(longest, seconds);
+        grant(view, emit, m, where, contact.port, protocol, seconds);
+        return true;
+    });
+    if (!read) emit.parse_error();
+    for (std::size_t i = 0; i < s.contact.size(); ++i) {
+        if (s.contact[i] == 0 || (listed >> i & 1) != 0) continue;
+        if ((s.contact_info[i] & contact_info::call) != call_bits(m)) continue;  // another user's
+        grant(view, emit, m, where, Be16::from_host(s.contact[i]), protocol_of(s.contact_info[i]),
+              0);
+        s.contact[i] = s.contact_info[i] = 0;
+    }
+    s.registered_s = static_cast<std::uint16_t>(longest);
+}
+
+void on_registered(const View& view, Emit& emit, SipState& s, const Message& m) noexcept {
+    const auto asked = [&](Direction asker) {
+        return std::find(s.registering.begin(), s.registering.end(), registration_of(m, asker)) !=
+               s.registering.end();
+    };
+    Asked where = Asked::here;
+    if (!asked(!view.direction)) {
+        if (asked(view.direction)) return emit.refuse(HelperCounter::wrong_direction);
+        if (!view.from_client() || view.original.protocol != proto::udp)
+            return emit.count(kNotAsked);
+        where = Asked::in_master;
+    }
+    if (m.succeeded()) return on_granted(view, emit, s, m, where);
+    if (!m.failed() || where == Asked::in_master) return;
+    // Refused (for want of a password, mostly): what was granted before stands, the rest goes.
+    for (std::size_t i = 0; i < s.contact.size(); ++i) {
+        const std::uint16_t info = s.contact_info[i];
+        if (s.contact[i] == 0 || (info & contact_info::granted) != 0) continue;
+        if ((info & contact_info::call) != call_bits(m)) continue;
+        grant(view, emit, m, where, Be16::from_host(s.contact[i]), protocol_of(info), 0);
+        s.contact[i] = s.contact_info[i] = 0;
+    }
+}
+
+// ---- calls --------------------------------------------------------------------------------------
+
+/// What one request announced, and its answers.
+void remove_attempt(const View& view, Emit& emit, const Message& m) noexcept {
+    emit.remove(Emit::kAnyClass, tag_of(m), kAttemptBits, call_of(m, !view.direction));
+}
+/// What the asker's earlier and later requests of the call announced.
+void remove_others(Emit& emit, const Message& m, Direction asker) noexcept {
+    emit.remove(Emit::kAnyClass, tag_of(m), kCSeqBits, call_of(m, asker), true);
+}
+
+/// BYE ends a dialog (section 15). A call that forks may have others.
+void on_bye(Emit& emit, const Message& m) noexcept {
+    for (const Direction asker : {Direction::original, Direction::reply}) {
+        const std::uint32_t call = call_of(m, asker);
+        if (m.dialog != 0)
+            emit.remove_branch(call, m.dialog, kDialogBits);
+        else
+            emit.remove(Emit::kAnyClass, 0, ~0u, call);
+    }
 }
 
 void on_request(const View& view, Emit& emit, SipState& s, const Message& m) noexcept {
+    await_answers(view, emit, m);
     switch (m.method) {
         case Method::invite:
             emit.count(kInvites);
-            remove_call(emit, m);  // it describes the call anew
+            // Again, after it was refused: it describes the call anew. Within a call that holds
+            // when it is accepted.
+            if (m.dialog == 0) remove_others(emit, m, view.direction);
             remember(s, view, m, announce(view, emit, m, false));
             break;
         case Method::update:
@@ -326,11 +456,10 @@ void on_request(const View& view, Emit& emit, SipState& s, const Message& m) noe
             break;
         case Method::bye:
             emit.count(kByes);
-            remove_call(emit, m);
+            on_bye(emit, m);
             break;
-        case Method::cancel:  // of the request with the same CSeq (section 9.1)
+        case Method::cancel:  // ends nothing by itself: a 200 may cross it (section 9.1)
             emit.count(kCancels);
-            remove_attempt(emit, m);
             break;
         case Method::registration:
             emit.count(kRegisters);
@@ -348,10 +477,10 @@ void on_response(const View& view, Emit& emit, SipState& s, const Message& m) no
             emit.count(kResponses);
             const Question q = question_of(s, view, m);
             if (q.wrong_side) return emit.refuse(HelperCounter::wrong_direction);
-            if (m.failed())
-                remove_attempt(emit, m);
-            else
-                announce(view, emit, m, q.described);
+            if (m.failed()) return remove_attempt(view, emit, m);
+            if (m.method == Method::invite && m.succeeded() && q.in_dialog)
+                remove_others(emit, m, !view.direction);
+            announce(view, emit, m, q.described);
             break;
         }
         case Method::registration:
@@ -362,13 +491,40 @@ void on_response(const View& view, Emit& emit, SipState& s, const Message& m) no
     }
 }
 
+/// In mid-stream, before the proof: true when this message completes it.
+bool proves_picked_up(const View& view, SipState& s, const Message& m) noexcept {
+    const std::uint32_t by_reply = view.direction == Direction::reply ? kByReply : 0;
+    // Never 0. Nobody answers an ACK (section 13.2.2.4).
+    const std::uint32_t request = question_hash(m) | kDescribed;
+    if (m.is_request) {
+        if (m.method != Method::ack) set_question(s, 0, request | by_reply);
+        return false;
+    }
+    if (question(s, 0) != (request | (by_reply ^ kByReply))) return false;
+    set_question(s, 0, 0);
+    return ++s.pairs == kPairs;
+}
+
 void on_message(View& view, Emit& emit) noexcept {
+    // Line ends before a message are passed over in streams only (section 7.5): a datagram that
+    // begins otherwise may be what a web page put into another protocol's.
     if (!is_sip(view.message)) return;  // line ends, or what keeps a NAT's binding alive
     const auto m = read_message(view.message);
     if (!m) return emit.parse_error();
-    emit.proven();
-    emit.read_all(false);
+    // Over TCP by what the client itself has said, whose first bytes had to be a message: it is the
+    // client that a web page may have made connect here, to a server that says what it likes.
     auto s = view.load<SipState>();
+    if (view.picked_up && s.pairs < kPairs) {
+        if (!m->own_version) return emit.blind(HelperCounter::blind_not_protocol);
+        const bool proven = proves_picked_up(view, s, *m);
+        view.save(s);
+        if (proven) emit.proven();
+        return;
+    }
+    const bool proves =
+        view.original.protocol == proto::udp || (view.from_client() && m->own_version);
+    if (proves) emit.proven();
+    if (proves || !view.from_client()) emit.read_all(false);
     if (m->is_request)
         on_request(view, emit, s, *m);
     else
@@ -378,9 +534,9 @@ void on_message(View& view, Emit& emit) noexcept {
     view.save(s);
 }
 
-Measured measure_message(Direction, Bytes bytes, std::size_t seen,
+Measured measure_message(Direction, Bytes bytes, Progress& progress,
                          std::span<const std::uint8_t, kPrivateBytes>) noexcept {
-    return measure(bytes, seen);
+    return measure(bytes, progress);
 }
 
 }  // namespace

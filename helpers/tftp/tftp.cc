@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // TFTP: a client asks the server's well-known port for a file, the server answers from a port of
-// its own choosing (RFC 1350 section 4): that answer is what is expected. See NOTES.md.
+// its own choosing (RFC 1350 section 4): that answer is what is expected. Boot loaders ask a whole
+// subnet, and any server of it may answer. See NOTES.md.
 //
 // No state: a request stands alone in its datagram, and its shape is the proof of protocol.
 #include <algorithm>
@@ -11,6 +12,7 @@
 
 #include "helper/descriptor.h"
 #include "helper/emit.h"
+#include "helper/subnet.h"
 #include "helper/view.h"
 #include "net/addr.h"
 #include "net/cursor.h"
@@ -18,17 +20,34 @@
 namespace postern {
 namespace {
 
-enum OwnCounter : unsigned {
-    kReadRequests,
-    kWriteRequests
+enum Class : std::uint8_t {
+    kData,
+    kAnswers
 };
 
 constexpr std::uint16_t kPorts[] = {69};
-constexpr ExpectClass kClasses[] = {{"data", "the transfer itself", 1, 300}};
-constexpr ParamDesc kParams[] = {kDenyPortsParam};
+constexpr ExpectClass kClasses[] = {
+    {"data", "the transfer itself", 1, 300},
+    {"answers", "of the servers of a subnet that was asked as a whole", 1, 30}};
+constexpr ParamDesc kParams[] = {
+    kDenyPortsParam, kDenyServicesParam,
+    ParamDesc{"prefix", ParamType::uint, "24",
+              "bits of an address that name its subnet: whose last address is a broadcast, and who "
+              "may answer a request that went to it; 0: everybody may answer one to "
+              "255.255.255.255",
+              30}};
+enum Param : unsigned {
+    kPrefix = named(kParams, "prefix")
+};
 constexpr CounterDesc kCounters[] = {
     {"read_requests", "RRQ read"},
     {"write_requests", "WRQ read"},
+    {"broadcasts", "of both, those to a whole subnet"},
+};
+enum OwnCounter : unsigned {
+    kReadRequests = named(kCounters, "read_requests"),
+    kWriteRequests = named(kCounters, "write_requests"),
+    kBroadcasts = named(kCounters, "broadcasts")
 };
 
 constexpr std::uint16_t kReadRequest = 1, kWriteRequest = 2, kLastOpcode = 6;
@@ -54,10 +73,10 @@ bool equals(Bytes text, std::string_view lower_case) noexcept {
 }
 
 /// A file name, then the mode (RFC 1350 section 5). Options may follow (RFC 2347); they change
-/// nothing about who talks to whom, and some clients pad, so what follows is not looked at.
+/// nothing about who talks to whom, and some clients pad, so what follows is not looked at. A
+/// server refuses an empty name; its client waits for that.
 bool is_request(Cursor c) noexcept {
-    const auto file = take_string(c);
-    if (!file || file->empty()) return false;
+    if (!take_string(c)) return false;
     const auto mode = take_string(c);
     return mode && (equals(*mode, "octet") || equals(*mode, "netascii") || equals(*mode, "mail"));
 }
@@ -73,7 +92,15 @@ void on_message(View& view, Emit& emit) noexcept {
 
     // The server, from any port, to where the request came from.
     PinHole request;
-    request.src = PinHole::exact(view.listener());
+    request.src = Prefix::exact(view.listener());
+    const auto prefix = static_cast<unsigned>(view.params[kPrefix].number);
+    if (const auto subnet = asked_subnet(view.original, prefix)) {
+        // Those who do not have the file may answer, too, and sooner.
+        emit.count(kBroadcasts);
+        request.src = *subnet;
+        request.class_index = kAnswers;
+        request.flags = expect_flag::permanent;
+    }
     request.dst = view.speaker();
     request.dport = view.original.sport;
     request.protocol = proto::udp;

@@ -93,7 +93,7 @@ class Answer:
 
     def __init__(self):
         self.verdict = ACCEPT
-        self.proven = False   # both sides speak the protocol (needed once with `proof: true`)
+        self.proven = False   # both sides speak the protocol (needed once unless `proof: false`)
         self.give_up = False  # nothing of this connection matters any more
         self.state = None     # new private state; None: as it was
         self._expectations = []

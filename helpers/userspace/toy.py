@@ -15,16 +15,23 @@ import sys
 import postern_helper
 
 ANNOUNCEMENT = re.compile(rb'DATA ([1-9][0-9]{0,4})')
+ASKED = 1 << 31  # in the private state: the client has said GET
 
 
 def on_message(question):
     answer = postern_helper.Answer()
     # The private state counts the announcements of this connection.
-    (announced,) = struct.unpack('<I', question.state[:4])
+    (state,) = struct.unpack('<I', question.state[:4])
+    asked, announced = state & ASKED, state & ~ASKED
     for line in question.lines():
-        found = ANNOUNCEMENT.fullmatch(line)
-        if not found or question.from_client:
+        if question.from_client:
+            asked |= ASKED if line == b'GET' else 0
             continue
+        found = ANNOUNCEMENT.fullmatch(line)
+        if not found:
+            continue
+        # Both sides have spoken the protocol, the client first. Nothing opens before that.
+        answer.proven = asked != 0
         port = int(found.group(1))
         if port > 65535:
             continue
@@ -33,7 +40,7 @@ def on_message(question):
         announced += 1
         print(f'{question.server} serves {question.client} on port {port} '
               f'(announcement {announced})', flush=True)
-    answer.state = struct.pack('<I', announced)
+    answer.state = struct.pack('<I', asked | announced)
     return answer
 
 

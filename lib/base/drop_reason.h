@@ -13,6 +13,8 @@ namespace postern {
 #define POSTERN_DROP_REASONS(X)                                                                 \
     X(none, "not dropped")                                                                      \
     X(truncated_l2, "the frame ends inside its Ethernet or VLAN header")                        \
+    X(vlan_tags, "more VLAN tags than the two that are looked through")                         \
+    X(snap_ip, "IPv4, IPv6 or ARP behind an LLC header (SNAP, or a SAP of its own)")            \
     X(truncated_l3, "the frame ends inside the IP header, or before the IP length says")        \
     X(truncated_l4, "the IP packet ends inside its transport header")                           \
     X(bad_ip_header, "IP version, header length or total length cannot be right")               \
@@ -23,6 +25,9 @@ namespace postern {
     X(ip_option_cut, "an IPv4 option goes on behind the header")                                \
     X(ip_option_bad, "an IPv4 option's length or pointer cannot be right for its kind")         \
     X(ip6_option_cut, "an IPv6 option goes on behind its extension header")                     \
+    X(ip_source_route, "an IPv4 source route (LSRR, SSRR)")                                     \
+    X(ip6_source_route, "an IPv6 routing header of type 0, a source route (RFC 5095)")          \
+    X(ip6_routing_header, "an IPv6 routing header that its bridge does not allow")              \
     X(tcp_option_length, "a TCP option says that it is shorter than its own two bytes")         \
     X(tcp_option_cut, "a TCP option goes on behind the header")                                 \
     X(tcp_option_bad, "a TCP option has a length that its kind never has")                      \
@@ -41,23 +46,29 @@ namespace postern {
     X(fragment_full, "its datagram gave way to others: too many fragments held")                \
     X(non_ip, "not IP, and its ethertype is not on the port's pass list")                       \
     X(neighbour_discovery, "IPv6 neighbour discovery, and the port does not pass it")           \
+    X(nd_invalid, "IPv6 neighbour discovery or MLD that no node of the link would send")        \
     X(no_peer, "the port it came in by has no peer to leave by")                                \
     X(ct_invalid, "conntrack found it invalid for its connection's state")                      \
     X(ct_not_first, "no connection, and such a packet cannot start one")                        \
     X(ct_table_full, "the connection table is full")                                            \
     X(source_half_open, "its source has too many half-open connections")                        \
     X(source_rate, "its source opens connections too fast")                                     \
+    X(worker_rate, "its worker begins as many connections a second as it may")                  \
     X(zone_full, "its zone has as many connections as it may")                                  \
+    X(wrong_zone, "its connection, or what expects it, is between other zones")                 \
+    X(spoofed, "its source address belongs to another zone than it came from")                  \
     X(ct_collision, "two connections met on one key of the table")                              \
     X(policy, "a policy rule, or the default, drops it")                                        \
-    X(reject, "a policy rule rejects it; the sender was told")                                  \
+    X(reject, "a policy rule rejects it; its sender is told, but see `limits.answers`")         \
     X(helper, "its helper could not file the expectation; the sender will retransmit")          \
     X(helper_absent, "the process of its helper did not answer in time, or had no room for it") \
     X(helper_verdict, "the process of its helper says so")                                      \
     X(helper_gone, "its connection ended while the process of its helper was being asked")      \
     X(expect, "what its rule expects could not be filed; the sender will try again")            \
+    X(undecided, "no stage of the pipeline decided about it")                                   \
     X(handoff_full, "the ring to its home worker was full")                                     \
-    X(tx_full, "the output port's queue was full")
+    X(tx_full, "the output port's queue was full")                                              \
+    X(link_down, "the output port's link is down, or its device is gone")
 
 enum class DropReason : std::uint8_t {
 #define X(name, help) name,

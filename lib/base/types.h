@@ -1,22 +1,52 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Strong types shared by every layer. Nothing here allocates, throws or needs DPDK.
+// Types shared by every layer. Nothing here allocates, throws or needs DPDK.
 #pragma once
 
 #include <bit>
+#include <compare>
+#include <concepts>
 #include <cstdint>
 
 namespace postern {
 
+/// A number that names one kind of thing. Two kinds do not convert into each other, nor silently
+/// from or to a plain number.
+template <class Kind, class Number>
+class StrongId {
+  public:
+    using number_type = Number;
+    constexpr StrongId() = default;
+    constexpr explicit StrongId(Number number) noexcept : number_(number) {}
+    /// For numbers that are known to be in range: what does not fit is cut off.
+    template <std::integral Wide>
+    static constexpr StrongId from(Wide wide) noexcept {
+        return StrongId{static_cast<Number>(wide)};
+    }
+    constexpr Number number() const noexcept { return number_; }
+    friend constexpr auto operator<=>(StrongId, StrongId) = default;
+
+  private:
+    Number number_ = 0;
+};
+
+/// Index of a security zone in the configuration's order.
+using ZoneId = StrongId<struct SecurityZone, std::uint8_t>;
+/// Index of an edge: where packets come in and go out as connections compare it. A security zone,
+/// or a port of a bridge that tells its two ends apart. The zones come first, in their order.
+using EdgeId = StrongId<struct ZoneEdge, std::uint8_t>;
+/// Conntrack zone: the same tuple may live in each of them.
+using CtZone = StrongId<struct ConntrackZone, std::uint16_t>;
+
 using WorkerId = std::uint8_t;   ///< index of a worker, 0..kMaxWorkers-1
 using PortIndex = std::uint8_t;  ///< index of a port in the configuration's order
-using ZoneId = std::uint16_t;    ///< index of a (security) zone in the configuration's order
-using CtZone = std::uint16_t;    ///< conntrack zone: the same tuple may live in each of them
 using HelperId = std::uint8_t;   ///< index of a configured helper instance; 0 means "none"
 using RuleId = std::uint16_t;    ///< index of a policy rule; kNoRule when none matched
 
 inline constexpr unsigned kMaxWorkers = 32;
 inline constexpr unsigned kMaxPorts = 16;
-inline constexpr unsigned kMaxZones = 64;
+inline constexpr unsigned kMaxZones = 64;  ///< security zones
+inline constexpr unsigned kMaxEdges = 64;
+inline constexpr EdgeId kAnyEdge{0xff};
 inline constexpr unsigned kCtZones = 65536;
 inline constexpr unsigned kVlans = 4096;  ///< VLAN ids, 0 for "priority tag only" included
 inline constexpr unsigned kMaxHelpers = 64;

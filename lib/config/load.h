@@ -24,8 +24,10 @@ struct ParamSchema {
     ParamValue fallback;
     std::uint64_t min = 0;  ///< numbers only
     std::uint64_t max = UINT64_MAX;
+    std::string help = {};  ///< what it means: Markdown, one line
+    std::string type = {};  ///< in the documentation; empty: as of `fallback`
     /// What is wrong with a text; empty: nothing. Unset: all are right.
-    std::function<std::string(const std::string&)> problem;
+    std::function<std::string(const std::string&)> problem = {};
 };
 
 struct HelperSchema {

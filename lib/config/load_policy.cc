@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The policy section: rules and their conditions; and, for a file without errors, advice on what is
-// legal but probably not what was meant.
+// `policy`: rules and their conditions.
 #include <algorithm>
 #include <charconv>
 #include <span>
 
 #include "config/loader.h"
+#include "config/read_keys.h"
 
 namespace postern::config {
 namespace {
@@ -22,12 +22,9 @@ bool is_any(const Value& v) {
 
 void Loader::policy(const Value& v) {
     Map map(v);
-    if (auto fallback = map.get("default")) {
-        constexpr std::string_view kWords[] = {"drop", "reject"};
-        constexpr RuleAction kValues[] = {RuleAction::drop, RuleAction::reject};
-        if (auto i = fallback->choice(kWords, "a default for policy"))
-            spec_.policy.fallback = kValues[*i];
-    }
+    read_keys(map, spec_.policy);
+    if (const auto i = map.choice("default"))
+        spec_.policy.fallback = *i == 0 ? RuleAction::drop : RuleAction::reject;
     if (auto rules = map.get("rules")) {
         const auto items = rules->list();
         if (items.size() > kMaxRules)
@@ -64,41 +61,12 @@ void Loader::condition(Map& map, std::string_view key, std::vector<T>& out, Fn p
     }
 }
 
-namespace {
-/// `text` with all bits beyond its length cleared, when that is all that is wrong with it.
-std::optional<Prefix> trimmed_prefix(const std::string& text) {
-    const auto slash = text.find('/');
-    const auto address = IpAddr::parse(text.substr(0, slash));
-    if (!address || slash == std::string::npos) return std::nullopt;
-    Prefix p{*address, 0};
-    const unsigned bits = address_bytes(address->family) * 8;
-    for (unsigned length = 0; length <= bits; ++length) {
-        if (text.substr(slash + 1) != std::to_string(length)) continue;
-        p.length = static_cast<std::uint8_t>(length);
-        for (unsigned bit = length; bit < bits; ++bit)
-            p.address.bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80u >> (bit % 8)));
-        return p;
-    }
-    return std::nullopt;
-}
-}  // namespace
-
 void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, std::vector<Prefix>& out) {
     condition(map, key, out, [&](const Value& item) -> std::optional<Prefix> {
-        const auto s = item.scalar();
-        const auto prefix = s ? Prefix::parse(*s) : std::nullopt;
-        if (!prefix) {
-            if (const auto trimmed = s ? trimmed_prefix(*s) : std::nullopt)
-                item.error(quoted(*s) + " has bits set beyond its length (did you mean " +
-                           trimmed->to_string() + "?)");
-            else
-                item.error(
-                    "expected an address or prefix such as 192.0.2.0/24 or 2001:db8::/32, found " +
-                    item.found());
-            return std::nullopt;
-        }
+        const auto prefix = item.prefix();
+        if (!prefix) return std::nullopt;
         if (rule.family != Family::none && prefix->address.family != rule.family) {
-            item.error(*s + " is " + to_string(prefix->address.family) +
+            item.error(*item.scalar() + " is " + to_string(prefix->address.family) +
                        ", but the rule's family is " + to_string(rule.family));
             return std::nullopt;
         }
@@ -120,7 +88,7 @@ bool has_ports(std::uint8_t protocol) {
 }
 
 std::optional<PortRange> port_range(const Value& item) {
-    constexpr Range kPort{0, 65535};
+    constexpr KeyRange kPort{0, 65535};
     const auto s = item.scalar();
     const auto dash = s ? s->find('-') : std::string::npos;
     if (dash == std::string::npos) {
@@ -165,11 +133,12 @@ void Loader::icmp_types(Map& map, RuleSpec& rule) {
         std::string_view name;
         std::uint8_t number;
     };
-    static constexpr Type kIcmp[] = {
-        {"echo-reply", 0},      {"destination-unreachable", 3}, {"redirect", 5},
-        {"echo-request", 8},    {"router-advertisement", 9},    {"router-solicitation", 10},
-        {"time-exceeded", 11},  {"parameter-problem", 12},      {"timestamp-request", 13},
-        {"timestamp-reply", 14}};
+    static constexpr Type kIcmp[] = {{"echo-reply", 0},           {"destination-unreachable", 3},
+                                     {"source-quench", 4},        {"redirect", 5},
+                                     {"echo-request", 8},         {"router-advertisement", 9},
+                                     {"router-solicitation", 10}, {"time-exceeded", 11},
+                                     {"parameter-problem", 12},   {"timestamp-request", 13},
+                                     {"timestamp-reply", 14}};
     static constexpr Type kIcmpv6[] = {{"destination-unreachable", 1},
                                        {"packet-too-big", 2},
                                        {"time-exceeded", 3},
@@ -212,13 +181,13 @@ void Loader::states(Map& map, RuleSpec& rule) {
     if (ct && !is_any(*ct)) {
         rule.match_new = rule.match_related = rule.match_established = false;
         for (const auto& item : ct->one_or_more()) {
-            constexpr std::string_view kWords[] = {"new", "established", "related"};
+            const About& about = map.about("ct");
             const auto s = item.scalar();
             if (s && (*s == "invalid" || *s == "untracked")) {
                 item.error(*s + " packets never reach policy: they are dropped, and counted");
                 continue;
             }
-            const auto i = item.choice(kWords, "a connection state");
+            const auto i = item.choice(about.words, std::string(about.noun));
             if (!i) continue;
             bool* const flags[] = {&rule.match_new, &rule.match_established, &rule.match_related};
             if (*flags[*i]) item.error(item.found() + " is given twice");
@@ -288,6 +257,7 @@ void Loader::effects(Map& map, RuleSpec& rule) {
     };
     if (auto set = given("set")) {
         Map of(*set);
+        read_keys(of, rule.set);
         if (auto mark = of.get("mark")) read_masked(*mark, rule.set.mark, rule.set.mark_mask);
         if (auto label = of.get("label")) read_masked(*label, rule.set.label, rule.set.label_mask);
         of.finish();
@@ -296,12 +266,41 @@ void Loader::effects(Map& map, RuleSpec& rule) {
     if (auto liberal = given("liberal"))
         if (auto on = liberal->flag()) rule.liberal = *on;
     if (auto wish = given("expect")) rule.expect = expect(*wish);
+    tracking(map, rule);
+}
+
+/// `track`, and what it excludes.
+void Loader::tracking(Map& map, RuleSpec& rule) {
+    const auto v = map.get("track");
+    if (!v) return;
+    if (rule.action != RuleAction::accept) {
+        v->error("needs `action: accept`");
+        return;
+    }
+    if (rule.track == TrackMode::yes) return;
+    const std::string mode =
+        "`track: " + std::string(kWordsOf<TrackMode>.text_of(rule.track)) + "`";
+    const auto exclude = [&](std::string_view key, const std::string& why) {
+        if (auto other = map.get(key))
+            other->error(mode + " excludes `" + std::string(key) + "`: " + why);
+    };
+    exclude("helper", "a helper reads both directions, from the first byte on");
+    exclude("expect", "what it expects lives and ends with a tracked connection");
+    exclude("related", "what a helper expected is tracked as its helper needs");
+    if (!rule.match_new && !map.get("related"))
+        v->error(mode +
+                 " needs `ct: [new]`: what a helper expected is tracked as its helper needs");
+    rule.match_related = false;  // it goes on to the next rules
+    if (rule.track == TrackMode::sloppy) return;
+    for (const std::string_view key : {"set", "timeouts", "liberal"})
+        exclude(key, "there is no connection to have it");
 }
 
 ExpectSpec Loader::expect(const Value& v) {
     ExpectSpec out;
     Map map(v);
-    if (auto proto = map.require("proto", "tcp, udp, sctp, dccp or udplite")) {
+    read_keys(map, out);
+    if (auto proto = map.require("proto")) {
         const auto p = proto->scalar() ? parse_protocol(*proto->scalar()) : std::nullopt;
         if (p && has_ports(*p))
             out.protocol = *p;
@@ -311,7 +310,7 @@ ExpectSpec Loader::expect(const Value& v) {
                 proto->found());
     }
     unsigned ports = 1;
-    if (auto dport = map.require("dport", "a port or a range"))
+    if (auto dport = map.require("dport"))
         if (auto range = port_range(*dport)) {
             out.dport = *range;
             ports = range->last - range->first + 1u;
@@ -320,15 +319,9 @@ ExpectSpec Loader::expect(const Value& v) {
                              std::to_string(kMaxExpectPorts) +
                              "; a rule without `expect` may accept more)");
         }
-    if (auto to = map.get("to")) {
-        constexpr std::string_view kWords[] = {"client", "server"};
-        if (auto i = to->choice(kWords, "an end of the connection")) out.to_server = *i == 1;
-    }
-    map.read("timeout", out.timeout_s, {1, kMaxTimeoutS, Unit::seconds});
+    if (const auto i = map.choice("to")) out.to_server = *i == 1;
     out.max = static_cast<std::uint8_t>(std::min(ports, kMaxExpectPorts));
-    map.read("max", out.max, {out.max, 255});
-    if (auto permanent = map.get("permanent"))
-        if (auto on = permanent->flag()) out.permanent = *on;
+    if (auto max = map.get("max")) max->read(out.max, {out.max, map.about("max").range.max});
     map.finish();
     return out;
 }
@@ -357,6 +350,7 @@ void Loader::rule(const Value& v) {
     RuleSpec rule;
     rule.where = v.mark();
     Map map(v);
+    read_keys(map, rule);
 
     rule.name = "rule" + std::to_string(spec_.policy.rules.size());
     const auto name = map.get("name");
@@ -365,32 +359,23 @@ void Loader::rule(const Value& v) {
     if (!rule_names_.insert(rule.name).second)
         (name ? *name : v).error("rule name " + quoted(rule.name) + " is given twice");
 
-    if (auto action = map.require("action", "accept, drop or reject")) {
-        constexpr std::string_view kWords[] = {"accept", "drop", "reject"};
-        constexpr RuleAction kValues[] = {RuleAction::accept, RuleAction::drop, RuleAction::reject};
-        if (auto i = action->choice(kWords, "an action")) rule.action = kValues[*i];
-    }
     const auto zone = [&](const Value& item) -> std::optional<ZoneId> {
         const auto i = zone_names_.find(item);
-        return i ? std::optional(static_cast<ZoneId>(*i)) : std::nullopt;
+        return i ? std::optional(ZoneId::from(*i)) : std::nullopt;
     };
     condition(map, "from", rule.from, zone);
     condition(map, "to", rule.to, zone);
     if (auto family = map.get("family"); family && !is_any(*family)) {
-        constexpr std::string_view kWords[] = {"ipv4", "ipv6"};
-        if (auto i = family->choice(kWords, "an address family"))
+        if (const auto i = map.choice("family"))
             rule.family = *i == 0 ? Family::ipv4 : Family::ipv6;
     }
     addresses(map, "src", rule, rule.src);
     addresses(map, "dst", rule, rule.dst);
-    condition(map, "proto", rule.protocols, [](const Value& item) -> std::optional<std::uint8_t> {
+    condition(map, "proto", rule.protocols, [&](const Value& item) -> std::optional<std::uint8_t> {
+        const About& about = map.about("proto");
         const auto s = item.scalar();
         const auto protocol = s ? parse_protocol(*s) : std::nullopt;
-        if (!protocol) {
-            constexpr std::string_view kNames[] = {"tcp",  "udp",  "icmp",    "icmpv6",
-                                                   "sctp", "dccp", "udplite", "gre"};
-            item.choice(kNames, "a protocol, by name or number 0 to 255");
-        }
+        if (!protocol) item.choice(about.words, std::string(about.noun));
         return protocol;
     });
     port_ranges(map, "sport", rule, rule.sport);
@@ -424,90 +409,6 @@ void Loader::rule(const Value& v) {
     effects(map, rule);
     map.finish();
     spec_.policy.rules.push_back(std::move(rule));
-}
-
-// --- advice ------------------------------------------------------------------------------------
-
-/// Whether connections that some helper of this file expects may get one of this kind.
-bool Loader::is_child(const std::string& kind) const {
-    return std::any_of(spec_.helpers.begin(), spec_.helpers.end(), [&](const HelperSpec& h) {
-        const auto schema = std::find_if(schema_.helpers.begin(), schema_.helpers.end(),
-                                         [&](const HelperSchema& s) { return s.name == h.kind; });
-        return h.kind != kind && schema != schema_.helpers.end() &&
-               std::count(schema->children.begin(), schema->children.end(), kind) != 0;
-    });
-}
-
-/// Legal, but probably not what was meant. Only looked for in a file without errors.
-void Loader::advise() {
-    const auto& rules = spec_.policy.rules;
-    const auto rule_path = [&](std::size_t i) { return "policy.rules[" + std::to_string(i) + "]"; };
-
-    std::vector<bool> bridged(spec_.ports.size());
-    std::vector<bool> populated(spec_.zones.size());
-    for (const auto& b : spec_.bridges)
-        bridged[b.ports[0]] = bridged[b.ports[1]] = true;
-    for (std::size_t i = 0; i < spec_.ports.size(); ++i) {
-        const auto& p = spec_.ports[i];
-        populated[p.zone] = true;
-        if (!bridged[i])
-            report_.warning(
-                p.where, "ports[" + std::to_string(i) + "]",
-                "port " + quoted(p.name) + " is in no bridge, so what comes in by it is dropped");
-    }
-
-    const bool any_related = std::any_of(rules.begin(), rules.end(), [](const RuleSpec& r) {
-        return r.action == RuleAction::accept && r.match_related && r.related.empty();
-    });
-    std::vector<bool> assigned(spec_.helpers.size());
-    for (std::size_t h = 0; h < assigned.size(); ++h)
-        assigned[h] = is_child(spec_.helpers[h].kind);
-    std::vector<bool> let_in(spec_.helpers.size());
-    for (std::size_t i = 0; i < rules.size(); ++i) {
-        const auto& r = rules[i];
-        for (const auto* list : {&r.from, &r.to})
-            if (!list->empty() &&
-                std::none_of(list->begin(), list->end(), [&](ZoneId z) { return populated[z]; }))
-                report_.warning(r.where, rule_path(i),
-                                "no port is in zone " + quoted(spec_.zones[list->front()]) +
-                                    ", so nothing can match");
-        if (r.expect && !any_related)
-            report_.warning(r.where, rule_path(i),
-                            "no rule accepts what it expects (`ct: [related]`), so it is in vain");
-        if (r.action != RuleAction::accept) continue;
-        if (r.helper != kNoHelper) assigned[r.helper - 1u] = true;
-        if (r.match_related)
-            for (std::size_t h = 0; h < let_in.size(); ++h)
-                if (r.related.empty() || std::count(r.related.begin(), r.related.end(), h + 1) != 0)
-                    let_in[h] = true;
-        if (r.helper != kNoHelper || !r.match_new || r.dport.empty()) continue;
-        for (const auto& h : spec_.helpers) {
-            if (h.auto_assign) continue;
-            if (std::none_of(h.protocols.begin(), h.protocols.end(), [&](std::uint8_t p) {
-                    return std::count(r.protocols.begin(), r.protocols.end(), p) != 0;
-                }))
-                continue;
-            const auto port = std::find_if(h.ports.begin(), h.ports.end(), [&](std::uint16_t p) {
-                return std::any_of(r.dport.begin(), r.dport.end(), [&](const PortRange& range) {
-                    return range.first <= p && p <= range.last;
-                });
-            });
-            if (port != h.ports.end())
-                report_.warning(r.where, rule_path(i),
-                                "accepts port " + std::to_string(*port) + " without helper " +
-                                    quoted(h.name) + " (add `helper: " + h.name + "`?)");
-        }
-    }
-    for (std::size_t h = 0; h < spec_.helpers.size(); ++h) {
-        const auto& helper = spec_.helpers[h];
-        const std::string path = "helpers[" + std::to_string(h) + "]";
-        if (!assigned[h] && !helper.auto_assign)
-            report_.warning(helper.where, path,
-                            "no rule has `helper: " + helper.name + "`, so it watches nothing");
-        else if (!let_in[h])
-            report_.warning(helper.where, path,
-                            "no rule accepts what it expects (`ct: [related]`), so it is in vain");
-    }
 }
 
 }  // namespace postern::config

@@ -3,10 +3,11 @@
 // and goes on after an error; what it could not read keeps its default, and the Spec is thrown away
 // at the end if anything was wrong.
 //
-// Private to lib/config: sections of the file in load.cc, its policy in load_policy.cc.
+// Private to lib/config: the file as a whole in load.cc, its sections in load_*.cc.
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -34,28 +35,39 @@ class Names {
     std::unordered_map<std::string, std::size_t> index_;
 };
 
+/// The zones that frames of this port may be of.
+std::set<ZoneId> zones_at(const PortSpec& port);
+
 class Loader {
   public:
     Loader(Report& report, const Schema& schema)
         : report_(report),
           schema_(schema),
-          timeout_profiles_{{"linux", TimeoutsSpec{}}, {"rfc", TimeoutsSpec::rfc()}} {}
+          timeout_profiles_{{"linux", TimeoutSeconds{}}, {"rfc", TimeoutSeconds::rfc()}} {}
     Spec load(const YAML::Node& root);
 
   private:
     void eal(const Value& v);
     void workers(const Value& v);
     void zones(const Value& v);
+    void zone(const Value& item);
+    void zone_settings(Map& map, ZoneSpec& zone);
     void ports(const Value& v);
     void bridges(const Value& v);
-    PassSpec pass(const Value& v);
+    PassSpec pass(const Value& v, const About& about);
     void conntrack_zones(Map& map, BridgeSpec& bridge);
+    using Sides = std::pair<std::string, std::string>;  ///< in alphabetical order
+    Sides sides_of(const BridgeSpec& bridge, std::uint16_t vlan) const;
+    std::set<std::uint16_t> vlans_of(const BridgeSpec& bridge) const;
+    bool leads_somewhere(const BridgeSpec& bridge) const;
+    void part_vlans(BridgeSpec& bridge, std::size_t index);
     void helpers(const Value& v);
     bool is_child(const std::string& kind) const;
     void helper_params(const Value* v, const std::vector<ParamSchema>& params, HelperSpec& helper);
     UserspaceSpec userspace(const Value& v, HelperSpec& helper);
     void timeouts(const Value& v);
-    void timeouts_of(Map& map, TimeoutsSpec& out);
+    template <class Profile>
+    void timeouts_of(Map& map, Profile& out);
     std::uint8_t timeout_profile(const Value& v);
     void limits(const Value& v);
     void policy(const Value& v);
@@ -64,13 +76,16 @@ class Loader {
     void port_ranges(Map& map, std::string_view key, const RuleSpec& rule,
                      std::vector<PortRange>& out);
     void icmp_types(Map& map, RuleSpec& rule);
+    void tracking(Map& map, RuleSpec& rule);
     void states(Map& map, RuleSpec& rule);
     void effects(Map& map, RuleSpec& rule);
     ExpectSpec expect(const Value& v);
     void check_families(const Value& v, RuleSpec& rule);
     void pipeline(const Value& v);
     void control(const Value& v);
+    void scanner_cache(const Value& v);
     void advise();
+    void advise_of_shared_zones();
 
     /// Reads a condition of a rule: nothing or `any` leaves `out` empty.
     template <class T, class Fn>
@@ -84,6 +99,7 @@ class Loader {
     Names helper_names_{"a helper of this file"};
     std::vector<TimeoutProfileSpec> timeout_profiles_;  ///< all that rules may choose
     std::unordered_set<std::string> rule_names_;
+    std::unordered_set<std::string> zone_prefixes_;  ///< of all zones
 };
 
 }  // namespace postern::config

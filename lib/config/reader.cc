@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 #include <numeric>
+#include <stdexcept>
+#include <unordered_set>
 
 namespace postern::config {
 namespace {
@@ -44,12 +46,12 @@ constexpr Suffix kSizes[] = {{'K', 1u << 10}, {'M', 1u << 20}, {'G', 1u << 30}};
 
 /// Decimal or 0x-hexadecimal, with the unit's suffix; nothing when it is not a number of that form
 /// or does not fit. "010" is refused: some would read it as eight.
-std::optional<std::uint64_t> parse_number(std::string_view text, Unit unit) {
+std::optional<std::uint64_t> parse_number(std::string_view text, KeyUnit unit) {
     std::uint64_t factor = 1;
-    const std::span<const Suffix> suffixes = unit == Unit::seconds
-                                                 ? std::span<const Suffix>(kSeconds)
-                                             : unit == Unit::size ? std::span<const Suffix>(kSizes)
-                                                                  : std::span<const Suffix>();
+    const std::span<const Suffix> suffixes =
+        unit == KeyUnit::seconds ? std::span<const Suffix>(kSeconds)
+        : unit == KeyUnit::size  ? std::span<const Suffix>(kSizes)
+                                 : std::span<const Suffix>();
     for (const auto& s : suffixes)
         if (text.ends_with(s.letter)) {
             factor = s.factor;
@@ -57,7 +59,7 @@ std::optional<std::uint64_t> parse_number(std::string_view text, Unit unit) {
             break;
         }
     int base = 10;
-    if (unit == Unit::none && text.starts_with("0x")) {
+    if (unit == KeyUnit::none && text.starts_with("0x")) {
         base = 16;
         text.remove_prefix(2);
     } else if (text.size() > 1 && text.starts_with('0')) {
@@ -70,21 +72,23 @@ std::optional<std::uint64_t> parse_number(std::string_view text, Unit unit) {
     return n * factor;
 }
 
-std::string show(std::uint64_t n, Unit unit) {
-    const std::span<const Suffix> suffixes = unit == Unit::seconds
-                                                 ? std::span<const Suffix>(kSeconds)
-                                             : unit == Unit::size ? std::span<const Suffix>(kSizes)
-                                                                  : std::span<const Suffix>();
-    for (auto s = suffixes.rbegin(); s != suffixes.rend(); ++s)
-        if (n >= s->factor && n % s->factor == 0) return std::to_string(n / s->factor) + s->letter;
-    return std::to_string(n);
-}
+constexpr std::size_t kShortMap = 32;  ///< keys
 
 bool is_quoted(const YAML::Node& node) {
     return node.Tag() == "!";
 }
 
 }  // namespace
+
+std::string show(std::uint64_t n, KeyUnit unit) {
+    const std::span<const Suffix> suffixes =
+        unit == KeyUnit::seconds ? std::span<const Suffix>(kSeconds)
+        : unit == KeyUnit::size  ? std::span<const Suffix>(kSizes)
+                                 : std::span<const Suffix>();
+    for (auto s = suffixes.rbegin(); s != suffixes.rend(); ++s)
+        if (n >= s->factor && n % s->factor == 0) return std::to_string(n / s->factor) + s->letter;
+    return std::to_string(n);
+}
 
 void Report::error(SpecMark at, const std::string& path, const std::string& message) {
     errors_.push_back({file_, at.line, at.column, path.empty() ? message : path + ": " + message});
@@ -113,12 +117,21 @@ std::string suggestion(std::string_view text, std::span<const std::string_view> 
     // Long garbage is nobody's typing error, and the distance costs length * length. Nor is one
     // two-letter name a misspelling of another.
     if (!text.empty() && text.size() <= 32) {
-        const auto best = std::min_element(
-            candidates.begin(), candidates.end(), [&](std::string_view a, std::string_view b) {
-                return edit_distance(text, a) < edit_distance(text, b);
-            });
-        if (best->size() > 2 && edit_distance(text, *best) <= best->size() / 3)
-            return " (did you mean \"" + std::string(*best) + "\"?)";
+        std::string_view best;
+        std::size_t least = SIZE_MAX;
+        for (const std::string_view candidate : candidates) {
+            // As many changes as the lengths differ are needed at least. (std::minmax of two values
+            // would give references to them, gone by the next line.)
+            const std::size_t shorter = std::min(text.size(), candidate.size());
+            const std::size_t longer = std::max(text.size(), candidate.size());
+            if (longer - shorter >= least) continue;
+            if (const std::size_t d = edit_distance(text, candidate); d < least) {
+                best = candidate;
+                least = d;
+            }
+        }
+        if (best.size() > 2 && least <= best.size() / 3)
+            return " (did you mean \"" + std::string(best) + "\"?)";
     }
     constexpr std::size_t kMax = 32;
     std::string out = " (expected one of: ";
@@ -187,15 +200,47 @@ std::optional<bool> Value::flag() const {
     return std::nullopt;
 }
 
-std::optional<std::uint64_t> Value::number(Range range) const {
+namespace {
+/// `text` with all bits beyond its length cleared, when that is all that is wrong with it.
+std::optional<Prefix> trimmed_prefix(const std::string& text) {
+    const auto slash = text.find('/');
+    const auto address = IpAddr::parse(text.substr(0, slash));
+    if (!address || slash == std::string::npos) return std::nullopt;
+    Prefix p{*address, 0};
+    const unsigned bits = address_bytes(address->family) * 8;
+    for (unsigned length = 0; length <= bits; ++length) {
+        if (text.substr(slash + 1) != std::to_string(length)) continue;
+        p.length = static_cast<std::uint8_t>(length);
+        for (unsigned bit = length; bit < bits; ++bit)
+            p.address.bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80u >> (bit % 8)));
+        return p;
+    }
+    return std::nullopt;
+}
+}  // namespace
+
+std::optional<Prefix> Value::prefix() const {
+    const auto s = scalar();
+    if (auto prefix = s ? Prefix::parse(*s) : std::nullopt) return prefix;
+    if (const auto trimmed = s ? trimmed_prefix(*s) : std::nullopt)
+        error(quoted(*s) + " has bits set beyond its length (did you mean " + trimmed->to_string() +
+              "?)");
+    else
+        error("expected an address or prefix such as 192.0.2.0/24 or 2001:db8::/32, found " +
+              found());
+    return std::nullopt;
+}
+
+std::optional<std::uint64_t> Value::number(KeyRange range) const {
     const std::string limits = show(range.min, range.unit) + " to " + show(range.max, range.unit);
     const auto s = scalar();
     const auto n = s ? parse_number(*s, range.unit) : std::nullopt;
     // Quotes make it text, but "30s" needs none and hurts nobody with them.
-    if (!n || (is_quoted(node_) && range.unit == Unit::none)) {
-        error(std::string(range.unit == Unit::seconds ? "expected a time such as 30s, 5m, 2h or 5d"
-                          : range.unit == Unit::size  ? "expected a number such as 4096, 4K or 1M"
-                                                      : "expected a whole number") +
+    if (!n || (is_quoted(node_) && range.unit == KeyUnit::none)) {
+        error(std::string(range.unit == KeyUnit::seconds
+                              ? "expected a time such as 30s, 5m, 2h or 5d"
+                          : range.unit == KeyUnit::size ? "expected a number such as 4096, 4K or 1M"
+                                                        : "expected a whole number") +
               ", " + limits + ", found " + found());
         return std::nullopt;
     }
@@ -247,6 +292,10 @@ Map::Map(const Value& value) : self_(value) {
         value.error("expected a mapping (key: value), found " + value.found());
         return;
     }
+    // Of a long mapping; a few keys are found faster without.
+    std::unordered_set<std::string_view> keys;
+    const bool is_long = value.node_.size() > kShortMap;
+    if (is_long) keys.reserve(value.node_.size());
     for (const auto& pair : value.node_) {
         const SpecMark at = to_mark(pair.first.Mark());
         if (!pair.first.IsScalar()) {
@@ -255,8 +304,11 @@ Map::Map(const Value& value) : self_(value) {
         }
         const std::string& key = pair.first.Scalar();
         const std::string path = value.path_.empty() ? key : value.path_ + "." + key;
-        if (std::any_of(entries_.begin(), entries_.end(),
-                        [&](const Entry& e) { return e.key == key; })) {
+        // The text lives as long as the node does.
+        const bool twice = is_long ? !keys.insert(key).second
+                                   : std::any_of(entries_.begin(), entries_.end(),
+                                                 [&](const Entry& e) { return e.key == key; });
+        if (twice) {
             value.report_->error(at, path, "this key is given twice");
             continue;
         }
@@ -264,22 +316,70 @@ Map::Map(const Value& value) : self_(value) {
     }
 }
 
-std::optional<Value> Map::get(std::string_view key) {
-    if (std::find(asked_.begin(), asked_.end(), key) == asked_.end()) asked_.emplace_back(key);
-    for (auto& e : entries_)
-        if (e.key == key) {
-            e.used = true;
-            return e.value;
-        }
-    return std::nullopt;
+const Map::Key* Map::find(std::string_view key) const {
+    const auto it =
+        std::find_if(keys_.begin(), keys_.end(), [&](const Key& k) { return k.name == key; });
+    return it == keys_.end() ? nullptr : &*it;
 }
 
-std::optional<Value> Map::require(std::string_view key, const std::string& expected) {
+Map::Entry* Map::entry(std::string_view key) {
+    const auto it = std::find_if(entries_.begin(), entries_.end(),
+                                 [&](const Entry& e) { return e.key == key; });
+    return it == entries_.end() ? nullptr : &*it;
+}
+
+void Map::declare(std::string_view key, const About& about) {
+    declared_ = true;
+    if (find(key) == nullptr) keys_.push_back({std::string(key), about});
+    if (!about.formerly.empty()) give_new_name(keys_.back());
+}
+
+/// What is said under the key's old name is said under its new one.
+void Map::give_new_name(const Key& key) {
+    Entry* const old = entry(key.about.formerly);
+    if (old == nullptr) return;
+    const std::string now = "\"" + key.name + "\"";
+    const std::string path = self_.path_.empty() ? old->key : self_.path_ + "." + old->key;
+    if (entry(key.name) != nullptr) {
+        self_.report_->error(old->key_mark, path,
+                             "is the old name of " + now + ", which is given, too");
+        old->used = true;
+        return;
+    }
+    self_.report_->warning(old->key_mark, path, "this key is called " + now + " now");
+    old->key = key.name;
+}
+
+const About& Map::about(std::string_view key) const {
+    const Key* const known = find(key);
+    if (known == nullptr) throw std::logic_error("no description of key " + std::string(key));
+    return known->about;
+}
+
+std::optional<Value> Map::get(std::string_view key) {
+    if (find(key) == nullptr) {
+        if (declared_) throw std::logic_error("no description of key " + std::string(key));
+        keys_.push_back({std::string(key), {}});
+    }
+    Entry* const e = entry(key);
+    if (e == nullptr) return std::nullopt;
+    e->used = true;
+    return e->value;
+}
+
+std::optional<Value> Map::require(std::string_view key) {
     auto v = get(key);
     // Where the whole is no mapping at all that has been said already.
     if (!v && (self_.is_map() || self_.is_null()))
-        self_.error("\"" + std::string(key) + "\" is missing (expected " + expected + ")");
+        self_.error("\"" + std::string(key) + "\" is missing (expected " +
+                    std::string(about(key).expected) + ")");
     return v;
+}
+
+std::optional<std::size_t> Map::choice(std::string_view key) {
+    const auto v = get(key);
+    const About& a = about(key);
+    return v ? v->choice(a.words, std::string(a.noun)) : std::nullopt;
 }
 
 std::vector<Map::Item> Map::items() {
@@ -292,9 +392,12 @@ std::vector<Map::Item> Map::items() {
 }
 
 void Map::finish() {
-    const std::vector<std::string_view> known(asked_.begin(), asked_.end());
+    std::vector<std::string_view> known;
+    for (const Key& k : keys_)
+        known.push_back(k.name);
     for (const auto& e : entries_) {
         if (e.used) continue;
+        if (find(e.key) != nullptr) throw std::logic_error("nobody reads key " + e.key);
         self_.report_->error(e.key_mark, self_.path_,
                              "unknown key " + quoted(e.key) + suggestion(e.key, known));
     }

@@ -4,7 +4,7 @@
 // says what was found and what was expected, and the caller goes on, so that all errors of a file
 // come in one run.
 //
-// Private to lib/config: the only header that names yaml-cpp. Called by load.cc only.
+// Private to lib/config: the only header that names yaml-cpp. Called by the sections' readers only.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include "config/key.h"
 #include "config/load.h"
 
 namespace postern::config {
@@ -44,16 +45,8 @@ std::string quoted(std::string_view text);
 /// candidates.
 std::string suggestion(std::string_view text, std::span<const std::string_view> candidates);
 
-enum class Unit : std::uint8_t {
-    none,
-    seconds,  ///< 90, 30s, 5m, 2h, 5d
-    size      ///< 4096, 4K, 1M, 1G (powers of 1024)
-};
-struct Range {
-    std::uint64_t min;
-    std::uint64_t max;
-    Unit unit = Unit::none;
-};
+/// In the largest unit that gives a whole number.
+std::string show(std::uint64_t n, KeyUnit unit);
 
 class Value {
   public:
@@ -77,7 +70,9 @@ class Value {
     /// A name: letters, digits, '_', '-', '.', at most 31, beginning with a letter or digit.
     std::optional<std::string> name() const;
     std::optional<bool> flag() const;
-    std::optional<std::uint64_t> number(Range range) const;
+    std::optional<std::uint64_t> number(KeyRange range) const;
+    /// An address is its own full-length prefix; bits beyond the length are an error.
+    std::optional<Prefix> prefix() const;
     /// One of these names; `what` completes: "x" is not … ("a zone of this file").
     std::optional<std::size_t> choice(std::span<const std::string_view> names,
                                       const std::string& what) const;
@@ -89,8 +84,13 @@ class Value {
     std::vector<Value> one_or_more() const;
 
     template <class T>
-    void read(T& out, Range range) const {
-        if (auto n = number(range)) out = static_cast<T>(*n);
+    void read(T& out, KeyRange range) const {
+        const auto n = number(range);
+        if (!n) return;
+        if constexpr (requires { T::from(*n); })
+            out = T::from(*n);
+        else
+            out = static_cast<T>(*n);
     }
 
   private:
@@ -100,19 +100,28 @@ class Value {
     std::string path_;
 };
 
-/// A mapping being read. Remembers which keys were asked for; finish() complains of all others, so
-/// the list of known keys is the code that reads them.
+/// A mapping being read. Its keys are those that were declared, as read_keys() does; else, where
+/// they are not known beforehand, those that were asked for. finish() complains of all others.
 class Map {
   public:
     /// Complains when `value` is no mapping, and is empty then. Nothing at all is an empty mapping.
     explicit Map(const Value& value);
 
+    /// `about` refers to constant data.
+    void declare(std::string_view key, const About& about);
+    /// Of a declared key.
+    const About& about(std::string_view key) const;
+
+    /// Once some key is declared, asking for one that is not is a mistake of the program.
     std::optional<Value> get(std::string_view key);
-    /// Complains when the key is missing.
-    std::optional<Value> require(std::string_view key, const std::string& expected);
+    /// Complains when the key is missing, in the words of its description.
+    std::optional<Value> require(std::string_view key);
+    /// Reads a key by its description: one of its words, or a number in its range. Complains of
+    /// anything else.
+    std::optional<std::size_t> choice(std::string_view key);
     template <class T>
-    void read(std::string_view key, T& out, Range range) {
-        if (auto v = get(key)) v->read(out, range);
+    void number(std::string_view key, T& out) {
+        if (auto v = get(key)) v->read(out, about(key).range);
     }
     /// All keys and values, for mappings whose keys are not known beforehand.
     struct Item {
@@ -130,9 +139,18 @@ class Map {
         SpecMark key_mark;
         bool used = false;
     };
+    struct Key {
+        std::string name;
+        About about;
+    };
+    const Key* find(std::string_view key) const;
+    Entry* entry(std::string_view key);
+    void give_new_name(const Key& key);
+
     Value self_;
     std::vector<Entry> entries_;
-    std::vector<std::string> asked_;
+    std::vector<Key> keys_;  ///< declared, or asked for
+    bool declared_ = false;
 };
 
 }  // namespace postern::config

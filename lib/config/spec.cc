@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "net/ipv6.h"
+
 namespace postern {
 namespace {
 
@@ -35,6 +37,8 @@ std::string to_string(const PassSpec& pass) {
     std::vector<std::string> words;
     if (pass.all_non_ip) words.emplace_back("all that is not IP");
     if (pass.llc) words.emplace_back("llc");
+    if (pass.cdp) words.emplace_back("cdp");
+    if (pass.isis) words.emplace_back("isis");
     if (pass.neighbour_discovery) words.emplace_back("nd");
     for (const auto type : pass.ethertypes) {
         char text[8];
@@ -48,6 +52,13 @@ std::string to_string(const PassSpec& pass) {
     }
     return words.empty() ? "no exceptions"
                          : join(words, [](const std::string& w) { return w; }) + " pass";
+}
+
+std::string routing_headers(std::uint8_t allowed) {
+    std::string out;
+    if ((allowed & ipv6_routing::bit(ipv6_routing::mobile)) != 0) out += " rh2";
+    if ((allowed & ipv6_routing::bit(ipv6_routing::segments)) != 0) out += " srh";
+    return out.empty() ? out : ", routing headers" + out;
 }
 
 }  // namespace
@@ -65,27 +76,8 @@ bool PortSpec::is_pci() const noexcept {
            device[at + 5] == '.' && hex(at + 6, 1);
 }
 
-TimeoutsSpec TimeoutsSpec::rfc() {
-    constexpr std::uint32_t kTransitory = 4 * 60, kEstablished = 2 * 3600 + 4 * 60;
-    TimeoutsSpec t;
-    t.tcp = {.syn_sent_s = kTransitory,
-             .syn_recv_s = kTransitory,
-             .established_s = kEstablished,
-             .fin_wait_s = kTransitory,
-             .close_wait_s = kTransitory,
-             .last_ack_s = kTransitory,
-             .time_wait_s = kTransitory,
-             .close_s = kTransitory,
-             .syn_sent2_s = kTransitory,
-             .unacknowledged_s = kEstablished,
-             .retransmitted_s = kEstablished};
-    t.udp = {.unreplied_s = 300, .stream_s = 300};
-    t.icmp_request_s = t.icmpv6_request_s = 60;
-    return t;
-}
-
 std::string describe(const Spec& s) {
-    const auto zone_name = [&](ZoneId z) { return s.zones[z]; };
+    const auto zone_name = [&](ZoneId z) { return s.zones[z.number()].name; };
     std::string out;
 
     out += count(s.workers.count, "worker") + ", burst " + std::to_string(s.workers.burst);
@@ -93,8 +85,8 @@ std::string describe(const Spec& s) {
                ? ", always polling\n"
                : ", idle after " + std::to_string(s.workers.idle.spins) + " empty polls\n";
 
-    out += count(s.zones.size(), "zone") + ": " + join(s.zones, [](const auto& z) { return z; }) +
-           "\n";
+    out += count(s.zones.size(), "zone") + ": " +
+           join(s.zones, [](const auto& z) { return z.name; }) + "\n";
     out += count(s.ports.size(), "port") + "\n";
     for (const auto& p : s.ports)
         out += "  " + p.name + " (" + zone_name(p.zone) + "): " + p.device + ", " +
@@ -102,7 +94,7 @@ std::string describe(const Spec& s) {
     out += count(s.bridges.size(), "bridge") + "\n";
     for (const auto& b : s.bridges)
         out += "  " + s.ports[b.ports[0]].name + " <-> " + s.ports[b.ports[1]].name + ", " +
-               to_string(b.pass) + "\n";
+               to_string(b.pass) + routing_headers(b.routing_headers) + "\n";
     out += count(s.helpers.size(), "helper") + "\n";
     for (const auto& h : s.helpers)
         out += "  " + h.name + (h.name == h.kind ? "" : " (" + h.kind + ")") + ": " +
@@ -120,9 +112,9 @@ std::string describe(const Spec& s) {
     out += "at most " + count(s.limits.connections, "connection") + ", " +
            count(s.limits.expectations, "expectation") + ", " +
            count(s.limits.helped_connections, "helped connection") + "\n";
-    out += "timeouts: TCP established " + duration(s.timeouts.tcp.established_s) +
-           ", UDP unreplied " + duration(s.timeouts.udp.unreplied_s) + ", UDP stream " +
-           duration(s.timeouts.udp.stream_s) + "\n";
+    out += "timeouts: TCP established " + duration(s.timeouts[Timeout::tcp_established]) +
+           ", UDP unreplied " + duration(s.timeouts[Timeout::udp_unreplied]) + ", UDP stream " +
+           duration(s.timeouts[Timeout::udp_stream]) + "\n";
     out += "control socket " + s.control.socket + "\n";
     return out;
 }

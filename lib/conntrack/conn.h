@@ -24,18 +24,22 @@ namespace postern {
 namespace conn_flag {
 inline constexpr std::uint8_t seen_reply = 0x01,  ///< a packet of the reply direction was accepted
     assured = 0x02,                               ///< worth keeping under pressure
-    expected = 0x04,   ///< an expectation's child; `master` names its parent
-    swapped = 0x08,    ///< the original sender is the key's high end
-    liberal = 0x20,    ///< TCP windows are not enforced (by rule)
-    alias = 0x10,      ///< only the other key of `gre.twin`, which is the connection
-    half_open = 0x40,  ///< counted as half-open for its source
-    helped = 0x80;     ///< has a helper: `helper_slot` is set
+    expected = 0x04,         ///< an expectation's child; `master` names its parent
+    swapped = 0x08,          ///< the original sender is the key's high end
+    liberal = 0x20,          ///< TCP windows are not enforced (by rule)
+    has_helper_slot = 0x10,  ///< `helper_slot` is not 0
+    half_open = 0x40,        ///< counted as half-open for its source
+    helped = 0x80;           ///< has a helper, and a slot
 }  // namespace conn_flag
 
-/// A GRE call is found by two keys, see ConnTable::pair(): the slot that holds the other one, and
-/// back. 0 = none.
+/// A GRE call is found by two keys once both ids are known, see ConnTable::pair().
 struct GreTrack {
-    std::uint32_t twin;
+    std::uint32_t second_key;  ///< the table's number of it; 0 = none
+};
+
+/// In place of TcpNear: what every packet of a connection without a tracker of its own needs.
+struct PlainNear {
+    std::uint32_t seen_ms[2];  ///< Tick of the last packet by Direction; before it spoke: the first
 };
 
 struct alignas(64) Conn {
@@ -44,11 +48,15 @@ struct alignas(64) Conn {
     std::uint32_t last_seen_ms = 0;  ///< Tick of the last accepted packet
     std::uint32_t timeout_ms = 0;    ///< silence after which it ends, by its state
     std::uint32_t recent[2] = {};    ///< packets and bytes by Direction, see account()
-    TcpNear tcp_near{};
+    union {
+        TcpNear tcp_near{};
+        PlainNear plain;  ///< of what is not TCP, SCTP or DCCP
+    };
     TcpMarks tcp_marks{};
-    std::uint8_t flags = 0;                ///< of conn_flag
-    std::uint8_t timeouts : 4 = 0;         ///< index into TrackConfig::timeouts
-    std::uint8_t has_helper_slot : 1 = 0;  ///< helper_slot is not 0
+    std::uint8_t flags = 0;  ///< of conn_flag
+    /// Low four bits: index into TrackConfig::timeouts. High ones: PacketInfo::zone_tag of its
+    /// packets, or ZonePair::kFurtherOn.
+    std::uint8_t timeouts_and_tag = 0;
 
     // --- line 1: its ends, its helper, its counts ---
     std::uint8_t src[16] = {};  ///< original direction; IPv4 in the first four bytes
@@ -58,7 +66,7 @@ struct alignas(64) Conn {
     std::uint32_t helper_slot : 25 = 0;   ///< HelperConn of the worker's engine; 0 = none. Also
                                           ///< with a rule that expects, without a helper
     std::uint32_t patient : 1 = 0;        ///< its helper may have asked for a least timeout
-    std::uint32_t from : 6 = 0;           ///< security zone it was opened from
+    std::uint32_t from_edge : 6 = 0;      ///< where its original direction comes in
     std::uint64_t bytes_before[2] = {};   ///< of the rounds that are full; and see kBytesBits
     std::uint32_t rounds_before[2] = {};  ///< full ones, of kRound packets each
 
@@ -70,8 +78,10 @@ struct alignas(64) Conn {
         GreTrack gre;
     };
     std::uint32_t start_ms = 0;
-    std::uint8_t state = 0;      ///< of its protocol; without one 0 = unreplied, 1 = replied
-    std::uint8_t key_class = 0;  ///< as in PacketInfo
+    std::uint8_t state : 4 = 0;      ///< of its protocol; without one 0 = unreplied, 1 = replied
+    std::uint8_t key_class : 4 = 0;  ///< as in PacketInfo
+    std::uint8_t to_edge : 6 = 0;    ///< where its original direction goes out
+    std::uint8_t sloppy : 1 = 0;     ///< states by what is seen (by rule), see sloppy.h
     HelperId helper = kNoHelper;
     HelperId expected_by = kNoHelper;
     ConnId master;  ///< whose helper expected it
@@ -82,10 +92,11 @@ struct alignas(64) Conn {
     RuleId rule = kNoRule;         ///< that accepted it
 
     // What the widths above hold.
-    static constexpr std::uint8_t kTimeoutsMask = 0x0f, kFromMask = 0x3f;
+    static constexpr std::uint8_t kTimeoutsMask = 0x0f, kTagMask = 0xf0, kEdgeMask = 0x3f,
+                                  kStateMask = 0x0f;
     static constexpr std::uint32_t kHelperSlotMask =
         0x1ffffff;  ///< limits.helped_connections: 2^24
-    static_assert(kMaxTimeoutProfiles <= kTimeoutsMask + 1 && kMaxZones <= kFromMask + 1);
+    static_assert(kMaxTimeoutProfiles <= kTimeoutsMask + 1 && kMaxEdges <= kEdgeMask + 1);
 
     /// An entry of `recent` is a count of less than kRound packets above the sum of their bytes:
     /// one addition a packet, which carries when the round is full.
@@ -168,13 +179,49 @@ struct alignas(64) Conn {
         return protocol() == proto::tcp ? tcp_steady() : has(conn_flag::assured);
     }
 
-    bool alive() const noexcept { return key.family != 0 && !has(conn_flag::alias); }
+    bool alive() const noexcept { return key.family != 0; }
+    /// Whether its tracker keeps states (and TcpNear is not PlainNear).
+    bool has_tracker() const noexcept {
+        return protocol() == proto::tcp || protocol() == proto::sctp || protocol() == proto::dccp;
+    }
+
+    /// Where packets of this direction come in.
+    EdgeId edge(Direction d) const noexcept {
+        return EdgeId(d == Direction::original ? from_edge : to_edge);
+    }
+    /// Of a packet of the original direction. `swapped` is set.
+    void set_edges(const ZonePair& zones) noexcept {
+        from_edge = zones.from.number() & kEdgeMask;
+        to_edge = zones.to.number() & kEdgeMask;
+        const std::uint8_t tag = zones.tags[has(conn_flag::swapped) ? 1 : 0];
+        set_tag(tag == ZonePair::kNoTag ? ZonePair::kFurtherOn : tag);
+    }
+    void set_tag(std::uint8_t tag) noexcept {
+        timeouts_and_tag = static_cast<std::uint8_t>((timeouts_and_tag & kTimeoutsMask) | tag);
+    }
+    /// Number of the pair of sides that its tag means, see ZonePair; of kFurtherOn, no pair has it.
+    unsigned sides_number() const noexcept { return timeouts_and_tag >> (ZonePair::kTagShift + 1); }
+    /// Whether a packet that has its key travels between its zones. False: so say the short tags;
+    /// where they are too few its edges decide.
+    bool joins(const PacketInfo& info) const noexcept {
+        return ((timeouts_and_tag ^ info.zone_tag) & kTagMask) == 0;
+    }
+    /// Index into TrackConfig::timeouts.
+    unsigned timeouts() const noexcept { return timeouts_and_tag & kTimeoutsMask; }
+    void set_timeouts(unsigned profile) noexcept {
+        timeouts_and_tag =
+            static_cast<std::uint8_t>((timeouts_and_tag & kTagMask) | (profile & kTimeoutsMask));
+    }
     std::uint8_t protocol() const noexcept { return key.protocol; }
     Family family() const noexcept { return static_cast<Family>(key.family); }
-    std::uint16_t zone() const noexcept { return key.zone; }  ///< conntrack zone
+    CtZone ct_zone() const noexcept { return key.ct_zone; }
     Tick last_seen() const noexcept { return Tick{last_seen_ms}; }
     Tick deadline() const noexcept { return Tick{last_seen_ms} + timeout_ms; }
     bool has(std::uint8_t flag) const noexcept { return (flags & flag) != 0; }
+    /// Of its protocol's tracker.
+    void set_state(auto tracker_state) noexcept {
+        state = static_cast<std::uint8_t>(tracker_state) & kStateMask;
+    }
     TcpState tcp_state() const noexcept { return static_cast<TcpState>(state); }
     SctpState sctp_state() const noexcept { return static_cast<SctpState>(state); }
     DccpState dccp_state() const noexcept { return static_cast<DccpState>(state); }

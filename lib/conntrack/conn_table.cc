@@ -34,16 +34,17 @@ ConnTable::Array<T> ConnTable::allocate(const char* name, std::size_t n, std::si
 }
 
 Result<std::unique_ptr<ConnTable>> ConnTable::create(const Config& config) {
-    if (config.max_connections > FlowIndex::kSlot)
-        return Error{"a table has at most " + std::to_string(FlowIndex::kSlot) + " connections"};
+    if (config.max_connections > kConnSlot)
+        return Error{"a table has at most " + std::to_string(kConnSlot) + " connections"};
     const std::size_t slots = std::size_t{config.max_connections} + 1;
     Memory m;
     m.slab = allocate<Conn>("conn_slab", slots, m.bytes);
+    m.second = allocate<SecondKey>("conn_keys", std::size_t{config.second_keys} + 1, m.bytes);
     m.buckets = allocate<FlowIndex::Bucket>(
-        "conn_index", FlowIndex::buckets_for(config.max_connections), m.bytes);
+        "conn_index", FlowIndex::buckets_for(config.max_connections + config.second_keys), m.bytes);
     m.links = allocate<WheelLink>("conn_timers", slots, m.bytes);
     m.free = allocate<std::uint32_t>("conn_free", slots + kSlotsAhead, m.bytes);
-    if (!m.slab || !m.buckets || !m.links || !m.free)
+    if (!m.slab || !m.second || !m.buckets || !m.links || !m.free)
         return Error{"no memory for the connection table of worker " +
                      std::to_string(config.worker) + " (" + std::to_string(config.max_connections) +
                      " connections, about " + std::to_string(m.bytes >> 20) +
@@ -59,12 +60,16 @@ ConnTable::ConnTable(const Config& config, Memory memory) noexcept
       secret_(config.secret),
       memory_(std::move(memory)),
       slab_(memory_.slab.get()),
+      second_(memory_.second.get()),
       links_(memory_.links.get()),
       free_(memory_.free.get() + kSlotsAhead),
-      index_(memory_.buckets.get(), FlowIndex::buckets_for(config.max_connections)),
+      index_(memory_.buckets.get(),
+             FlowIndex::buckets_for(config.max_connections + config.second_keys)),
       wheel_(WheelSlots{links_, slab_}, config.start) {
     for (std::uint32_t i = max_; i > 0; --i)
         free_[++free_count_] = i;
+    for (std::uint32_t i = config.second_keys; i > 0; --i)
+        second_[i].slot = std::exchange(free_second_, i);
 }
 
 ConnTable::~ConnTable() = default;
@@ -76,7 +81,7 @@ bool ConnTable::same_ends(const Conn& conn, const PacketInfo& info,
     const auto& dst = same_way ? conn.dst : conn.src;
     const Be16 sport = same_way ? conn.sport : conn.dport;
     const Be16 dport = same_way ? conn.dport : conn.sport;
-    const Tuple t = tuple_of(data, info);
+    const Tuple t = *tuple_of(data, info);
     if (std::memcmp(t.src.bytes.data(), src, 16) != 0 ||
         std::memcmp(t.dst.bytes.data(), dst, 16) != 0)
         return false;
@@ -87,21 +92,29 @@ bool ConnTable::same_ends(const Conn& conn, const PacketInfo& info,
 }
 
 Conn* ConnTable::lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept {
-    std::uint32_t slot = index_.find(
-        info.hash, [&](std::uint32_t candidate) { return slab_[candidate].key == info.key; });
+    // Between so many zones that they have no tags the guess is as good as elsewhere.
+    if (Conn& guess = slab_[info.conn]; guess.key == info.key) {
+        info.dir = direction_of(info, guess);
+        if (is_owner(guess, info, data)) return &guess;
+    }
+    const std::uint32_t entry = index_.find(
+        info.hash, [&](std::uint32_t candidate) { return key_of(candidate) == info.key; });
     info.conn = 0;
-    if (slot == 0) return nullptr;
-    info.dir = direction_of(info, slab_[slot]);
-    if (!is_owner(slab_[slot], info, data)) {
+    if (entry == 0) return nullptr;
+    const std::uint32_t slot = entry & kConnSlot;
+    Conn& conn = slab_[slot];
+    if ((entry & kHasSecondKey) == 0) {
+        info.dir = direction_of(info, conn);
+    } else {
+        const Direction of_low_end = second_of(slot).of_low_end;
+        info.dir = info.swapped ? !of_low_end : of_low_end;
+    }
+    if (!is_owner(conn, info, data)) {
         info.why = DropReason::ct_collision;
         return nullptr;
     }
-    if (slab_[slot].has(conn_flag::alias)) {
-        slot = slab_[slot].gre.twin;
-        info.dir = direction_of(info, slab_[slot]);
-    }
     info.conn = slot;
-    return &slab_[slot];
+    return &conn;
 }
 
 /// A free slot, and its place in the index, by this key. False: there is none.
@@ -110,17 +123,11 @@ inline bool ConnTable::take_slot(const FlowKey& key, std::uint32_t hash,
     slot = free_[free_count_];  // 0 when there is none
     if (slot == 0) return false;
     const std::uint32_t notes = kThirdLine | (needs_ends(key) ? kSecondLine : 0);
-    if (!index_.insert(hash, slot | notes, [&](std::uint32_t s) { return hash_of_slot(s); }))
+    if (!index_.insert(hash, slot | notes,
+                       [&](std::uint32_t s) { return hash_of(key_of(s), *secret_); }))
         return false;
     --free_count_;
     return true;
-}
-
-inline void ConnTable::give_slot(std::uint32_t slot) noexcept {
-    Conn& c = slab_[slot];
-    index_.erase(hash_of_slot(slot), slot);
-    c.key.family = 0;  // the rest may still be read by who reports on its last packet
-    free_[++free_count_] = slot;
 }
 
 std::uint32_t ConnTable::find(const Tuple& tuple, CtZone ct_zone,
@@ -129,26 +136,27 @@ std::uint32_t ConnTable::find(const Tuple& tuple, CtZone ct_zone,
     for (const Tuple& way : {tuple, tuple.reversed()}) {
         bool swapped;
         const FlowKey key = make_key(way, ct_zone, *secret_, swapped, key_class);
-        const std::uint32_t slot =
+        const std::uint32_t entry =
             index_.find(hash_of(key, *secret_), [&](std::uint32_t candidate) {
-                const Conn& c = slab_[candidate];
-                if (c.key != key) return false;
-                const Tuple have = c.tuple();
+                if (key_of(candidate) != key) return false;
+                Tuple have = slab_[candidate & kConnSlot].tuple();
+                if ((candidate & kHasSecondKey) != 0) have = have.reversed();
                 if (call)
                     return have.src == way.src && have.dst == way.dst && have.dport == way.dport;
                 return have == way || have.reversed() == way;
             });
-        if (slot != 0) return slab_[slot].has(conn_flag::alias) ? slab_[slot].gre.twin : slot;
+        if (entry != 0) return entry & kConnSlot;
         if (key_class != 0 && !call) break;  // the other way is another question
+        // The sender's id is not known: 0 would be the id of another call.
+        if (call && tuple.sport.raw() == 0) break;
     }
     return 0;
 }
 
 std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t* data, Tick now,
                                      bool expected) noexcept {
-    const std::uint32_t limit = expected ? max_ : max_ - reserve_;
     std::uint32_t slot;
-    if (size() >= limit || !take_slot(info.key, info.hash, slot)) return 0;
+    if (!has_room(expected) || !take_slot(info.key, info.hash, slot)) return 0;
     // One of the next to be made: memory takes longer than making the one between.
     const std::uint32_t ahead = *(free_ + free_count_ - (kSlotsAhead - 1));
     __builtin_prefetch(&links_[ahead], 1);
@@ -159,85 +167,105 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
 
     Conn& c = slab_[slot];
     const auto generation = static_cast<std::uint16_t>(c.generation + 1);
-    const Tuple t = tuple_of(data, info);
+    const Tuple t = *tuple_of(data, info);
     clear(c);
     c.key = info.key;
     c.generation = generation;
     c.flags = static_cast<std::uint8_t>((info.swapped ? conn_flag::swapped : 0) |
                                         (expected ? conn_flag::expected : 0));
-    c.key_class = info.key_class;
+    c.key_class = info.key_class & 0x0f;
+    c.set_edges(info.zones);
     if (info.protocol == proto::gre) c.gre = {};
     std::memcpy(c.src, t.src.bytes.data(), 16);
     std::memcpy(c.dst, t.dst.bytes.data(), 16);
     c.sport = t.sport;
     c.dport = t.dport;
     c.start_ms = c.last_seen_ms = now.ms;
-    if (expected) c.visit_ms = now.ms + visit_ms_;
+    if (expected) {
+        c.visit_ms = now.ms + visit_ms_;
+        ++expected_;
+    }
     count_.add(1);
     return slot;
 }
 
-std::uint32_t ConnTable::adopt(const Conn& image, Tick now) noexcept {
+std::uint32_t ConnTable::adopt(const Conn& image, const ZonePair& zones, Tick now) noexcept {
     bool swapped;
-    const FlowKey key = make_key(image.tuple(), image.zone(), *secret_, swapped, image.key_class);
-    const std::uint32_t limit = image.has(conn_flag::expected) ? max_ : max_ - reserve_;
+    const FlowKey key =
+        make_key(image.tuple(), image.ct_zone(), *secret_, swapped, image.key_class);
     std::uint32_t slot;
-    if (size() >= limit || !take_slot(key, hash_of(key, *secret_), slot)) return 0;
+    if (!has_room(image.has(conn_flag::expected)) || !take_slot(key, hash_of(key, *secret_), slot))
+        return 0;
     Conn& c = slab_[slot];
     const auto generation = static_cast<std::uint16_t>(c.generation + 1);
     c = image;
     c.key = key;
     c.generation = generation;
     c.helper_slot = 0;
-    c.has_helper_slot = false;
     if (c.protocol() == proto::gre) c.gre = {};
     if (c.protocol() == proto::tcp) c.forbid_shortcuts();
-    c.flags = static_cast<std::uint8_t>((c.flags & ~conn_flag::swapped) |
-                                        (swapped ? conn_flag::swapped : 0));
-    if (c.has(conn_flag::expected)) c.visit_ms = now.ms + visit_ms_;
+    if (!c.has_tracker()) c.plain = {{c.last_seen_ms, c.last_seen_ms}};
+    c.flags =
+        static_cast<std::uint8_t>((c.flags & ~(conn_flag::swapped | conn_flag::has_helper_slot)) |
+                                  (swapped ? conn_flag::swapped : 0));
+    c.set_edges(zones);
+    if (c.has(conn_flag::expected)) {
+        c.visit_ms = now.ms + visit_ms_;
+        ++expected_;
+    }
     count_.add(1);
     return slot;
 }
 
 /// What the answers to a GRE call's first packet carry: back to its sender, with the sender's id.
-FlowKey ConnTable::answer_key(const Conn& conn, Be16 sender, bool& swapped) const noexcept {
-    Tuple answer = conn.tuple().reversed();
+FlowKey ConnTable::answer_key(const Tuple& tuple, CtZone ct_zone, Be16 sender,
+                              bool& swapped) const noexcept {
+    Tuple answer = tuple.reversed();
     answer.dport = sender;
-    return make_key(answer, conn.zone(), *secret_, swapped, kGreCall);
+    return make_key(answer, ct_zone, *secret_, swapped, kGreCall);
 }
 
 std::uint32_t ConnTable::holder_of(std::uint32_t slot, Be16 sender) const noexcept {
+    const Conn& conn = slab_[slot];
     bool swapped;
-    const FlowKey key = answer_key(slab_[slot], sender, swapped);
-    const std::uint32_t holder =
-        index_.find(hash_of(key, *secret_), [&](std::uint32_t s) { return slab_[s].key == key; });
-    if (holder == 0 || holder == slot) return 0;
-    return slab_[holder].has(conn_flag::alias) ? slab_[holder].gre.twin : holder;
+    // One id for both directions: its own key is no other call's.
+    if (answer_key(conn.tuple(), conn.ct_zone(), sender, swapped) == conn.key) return 0;
+    return holder_of(conn.tuple(), conn.ct_zone(), sender);
+}
+
+std::uint32_t ConnTable::holder_of(const Tuple& tuple, CtZone ct_zone, Be16 sender) const noexcept {
+    bool swapped;
+    return entry_of(answer_key(tuple, ct_zone, sender, swapped)) & kConnSlot;
 }
 
 bool ConnTable::pair(std::uint32_t slot, Be16 sender) noexcept {
     Conn& c = slab_[slot];
     c.sport = sender;
     bool swapped;
-    const FlowKey key = answer_key(c, sender, swapped);
+    const FlowKey key = answer_key(c.tuple(), c.ct_zone(), sender, swapped);
     if (key == c.key) return true;  // a host that calls itself, with one id
-    std::uint32_t twin;
-    if (!take_slot(key, hash_of(key, *secret_), twin)) return false;
-    Conn& a = slab_[twin];
-    const auto generation = static_cast<std::uint16_t>(a.generation + 1);
-    a = Conn{};
-    a.key = key;
-    a.generation = generation;
-    a.key_class = kGreCall;
-    a.flags = static_cast<std::uint8_t>(conn_flag::alias | (swapped ? conn_flag::swapped : 0));
-    std::memcpy(a.src, c.dst, 16);
-    std::memcpy(a.dst, c.src, 16);
-    a.sport = c.dport;
-    a.dport = sender;
-    a.gre = {slot};
-    a.last_seen_ms = c.last_seen_ms;  // should its slot still be in the wheel
-    c.gre = {twin};
+    return add_second_key(slot, key, swapped ? Direction::original : Direction::reply);
+}
+
+bool ConnTable::add_second_key(std::uint32_t slot, const FlowKey& key,
+                               Direction of_low_end) noexcept {
+    const std::uint32_t number = free_second_;
+    if (number == 0) return false;
+    SecondKey& second = second_[number];
+    if (!index_.insert(hash_of(key, *secret_), slot | kHasSecondKey | kThirdLine | kSecondLine,
+                       [&](std::uint32_t s) { return hash_of(key_of(s), *secret_); }))
+        return false;
+    free_second_ = second.slot;
+    second = {key, slot, of_low_end};
+    slab_[slot].gre.second_key = number;
     return true;
+}
+
+void ConnTable::remove_second_key(std::uint32_t slot) noexcept {
+    const std::uint32_t number = slab_[slot].gre.second_key;
+    index_.erase(hash_of(second_[number].key, *secret_), slot | kHasSecondKey);
+    second_[number].slot = std::exchange(free_second_, number);
+    slab_[slot].gre.second_key = 0;
 }
 
 namespace {
@@ -246,10 +274,11 @@ constexpr unsigned kVictimSample = 16;
 
 /// How bad it is to lose the connection; kKeep: too bad.
 constexpr unsigned kKeep = 4;
-unsigned worth(const Conn& c) noexcept {
+/// `flooded`: expected connections have used up their reserve.
+unsigned worth(const Conn& c, bool flooded) noexcept {
     // Nearly all of a table's; their state, a line of memory away, is known to be a good one.
     if (c.has(conn_flag::assured) && c.tcp_steady()) return kKeep;
-    if (!c.has(conn_flag::seen_reply)) return c.has(conn_flag::expected) ? 2 : 0;
+    if (!c.has(conn_flag::seen_reply)) return c.has(conn_flag::expected) && !flooded ? 2 : 0;
     if (c.closing()) return 1;
     return c.has(conn_flag::assured) ? kKeep : 3;
 }
@@ -272,7 +301,7 @@ std::uint32_t ConnTable::find_victim(Tick now) noexcept {
     for (const std::uint32_t slot : slots) {
         const Conn& c = slab_[slot];
         if (!c.alive()) continue;
-        const unsigned w = worth(c);
+        const unsigned w = worth(c, expected_ > reserve_);
         const std::int32_t silence = now - c.last_seen();
         if (w < best_worth || (w == best_worth && w != kKeep && silence > best_silence)) {
             best = slot;
@@ -296,9 +325,13 @@ void ConnTable::arm_pending() noexcept {
 }
 
 void ConnTable::remove(std::uint32_t slot) noexcept {
-    if (slab_[slot].protocol() == proto::gre && slab_[slot].gre.twin != 0)
-        give_slot(slab_[slot].gre.twin);
-    give_slot(slot);
+    Conn& c = slab_[slot];
+    if (c.protocol() == proto::gre && c.gre.second_key != 0) [[unlikely]]
+        remove_second_key(slot);
+    index_.erase(hash_of_slot(slot), slot);
+    if (c.has(conn_flag::expected)) --expected_;
+    c.key.family = 0;  // the rest may still be read by who reports on its last packet
+    free_[++free_count_] = slot;
     count_.set(count_.get() - 1);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // ConnTable: the connections of one worker.
 //
-// What: a slab of Conn, an index from the hash of a FlowKey to a slot (flow_index.h), and a timing
+// What: a slab of Conn, an index from the hash of a FlowKey to a slot (flow_index.h), second keys
+// for connections whose two directions have different ones, and a timing
 // wheel that knows when each would end if it stays silent; packets only stamp last_seen. All memory
 // is taken and touched at creation. Slots are reused last-in first-out, so the warm ones come
 // first. A free slot may still be in the wheel, for the connection that it had: the next one takes
@@ -11,7 +12,7 @@
 //
 // Cost: a look-up reads one line of the index, then the Conn, all of a burst prefetched. The
 // wheel's links are apart from the connections, dense, so that a walk of a long list stays in the
-// cache. 212 bytes a connection.
+// cache. 212 bytes a connection, and 32 for a second key.
 #pragma once
 
 #include <array>
@@ -27,6 +28,7 @@
 #include "conntrack/conn.h"
 #include "conntrack/flow_index.h"
 #include "conntrack/table_memory.h"
+#include "metrics/metric.h"
 #include "net/packet.h"
 #include "table/timing_wheel.h"
 
@@ -34,10 +36,15 @@ namespace postern {
 
 class ConnTable {
   public:
+    static constexpr MetricDesc kCountMetric{"connections", "connections now", Unit::connections,
+                                             MetricKind::gauge};
+    static constexpr MetricDesc kCapacityMetric{"connections_max", "how many there may be",
+                                                Unit::connections, MetricKind::gauge};
     struct Config {
         WorkerId worker = 0;
         std::uint32_t max_connections = 0;
         std::uint32_t expected_reserve = 0;  ///< of these, kept for expected children
+        std::uint32_t second_keys = 0;       ///< connections that may have one, at once
         std::uint32_t visit_ms = 60'000;     ///< how often expected children are looked in on
         const HashSecret* secret = nullptr;
         Tick start;
@@ -67,25 +74,32 @@ class ConnTable {
             return nullptr;
         }
 
-      private:
-        friend class ConnTable;
         explicit Found(Conn* conn) noexcept : conn_(conn) {}
+
+      private:
         Conn* conn_;
     };
-    /// Finds a packet's connection: sets info.conn and info.dir, or info.conn to 0. To be called
-    /// after prefetch_conn(), whose guess it may deny.
+    /// Finds a packet's connection as prefetch_conn() has guessed it, if the packet travels between
+    /// its zones, as far as their tags tell: sets info.dir. Else there may_be_another(), for
+    /// lookup_one().
     [[gnu::always_inline]] Found lookup(PacketInfo& info, const std::uint8_t* data) noexcept {
         Conn& guess = slab_[info.conn];
-        // Slot 0 is no connection, and its key nobody's.
-        if (guess.key == info.key && !guess.has(conn_flag::alias)) [[likely]] {
+        // Slot 0 is no connection, and its key nobody's. What has a second key, and the packet has
+        // that one, is lookup_one()'s to find.
+        if (fits(guess, info)) [[likely]] {
             info.dir = direction_of(info, guess);
             if (info.kind == L4Kind::tcp || is_owner(guess, info, data)) [[likely]]
                 return Found(&guess);
         }
-        return Found(info.conn != 0 || index_.spilled(info.hash) ? lookup_one(info, data)
-                                                                 : nullptr);
+        return Found(nullptr);
     }
-    /// The same without a guess, whatever info.conn is; checked.
+    /// Whether a packet for which lookup() found nothing may have a connection nevertheless. If
+    /// not, info.conn is 0.
+    [[gnu::always_inline]] bool may_be_another(const PacketInfo& info) const noexcept {
+        return info.conn != 0 || index_.spilled(info.hash);
+    }
+    /// Finds a packet's connection, whatever its zones are, and whatever info.conn is: sets
+    /// info.conn and info.dir, or info.conn to 0. Checked.
     Conn* lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept;
 
     /// The connection that has this tuple in either direction (ICMP: whose source asked); 0: none.
@@ -97,15 +111,27 @@ class ConnTable {
     /// arm(). The packet must not have a connection yet.
     std::uint32_t create_conn(const PacketInfo& info, const std::uint8_t* data, Tick now,
                               bool expected) noexcept;
+    /// Whether one more connection fits now. The reserve is room that only expected connections may
+    /// use. Those beyond it compete with all others, so that a flood of expected connections
+    /// excludes no new one.
+    bool has_room(bool expected) const noexcept {
+        if (size() >= max_) return false;
+        return expected || size() - std::min(expected_, reserve_) < max_ - reserve_;
+    }
+    /// Whether one more connection may have a second key.
+    bool has_second_key() const noexcept { return free_second_ != 0; }
     /// A slot for a connection from elsewhere, as it was there but for key and generation; 0: the
     /// table is full. There must be none with its tuple. A GRE call has one key only before pair().
-    std::uint32_t adopt(const Conn& image, Tick now) noexcept;
+    /// `zones`: of its original direction.
+    std::uint32_t adopt(const Conn& image, const ZonePair& zones, Tick now) noexcept;
     /// Gives a GRE version 1 connection its second key: `sender` is the call id of the end that
     /// sent the first packet, which the answers will carry. Another connection that has this key is
-    /// named by holder_of(), and must go first. False: the table is full.
+    /// named by holder_of(), and must go first. False: there are no more second keys.
     bool pair(std::uint32_t slot, Be16 sender) noexcept;
     /// The connection that the answers would belong to without pair(); 0: none.
     std::uint32_t holder_of(std::uint32_t slot, Be16 sender) const noexcept;
+    /// The same of a call that has no slot yet: `tuple` as its first packet has it.
+    std::uint32_t holder_of(const Tuple& tuple, CtZone ct_zone, Be16 sender) const noexcept;
     /// Forgets a connection: keys, timer, slot. Its ids are stale from here on.
     void remove(std::uint32_t slot) noexcept;
 
@@ -116,6 +142,9 @@ class ConnTable {
 
     Conn& at(std::uint32_t slot) noexcept { return slab_[slot]; }
     const Conn& at(std::uint32_t slot) const noexcept { return slab_[slot]; }
+    std::uint32_t slot_of(const Conn& conn) const noexcept {
+        return static_cast<std::uint32_t>(&conn - slab_);
+    }
     ConnId id_of(std::uint32_t slot) const noexcept {
         return {slot, slab_[slot].generation, worker_};
     }
@@ -171,6 +200,8 @@ class ConnTable {
         return expire(now, budget, fn, [](std::uint32_t) {});
     }
     std::uint32_t visit_ms() const noexcept { return visit_ms_; }
+    /// From the next visit of each child on.
+    void set_visit_ms(std::uint32_t ms) noexcept { visit_ms_ = ms; }
 
     std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(count_.get()); }
     std::uint32_t capacity() const noexcept { return max_; }
@@ -190,7 +221,7 @@ class ConnTable {
     /// in info.conn for lookup(), which comes third.
     void prefetch_conn(PacketInfo& info) const noexcept {
         const std::uint32_t candidate = index_.candidate(info.hash);
-        info.conn = candidate & FlowIndex::kSlot;
+        info.conn = candidate & kConnSlot;
         if (info.conn == 0) [[unlikely]]
             return index_.prefetch_other(info.hash);
         const auto* line = reinterpret_cast<const char*>(&slab_[info.conn]);
@@ -203,7 +234,7 @@ class ConnTable {
     unsigned lines_foreseen(const PacketInfo& info) const noexcept {
         const std::uint32_t candidate = index_.candidate(info.hash);
         unsigned lines = 0;
-        if ((candidate & FlowIndex::kSlot) != 0)
+        if ((candidate & kConnSlot) != 0)
             for_each_line(candidate, info, [&](unsigned n) { lines |= 1u << n; });
         return lines;
     }
@@ -225,6 +256,10 @@ class ConnTable {
     // Notes in the index.
     static constexpr std::uint32_t kSecondLine = 1u << 31, kThirdLine = 1u << 30;
     static_assert((kSecondLine | kThirdLine) == FlowIndex::kNotes);
+    // An entry of the index is a connection's slot, and whether its key is the second one: so a
+    // packet that has either key foresees the connection's lines.
+    static constexpr std::uint32_t kHasSecondKey = 1u << 29, kConnSlot = kHasSecondKey - 1;
+    static_assert((kHasSecondKey | kConnSlot) == FlowIndex::kSlot);
     static constexpr std::uint8_t kStateFlags = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     static_assert(L4Kind::other < L4Kind::tcp && L4Kind::ports < L4Kind::tcp);
 
@@ -260,10 +295,18 @@ class ConnTable {
             __builtin_prefetch(&slab[i], 1);
         }
     };
+    /// The other key of a connection whose two directions have different ones.
+    struct SecondKey {
+        FlowKey key{};
+        std::uint32_t slot = 0;  ///< of its connection; of one that is free: the next free one
+        /// Which way packets go whose source is the key's low end.
+        Direction of_low_end = Direction::original;
+    };
     template <class T>
     using Array = std::unique_ptr<T[], FreeTable>;
     struct Memory {
         Array<Conn> slab;
+        Array<SecondKey> second;
         Array<FlowIndex::Bucket> buckets;
         Array<WheelLink> links;
         Array<std::uint32_t> free;
@@ -273,6 +316,16 @@ class ConnTable {
     static Array<T> allocate(const char* name, std::size_t n, std::size_t& bytes);
 
     ConnTable(const Config& config, Memory memory) noexcept;
+    /// The same key, and the same zones as far as their tags tell. One branch, not two: both nearly
+    /// always hold.
+    [[gnu::always_inline]] static bool fits(const Conn& conn, const PacketInfo& info) noexcept {
+        std::uint64_t a[2], b[2];
+        static_assert(sizeof conn.key == sizeof a);
+        std::memcpy(a, &conn.key, sizeof a);
+        std::memcpy(b, &info.key, sizeof b);
+        const unsigned tags = (conn.timeouts_and_tag ^ info.zone_tag) & Conn::kTagMask;
+        return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | tags) == 0;
+    }
     static Direction direction_of(const PacketInfo& info, const Conn& conn) noexcept {
         return static_cast<Direction>(info.swapped != conn.has(conn_flag::swapped));
     }
@@ -293,9 +346,22 @@ class ConnTable {
     static bool needs_ends(const FlowKey& key) noexcept {
         return static_cast<Family>(key.family) == Family::ipv6 && key.protocol != proto::tcp;
     }
-    FlowKey answer_key(const Conn& conn, Be16 sender, bool& swapped) const noexcept;
+    /// Of an entry of the index.
+    SecondKey& second_of(std::uint32_t slot) const noexcept {
+        return second_[slab_[slot].gre.second_key];
+    }
+    const FlowKey& key_of(std::uint32_t entry) const noexcept {
+        return (entry & kHasSecondKey) == 0 ? slab_[entry].key : second_of(entry & kConnSlot).key;
+    }
+    std::uint32_t entry_of(const FlowKey& key) const noexcept {
+        return index_.find(hash_of(key, *secret_),
+                           [&](std::uint32_t entry) { return key_of(entry) == key; });
+    }
+    FlowKey answer_key(const Tuple& tuple, CtZone ct_zone, Be16 sender,
+                       bool& swapped) const noexcept;
     bool take_slot(const FlowKey& key, std::uint32_t hash, std::uint32_t& slot) noexcept;
-    void give_slot(std::uint32_t slot) noexcept;
+    bool add_second_key(std::uint32_t slot, const FlowKey& key, Direction of_low_end) noexcept;
+    void remove_second_key(std::uint32_t slot) noexcept;
     void arm_pending() noexcept;
     std::uint32_t hash_of_slot(std::uint32_t slot) const noexcept {
         return hash_of(slab_[slot].key, *secret_);
@@ -304,6 +370,7 @@ class ConnTable {
     WorkerId worker_;
     std::uint32_t max_;
     std::uint32_t reserve_;
+    std::uint32_t expected_ = 0;  ///< how many of the connections were expected
     std::uint32_t visit_ms_;
     std::uint32_t free_count_ = 0;
     std::uint32_t sweep_ = 0;  ///< where find_victim() looks next
@@ -311,6 +378,8 @@ class ConnTable {
     const HashSecret* secret_;
     Memory memory_;
     Conn* slab_;
+    SecondKey* second_;              ///< [0] is nobody's
+    std::uint32_t free_second_ = 0;  ///< the first free one; a list through `slot`
     WheelLink* links_;
     /// Free slots are free_[1..free_count_], of which the last is used next; zeros before them.
     std::uint32_t* free_;

@@ -16,8 +16,9 @@ namespace postern {
     X(closed, "a reset answered its first packet")                \
     X(reopened, "its ends began a new connection with its ports") \
     X(early_drop, "it made room for another one")                 \
+    X(zone_changed, "its ends began anew between other zones")    \
+    X(zone_removed, "no port has its zone any more")              \
     X(parent, "its master, or its helper, ended it")              \
-    X(refused, "what its rule expects could not be filed")        \
     X(control, "an operator deleted it")
 
 /// How a connection ends.

@@ -6,7 +6,7 @@
 namespace postern {
 
 bool ConnFilter::matches(const Conn& c) const noexcept {
-    if (zone && c.zone() != *zone) return false;
+    if (ct_zone && c.ct_zone() != *ct_zone) return false;
     if (family && c.family() != *family) return false;
     if (protocol && c.protocol() != *protocol) return false;
     if (state && list_state(c) != *state) return false;
@@ -16,6 +16,7 @@ bool ConnFilter::matches(const Conn& c) const noexcept {
     }
     if (assured && c.has(conn_flag::assured) != *assured) return false;
     if (rule && c.rule != *rule) return false;
+    if ((from >> c.from_edge & 1) == 0 || (to >> c.to_edge & 1) == 0) return false;
     if (sport && c.sport != *sport) return false;
     if (dport && c.dport != *dport) return false;
     if ((c.mark & mark_mask) != mark || (c.label & label_mask) != label) return false;

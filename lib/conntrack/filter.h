@@ -12,7 +12,9 @@
 namespace postern {
 
 struct ConnFilter {
-    std::optional<CtZone> zone;
+    std::optional<CtZone> ct_zone;
+    /// Edges that its original direction comes in or goes out by: bit n for the edge n.
+    std::uint64_t from = ~std::uint64_t{0}, to = ~std::uint64_t{0};
     std::optional<Family> family;
     std::optional<std::uint8_t> protocol;
     std::optional<Prefix> src, dst;  ///< of the original direction, like the ports

@@ -2,7 +2,7 @@
 // FlowIndex: from the hash of a flow's key to the slot of its connection.
 //
 // What: a hash table that keeps no keys, because the connections do. A bucket is one cache line of
-// ten places: a tag of 15 bits of the hash, a slot number of 30 and two notes. A hash has two
+// ten places: a tag of 15 bits of the hash, a number of 30 and two notes. A hash has two
 // buckets; whoever finds both full moves another entry to its other bucket. Filled to 8 in 10 at
 // most, which leaves room for that always: 8 bytes a connection, all taken at start, nothing ever
 // grows or is rehashed.
@@ -29,7 +29,8 @@ namespace postern {
 class FlowIndex {
   public:
     static constexpr unsigned kPlaces = 10;
-    /// Of a slot as candidate() gives it: two notes of its owner's, to be had before the slot is.
+    /// Of an entry as candidate() gives it: two notes of its owner's, to be had before the slot is.
+    /// The rest, kSlot, is the owner's word for where the key is.
     static constexpr std::uint32_t kNotes = 3u << 30, kSlot = ~kNotes;
 
     struct alignas(64) Bucket {

@@ -55,6 +55,7 @@ inline constexpr Field kTcpLastFields[] = {
 };
 inline constexpr Field kSctpFields[] = {
     POSTERN_FIELD(SctpTrack, tag),
+    POSTERN_FIELD(SctpTrack, offered),
     POSTERN_FIELD(SctpTrack, init),
     POSTERN_FIELD(SctpTrack, strange_heartbeat),
     POSTERN_FIELD(SctpTrack, strange_heartbeat_of, 1),

@@ -54,8 +54,7 @@ constexpr Table kNext = [] {
     at(kReply, chunk::heartbeat_ack, heartbeat_sent) = established;
     at(kOriginal, chunk::init, heartbeat_sent) = cookie_wait;
 
-    // The handshake (section 5.1). An INIT begins anew what is being shut down.
-    at(kOriginal, chunk::init, shutdown_sent) = at(kOriginal, chunk::init, shutdown_recd) = closed;
+    // The handshake (section 5.1). For an INIT where there is an association see take_restart().
     at(kReply, chunk::init_ack, closed) = cookie_wait;
     both(chunk::cookie_echo, cookie_wait, cookie_echoed);
     both(chunk::cookie_ack, cookie_echoed, established);
@@ -132,6 +131,45 @@ bool end_tag_right(const SctpTrack& t, const Chunk& c, Direction dir, std::uint3
     return tag == t.tag[index((c.flags & kTagReflected) != 0 ? !dir : dir)];
 }
 
+/// Whether there is an association, or nearly one, which packets of strangers must not disturb.
+bool is_up(SctpState s) noexcept {
+    return s >= SctpState::cookie_wait && s <= SctpState::shutdown_ack_sent;
+}
+
+/// An INIT, or the INIT ACK to one, where there is an association: anybody can send the first,
+/// which bears no tag. Its receiver answers it and keeps what it has until the cookie comes back
+/// (sections 5.2.1 and 5.2.2), and so do we.
+bool take_restart(SctpTrack& t, SctpState state, Direction dir, std::uint32_t tag, const Chunk& c,
+                  bool& pass) noexcept {
+    const unsigned d = index(dir), other = index(!dir);
+    if (c.rest.size() < kInitBytes) return false;
+    t.offered[other] = raw32(c.rest, kChunkHeader);
+    if (c.kind == chunk::init_ack) t.offered[d] = tag;
+    pass |= state >= SctpState::established;
+    return true;
+}
+
+/// A COOKIE ECHO. It has the tag that the INIT ACK offered, so its sender has seen that one.
+bool take_cookie(SctpTrack& t, SctpState& state, unsigned d, std::uint32_t tag) noexcept {
+    if (tag == t.tag[d]) return true;
+    if (!is_up(state) || t.offered[0] == 0 || t.offered[1] == 0 || tag != t.offered[d])
+        return false;
+    t.tag = t.offered;
+    t.offered = {};
+    t.strange_heartbeat = false;
+    if (state != SctpState::established) state = SctpState::cookie_wait;
+    return true;
+}
+
+/// An ABORT says no to an association that was only offered: the one there is goes on.
+bool refuses_offer(SctpTrack& t, SctpState state, const Chunk& c, Direction dir,
+                   std::uint32_t tag) noexcept {
+    const unsigned whose = index((c.flags & kTagReflected) != 0 ? !dir : dir);
+    if (!is_up(state) || tag == 0 || tag != t.offered[whose] || tag == t.tag[whose]) return false;
+    t.offered = {};
+    return true;
+}
+
 /// What one chunk does. False when it cannot be. `pass`: see SctpAction.
 bool take_chunk(SctpTrack& t, SctpState& state, Direction dir, std::uint32_t tag, const Chunk& c,
                 bool with_data, bool fresh, bool& pass) noexcept {
@@ -139,15 +177,27 @@ bool take_chunk(SctpTrack& t, SctpState& state, Direction dir, std::uint32_t tag
     switch (c.kind) {
         case chunk::init:
             if (tag != 0) return false;
+            [[fallthrough]];
+        case chunk::init_ack:
+            if (is_up(state)) return take_restart(t, state, dir, tag, c, pass);
             break;
         case chunk::abort:
+            if (refuses_offer(t, state, c, dir, tag)) return pass = true;
+            [[fallthrough]];
         case chunk::shutdown_complete:
             if (!end_tag_right(t, c, dir, tag)) return false;
             break;
         case chunk::cookie_echo:
-            if (tag != t.tag[d]) return false;
+            if (!take_cookie(t, state, d, tag)) return false;
             break;
-        case chunk::cookie_ack: t.init = {}; break;
+        case chunk::cookie_ack:
+        case chunk::shutdown:
+        case chunk::shutdown_ack:
+        case chunk::error:
+            // Beside a chunk with rules of its own anybody could send these.
+            if (!fresh && tag != t.tag[d]) return pass = true;
+            if (c.kind == chunk::cookie_ack) t.init = {};
+            break;
         case chunk::heartbeat:
         case chunk::heartbeat_ack: {
             // A path of which the tags are not known learns them; an association that was moved
@@ -203,7 +253,9 @@ SctpResult track_packet(SctpTrack& track, SctpState state, Direction dir, Bytes 
     const bool own_rule =
         kinds.any({chunk::init, chunk::shutdown_complete, chunk::cookie_echo, chunk::abort,
                    chunk::shutdown_ack, chunk::heartbeat, chunk::heartbeat_ack});
-    if (!own_rule && tag != track.tag[index(dir)]) return {SctpAction::invalid, state};
+    const unsigned d = index(dir);
+    const bool answers = kinds.any({chunk::init_ack}) && tag != 0 && tag == track.offered[d];
+    if (!own_rule && !answers && tag != track.tag[d]) return {SctpAction::invalid, state};
 
     const bool with_data = kinds.any({chunk::data});
     SctpTrack changed = track;
@@ -248,6 +300,18 @@ SctpResult sctp_track(SctpTrack& track, SctpState state, Direction dir, Bytes pa
     if (packet.size() < kCommonHeader || !read_kinds(packet, kinds))
         return {SctpAction::invalid, state};
     return track_packet(track, state, dir, packet, kinds, false);
+}
+
+bool sctp_has_sent(const SctpTrack& track, SctpState state, Direction sender,
+                   Bytes quoted) noexcept {
+    const unsigned d = index(sender), other = index(!sender);
+    const std::uint32_t tag = raw32(quoted, 4);
+    if (!is_up(state) || track.tag[d] == 0) return true;  // nothing is known, or nothing to lose
+    if (tag != 0) return tag == track.tag[d] || tag == track.offered[d];
+    constexpr unsigned kItsTag = kCommonHeader + kChunkHeader;
+    if (quoted.size() < kItsTag + 4 || quoted[kCommonHeader] != chunk::init) return false;
+    const std::uint32_t its_tag = raw32(quoted, kItsTag);
+    return its_tag == track.tag[other] || its_tag == track.offered[other];
 }
 
 }  // namespace postern

@@ -41,12 +41,15 @@ constexpr const char* to_string(SctpState s) noexcept {
 /// What is remembered of an association. Tags are as on the wire. Trivial, to live in a
 /// union: begins as all zeros, SctpTrack{}.
 struct SctpTrack {
-    std::array<std::uint32_t, 2> tag;   ///< that packets of this Direction must bear; 0: unknown
+    std::array<std::uint32_t, 2> tag;  ///< that packets of this Direction must bear; 0: unknown
+    /// The same of an association that an INIT wants in place of this one. It takes its place when
+    /// its cookie comes back, and not before (section 5.2). 0: unknown.
+    std::array<std::uint32_t, 2> offered;
     std::array<bool, 2> init;           ///< an INIT of this Direction waits for its COOKIE ACK
     bool strange_heartbeat;             ///< one with a tag that we do not know was let through
     std::uint8_t strange_heartbeat_of;  ///< its Direction
 };
-static_assert(sizeof(SctpTrack) == 12);
+static_assert(sizeof(SctpTrack) == 20);
 
 enum class SctpAction : std::uint8_t {
     accept,
@@ -66,5 +69,10 @@ bool sctp_may_start(Bytes packet) noexcept;
 SctpResult sctp_start(SctpTrack& track, Bytes packet) noexcept;
 /// Any later one.
 SctpResult sctp_track(SctpTrack& track, SctpState state, Direction dir, Bytes packet) noexcept;
+
+/// Whether an ICMP error may quote this packet of `sender`'s: it bears the association's tag, or is
+/// the INIT that asked for it (RFC 9260 section 10). `quoted`: eight bytes at least.
+bool sctp_has_sent(const SctpTrack& track, SctpState state, Direction sender,
+                   Bytes quoted) noexcept;
 
 }  // namespace postern

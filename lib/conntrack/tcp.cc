@@ -164,6 +164,11 @@ enum class Window : std::uint8_t {
     return Window::in;
 }
 
+/// Whether a connection may begin in this state.
+constexpr bool may_lead_to(TcpState first, const TcpOptions& options) noexcept {
+    return first == TcpState::syn_sent || (first != kInvalid && options.loose);
+}
+
 /// Somebody has said goodbye.
 constexpr bool is_closing(TcpState s) noexcept {
     return s >= TcpState::fin_wait && s <= TcpState::close;
@@ -172,8 +177,8 @@ constexpr bool is_closing(TcpState s) noexcept {
 }  // namespace
 
 bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept {
-    const TcpState s = kNext[0][index(kind_of(flags))][static_cast<unsigned>(TcpState::none)];
-    return s == TcpState::syn_sent || (s != kInvalid && options.loose);
+    return may_lead_to(kNext[0][index(kind_of(flags))][static_cast<unsigned>(TcpState::none)],
+                       options);
 }
 
 TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) noexcept {
@@ -182,7 +187,7 @@ TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) 
     conn.tcp_near = {};
     conn.tcp_marks = {};
     conn.tcp_far = {};
-    if (!tcp_may_start(s.flags, options)) {
+    if (!may_lead_to(r.state, options)) {
         r.action = TcpAction::invalid;
         return r;
     }
@@ -207,6 +212,26 @@ TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) 
 
 namespace {
 
+/// Of `heeded`, what segments of this kind may say, after a segment that led to `next`; `end` is
+/// where its side has got to.
+constexpr std::uint8_t heeded_of(std::uint32_t end, TcpState next, TcpKind kind,
+                                 const TcpSegment& s, std::uint8_t heeded) noexcept {
+    switch (kind) {
+        case kRst: return next == TcpState::close ? heeded & tcp_heed::reset : 0;
+        case kSyn:
+        case kSynAck:  // one with a number from before is accepted, and moves nothing
+            return end == end_of(s) ? (heeded & tcp_heed::renewed) | tcp_heed::syn : 0;
+        default: return heeded;
+    }
+}
+
+/// Whether its receiver throws a segment away for an acknowledgement this far behind.
+bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
+    const TcpSideRef sender = conn.tcp_side(d);
+    if (!sender.has(tcp_side::max_ack_set)) return false;
+    return seq_before(ack, sender.max_ack - std::max(sender.max_win, kTcpMinAckWindow));
+}
+
 /// tcp_track(), but for what has to be done however it returns.
 [[gnu::always_inline]] inline TcpResult track_segment(Conn& conn, TcpState old, Direction dir,
                                                       bool seen_reply, bool assured,
@@ -219,6 +244,9 @@ namespace {
     TcpResult r;
     r.state = old;
     bool window_known = true;
+    std::uint8_t heeded = options.liberal || conn.tcp_side(d).has(tcp_side::liberal)
+                              ? tcp_heed::unknown
+                              : tcp_heed::text;
 
     if (next == kInvalid) {
         r.action = TcpAction::invalid;
@@ -249,6 +277,7 @@ namespace {
         opener.flags = last.flags & (tcp_side::window_scale | tcp_side::sack);
         conn.tcp_side(d).forget(tcp_side::liberal);
         conn.forbid_shortcuts();
+        heeded |= tcp_heed::renewed;
     } else if (ignore) {
         last.kind = kind;
         last.dir = d;
@@ -283,13 +312,15 @@ namespace {
             break;
         case TcpState::close: {
             if (kind != kRst) break;
+            const TcpSideRef peer = conn.tcp_side(index(!dir));
+            if (s.seq == peer.max_ack || s.seq == conn.tcp_near.side[d].end)
+                heeded |= tcp_heed::reset;
             // Once it is closing there is nothing left to protect, and the ports may be in use
             // again already.
             if (is_closing(old)) {
                 window_known = false;
                 break;
             }
-            const TcpSideRef peer = conn.tcp_side(index(!dir));
             // A reset ends a connection only with exactly the next sequence number its receiver
             // waits for (RFC 5961 section 3.2); near misses provoke a challenge ACK, so they pass
             // and change nothing. After a SYN that we let through we cannot tell what it waits for.
@@ -318,7 +349,14 @@ namespace {
     if (window_known) {
         switch (check_window(conn, old, dir, kind, s, options)) {
             case Window::in: break;
-            case Window::duplicate: r.action = TcpAction::pass; return r;
+            case Window::duplicate:
+                r.action = TcpAction::pass;
+                // A forged segment that overshoots moves what is compared here, so that honest ones
+                // look old. Those who read along ask the receiver's own question (RFC 5961 section
+                // 5.2); what was there before they skip by themselves.
+                if ((kind == kAck || kind == kFin) && !acks_too_old(conn, d, s.ack))
+                    r.heeded = heeded;
+                return r;
             case Window::out:
                 r.action = TcpAction::invalid;
                 // Out of window or not, two goodbyes in a row, one from each side, are enough to
@@ -341,6 +379,7 @@ namespace {
     else
         conn.forbid_shortcuts();
     r.state = next;
+    r.heeded = heeded_of(conn.tcp_near.side[d].end, next, kind, s, heeded);
     if (old != next && next == TcpState::fin_wait) conn.tcp_far.flags[d] |= tcp_side::close_init;
 
     r.timeout = tcp_timeout(conn, kind, options);

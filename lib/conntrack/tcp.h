@@ -11,11 +11,11 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
 
 #include "base/drop_reason.h"
 #include "base/types.h"
 #include "conntrack/tcp_store.h"
+#include "net/bytes.h"
 #include "net/packet.h"
 
 namespace postern {
@@ -70,11 +70,24 @@ enum class TcpAction : std::uint8_t {
     end       ///< accepted, and the connection is over: nobody ever answered but with a reset
 };
 
+/// What of a segment that passes its receiver heeds, as far as it can be told from the middle.
+/// Bits. None: the receiver throws it away, or answers it by an acknowledgement and no more.
+namespace tcp_heed {
+inline constexpr std::uint8_t
+    text = 0x01,     ///< it begins in the window: payload and FIN, up to its side's max_end
+    syn = 0x02,      ///< its SYN says where its side's numbers begin
+    reset = 0x04,    ///< an RST with exactly the next number (RFC 5961 section 3.2)
+    unknown = 0x08,  ///< in place of `text`: its windows are not enforced, so they tell nothing
+    renewed = 0x10;  ///< it answers a SYN that was let through: both sides begin anew, the other
+                     ///< one at TcpLast::seq
+}  // namespace tcp_heed
+
 struct TcpResult {
     TcpAction action = TcpAction::accept;
     TcpState state = TcpState::none;
     TcpTimeout timeout = TcpTimeout::by_state;
-    bool assured = false;  ///< this segment proves that both sides want the connection
+    bool assured = false;     ///< this segment proves that both sides want the connection
+    std::uint8_t heeded = 0;  ///< of tcp_heed
 };
 
 struct TcpOptions {
@@ -96,11 +109,7 @@ TcpResult tcp_track(Conn& conn, TcpState state, Direction dir, bool seen_reply, 
 /// The segment that parse_packet() found sound in the frame at `data`.
 inline TcpSegment read_segment(const std::uint8_t* data, const PacketInfo& info) noexcept {
     const std::uint8_t* header = data + info.l4_off;
-    const auto word = [header](unsigned at) noexcept {
-        std::uint32_t raw;
-        std::memcpy(&raw, header + at, 4);
-        return __builtin_bswap32(raw);
-    };
+    const auto word = [header](unsigned at) noexcept { return wire::be32(header + at); };
     const std::uint32_t offset_flags_window = word(12);
     const auto flags = static_cast<std::uint8_t>(offset_flags_window >> 16);
     const std::uint32_t ack = word(8);

@@ -4,8 +4,9 @@
 
 #include <array>
 #include <cstdint>
-#include <utility>
+#include <string_view>
 
+#include "base/timeout.h"
 #include "conntrack/dccp.h"
 #include "conntrack/sctp.h"
 #include "conntrack/tcp.h"
@@ -17,58 +18,45 @@ inline constexpr unsigned kMaxTimeoutProfiles = 16;
 
 struct Timeouts {
     std::array<std::uint32_t, kTcpStates> tcp_ms{};
-    std::uint32_t tcp_retransmitted_ms = 300'000;
-    std::uint32_t tcp_unacknowledged_ms = 300'000;
+    std::uint32_t tcp_retransmitted_ms = 0;
+    std::uint32_t tcp_unacknowledged_ms = 0;
     std::array<std::uint32_t, kSctpStates> sctp_ms{};
     std::array<std::uint32_t, kDccpStates> dccp_ms{};
-    std::uint32_t udp_ms[2] = {30'000, 120'000};  ///< unreplied, stream
-    std::uint32_t gre_ms[2] = {30'000, 180'000};  ///< unreplied, stream
+    std::uint32_t udp_ms[2] = {};  ///< unreplied, stream
+    std::uint32_t gre_ms[2] = {};  ///< unreplied, stream
     /// Of expected tunnels (PPTP): an idle one keeps quiet for long. Unreplied, stream.
-    std::uint32_t gre_expected_ms[2] = {600'000, 18'000'000};
-    std::uint32_t icmp_ms = 30'000;
-    std::uint32_t icmpv6_ms = 30'000;
-    std::uint32_t generic_ms = 600'000;
+    std::uint32_t gre_expected_ms[2] = {};
+    std::uint32_t icmp_ms = 0;
+    std::uint32_t icmpv6_ms = 0;
+    std::uint32_t generic_ms = 0;
 
-    /// Linux's defaults.
-    static constexpr Timeouts linux_profile() noexcept {
+    static constexpr Timeouts of(const TimeoutSeconds& seconds) noexcept {
         Timeouts t;
-        auto set = [&](TcpState s, std::uint32_t seconds) {
-            t.tcp_ms[static_cast<unsigned>(s)] = seconds * 1000;
+        // `none_s`: before the first packet was judged. No connection stays there.
+        const auto by_state = [&]<class State>(auto& out_ms, State, std::string_view protocol,
+                                               std::uint32_t none_s) {
+            out_ms[0] = none_s * 1000;
+            for (unsigned s = 1; s < out_ms.size(); ++s)
+                out_ms[s] = seconds.of_state(protocol, to_string(static_cast<State>(s))) * 1000;
         };
-        set(TcpState::none, 60);
-        set(TcpState::syn_sent, 120);
-        set(TcpState::syn_recv, 60);
-        set(TcpState::established, 5 * 24 * 3600);
-        set(TcpState::fin_wait, 120);
-        set(TcpState::close_wait, 60);
-        set(TcpState::last_ack, 30);
-        set(TcpState::time_wait, 120);
-        set(TcpState::close, 10);
-        set(TcpState::syn_sent2, 120);
-        using S = SctpState;
-        constexpr std::uint32_t kMinute = 60;
-        for (const auto& [state, seconds] : {std::pair{S::none, 10u},
-                                             {S::closed, 10u},
-                                             {S::cookie_wait, 3u},
-                                             {S::cookie_echoed, 3u},
-                                             {S::established, 210u},
-                                             {S::shutdown_sent, 3u},
-                                             {S::shutdown_recd, 3u},
-                                             {S::shutdown_ack_sent, 3u},
-                                             {S::heartbeat_sent, 30u}})
-            t.sctp_ms[static_cast<unsigned>(state)] = seconds * 1000;
-        using D = DccpState;
-        for (const auto& [state, seconds] : {std::pair{D::none, 4 * kMinute},
-                                             {D::request, 4 * kMinute},
-                                             {D::respond, 8 * kMinute},
-                                             {D::partopen, 8 * kMinute},
-                                             {D::open, 12 * 60 * kMinute},
-                                             {D::closereq, 64u},
-                                             {D::closing, 64u},
-                                             {D::timewait, 4 * kMinute}})
-            t.dccp_ms[static_cast<unsigned>(state)] = seconds * 1000;
+        by_state(t.tcp_ms, TcpState::none, "tcp", 60);
+        by_state(t.sctp_ms, SctpState::none, "sctp", seconds[Timeout::sctp_closed]);
+        by_state(t.dccp_ms, DccpState::none, "dccp", seconds[Timeout::dccp_request]);
+        t.tcp_retransmitted_ms = seconds[Timeout::tcp_retransmitted] * 1000;
+        t.tcp_unacknowledged_ms = seconds[Timeout::tcp_unacknowledged] * 1000;
+        t.udp_ms[0] = seconds[Timeout::udp_unreplied] * 1000;
+        t.udp_ms[1] = seconds[Timeout::udp_stream] * 1000;
+        t.gre_ms[0] = seconds[Timeout::gre_unreplied] * 1000;
+        t.gre_ms[1] = seconds[Timeout::gre_stream] * 1000;
+        t.gre_expected_ms[0] = seconds[Timeout::gre_expected_unreplied] * 1000;
+        t.gre_expected_ms[1] = seconds[Timeout::gre_expected_stream] * 1000;
+        t.icmp_ms = seconds[Timeout::icmp_request] * 1000;
+        t.icmpv6_ms = seconds[Timeout::icmpv6_request] * 1000;
+        t.generic_ms = seconds[Timeout::generic_timeout] * 1000;
         return t;
     }
+    /// Linux's defaults.
+    static constexpr Timeouts linux_profile() noexcept { return of(TimeoutSeconds{}); }
 
     std::uint32_t sctp(SctpState s) const noexcept { return sctp_ms[static_cast<unsigned>(s)]; }
     std::uint32_t dccp(DccpState s) const noexcept { return dccp_ms[static_cast<unsigned>(s)]; }
@@ -85,5 +73,16 @@ struct Timeouts {
         return by_state;
     }
 };
+
+// A state without a row in the table would have no time at all.
+static_assert([] {
+    const auto all = [](const auto& ms) {
+        for (const std::uint32_t t : ms)
+            if (t == 0) return false;
+        return true;
+    };
+    const Timeouts t = Timeouts::linux_profile();
+    return all(t.tcp_ms) && all(t.sctp_ms) && all(t.dccp_ms);
+}());
 
 }  // namespace postern

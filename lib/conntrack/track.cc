@@ -2,8 +2,11 @@
 #include "conntrack/track.h"
 
 #include <algorithm>
+#include <cassert>
 
+#include "conntrack/sloppy.h"
 #include "conntrack/tcp_window.h"
+#include "net/bytes.h"
 
 namespace postern {
 namespace {
@@ -50,6 +53,66 @@ TrackResult refuse(PacketInfo& info) noexcept {
     return TrackResult::invalid;
 }
 
+/// Takes away from `info` what the receiver of a segment throws away, for whoever reads along:
+/// numbers of a SYN that opens nothing, an RST that is answered by an ACK, what lies beyond the
+/// window (RFC 9293 section 3.10.7.4, RFC 5961). `limit`: one past the last number that it allows.
+void leave_heeded(PacketInfo& info, std::uint32_t seq, std::uint8_t heeded,
+                  std::uint32_t limit) noexcept {
+    std::uint8_t flags = info.tcp_flags;
+    std::uint32_t room = 0;
+    if ((heeded & tcp_heed::unknown) != 0)
+        room = info.pay_len;
+    else if ((heeded & tcp_heed::text) != 0 && !seq_after(seq, limit))
+        room = limit - seq;
+    else
+        flags &= static_cast<std::uint8_t>(~tcp_flag::fin);
+    if ((heeded & tcp_heed::syn) == 0) flags &= static_cast<std::uint8_t>(~tcp_flag::syn);
+    if ((heeded & tcp_heed::reset) == 0) flags &= static_cast<std::uint8_t>(~tcp_flag::rst);
+    if (info.pay_len > room) {
+        info.pay_len = static_cast<std::uint16_t>(room);
+        flags &= static_cast<std::uint8_t>(~tcp_flag::fin);
+    }
+    info.tcp_flags = flags;
+}
+
+/// Of the packet that an ICMP error quotes: its transport header, as far as it is there.
+Bytes quoted_transport(const PacketInfo& info, const std::uint8_t* data) noexcept {
+    const std::size_t end = std::size_t{info.pay_off} + info.pay_len;
+    return end > info.quoted_l4_off ? Bytes{data + info.quoted_l4_off, end - info.quoted_l4_off}
+                                    : Bytes{};
+}
+
+/// Whether a TCP segment with this number, sent by side `d`, may still be on its way (RFC 5927
+/// section 4.1). Nobody has anything to lose of a connection that was never answered. Where windows
+/// are not enforced the numbers may be other ones than we know.
+bool is_in_flight(const Conn& conn, unsigned d, std::uint32_t seq,
+                  const TcpOptions& options) noexcept {
+    const unsigned peer = 1 - d;
+    const TcpFar& far = conn.tcp_far;
+    if (options.liberal || ((far.flags[0] | far.flags[1]) & tcp_side::liberal) != 0) return true;
+    if ((far.flags[peer] & tcp_side::max_ack_set) == 0) return true;
+    // A keep-alive, and what probes a closed window, has the last number that was acknowledged.
+    if (!seq_before(seq, conn.tcp_near.side[peer].max_ack - 1) &&
+        !seq_after(seq, conn.tcp_near.side[d].end))
+        return true;
+    // A SYN that was let through.
+    return far.last.kind == TcpKind::syn && far.last.dir == d && far.last.seq == seq;
+}
+
+/// Whether an ICMP error may be about what was sent over the connection: anybody can send one, but
+/// not know the numbers of a connection that he does not see. `dir`: of the error.
+bool error_fits(const Conn& conn, const PacketInfo& info, const std::uint8_t* data, Direction dir,
+                const TrackConfig& config) noexcept {
+    if (info.kind != L4Kind::icmp_error) return true;
+    if (conn.protocol() != proto::tcp && conn.protocol() != proto::sctp) return true;
+    if (conn.sloppy) return true;  // nothing is known to compare with
+    const Bytes quoted = quoted_transport(info, data);
+    if (quoted.size() < 8) return false;  // RFC 792: that much is there
+    if (conn.protocol() == proto::sctp)
+        return sctp_has_sent(conn.sctp, conn.sctp_state(), !dir, quoted);
+    return is_in_flight(conn, index(!dir), wire::be32(quoted.data() + 4), config.tcp_of(conn));
+}
+
 /// What every packet that belongs to the connection does to it.
 void belongs(Conn& conn, PacketInfo& info, Direction dir) noexcept {
     info.ct = state_of(conn, dir);
@@ -62,7 +125,7 @@ TrackResult track_sctp(Conn& conn, PacketInfo& info, const std::uint8_t* data, D
     if (r.action == SctpAction::invalid) return refuse(info);
     if (r.state == SctpState::established && conn.sctp_state() != r.state)
         conn.flags |= conn_flag::assured;
-    conn.state = static_cast<std::uint8_t>(r.state);
+    conn.set_state(r.state);
     if (r.action == SctpAction::accept) {
         conn.timeout_ms = config.timeouts_of(conn).sctp(r.state);
         conn.last_seen_ms = now.ms;
@@ -80,7 +143,7 @@ TrackResult track_dccp(Conn& conn, PacketInfo& info, const std::uint8_t* data, D
     if (r.action == DccpAction::invalid) return refuse(info);
     if (r.assured) conn.flags |= conn_flag::assured;
     if (r.action == DccpAction::accept) {
-        conn.state = static_cast<std::uint8_t>(r.state);
+        conn.set_state(r.state);
         conn.timeout_ms = config.timeouts_of(conn).dccp(r.state);
         conn.last_seen_ms = now.ms;
     }
@@ -88,13 +151,73 @@ TrackResult track_dccp(Conn& conn, PacketInfo& info, const std::uint8_t* data, D
     return r.action == DccpAction::end ? TrackResult::end : TrackResult::accept;
 }
 
+/// Who has no address yet.
+bool is_nobody(const IpAddr& address) noexcept {
+    return address.bytes == IpAddr{}.bytes;
+}
+/// A group, or all hosts of a link.
+bool is_for_many(const IpAddr& address) noexcept {
+    if (address.family == Family::ipv6) return address.bytes[0] == 0xff;
+    return (address.bytes[0] & 0xf0) == 0xe0 || address == IpAddr::v4(255, 255, 255, 255);
+}
+
+/// Of a connection whose states are what is seen. It is worth its full time, and a place under
+/// pressure, once both directions were seen.
+std::uint32_t sloppy_timeout_ms(const Conn& conn, const Timeouts& t) noexcept {
+    switch (conn.protocol()) {
+        case proto::tcp:
+            return t.tcp(conn.tcp_state(), conn.has(conn_flag::assured)
+                                               ? TcpTimeout::by_state
+                                               : TcpTimeout::unacknowledged);
+        case proto::sctp: return t.sctp(conn.sctp_state());
+        default: return t.dccp(conn.dccp_state());
+    }
+}
+
+TrackResult track_sloppy(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir,
+                         Tick now, const TrackConfig& config) noexcept {
+    const bool one_way = dir == Direction::original && !conn.has(conn_flag::seen_reply);
+    bool open = false;
+    const auto go_to = [&](auto state, auto established) {
+        if (!state) return false;
+        conn.set_state(*state);
+        open = *state == established;
+        return true;
+    };
+    bool same = false;
+    switch (conn.protocol()) {
+        case proto::tcp: {
+            std::uint8_t* flags = conn.tcp_far.flags;
+            FinsSeen fins = 0;
+            for (unsigned d = 0; d < 2; ++d)
+                fins |= static_cast<FinsSeen>((flags[d] & tcp_side::close_init) != 0 ? 1u << d : 0);
+            same = go_to(sloppy_tcp(conn.tcp_state(), dir, info.tcp_flags, one_way, fins),
+                         TcpState::established);
+            for (unsigned d = 0; d < 2; ++d)
+                if ((fins >> d & 1) != 0) flags[d] |= tcp_side::close_init;
+            break;
+        }
+        case proto::sctp:
+            same = go_to(sloppy_sctp(conn.sctp_state(), dir, transport_of(info, data)),
+                         SctpState::established);
+            break;
+        default:
+            same = go_to(sloppy_dccp(conn.dccp_state(), dir, transport_of(info, data)),
+                         DccpState::open);
+    }
+    if (!same) return TrackResult::reopen;
+    belongs(conn, info, dir);
+    if (open && conn.has(conn_flag::seen_reply)) conn.flags |= conn_flag::assured;
+    conn.last_seen_ms = now.ms;
+    conn.timeout_ms = sloppy_timeout_ms(conn, config.timeouts_of(conn));
+    return TrackResult::accept;
+}
+
 }  // namespace
 
 bool may_start(const PacketInfo& info, const std::uint8_t* data,
                const TrackConfig& config) noexcept {
     switch (info.kind) {
-        case L4Kind::icmp_reply:
-        case L4Kind::icmp_error:
         case L4Kind::icmp_nd: return false;
         case L4Kind::tcp: return tcp_may_start(info.tcp_flags, config.tcp);
         case L4Kind::sctp: return sctp_may_start(transport_of(info, data));
@@ -102,7 +225,7 @@ bool may_start(const PacketInfo& info, const std::uint8_t* data,
             const auto header = read_dccp(transport_of(info, data), info.l4_len);
             return header && dccp_may_start(*header);
         }
-        // An ICMP message that neither asks, answers nor complains starts nothing.
+        // ICMP of the other family: its types are not known.
         case L4Kind::other: return info.protocol != proto::icmp && info.protocol != proto::icmpv6;
         default: return true;
     }
@@ -111,11 +234,19 @@ bool may_start(const PacketInfo& info, const std::uint8_t* data,
 bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
                     const TrackConfig& config) noexcept {
     conn.last_seen_ms = now.ms;
-    if (!may_start(info, data, config)) return false;
+    if (conn.sloppy && conn.has_tracker()) [[unlikely]] {
+        if (info.kind == L4Kind::sctp) conn.sctp = {};
+        if (info.kind == L4Kind::dccp) conn.dccp = {};
+        conn.set_state(0u);
+        PacketInfo first = info;
+        return track_sloppy(conn, first, data, Direction::original, now, config) ==
+               TrackResult::accept;
+    }
+    assert(!stays_alone(info) && may_start(info, data, config));
     if (info.kind == L4Kind::sctp) {
         conn.sctp = {};
         const SctpResult r = sctp_start(conn.sctp, transport_of(info, data));
-        conn.state = static_cast<std::uint8_t>(r.state);
+        conn.set_state(r.state);
         conn.timeout_ms = config.timeouts_of(conn).sctp(r.state);
         return true;
     }
@@ -123,14 +254,14 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
         conn.dccp = {};
         const DccpResult r =
             dccp_start(conn.dccp, *read_dccp(transport_of(info, data), info.l4_len));
-        conn.state = static_cast<std::uint8_t>(r.state);
+        conn.set_state(r.state);
         conn.timeout_ms = config.timeouts_of(conn).dccp(r.state);
         return true;
     }
     if (info.kind == L4Kind::tcp) {
         const TcpResult r = tcp_start(conn, read_segment(data, info), config.tcp_of(conn));
         if (r.action == TcpAction::invalid) return false;
-        conn.state = static_cast<std::uint8_t>(r.state);
+        conn.set_state(r.state);
         // Picked up in mid-stream: not worth five days until the other side is seen.
         conn.timeout_ms = config.timeouts_of(conn).tcp(r.state, r.state == TcpState::established
                                                                     ? TcpTimeout::unacknowledged
@@ -138,11 +269,24 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
         return true;
     }
     conn.state = 0;
+    conn.plain = {{now.ms, now.ms}};
     conn.timeout_ms = plain_timeout_ms(conn, false, config.timeouts_of(conn));
     return true;
 }
 
+bool is_shielded(const Conn& conn, Direction dir, Tick now, const TrackConfig& config) noexcept {
+    if (conn.has_tracker()) return conn.has(conn_flag::seen_reply);
+    // Hosts of every zone say the same to everybody: DHCP's first words, routers' hellos.
+    const Tuple tuple = conn.tuple();
+    if (is_nobody(tuple.src) || is_for_many(tuple.dst)) return false;
+    const std::uint32_t keeps_ms = conn.has(conn_flag::helped) || conn.has(conn_flag::expected)
+                                       ? conn.timeout_ms
+                                       : plain_timeout_ms(conn, false, config.timeouts_of(conn));
+    return !reached(Tick{conn.plain.seen_ms[index(dir)]} + keeps_ms, now);
+}
+
 std::uint32_t timeout_of(Conn& conn, const TrackConfig& config) noexcept {
+    if (conn.sloppy && conn.has_tracker()) return sloppy_timeout_ms(conn, config.timeouts_of(conn));
     switch (conn.protocol()) {
         case proto::tcp: return tcp_timeout_of(conn, config);
         case proto::sctp: return config.timeouts_of(conn).sctp(conn.sctp_state());
@@ -165,15 +309,18 @@ bool track_settled_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* d
 TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
                   const TrackConfig& config) noexcept {
     if (info.kind == L4Kind::icmp_error) {  // speaks about the connection, is not part of it
+        if (!error_fits(conn, info, data, dir, config)) return refuse(info);
         info.ct = CtState::related;
         return TrackResult::accept;
     }
+    if (conn.has_tracker() && conn.sloppy) [[unlikely]]
+        return track_sloppy(conn, info, data, dir, now, config);
     const bool replied = conn.has(conn_flag::seen_reply);
     TrackResult result = TrackResult::accept;
     if (info.kind == L4Kind::tcp) {
-        const TcpResult r =
-            tcp_track(conn, conn.tcp_state(), dir, replied, conn.has(conn_flag::assured),
-                      read_segment(data, info), config.tcp_of(conn));
+        const TcpSegment segment = read_segment(data, info);
+        const TcpResult r = tcp_track(conn, conn.tcp_state(), dir, replied,
+                                      conn.has(conn_flag::assured), segment, config.tcp_of(conn));
         switch (r.action) {
             case TcpAction::invalid:
                 info.ct = CtState::invalid;
@@ -185,20 +332,25 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
             case TcpAction::pass: break;
             case TcpAction::end: result = TrackResult::end; [[fallthrough]];
             case TcpAction::accept:
-                conn.state = static_cast<std::uint8_t>(r.state);
+                conn.set_state(r.state);
                 conn.timeout_ms = config.timeouts_of(conn).tcp(r.state, r.timeout);
                 conn.last_seen_ms = now.ms;
                 if (r.assured) conn.flags |= conn_flag::assured;
                 break;
         }
-        info.ct = state_of(conn, dir);
-        if (dir == Direction::reply) conn.flags |= conn_flag::seen_reply;
-        return result;
+        belongs(conn, info, dir);
+        // Without `helped` its helper may wait for the first segment that says something.
+        if (conn.helper == kNoHelper) return result;
+        leave_heeded(info, segment.seq, r.heeded, conn.tcp_near.side[index(dir)].max_end);
+        if (result != TrackResult::accept) return result;
+        return (r.heeded & tcp_heed::renewed) != 0   ? TrackResult::renewed
+               : (r.heeded & tcp_heed::unknown) != 0 ? TrackResult::unbounded
+                                                     : TrackResult::accept;
     }
     if (info.kind == L4Kind::sctp) return track_sctp(conn, info, data, dir, now, config);
     if (info.kind == L4Kind::dccp) return track_dccp(conn, info, data, dir, now, config);
     info.ct = state_of(conn, dir);
-    conn.last_seen_ms = now.ms;
+    conn.last_seen_ms = conn.plain.seen_ms[index(dir)] = now.ms;
     if (dir == Direction::reply && !replied) {
         conn.flags |= conn_flag::seen_reply;
         conn.state = 1;

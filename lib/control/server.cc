@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <exception>
+#include <optional>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -12,10 +15,12 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "control/suggest.h"
+
 namespace postern {
 namespace {
 
-constexpr std::uint64_t kListenerId = 0;
+constexpr std::uint64_t kListenerId = 0, kReadingId = 1;
 constexpr int kPendingRetryMs = 2;
 // In one turn of poll() for one client: enough to keep a fast reader busy, and with all clients
 // greedy at once still a few milliseconds for the whole turn.
@@ -33,35 +38,68 @@ Json error_line(std::string_view code, std::string_view message) {
     return Json{{"error", {{"message", message}, {"code", code}}}};
 }
 
-const char* type_name(ArgType type) {
-    switch (type) {
-        case ArgType::string: return "string";
-        case ArgType::integer: return "integer";
-        case ArgType::boolean: return "boolean";
-        case ArgType::scalar: return "string or integer";
-    }
-    return "?";
+/// A decimal number; nothing for any other text.
+std::optional<std::int64_t> integer_of(const std::string& text) {
+    std::int64_t n = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return n;
 }
 
-bool has_type(const Json& value, ArgType type) {
+/// Gives the value its argument's type: a command line has only texts. Only the command knows
+/// whether 0 is a number or somebody's name. False: the value has another type.
+bool fit_type(Json& value, ArgType type) {
     switch (type) {
-        case ArgType::string: return value.is_string();
-        case ArgType::integer: return value.is_number_integer();
-        case ArgType::boolean: return value.is_boolean();
+        case ArgType::string:
+        case ArgType::address:
+        case ArgType::prefix:
+        case ArgType::id: return value.is_string();
+        case ArgType::integer:
+            if (value.is_string())
+                if (const auto n = integer_of(value.get_ref<const std::string&>())) value = *n;
+            return value.is_number_integer();
+        case ArgType::boolean:
+            if (value == "true" || value == "false") value = value == "true";
+            return value.is_boolean();
         case ArgType::scalar: return value.is_string() || value.is_number_integer();
     }
     return false;
 }
 
-/// Empty when `args` fits the command, else what is wrong.
-std::string check_args(const Command& command, const Json& args) {
-    for (const auto& [name, value] : args.items()) {
+std::string no_argument(const Command& command, const std::string& name) {
+    std::vector<std::string> names;
+    std::string all;
+    for (const ArgSpec& a : command.args) {
+        names.push_back(a.name);
+        all += (all.empty() ? "" : ", ") + a.name;
+    }
+    return "'" + command.name + "' has no argument '" + name + "'" + suggestion(name, names) +
+           (all.empty() ? " (it has none)" : " (it has: " + all + ")");
+}
+
+/// A request; not an object if the line is none. `twice`: an argument that it gives more than once.
+Json parse_request(std::string_view line, std::string& twice) {
+    constexpr int kArgumentDepth = 2;
+    std::set<std::string> seen;
+    return Json::parse(
+        line,
+        [&](int depth, Json::parse_event_t event, Json& parsed) {
+            if (event == Json::parse_event_t::key && depth == kArgumentDepth)
+                if (const auto key = parsed.get<std::string>(); !seen.insert(key).second)
+                    twice = key;
+            return true;
+        },
+        false);
+}
+
+/// Empty when `args` fits the command, and then with the types that it wants; else what is wrong.
+std::string fit_args(const Command& command, Json& args) {
+    for (auto& [name, value] : args.items()) {
         const auto spec = std::find_if(command.args.begin(), command.args.end(),
                                        [&arg = name](const ArgSpec& a) { return a.name == arg; });
-        if (spec == command.args.end())
-            return "'" + command.name + "' has no argument '" + name + "'";
-        if (!has_type(value, spec->type))
-            return "argument '" + name + "' must be of type " + type_name(spec->type);
+        if (spec == command.args.end()) return no_argument(command, name);
+        if (!fit_type(value, spec->type))
+            return "argument '" + spec->name + "' must be of type " + type_name(spec->type);
     }
     for (const ArgSpec& spec : command.args)
         if (spec.required && !args.contains(spec.name))
@@ -69,63 +107,91 @@ std::string check_args(const Command& command, const Json& args) {
     return {};
 }
 
-class ReadyRows : public RowSource {
-  public:
-    explicit ReadyRows(std::vector<Json> rows) : rows_(std::move(rows)) {}
-    Pull next(Json& row) override {
-        if (at_ == rows_.size()) return Pull::done;
-        row = std::move(rows_[at_++]);
-        return Pull::row;
-    }
-
-  private:
-    std::vector<Json> rows_;
-    std::size_t at_ = 0;
-};
-
 }  // namespace
-
-std::unique_ptr<RowSource> rows_of(std::vector<Json> rows) {
-    return std::make_unique<ReadyRows>(std::move(rows));
-}
 
 Result<std::unique_ptr<ControlServer>> ControlServer::open(ControlOptions options) {
     UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
     UniqueFd spare(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     if (!epoll || !spare)
         return Error{"cannot set up the control server: " + std::generic_category().message(errno)};
-    auto listener = ListeningSocket::claim(options.path);
-    if (!listener) return listener.error();
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.u64 = kListenerId;
-    if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, listener->fd(), &event) != 0)
+    const auto wait_on = [&epoll](const ListeningSocket& listener, Id id) -> Result<void> {
+        epoll_event event{};
+        event.events = EPOLLIN;
+        event.data.u64 = id;
+        if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, listener.fd(), &event) == 0) return {};
         return Error{"cannot wait on the control socket: " +
                      std::generic_category().message(errno)};
-    return std::unique_ptr<ControlServer>(new ControlServer(
-        std::move(options), std::move(*listener), std::move(epoll), std::move(spare)));
+    };
+    auto listener = ListeningSocket::claim(options.path);
+    if (!listener) return listener.error();
+    if (auto r = wait_on(*listener, kListenerId); !r) return r.error();
+    std::optional<ListeningSocket> reading;
+    if (!options.read_path.empty()) {
+        auto claimed = ListeningSocket::claim(options.read_path, SOCK_STREAM, "reading socket",
+                                              options.read_access);
+        if (!claimed) return claimed.error();
+        if (auto r = wait_on(*claimed, kReadingId); !r) return r.error();
+        reading.emplace(std::move(*claimed));
+    }
+    return std::unique_ptr<ControlServer>(
+        new ControlServer(std::move(options), std::move(*listener), std::move(reading),
+                          std::move(epoll), std::move(spare)));
 }
 
-ControlServer::ControlServer(ControlOptions options, ListeningSocket listener, UniqueFd epoll,
-                             UniqueFd spare)
+ControlServer::ControlServer(ControlOptions options, ListeningSocket listener,
+                             std::optional<ListeningSocket> reading, UniqueFd epoll, UniqueFd spare)
     : options_(std::move(options)),
       listener_(std::move(listener)),
+      reading_(std::move(reading)),
       epoll_(std::move(epoll)),
       spare_(std::move(spare)) {
+    register_own_commands();
+}
+
+void ControlServer::register_own_commands() {
     register_command(
-        {"help", "the commands there are", {}, [this](const Json&) {
+        {.name = "help",
+         .help = "The commands there are, as this daemon describes them",
+         .args = {},
+         .handler =
+             [this](const Json&) {
+                 std::vector<Json> rows;
+                 for (const auto& [name, command] : commands_)
+                     rows.push_back(describe(command));
+                 return rows_of(std::move(rows));
+             },
+         .effect = Effect::read,
+         .columns = {{"COMMAND", {"command"}}, {"EFFECT", {"effect"}}, {"HELP", {"help"}}}});
+    register_command(
+        {.name = "complete",
+         .help = "The values that an argument of a command may have now",
+         .args = {{"command", ArgType::string, true, "its words, with one blank between"},
+                  {"argument", ArgType::string, true, "name of the argument"}},
+         .handler = [this](const Json& args) -> Result<std::unique_ptr<RowSource>> {
+             const auto command = commands_.find(args["command"].get_ref<const std::string&>());
+             if (command == commands_.end()) return Error{"command: there is no such command"};
              std::vector<Json> rows;
-             for (const auto& [name, command] : commands_) {
-                 Json args = Json::array();
-                 for (const ArgSpec& a : command.args)
-                     args.push_back({{"name", a.name},
-                                     {"type", type_name(a.type)},
-                                     {"required", a.required},
-                                     {"help", a.help}});
-                 rows.push_back({{"command", name}, {"help", command.help}, {"args", args}});
+             for (const ArgSpec& a : command->second.args) {
+                 if (a.name != args["argument"]) continue;
+                 for (const std::string& value : a.candidates ? a.candidates() : a.values)
+                     rows.push_back({{"value", value}});
+                 return rows_of(std::move(rows));
              }
-             return rows_of(std::move(rows));
-         }});
+             return Error{"argument: the command has no such argument"};
+         },
+         .effect = Effect::read,
+         .columns = {{"VALUE", {"value"}}}});
+}
+
+void ControlServer::disconnect_all() noexcept {
+    clients_.clear();
+    counters_.control_clients.set(0);
+}
+
+std::size_t ControlServer::clients_who(Effect may) const noexcept {
+    return static_cast<std::size_t>(
+        std::count_if(clients_.begin(), clients_.end(),
+                      [may](const auto& entry) { return entry.second.may == may; }));
 }
 
 ControlServer::~ControlServer() = default;
@@ -155,6 +221,7 @@ bool ControlServer::poll(int timeout_ms) {
     const int n =
         ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
 
+    const auto began = Clock::now();
     if (any_pending) {
         for (auto it = clients_.begin(); it != clients_.end();) {
             const auto here = it++;
@@ -166,41 +233,50 @@ bool ControlServer::poll(int timeout_ms) {
     }
     for (int i = 0; i < n; ++i) {
         const epoll_event& event = events[static_cast<std::size_t>(i)];
-        const Id id = event.data.u64;
-        if (id == kListenerId) {
-            accept_clients();
-        } else if (const auto client = clients_.find(id); client != clients_.end()) {
-            if (!serve(client->second, event.events) || !update_interest(id, client->second))
-                clients_.erase(client);
-        } else if (const auto watch = watches_.find(id); watch != watches_.end()) {
-            watch->second();
-        }
+        serve_ready(event.data.u64, event.events);
     }
-    return n > 0 || any_pending;
+    counters_.control_clients.set(clients_.size());
+    if (n <= 0 && !any_pending) return false;
+    counters_.control_turn.add(static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began).count()));
+    return true;
 }
 
-void ControlServer::accept_clients() {
+void ControlServer::serve_ready(Id id, std::uint32_t events) {
+    if (id == kListenerId) return accept_clients(listener_, Effect::write);
+    if (id == kReadingId) return accept_clients(*reading_, Effect::read);
+    if (const auto client = clients_.find(id); client != clients_.end()) {
+        if (!serve(client->second, events) || !update_interest(id, client->second))
+            clients_.erase(client);
+    } else if (const auto watch = watches_.find(id); watch != watches_.end()) {
+        watch->second();
+    }
+}
+
+void ControlServer::accept_clients(const ListeningSocket& listener, Effect may) {
     // A bounded number: who floods us with connections shall not keep us in here.
     for (unsigned i = 0; i < 64; ++i) {
-        UniqueFd fd(::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        UniqueFd fd(::accept4(listener.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
         if (!fd) {
             if ((errno == EMFILE || errno == ENFILE) && spare_) {
                 // Without this the listener would stay readable, and poll() would spin.
                 spare_.reset();
-                UniqueFd refused(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+                UniqueFd refused(::accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
                 refused.reset();
                 spare_ = UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+                counters_.control_clients_refused.add();
                 continue;
             }
             return;
         }
-        if (clients_.size() >= options_.max_clients && !displace_stuck()) {
+        if (clients_who(may) >= options_.max_clients && !displace_stuck(may)) {
             std::string line;
             append_line(line, error_line("busy", "too many clients (the limit is " +
                                                      std::to_string(options_.max_clients) +
                                                      "), try again"));
             // One try: a fresh socket's buffer is empty, and if not, the newcomer's loss.
             (void)::send(fd.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            counters_.control_clients_refused.add();
             continue;
         }
         const Id id = next_id_++;
@@ -210,19 +286,23 @@ void ControlServer::accept_clients() {
         if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) continue;
         Client& c = clients_[id];
         c.fd = std::move(fd);
+        c.may = may;
         c.events = event.events;
         c.moved = Clock::now();
     }
 }
 
-bool ControlServer::displace_stuck() {
-    const auto longest = std::min_element(
-        clients_.begin(), clients_.end(),
-        [](const auto& a, const auto& b) { return a.second.moved < b.second.moved; });
+bool ControlServer::displace_stuck(Effect may) {
+    auto longest = clients_.end();
+    for (auto it = clients_.begin(); it != clients_.end(); ++it)
+        if (it->second.may == may &&
+            (longest == clients_.end() || it->second.moved < longest->second.moved))
+            longest = it;
     if (longest == clients_.end() ||
         Clock::now() - longest->second.moved < std::chrono::milliseconds(options_.stuck_after_ms))
         return false;
     clients_.erase(longest);
+    counters_.control_clients_displaced.add();
     return true;
 }
 
@@ -313,7 +393,9 @@ void ControlServer::take_requests(Client& c) {
 }
 
 void ControlServer::handle_request(Client& c, std::string_view line) {
-    const Json request = Json::parse(line, nullptr, false);
+    counters_.control_requests.add();
+    std::string twice;
+    Json request = parse_request(line, twice);
     if (!request.is_object())
         return answer_error(c, "bad_request",
                             R"(expected one JSON object a line: {"v":1,"command":"help"})");
@@ -322,9 +404,9 @@ void ControlServer::handle_request(Client& c, std::string_view line) {
     const auto name = request.find("command");
     if (name == request.end() || !name->is_string())
         return answer_error(c, "bad_request", R"(expected "command" to be a string)");
-    const Json none = Json::object();
-    const Json* args = &none;  // not a copy, which takes stack for each level of a deep one
-    for (const auto& [key, value] : request.items()) {
+    Json none = Json::object();
+    Json* args = &none;  // not a copy, which takes stack for each level of a deep one
+    for (auto& [key, value] : request.items()) {
         if (key == "args" && value.is_object())
             args = &value;
         else if (key == "args")
@@ -332,15 +414,34 @@ void ControlServer::handle_request(Client& c, std::string_view line) {
         else if (key != "v" && key != "command")
             return answer_error(c, "bad_request", "unknown key '" + key + "'");
     }
-    const auto found = commands_.find(name->get_ref<const std::string&>());
-    if (found == commands_.end())
-        return answer_error(
-            c, "unknown_command",
-            "there is no command '" + name->get_ref<const std::string&>() + "'; 'help' lists them");
-    if (const std::string wrong = check_args(found->second, *args); !wrong.empty())
+    const auto& words = name->get_ref<const std::string&>();
+    const auto found = commands_.find(words);
+    if (found == commands_.end()) {
+        std::vector<std::string> names;
+        for (const auto& [known, command] : commands_)
+            names.push_back(known);
+        return answer_error(c, "unknown_command",
+                            "there is no command '" + words + "'" + suggestion(words, names) +
+                                "; 'help' lists them");
+    }
+    if (!twice.empty())
+        return answer_error(c, "bad_args", "argument '" + twice + "' is given more than once");
+    run_command(c, found->second, *args);
+}
+
+void ControlServer::run_command(Client& c, const Command& command, Json& args) {
+    if (command.effect == Effect::write && c.may == Effect::read) {
+        counters_.control_writes_refused.add();
+        return answer_error(c, "read_only",
+                            "'" + command.name +
+                                "' changes something or shows payload, and this socket only "
+                                "reads; the control socket is '" +
+                                path() + "'");
+    }
+    if (const std::string wrong = fit_args(command, args); !wrong.empty())
         return answer_error(c, "bad_args", wrong);
     try {
-        auto source = found->second.handler(*args);
+        auto source = command.handler(args);
         if (!source) return answer_error(c, "bad_args", source.error().message);
         c.source = std::move(*source);
         c.rows = 0;
@@ -360,6 +461,7 @@ void ControlServer::pull_rows(Client& c) {
             }
             if (pull == Pull::done) return answer_end(c);
             ++c.rows;
+            counters_.control_rows.add();
             // Put around by hand: no second tree for each of millions of rows.
             c.out += "{\"row\":";
             append_line(c.out, row);
@@ -373,6 +475,7 @@ void ControlServer::pull_rows(Client& c) {
 
 void ControlServer::answer_error(Client& c, std::string_view code, std::string_view message) {
     c.source.reset();
+    counters_.control_errors.add();
     append_line(c.out, error_line(code, message));
 }
 

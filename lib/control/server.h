@@ -12,6 +12,9 @@
 // harm); clients may connect from then on and are answered once poll() runs. The destructor drops
 // the clients and their row sources and removes the socket file.
 //
+// Two sockets: the second one, if there is one, takes only commands whose effect is `read`. Its
+// clients have places of their own, so they keep nobody from the first.
+//
 // Bad clients: rows are pulled only while a client's output buffer has room, so one that does not
 // read costs that buffer and no time. Input is read only while no answer is under way, and never
 // more than one line's limit. In one poll() a client gets a bounded number of rows and requests.
@@ -25,6 +28,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,15 +36,35 @@
 #include "base/unique_fd.h"
 #include "control/command.h"
 #include "control/unix_socket.h"
+#include "metrics/metric.h"
 
 namespace postern {
 
 struct ControlOptions {
     std::string path = kDefaultControlSocket;
-    std::size_t max_clients = 64;
+    /// A second socket, for commands that only read; empty: none.
+    std::string read_path{};
+    SocketAccess read_access{.mode = 0660, .directory_mode = 0711};
+    std::size_t max_clients = 64;  ///< of each socket
     std::size_t max_line_bytes = 64 * 1024;
     std::size_t output_buffer_bytes = 256 * 1024;  ///< a client; one row may stand out over it
     std::uint32_t stuck_after_ms = 10'000;  ///< no byte moved for this long: may be displaced
+};
+
+// X(name, kind, unit, help)
+#define POSTERN_CONTROL_METRICS(X)                                                         \
+    X(control_requests, counter, requests, "requests of clients of the control sockets")   \
+    X(control_errors, counter, requests, "of these, answered by an error")                 \
+    X(control_writes_refused, counter, requests,                                           \
+      "of these, commands that write, on the socket that only reads")                      \
+    X(control_rows, counter, rows, "rows given to clients")                                \
+    X(control_clients, gauge, clients, "connected now")                                    \
+    X(control_clients_refused, counter, clients, "not taken: all places were taken")       \
+    X(control_clients_displaced, counter, clients, "hung up on: stuck, and others waited") \
+    X(control_turn, histogram, microseconds, "how long clients were served in one turn")
+
+struct ControlCounters {
+    POSTERN_METRICS(POSTERN_CONTROL_METRICS)
 };
 
 class ControlServer {
@@ -59,7 +83,12 @@ class ControlServer {
     /// false when nothing was there.
     bool poll(int timeout_ms);
     /// Ends all answers, and the connections of all clients.
-    void disconnect_all() noexcept { clients_.clear(); }
+    void disconnect_all() noexcept;
+    /// What is registered, by name.
+    const std::map<std::string, Command, std::less<>>& commands() const noexcept {
+        return commands_;
+    }
+    const ControlCounters& counters() const noexcept { return counters_; }
 
     std::size_t clients() const noexcept { return clients_.size(); }
     const std::string& path() const noexcept { return listener_.path(); }
@@ -71,8 +100,9 @@ class ControlServer {
 
     struct Client {
         UniqueFd fd;
-        std::string in;   ///< received, not yet taken as a request
-        std::string out;  ///< to be sent from out_sent on
+        Effect may = Effect::write;  ///< by its socket
+        std::string in;              ///< received, not yet taken as a request
+        std::string out;             ///< to be sent from out_sent on
         std::size_t out_sent = 0;
         std::unique_ptr<RowSource> source;  ///< the answer under way
         std::uint64_t rows = 0;             ///< of that answer
@@ -83,10 +113,15 @@ class ControlServer {
         Clock::time_point moved;            ///< when a byte last went either way
     };
 
-    ControlServer(ControlOptions options, ListeningSocket listener, UniqueFd epoll, UniqueFd spare);
+    ControlServer(ControlOptions options, ListeningSocket listener,
+                  std::optional<ListeningSocket> reading, UniqueFd epoll, UniqueFd spare);
 
-    void accept_clients();
-    bool displace_stuck();
+    void register_own_commands();
+    void accept_clients(const ListeningSocket& listener, Effect may);
+    /// Makes place among those who may do the same.
+    bool displace_stuck(Effect may);
+    std::size_t clients_who(Effect may) const noexcept;
+    void serve_ready(Id id, std::uint32_t events);
     /// The steps of serving one client; false: it is gone, or has to go.
     bool serve(Client& c, std::uint32_t events);
     bool receive(Client& c);
@@ -95,8 +130,9 @@ class ControlServer {
 
     void take_requests(Client& c);
     void handle_request(Client& c, std::string_view line);
+    void run_command(Client& c, const Command& command, Json& args);
     void pull_rows(Client& c);
-    static void answer_error(Client& c, std::string_view code, std::string_view message);
+    void answer_error(Client& c, std::string_view code, std::string_view message);
     static void answer_end(Client& c);
     bool has_room(const Client& c) const noexcept {
         return c.out.size() - c.out_sent < options_.output_buffer_bytes;
@@ -104,12 +140,14 @@ class ControlServer {
 
     ControlOptions options_;
     ListeningSocket listener_;
+    std::optional<ListeningSocket> reading_;
     UniqueFd epoll_;
     UniqueFd spare_;  ///< given up for a moment to refuse clients when descriptors run out
-    Id next_id_ = 1;  ///< 0 is the listener
+    Id next_id_ = 2;  ///< 0 and 1 are the listeners
     std::map<std::string, Command, std::less<>> commands_;
     std::map<Id, std::function<void()>> watches_;
     std::map<Id, Client> clients_;
+    ControlCounters counters_;
 };
 
 }  // namespace postern

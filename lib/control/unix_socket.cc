@@ -2,16 +2,19 @@
 #include "control/unix_socket.h"
 
 #include <cerrno>
+#include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <optional>
 #include <system_error>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 namespace postern {
 namespace {
@@ -45,24 +48,95 @@ std::filesystem::path directory_of(const std::string& path) {
     return directory.empty() ? "." : directory;
 }
 
-/// Held while this object lives: nobody else claims or removes a socket in this directory.
-Result<UniqueFd> lock_directory(const std::string& path, const std::string& what) {
-    const auto directory = directory_of(path);
-    UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    int rc = -1;
-    if (fd) {
-        do
-            rc = ::flock(fd.get(), LOCK_EX);
-        while (rc != 0 && errno == EINTR);
+/// Makes the missing directories up to `directory`.
+Result<void> make_directories(const std::filesystem::path& directory, mode_t mode,
+                              const std::string& what) {
+    std::filesystem::path so_far;
+    for (const auto& part : directory) {
+        so_far /= part;
+        // An explicit mode, which no umask widens; and none makes it narrower than others need.
+        const bool made = ::mkdir(so_far.c_str(), 0700) == 0;
+        if ((!made && errno != EEXIST) ||
+            (made && mode != 0700 && ::chmod(so_far.c_str(), mode) != 0))
+            return Error{"cannot create the " + what + "'s directory '" + so_far.string() +
+                         "': " + errno_text()};
     }
-    if (rc != 0)
-        return Error{"cannot open the " + what + "'s directory '" + directory.string() +
-                     "': " + errno_text()};
-    return fd;
+    return {};
 }
 
-/// Whatever is at `path` already: removes it when it is a dead daemon's socket. The directory is
-/// locked.
+/// Whether only we and root may make, replace or remove files in it.
+Result<void> check_directory(const std::filesystem::path& directory, const std::string& what) {
+    const std::string name = "the " + what + "'s directory '" + directory.string() + "'";
+    struct stat st {};
+    if (::stat(directory.c_str(), &st) != 0)
+        return Error{"cannot open " + name + ": " + errno_text()};
+    if (!S_ISDIR(st.st_mode)) return Error{name + " is not a directory"};
+    if (st.st_uid != 0 && st.st_uid != ::geteuid())
+        return Error{name + " belongs to another user (uid " + std::to_string(st.st_uid) +
+                     "), who could replace the socket"};
+    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        char mode[8];
+        std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(st.st_mode & 07777));
+        return Error{name + " can be written to by others (mode " + mode +
+                     "), who could replace the socket; expected 0700, or 0711 if others may use a "
+                     "socket in it"};
+    }
+    return {};
+}
+
+/// Held while this object lives: no other daemon claims or removes the socket at `path`.
+///
+/// A file beside the socket that nobody else can open: a lock on the directory could be taken by
+/// everyone who may read it. Others hold it for moments only, so waiting for it has an end.
+class PathLock {
+  public:
+    static Result<PathLock> take(const std::string& path, const std::string& what) {
+        using namespace std::chrono;
+        const std::string file = path + ".lock";
+        const auto give_up = steady_clock::now() + kLockWait;
+        for (;;) {
+            UniqueFd fd(
+                ::open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+            struct stat held {};
+            if (!fd || ::fstat(fd.get(), &held) != 0)
+                return Error{"cannot make the lock of the " + what + " '" + file +
+                             "': " + errno_text()};
+            if (!S_ISREG(held.st_mode) || held.st_uid != ::geteuid() ||
+                (held.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+                return Error{"the lock of the " + what + " '" + file +
+                             "' is not a file of ours that others cannot open; remove it"};
+            if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
+                // The one before us removes the file it has locked.
+                struct stat there {};
+                if (::lstat(file.c_str(), &there) == 0 && there.st_dev == held.st_dev &&
+                    there.st_ino == held.st_ino)
+                    return PathLock(std::move(fd), file);
+                continue;
+            }
+            if (errno != EWOULDBLOCK && errno != EINTR)
+                return Error{"cannot lock '" + file + "': " + errno_text()};
+            if (steady_clock::now() >= give_up)
+                return Error{"another process has held the lock of the " + what + " '" + file +
+                             "' for " + std::to_string(kLockWait.count()) + " s"};
+            std::this_thread::sleep_for(milliseconds(5));
+        }
+    }
+    PathLock(PathLock&&) = default;
+    PathLock& operator=(PathLock&&) = delete;
+    ~PathLock() {
+        if (fd_) ::unlink(file_.c_str());
+    }
+
+  private:
+    static constexpr std::chrono::seconds kLockWait{3};
+
+    PathLock(UniqueFd fd, std::string file) : fd_(std::move(fd)), file_(std::move(file)) {}
+
+    UniqueFd fd_;
+    std::string file_;
+};
+
+/// Whatever is at `path` already: removes it when it is a dead daemon's socket. The path is locked.
 Result<void> make_way(const std::string& path, const sockaddr_un& address, int type,
                       const std::string& what) {
     struct stat st {};
@@ -90,16 +164,16 @@ Result<void> make_way(const std::string& path, const sockaddr_un& address, int t
 }  // namespace
 
 Result<ListeningSocket> ListeningSocket::claim(const std::string& path, int type,
-                                               const std::string& what) {
+                                               const std::string& what,
+                                               const SocketAccess& access) {
     auto address = make_address(path, what);
     if (!address) return address.error();
 
-    std::error_code ec;
-    std::filesystem::create_directories(directory_of(path), ec);
-    if (ec)
-        return Error{"cannot create the " + what + "'s directory '" + directory_of(path).string() +
-                     "': " + ec.message()};
-    auto lock = lock_directory(path, what);
+    const auto directory = directory_of(path);
+    if (auto made = make_directories(directory, access.directory_mode, what); !made)
+        return made.error();
+    if (auto safe = check_directory(directory, what); !safe) return safe.error();
+    auto lock = PathLock::take(path, what);
     if (!lock) return lock.error();
     if (auto free = make_way(path, *address, type, what); !free) return free.error();
 
@@ -111,14 +185,23 @@ Result<ListeningSocket> ListeningSocket::claim(const std::string& path, int type
         ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(sockaddr_un)) != 0 ||
         ::listen(fd.get(), 64) != 0 || ::lstat(path.c_str(), &st) != 0)
         return Error{"cannot make the " + what + " '" + path + "': " + errno_text()};
+    // Nobody else can have replaced the file: the directory is ours. The group comes first, so that
+    // no other one is let in for a moment.
+    if ((access.group && ::lchown(path.c_str(), static_cast<uid_t>(-1), *access.group) != 0) ||
+        (access.mode != 0600 && ::chmod(path.c_str(), access.mode) != 0)) {
+        const std::string why = errno_text();
+        ::unlink(path.c_str());
+        return Error{"cannot let others use the " + what + " '" + path + "': " + why};
+    }
     return ListeningSocket(std::move(fd), path, st.st_dev, st.st_ino, what);
 }
 
 ListeningSocket::~ListeningSocket() {
     if (!fd_) return;  // moved from
-    auto lock = lock_directory(path_, what_);
+    const auto lock = PathLock::take(path_, what_);
     struct stat st {};
-    if (::lstat(path_.c_str(), &st) == 0 && st.st_dev == device_ && st.st_ino == inode_)
+    // Without the lock it stays; the next daemon sees that nobody answers on it.
+    if (lock && ::lstat(path_.c_str(), &st) == 0 && st.st_dev == device_ && st.st_ino == inode_)
         ::unlink(path_.c_str());
 }
 

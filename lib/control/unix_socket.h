@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The two ends of the control socket: the path a daemon claims, and a client's connection to it.
 //
-// A path is claimed under a lock on its directory, so that of two daemons started at once one wins
-// and the other is told. A socket file on which nobody answers is left over from a daemon that
-// died, and is replaced; one that answers is never touched.
+// A path is claimed under a lock, so that of two daemons started at once one wins and the other is
+// told. A socket file on which nobody answers is left over from a daemon that died, and is
+// replaced; one that answers is never touched. Local users can neither hold the lock nor plant
+// files: the lock is a file of mode 0600 beside the socket, there for moments only, and a directory
+// in which others may write is refused.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include <sys/socket.h>
@@ -18,14 +21,23 @@ namespace postern {
 
 inline constexpr const char* kDefaultControlSocket = "/run/postern/control.sock";
 
-/// A listening, non-blocking UNIX socket of mode 0600. The destructor removes the file,
-/// unless another one has taken its place.
+/// Who may use a socket.
+struct SocketAccess {
+    mode_t mode = 0600;            ///< of the socket's file; connecting needs the right to write
+    std::optional<gid_t> group{};  ///< of the file; none: the process's
+    mode_t directory_mode = 0700;  ///< of directories that have to be made
+};
+
+/// A listening, non-blocking UNIX socket. The destructor removes the file, unless another one has
+/// taken its place.
 class ListeningSocket {
   public:
-    /// Creates missing directories (mode 0755 less the umask). `type` is SOCK_STREAM or
-    /// SOCK_SEQPACKET; `what` names the socket in errors.
+    /// Creates missing directories; an existing one must belong to us or root, and nobody else may
+    /// write to it. Waits at most 3 s for the lock. `type` is SOCK_STREAM or SOCK_SEQPACKET; `what`
+    /// names the socket in errors.
     static Result<ListeningSocket> claim(const std::string& path, int type = SOCK_STREAM,
-                                         const std::string& what = "control socket");
+                                         const std::string& what = "control socket",
+                                         const SocketAccess& access = {});
     ListeningSocket(ListeningSocket&&) = default;
     ListeningSocket& operator=(ListeningSocket&&) = delete;
     ~ListeningSocket();

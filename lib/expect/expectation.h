@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One expectation as it lies in memory; private to lib/expect.
+// One expectation as it lies in memory, and what its owner keeps beside it; private to lib/expect.
 //
 // Life-cycle: `state` goes  (unused) -> live or inactive -> claimed or dead -> (unused) ...
 // Only its owner takes it from unused to live, with the next generation. Any thread may try to end
@@ -11,7 +11,9 @@
 #include <atomic>
 #include <cstdint>
 
+#include "expect/rte_array.h"
 #include "expect/types.h"
+#include "table/sketch.h"
 #include "table/timing_wheel.h"
 
 namespace postern {
@@ -28,6 +30,10 @@ constexpr std::uint32_t generation(std::uint32_t word) noexcept {
 }
 constexpr std::uint32_t with(std::uint32_t word, std::uint32_t state) noexcept {
     return (word & ~kMask) | state;
+}
+/// Neither taken nor ended.
+constexpr bool pending(std::uint32_t word) noexcept {
+    return of(word) == live || of(word) == inactive;
 }
 }  // namespace expect_state
 
@@ -46,26 +52,18 @@ struct alignas(64) Expectation {
     std::uint64_t src_mask[2]{};  // network byte order
     std::uint16_t sport = 0;      // raw, already masked
     std::uint16_t sport_mask = 0;
-    std::uint8_t flags = 0;  // as asked; the state tells whether it is inactive now
-    std::uint8_t class_index = 0;
-    HelperId helper = kNoHelper;
-    HelperId child_helper = kNoHelper;
-    std::uint32_t mark = 0;
-    RuleId rule = kNoRule;
+    EdgeId from_side, to_side;  // kAnyEdge: any
     OwnerId owner = 0;
-    std::uint8_t src_prefix = 0;
-
-    // Second line: who claims or ends it reads this.
-    ExpectKey key;
-    std::uint64_t hash = 0;
-    ConnId master;
-    std::uint32_t label = 0;
-    std::uint32_t timeout_ms = 0;
-    std::uint32_t host_slot[2]{};  // where its host is counted
+    ZoneId master_zone;  // that its master was begun from; means nothing without a master
     // Next in the owner's free, retired or returned list. Written by the owner, or by the thread
     // that ended it before it pushes it back (release/acquire on the stack's head).
     std::uint32_t link = 0;
-    std::uint32_t tag = 0;  // immutable like the above
+
+    // Second line: who claims or ends it reads this.
+    alignas(64) ExpectKey key;
+    std::uint64_t hash = 0;
+    ExpectInherited inherited;
+    SketchPlace host;  // where its master's host is counted
 
     // Third line: the owner's own, but for master_tuple, which is immutable like the above.
     alignas(64) MasterExpectations* list = nullptr;
@@ -74,7 +72,49 @@ struct alignas(64) Expectation {
     WheelLink wheel;
     Tuple master_tuple;
 };
-static_assert(sizeof(Expectation) == 192);
-static_assert(offsetof(Expectation, key) == 64);
+static_assert(sizeof(Expectation) == 192 && offsetof(Expectation, list) == 128);
+
+inline bool is_expired(const Expectation& e, Tick now) noexcept {
+    return reached(Tick{e.deadline_ms.load(std::memory_order_relaxed)}, now);
+}
+
+/// What an expectation counts for beside the table as a whole.
+enum class ExpectAccount : std::uint8_t {
+    shared,    ///< its conntrack zone and its host, whose limits hold
+    unproven,  ///< its master is not proven yet: nobody else, and it forbids nothing
+    closed     ///< nothing any more
+};
+
+/// Beside each expectation. `terms` are immutable like the expectation; the chain is its owner's.
+/// `head` has nothing to do with it: it is one slot of the owner's hash of masters and calls.
+struct ExpectBooks {
+    ExpectTerms terms;  ///< flags as asked; the state tells whether it is inactive now
+    std::uint32_t older = 0, newer = 0;  ///< in the chain of its slot
+    std::uint32_t head = 0;              ///< newest of the chain
+    // Matches left that do not end it. Owner: set before publication. Who matches takes one
+    // (relaxed: it guards no data, and has its own order).
+    std::atomic<std::uint8_t> again{0};
+    // Owner: set before publication, `shared` when the master is proven. Who ends it closes it.
+    // Relaxed: it guards no data, and each change is one exchange.
+    std::atomic<ExpectAccount> account{ExpectAccount::shared};
+
+    ExpectAccount counts_as() const noexcept { return account.load(std::memory_order_relaxed); }
+};
+static_assert(sizeof(ExpectBooks) == 32);
+
+/// All objects of the table, by index; 0 is never used. Owner o has o * per_owner + 1 and on.
+struct ExpectStore {
+    RteArray<Expectation> objects;
+    RteArray<ExpectBooks> books_of;
+    std::uint32_t per_owner = 0;
+
+    Expectation& at(std::uint32_t index) const noexcept { return objects[index]; }
+    ExpectBooks& books(std::uint32_t index) const noexcept { return books_of[index]; }
+    std::uint32_t index_of(const Expectation& e) const noexcept {
+        return static_cast<std::uint32_t>(&e - objects.get());
+    }
+    ExpectBooks& books(const Expectation& e) const noexcept { return books_of[index_of(e)]; }
+    std::uint32_t first_of(OwnerId owner) const noexcept { return owner * per_owner + 1; }
+};
 
 }  // namespace postern

@@ -12,6 +12,12 @@ struct Text {
 constexpr Text kOutcomes[] = {POSTERN_INSERT_OUTCOMES(X)};
 constexpr Text kEnds[] = {POSTERN_EXPECT_ENDS(X)};
 #undef X
+#define X(name, help) {"expectations_" #name, help, Unit::expectations},
+constexpr MetricDesc kOutcomeMetrics[] = {POSTERN_INSERT_OUTCOMES(X)};
+#undef X
+#define X(name, help) {"expectations_ended_" #name, help, Unit::expectations},
+constexpr MetricDesc kEndMetrics[] = {POSTERN_EXPECT_ENDS(X)};
+#undef X
 static_assert(std::size(kOutcomes) == kInsertOutcomes && std::size(kEnds) == kExpectEnds);
 
 }  // namespace
@@ -27,6 +33,12 @@ std::string_view to_string(ExpectEnd e) noexcept {
 }
 std::string_view help_text(ExpectEnd e) noexcept {
     return kEnds[static_cast<unsigned>(e)].help;
+}
+const MetricDesc& metric_of(InsertOutcome o) noexcept {
+    return kOutcomeMetrics[static_cast<unsigned>(o)];
+}
+const MetricDesc& metric_of(ExpectEnd e) noexcept {
+    return kEndMetrics[static_cast<unsigned>(e)];
 }
 std::string_view to_string(ExpectEventType t) noexcept {
     constexpr std::string_view kNames[] = {"new", "claim", "expire", "destroy"};

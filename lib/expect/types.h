@@ -9,7 +9,9 @@
 #include <type_traits>
 
 #include "base/types.h"
+#include "metrics/metric.h"
 #include "net/addr.h"
+#include "net/expected.h"
 
 namespace postern {
 
@@ -17,13 +19,6 @@ using OwnerId = std::uint8_t;  ///< index of a thread that owns expectations: a 
 inline constexpr unsigned kMaxOwners = kMaxWorkers + 1;
 inline constexpr unsigned kExpectClasses = 4;  ///< classes of one helper
 inline constexpr std::uint8_t kAnyExpectClass = 0xff;
-
-/// Flags of an expectation; the values are Linux's.
-namespace expect_flag {
-inline constexpr std::uint8_t permanent = 1;  ///< a match does not consume it
-inline constexpr std::uint8_t inactive = 2;   ///< skipped by matching until activate()
-inline constexpr std::uint8_t userspace = 4;  ///< made by an operator or a helper outside
-}  // namespace expect_flag
 
 /// Names an expectation from anywhere: never a pointer. A stale generation means "gone".
 struct ExpectId {
@@ -45,60 +40,49 @@ struct ExpectTurn {
 struct ExpectKey {
     std::array<std::uint8_t, 16> dst{};
     Be16 dport;
-    CtZone zone = 0;
+    CtZone ct_zone;
     Family family = Family::none;
     std::uint8_t protocol = 0;
     std::uint16_t zero = 0;  ///< no padding: the key is hashed and compared as bytes
 
+    static ExpectKey of(CtZone ct_zone, std::uint8_t protocol, const IpAddr& dst,
+                        Be16 dport) noexcept {
+        return ExpectKey{dst.bytes, dport, ct_zone, dst.family, protocol, 0};
+    }
     friend constexpr bool operator==(const ExpectKey&, const ExpectKey&) = default;
 };
 static_assert(sizeof(ExpectKey) == 24 && std::has_unique_object_representations_v<ExpectKey>);
 
-/// A wish for one expectation. The first group is the tuple, the second what the child inherits.
-struct ExpectRequest {
-    CtZone zone = 0;
-    std::uint8_t protocol = 0;
-    IpAddr src;                     ///< family none: any source of dst's family
-    std::uint8_t src_prefix = 128;  ///< leading bits of src that count; cut to the family's length
-    Be16 sport;
-    Be16 sport_mask;  ///< raw 0: any source port; raw 0xffff: exactly sport
-    IpAddr dst;
-    Be16 dport;
-
-    ConnId master;       ///< none: made by an operator
-    Tuple master_tuple;  ///< its original direction, for lists and events; src is "the host" of
-                         ///< limits
-    HelperId helper = kNoHelper;        ///< who asks
-    HelperId child_helper = kNoHelper;  ///< watches the child
-    std::uint32_t mark = 0;
-    std::uint32_t label = 0;
-    RuleId rule = kNoRule;
-    std::uint32_t tag = 0;  ///< the helper's own; see ExpectOwner::activate() and remove()
-
-    std::uint8_t class_index = 0;  ///< 0..kExpectClasses-1
-    std::uint8_t class_max = 0;    ///< pending at once of this class and master; 0 = no limit
-    std::uint8_t flags = 0;        ///< expect_flag
-    /// Another master's identical expectation is as good as an own one: `shared`, nothing is added.
-    /// One that could match the same packet is not in the way either: the newer is found first.
-    bool skip_master = false;
-    /// Those of other masters are not in the way, identical ones neither: each ends with its own
-    /// master. The newest is found first.
-    bool beside = false;
-    std::uint32_t timeout_ms = 0;  ///< 1..kMaxTimeoutS * 1000
+/// A wish for one expectation. What fits but for its sides is wrong_zone; class_index is less than
+/// kExpectClasses; timeout_ms is 1..kMaxTimeoutS * 1000.
+struct ExpectRequest : ExpectTuple, ExpectInherited, ExpectTerms {
+    /// The master's original direction, for lists and events; its src is "the host" of limits, and
+    /// its dst "the server".
+    Tuple master_tuple;
+    ZoneId master_zone;  ///< that it was begun from
+    /// Pending at once of this class, and of this call if there is one, else of this master; 0 = no
+    /// limit.
+    std::uint8_t class_max = 0;
+    std::uint16_t master_max = 0;  ///< with a call: pending at once of this master; 0 = no limit
+    /// What is `stays` and matches already ends no sooner than this.
+    static constexpr std::uint32_t kMinStayMs = 32'000;
 };
 
 // X(name, help)
 #define POSTERN_INSERT_OUTCOMES(X)                                                          \
     X(created, "expectation filed")                                                         \
     X(refreshed, "the same expectation of the same master and class was pending: replaced") \
-    X(shared, "another master's identical expectation serves this one too (skip_master)")   \
+    X(shared, "an identical expectation that is pending serves this one too")               \
     X(already, "an identical expectation of another master or class is pending")            \
     X(busy, "a pending expectation could match the same packet")                            \
     X(master_gone, "the master connection has ended")                                       \
     X(invalid, "class, family or timeout out of range")                                     \
     X(limit_total, "the table holds as many as configured")                                 \
+    X(limit_unproven, "unproven masters have as many as they may")                          \
     X(limit_zone, "the zone holds as many as configured")                                   \
     X(limit_host, "the master's source host holds as many as configured")                   \
+    X(limit_server, "masters to the same server hold half of the table")                    \
+    X(limit_security_zone, "masters from the same zone hold three quarters of the table")   \
     X(limit_destination, "one destination address and port holds as many as configured")    \
     X(limit_pool,                                                                           \
       "this worker's expectations are all in use, or too many at once went to a "           \
@@ -116,9 +100,6 @@ inline constexpr unsigned kInsertOutcomes = static_cast<unsigned>(InsertOutcome:
 constexpr bool ok(InsertOutcome o) noexcept {
     return o <= InsertOutcome::shared;
 }
-constexpr bool is_limit(InsertOutcome o) noexcept {
-    return o >= InsertOutcome::limit_total && o <= InsertOutcome::limit_pool;
-}
 
 // X(name, help)
 #define POSTERN_EXPECT_ENDS(X)                                     \
@@ -130,6 +111,7 @@ constexpr bool is_limit(InsertOutcome o) noexcept {
     X(paired, "the connection began in the other direction")       \
     X(retracted, "its helper took it back")                        \
     X(helper_removed, "its helper was removed")                    \
+    X(displaced, "its master lost its helper to another one")      \
     X(control, "an operator deleted it")
 
 /// How an expectation ends.
@@ -145,6 +127,15 @@ std::string_view to_string(InsertOutcome o) noexcept;
 std::string_view help_text(InsertOutcome o) noexcept;
 std::string_view to_string(ExpectEnd e) noexcept;
 std::string_view help_text(ExpectEnd e) noexcept;
+/// How an owner's count of such outcomes, or ends, is called.
+const MetricDesc& metric_of(InsertOutcome o) noexcept;
+const MetricDesc& metric_of(ExpectEnd e) noexcept;
+/// Of the whole table.
+inline constexpr MetricDesc kExpectationsMetric{"expectations", "expectations pending now",
+                                                Unit::expectations, MetricKind::gauge};
+inline constexpr MetricDesc kUnprovenExpectationsMetric{
+    "expectations_unproven", "of these, those of connections that nobody has answered yet",
+    Unit::expectations, MetricKind::gauge};
 
 struct InsertResult {
     InsertOutcome outcome = InsertOutcome::invalid;
@@ -152,44 +143,28 @@ struct InsertResult {
 };
 
 /// What the child of a matched expectation needs to know.
-struct ExpectMatch {
+struct ExpectMatch : ExpectInherited {
     ExpectId id;
-    ConnId master;
     Be16 sport;  ///< that was expected; what a GRE call's packet does not tell. See sport_mask
     Be16 sport_mask;
-    std::uint32_t mark = 0;
-    std::uint32_t label = 0;
-    RuleId rule = kNoRule;
-    CtZone zone = 0;
-    HelperId helper = kNoHelper;
-    HelperId child_helper = kNoHelper;
+    CtZone ct_zone;
     std::uint8_t class_index = 0;
     std::uint8_t flags = 0;
 };
 
-/// A full copy, for lists and events.
-struct ExpectInfo {
+/// What the table says of a packet without connection.
+enum class ExpectAnswer : std::uint8_t {
+    none,        ///< nobody expects it
+    match,       ///< somebody does
+    wrong_zone,  ///< somebody does, but from or to other zones
+};
+
+/// A full copy, for lists and events. `flags` is as it is now: activate() takes `inactive` away;
+/// `timeout_ms` and `again` are as asked for.
+struct ExpectInfo : ExpectTuple, ExpectInherited, ExpectTerms {
     ExpectId id;
     OwnerId owner = 0;
-    CtZone zone = 0;
-    std::uint8_t protocol = 0;
-    std::uint8_t src_prefix = 0;  ///< 0: any source address
-    IpAddr src;
-    IpAddr dst;
-    Be16 sport;
-    Be16 sport_mask;  ///< raw 0: any source port
-    Be16 dport;
-    RuleId rule = kNoRule;
-    ConnId master;
     Tuple master_tuple;
-    std::uint32_t mark = 0;
-    std::uint32_t label = 0;
-    HelperId helper = kNoHelper;
-    HelperId child_helper = kNoHelper;
-    std::uint8_t class_index = 0;
-    std::uint8_t flags = 0;  ///< as it is now: activate() takes `inactive` away
-    std::uint32_t tag = 0;
-    std::uint32_t timeout_ms = 0;  ///< as asked for
     Tick deadline;
 };
 
@@ -216,9 +191,21 @@ static_assert(std::is_trivially_copyable_v<ExpectEvent>);
 struct MasterExpectations {
     std::uint32_t oldest = 0;
     std::uint32_t newest = 0;
-    std::array<std::uint8_t, kExpectClasses> count{};  ///< pending, by class
-    bool closed = false;                               ///< the master has ended
+    std::array<std::uint16_t, kExpectClasses> count{};  ///< pending, by class
+    bool closed = false;                                ///< the master has ended
+    /// Its peer has not shown that it is there: its expectations have places of their own, and are
+    /// at most kMaxUnproven. See ExpectOwner::promote().
+    bool unproven = false;
+    bool claimed = false;  ///< a child took one of them, while it was unproven
+    static constexpr unsigned kMaxUnproven = 16;  ///< what one message may announce
+
+    unsigned pending() const noexcept {
+        unsigned n = 0;
+        for (const std::uint16_t c : count)
+            n += c;
+        return n;
+    }
 };
-static_assert(sizeof(MasterExpectations) <= 16);
+static_assert(sizeof(MasterExpectations) <= 20);
 
 }  // namespace postern

@@ -48,6 +48,12 @@ struct ExpectClass {
     std::uint32_t timeout_s;
     /// Announced addresses are other hosts' by nature: the address guard is off for this class.
     bool foreign = false;
+    /// Over TCP those pending end when a FIN was answered, or with an RST, not only when the
+    /// connection is forgotten. For what serves a session that is over then.
+    bool ends_with_session = false;
+    /// Those with an ExpectTerms::call: pending at once, a call; at most 255. `max_expected` is a
+    /// message's limit then, and kMaxPendingParam the connection's.
+    std::uint16_t per_call = 0;
 };
 
 enum class ParamType : std::uint8_t {
@@ -66,14 +72,58 @@ struct ParamDesc {
     std::uint64_t max = UINT64_MAX;  ///< uint only
 };
 
-/// The two parameters that the guards understand. A helper that lists them obeys them; it does
+/// The place in a table (counters, parameters) of the entry with this name. Does not compile when
+/// there is none.
+template <class Desc, std::size_t N>
+consteval unsigned named(const Desc (&all)[N], std::string_view name) {
+    unsigned at = 0;
+    while (all[at].name != name)
+        ++at;
+    return at;
+}
+/// The same parameter with a help text that says what it means for one helper.
+constexpr ParamDesc with_help(ParamDesc param, std::string_view help) noexcept {
+    param.help = help;
+    return param;
+}
+
+/// The parameters that the guards understand. A helper that lists them obeys them; it does
 /// nothing else for it.
 inline constexpr ParamDesc kLooseParam{
     "loose", ParamType::boolean, "false",
-    "accept announced addresses that are not the announcing peer's own"};
+    "believe announced addresses that are not the announcing peer's own"};
 inline constexpr ParamDesc kDenyPortsParam{
     "deny_ports", ParamType::text, "",
-    "ports and ranges never opened, as in \"3306,6000-6063\"; those below 1024 never are"};
+    "ports and ranges never opened, at most 16, as in `\"3306,6000-6063\"`; those below 1024 never "
+    "are"};
+/// A TCP connection whose SYN was not seen is read nevertheless: View::picked_up. What proves the
+/// protocol then is the helper's to say, and is less than what it wants from the first byte on.
+inline constexpr ParamDesc kPickUpParam{
+    "pick_up", ParamType::boolean, "false",
+    "read connections over TCP that are met in mid-stream, once both sides have shown the "
+    "protocol: "
+    "a command and its fitting reply, twice. What that weakens: "
+    "docs/security.md, \"Connections met in mid-stream\""};
+/// Remote control, databases and the like, which listen on hosts that are clients of something
+/// else. Nothing that a host began may open a way to them; it holds for helpers that do not list
+/// it, too.
+inline constexpr ParamDesc kDenyServicesParam{
+    "deny_services", ParamType::text,
+    "1433,1521,2049,2375-2376,3306,3389,5432,5900-5909,5985-5986,6000-6009,6379,9200,11211,27017",
+    "services to which no way opens on the host that began the control connection, nor on a third "
+    "one (`loose`); at most 32 ports and ranges: of TCP, or of what follows a slash, as in "
+    "`\"3389,5060/udp,7000-7010/any\"`. `\"\"`: none. The announcement passes, and is counted "
+    "(`denied_service`)"};
+
+/// Of helpers whose connections carry many calls: pending at once of one connection, of all its
+/// calls together. The oldest gives way.
+inline constexpr ParamDesc kMaxPendingParam{"max_pending", ParamType::uint, "1024",
+                                            "pin-holes of all calls of one connection together, at "
+                                            "most a quarter of `limits.expectations`; 0: that "
+                                            "quarter. The oldest gives way. Each call has limits "
+                                            "of its own, and a source that of "
+                                            "`limits.expectations_per`",
+                                            65535};
 
 /// An interesting message, found by Hyperscan before the parser is woken. Patterns are looked for
 /// in both directions; one said by the wrong side is refused and counted by the framework.
@@ -102,9 +152,20 @@ struct Measured {
     constexpr Measured(std::int32_t message, std::uint32_t after = 0) noexcept
         : length(message), skip(after) {}
 };
-/// `seen`: so many of the bytes were there when more were wanted (0: never asked). `state` is the
-/// helper's private state, for protocols whose messages do not tell what they are.
-using MeasureFn = Measured (*)(Direction direction, Bytes bytes, std::size_t seen,
+/// How far `measure` has read a message that is not whole yet. The stream keeps it from one segment
+/// to the next, so that no byte is read twice, however small the segments are. Zero for a new
+/// message. It says nothing that depends on the helper's private state, which may change meanwhile.
+struct Progress {
+    std::uint32_t read = 0;     ///< bytes that need not be read again
+    std::uint32_t part_at = 0;  ///< where the part begins that `read` may lie in
+    /// The helper's own. A stream may go on elsewhere without it: then all are zero again.
+    std::uint32_t part = 0, length = 0, flags = 0;
+};
+/// Asked again each time when more bytes are there, as long as it wants more. The bytes of earlier
+/// calls are the same. It has to be linear: all calls for one message together read each byte a
+/// few times at most. `state` is the helper's private state, for protocols whose messages do not
+/// tell what they are.
+using MeasureFn = Measured (*)(Direction direction, Bytes bytes, Progress& progress,
                                std::span<const std::uint8_t, kPrivateBytes> state) noexcept;
 /// Reads one message. Never blocks, allocates or keeps a pointer into the view.
 using MessageFn = void (*)(View& view, Emit& emit) noexcept;
@@ -136,8 +197,6 @@ struct HelperDesc {
     /// Nothing opens until the helper says Emit::proven(); until it says otherwise it reads every
     /// message of both directions.
     bool needs_proof = false;
-    /// Announced addresses are other hosts' by nature (SIP, H.323): the address guard is off.
-    bool foreign_media = false;
     /// Its parser lives in another process: messages go to HelperEngine's AskFn, several whole
     /// lines at a time, and the functions below are not called.
     bool remote = false;

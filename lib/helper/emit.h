@@ -12,44 +12,23 @@
 #include "helper/counters.h"
 #include "helper/descriptor.h"
 #include "net/addr.h"
+#include "net/expected.h"
 
 namespace postern {
 
-/// A pin-hole asked for. The destination is always exact; zone and master are the caller's.
-struct PinHole {
-    static constexpr std::uint8_t kPermanent = 1;  ///< stays after it matched
-    static constexpr std::uint8_t kInactive = 2;   ///< matches nothing until Emit::activate()
-    /// Another master's identical expectation serves this one too, and one that could match the
-    /// same packet is not in the way (the legs of a call through a proxy: SIP, H.323).
-    static constexpr std::uint8_t kSkipMaster = 4;
-    /// Those of other masters are not in the way, identical ones neither.
-    static constexpr std::uint8_t kBeside = 8;
+/// A pin-hole asked for. Conntrack zone, sides and master are the caller's.
+struct PinHole : ExpectTuple, ExpectTerms {
     static constexpr std::uint8_t kNoChild = 0xff;
 
-    /// Source prefix: length 0 is any address (the family is then dst's), full length is exact.
-    Prefix src;
-    IpAddr dst;
-    Be16 sport;  ///< only when !any_sport
-    Be16 dport;
     /// The same for so many ports after dport. If not all can be filed, the packet passes anyhow.
     std::uint8_t more_ports = 0;
-    std::uint8_t protocol = 0;
-    bool any_sport = true;
-    std::uint8_t class_index = 0;  ///< into HelperDesc::classes
-    std::uint8_t flags = 0;
     /// The listener announced it earlier, the speaker has now agreed.
     bool announced_by_listener = false;
-    std::uint8_t child =
-        kNoChild;  ///< helper of the expected connection: into HelperDesc::children
+    /// Helper of the expected connection: into HelperDesc::children.
+    std::uint8_t child = kNoChild;
     HelperId child_helper = kNoHelper;  ///< the engine's: the instance that `child` means
-    std::uint32_t tag = 0;              ///< the helper's own: a call, a dialog; 0 is none
-    std::uint32_t timeout_s = 0;        ///< 0 from the helper: the class's; never 0 to the caller
 
     Family family() const noexcept { return dst.family; }
-    bool any_src() const noexcept { return src.length == 0; }
-    static Prefix exact(const IpAddr& a) noexcept {
-        return Prefix{a, static_cast<std::uint8_t>(address_bytes(a.family) * 8)};
-    }
 };
 
 /// Something to be done to what was filed before, in its place among the pin-holes of the packet.
@@ -57,22 +36,29 @@ struct EmitAction {
     enum class Kind : std::uint8_t {
         activate,
         remove,
-        end_child
+        remove_branch,
+        end_child,
+        adopt_child,
+        grant_in_master
     };
     Kind kind = Kind::remove;
     std::uint8_t class_index = 0;
     std::uint8_t after = 0;  ///< how many of Emit::requests() come first
     std::uint32_t tag = 0;   ///< 0: all of the class
     std::uint32_t timeout_s = 0;
-    Tuple child;               ///< end_child only
-    std::uint32_t mask = ~0u;  ///< remove only: the bits of the tag that count
+    Tuple child;               ///< of a child; grant_in_master: only where it leads
+    std::uint32_t mask = ~0u;  ///< remove, remove_branch: the bits of the tag that count
+    std::uint32_t call = 0;    ///< ExpectTerms::call; 0: of any
+    bool others = false;       ///< remove only: those whose tag is another one
+    /// grant_in_master only: call and tag of the master's question.
+    std::uint32_t asked_call = 0, asked_tag = 0;
 };
 
 class Emit {
   public:
-    static constexpr unsigned kCapacity = 16;    ///< requests of one packet
+    static constexpr unsigned kCapacity = 64;    ///< requests of one packet
     static constexpr unsigned kPerMessage = 16;  ///< and of one message
-    static constexpr unsigned kActions = 16;     ///< of one packet
+    static constexpr unsigned kActions = 64;     ///< of one packet
 
     static constexpr std::uint8_t kAnyClass = 0xff;  ///< for remove()
 
@@ -95,36 +81,85 @@ class Emit {
         read_all_ = on;
         read_all_set_ = true;
     }
+    /// The same of both directions.
+    void read_both(bool on) noexcept {
+        read_all(on);
+        read_both_ = true;
+    }
     /// Give up both directions for good: HelperCounter::blind_not_protocol or blind_encrypted.
     void blind(HelperCounter cause) noexcept { blind_ = cause; }
 
     // These act on what this connection has pending, in the order in which they and expect() are
-    // called. Tag 0 means all of the class.
+    // called. Tag 0 means all of the class. With a call they look at that call's only, and cost
+    // what that call has pending.
     /// Inactive expectations of the class and tag begin to match. Those that match already, too,
     /// have `timeout_s` from now; 0: the time they had.
-    void activate(unsigned class_index, std::uint32_t tag, std::uint32_t timeout_s) noexcept {
-        act({EmitAction::Kind::activate,
-             static_cast<std::uint8_t>(class_index),
-             0,
-             tag,
-             timeout_s,
-             {}});
+    void activate(unsigned class_index, std::uint32_t tag, std::uint32_t timeout_s,
+                  std::uint32_t call = 0) noexcept {
+        EmitAction a;
+        a.kind = EmitAction::Kind::activate;
+        a.class_index = static_cast<std::uint8_t>(class_index);
+        a.tag = tag;
+        a.timeout_s = timeout_s;
+        a.call = call;
+        act(a);
     }
     /// Pending expectations of the class (or of kAnyClass) go whose tag is this one in the bits of
-    /// `mask`.
-    void remove(unsigned class_index, std::uint32_t tag, std::uint32_t mask = ~0u) noexcept {
-        act({EmitAction::Kind::remove,
-             static_cast<std::uint8_t>(class_index),
-             0,
-             tag,
-             0,
-             {},
-             mask});
+    /// `mask`; with `others`, whose tag is not.
+    void remove(unsigned class_index, std::uint32_t tag, std::uint32_t mask = ~0u,
+                std::uint32_t call = 0, bool others = false) noexcept {
+        EmitAction a;
+        a.class_index = static_cast<std::uint8_t>(class_index);
+        a.tag = tag;
+        a.mask = mask;
+        a.call = call;
+        a.others = others;
+        act(a);
+    }
+    /// Of the call those go whose tag has these bits under `mask`; and all of the call when none is
+    /// left then with other bits than zero there.
+    void remove_branch(std::uint32_t call, std::uint32_t bits, std::uint32_t mask) noexcept {
+        EmitAction a;
+        a.kind = EmitAction::Kind::remove_branch;
+        a.tag = bits;
+        a.mask = mask;
+        a.call = call;
+        act(a);
+    }
+    /// For answers that come by a connection of their own. The master is the connection that asked:
+    /// the one with a pin-hole pending of this class, `asked_call` and `asked_tag`, which leads
+    /// from this connection's client to the address and port that it came to. What that master has
+    /// pending of the class, call and tag, to the address and port of `to`, matches from now on and
+    /// for `timeout_s`; 0: it goes. Nothing happens when either is missing.
+    void grant_in_master(unsigned class_index, std::uint32_t call, std::uint32_t tag,
+                         const Tuple& to, std::uint32_t timeout_s, std::uint32_t asked_call,
+                         std::uint32_t asked_tag) noexcept {
+        EmitAction a;
+        a.kind = EmitAction::Kind::grant_in_master;
+        a.class_index = static_cast<std::uint8_t>(class_index);
+        a.tag = tag;
+        a.timeout_s = timeout_s;
+        a.child = to;
+        a.call = call;
+        a.asked_call = asked_call;
+        a.asked_tag = asked_tag;
+        act(a);
     }
     /// The running connection with this tuple, in either direction, ends, on whichever worker it
-    /// lives; within a turn or two. Nothing happens when there is none.
+    /// lives; within a turn or two. Nothing happens when there is none, or when this connection is
+    /// not its master, or not any more.
     void end_child(const Tuple& child) noexcept {
-        act({EmitAction::Kind::end_child, 0, 0, 0, 0, child});
+        EmitAction a;
+        a.kind = EmitAction::Kind::end_child;
+        a.child = child;
+        act(a);
+    }
+    /// The same connection, if it is another master's child, is this one's from now on.
+    void adopt_child(const Tuple& child) noexcept {
+        EmitAction a;
+        a.kind = EmitAction::Kind::adopt_child;
+        a.child = child;
+        act(a);
     }
     /// From now on this connection may be silent for so long at least (up to 65535 s; 0: as its
     /// protocol has it). A shorter time than before counts from the next packet on. A TCP
@@ -175,6 +210,7 @@ class Emit {
     bool proven_ = false;
     bool read_all_ = false;
     bool read_all_set_ = false;
+    bool read_both_ = false;
 };
 
 }  // namespace postern

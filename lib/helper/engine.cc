@@ -13,6 +13,11 @@ namespace {
 
 constexpr unsigned kNoMatch = kMaxPatterns;  ///< in place of a pattern's place
 
+/// One account's share of a pool; at least one item.
+constexpr std::uint32_t part(std::uint32_t pool, std::uint32_t accounts) noexcept {
+    return std::max(1u, pool / accounts);
+}
+
 /// One past the last LF at or after `from`; 0 when there is none.
 std::size_t after_last_lf(Bytes b, std::size_t from) noexcept {
     const void* lf = memrchr(b.data() + from, '\n', b.size() - from);
@@ -79,21 +84,60 @@ void Emit::keep(const PinHole& request) noexcept {
     requests_[count_++] = request;
 }
 
+/// Room for the streams of unproven connections, beside `n` buffers for the others.
+std::uint32_t HelperEngine::unproven_buffers(const EngineLimits& limits, std::uint32_t n) noexcept {
+    return limits.unproven_conns == 0 || n == 0 ? 0 : std::max(4u, n / 8);
+}
+
 HelperEngine::HelperEngine(const HelperSet& set, EngineLimits limits, Scratch scratch)
-    : set_(set),
-      scratch_(std::move(scratch)),
-      assembler_(limits.max_buffers, limits.buffer_bytes, limits.long_buffers,
-                 longest_message(set)),
-      conns_(make_huge_array<HelperConn>(std::size_t{limits.max_conns} + 1)),
+    : set_(&set),
+      own_scratch_(std::move(scratch)),
+      scratch_(&own_scratch_),
+      max_message_(limits.long_buffers != 0 ? longest_message(set) : limits.buffer_bytes),
+      assembler_({.buffers = limits.max_buffers,
+                  .buffer_bytes = limits.buffer_bytes,
+                  .long_buffers = limits.long_buffers,
+                  .long_bytes = longest_message(set),
+                  .unproven_buffers = unproven_buffers(limits, limits.max_buffers),
+                  .unproven_long_buffers = unproven_buffers(limits, limits.long_buffers)},
+                 hooks()),
+      progress_(assembler_.last_buffer() + 1),
+      conns_(
+          make_huge_array<HelperConn>(std::size_t{limits.max_conns} + limits.unproven_conns + 1)),
+      secret_(limits.secret),
+      unproven_(limits.max_conns + limits.unproven_conns, limits.unproven_conns,
+                {{{kAccounts, part(limits.unproven_conns, 8)},
+                  {kAccounts, part(limits.unproven_conns, 4)},
+                  {kMaxHelpers, part(limits.unproven_conns, 2)},
+                  {kMaxZones, part(limits.unproven_conns, 2)}}}),
+      proven_(limits.max_conns + limits.unproven_conns, limits.max_conns,
+              {{{kAccounts, part(limits.max_conns, 8)}, {kAccounts, part(limits.max_conns, 2)}}}),
+      own_ends_(std::size_t{limits.max_conns} + limits.unproven_conns + 1),
       counters_(kMaxHelpers) {
-    free_.reserve(limits.max_conns);
-    for (std::uint32_t i = limits.max_conns; i != 0; --i)
+    use_[index(Standing::unproven)].max_slots = limits.unproven_conns;
+    use_[index(Standing::proven)].max_slots = limits.max_conns;
+    const std::uint32_t slots = limits.max_conns + limits.unproven_conns;
+    free_.reserve(slots);
+    for (std::uint32_t i = slots; i != 0; --i)
         free_.push_back(i);
+    prepare_skim();
+}
+
+void HelperEngine::prepare_skim() noexcept {
+    skim_by_ = {};
     for (unsigned id = 1; id < kMaxHelpers; ++id)
-        if (const HelperInstance* instance = set.find(static_cast<HelperId>(id)))
+        if (const HelperInstance* instance = set_->find(static_cast<HelperId>(id)))
             if (instance->desc->framing == Framing::line && instance->filter != nullptr)
                 skim_by_[id] = {instance->filter.get(),
                                 &counters_[id][HelperCounter::scanned_bytes]};
+}
+
+void HelperEngine::adopt(const HelperSet& set, const Scratch& scratch) noexcept {
+    assembler_.settle();
+    last_ = nullptr;
+    set_ = &set;
+    scratch_ = &scratch;
+    prepare_skim();
 }
 
 Result<std::unique_ptr<HelperEngine>> HelperEngine::create(const HelperSet& set,
@@ -107,35 +151,104 @@ Result<std::unique_ptr<HelperEngine>> HelperEngine::create(const HelperSet& set,
     return std::unique_ptr<HelperEngine>(new HelperEngine(set, limits, std::move(scratch).value()));
 }
 
-HelperConn* HelperEngine::attach(HelperId helper, const Tuple& original,
-                                 std::uint32_t owner) noexcept {
-    const HelperInstance* instance = set_.find(helper);
-    if (instance == nullptr) return nullptr;
-    if (free_.empty()) {
-        counters_[helper][HelperCounter::attach_failed].add();
+/// The account of an address, of which so many leading bits count.
+std::uint32_t HelperEngine::account_of(const IpAddr& address, unsigned v4_bits,
+                                       unsigned v6_bits) const noexcept {
+    struct {
+        std::array<std::uint8_t, 16> bytes{};
+    } who;
+    const unsigned bytes = (address.family == Family::ipv4 ? v4_bits : v6_bits) / 8;
+    std::copy_n(address.bytes.begin(), bytes, who.bytes.begin());
+    return static_cast<std::uint32_t>(keyed_hash<16, 1>(who.bytes.data(), secret_)) % kAccounts;
+}
+
+HelperEngine::ProvenPool::Accounts HelperEngine::proven_accounts(
+    const Tuple& original) const noexcept {
+    return {account_of(original.src, 32, 64), account_of(original.dst, 32, 128)};
+}
+
+HelperEngine::UnprovenPool::Accounts HelperEngine::unproven_accounts(
+    const Applicant& a) const noexcept {
+    return {account_of(a.original.src, 24, 56), account_of(a.original.dst, 32, 128), a.helper,
+            a.from.number()};
+}
+
+Assembler::Hooks HelperEngine::hooks() noexcept {
+    // All streams are those of conns_.
+    static constexpr auto conn_of = [](const HelperEngine& e, const Stream& s) noexcept {
+        const auto at =
+            reinterpret_cast<std::uintptr_t>(&s) - reinterpret_cast<std::uintptr_t>(e.conns_.get());
+        return static_cast<std::uint32_t>(at / sizeof(HelperConn));
+    };
+    return {
+        .context = this,
+        .party_of =
+            [](void* context, const Stream& s) noexcept {
+                const auto& e = *static_cast<HelperEngine*>(context);
+                const std::uint32_t slot = conn_of(e, s);
+                if (e.unproven_.has(slot)) {
+                    const auto& by = e.unproven_.accounts(slot);
+                    return Assembler::Party{Standing::unproven, by[kBySource], by[kByDestination]};
+                }
+                const auto& by = e.proven_.accounts(slot);
+                return Assembler::Party{Standing::proven, by[kBySource], by[kByDestination]};
+            },
+        .displaced =
+            [](void* context, Stream& s) noexcept {
+                auto& e = *static_cast<HelperEngine*>(context);
+                const HelperConn& conn = e.conns_[conn_of(e, s)];
+                e.counters_[conn.helper][HelperCounter::blind_displaced].add();
+            }};
+}
+
+void HelperEngine::count_displaced(std::uint32_t slot, unsigned cause) noexcept {
+    constexpr HelperCounter kCauses[] = {
+        HelperCounter::displaced_source, HelperCounter::displaced_destination,
+        HelperCounter::displaced_helper, HelperCounter::displaced_zone,
+        HelperCounter::displaced_oldest};
+    counters_[conns_[slot].helper][kCauses[cause]].add();
+}
+
+HelperConn* HelperEngine::attach(const Applicant& a) noexcept {
+    if (a.helper != kNoHelper && set_->find(a.helper) == nullptr) return nullptr;
+    if (!has_room(a.standing)) {
+        counters_[a.helper][HelperCounter::attach_failed].add();
         return nullptr;
     }
-    HelperConn& conn = conns_[free_.back()];
+    const std::uint32_t slot = free_.back();
     free_.pop_back();
+    HelperConn& conn = conns_[slot];
     conn = HelperConn{};
-    conn.helper = helper;
-    conn.owner = owner;
-    conn.original = original;
-    conn.proven = !instance->desc->needs_proof;
-    for (Stream& s : conn.stream)
-        s.read_all = instance->desc->needs_proof;
-    counters_[helper][HelperCounter::attached].add();
+    own_ends_[slot] = {};
+    conn.owner = a.owner;
+    conn.original = a.original;
+    conn.stranger = a.standing == Standing::unproven;
+    if (conn.stranger)
+        unproven_.insert(slot, unproven_accounts(a), a.now);
+    else
+        proven_.insert(slot, proven_accounts(a.original), a.now);
+    if (a.helper != kNoHelper) assign(conn, a.helper);
     return &conn;
 }
 
-HelperConn* HelperEngine::reserve(const Tuple& original, std::uint32_t owner) noexcept {
-    if (free_.empty()) return nullptr;
-    HelperConn& conn = conns_[free_.back()];
-    free_.pop_back();
-    conn = HelperConn{};
-    conn.owner = owner;
-    conn.original = original;
-    return &conn;
+void HelperEngine::assign(HelperConn& conn, HelperId helper) noexcept {
+    const bool needs_proof = (*set_)[helper].desc->needs_proof;
+    conn.helper = helper;
+    conn.proven = !needs_proof;
+    for (Stream& s : conn.stream)
+        s.read_all = needs_proof;
+    counters_[helper][HelperCounter::attached].add();
+}
+
+void HelperEngine::promote(HelperConn& conn, Tick now) noexcept {
+    const std::uint32_t slot = index_of(&conn);
+    unproven_.remove(slot);
+    proven_.insert(slot, proven_accounts(conn.original), now);
+    conn.stranger = false;
+    assembler_.settle();
+    last_ = nullptr;
+    for (Stream& s : conn.stream)
+        assembler_.recharge(s);
 }
 
 void HelperEngine::save(const HelperConn& conn, HelperImage& out) const noexcept {
@@ -158,11 +271,9 @@ void HelperEngine::save(const HelperConn& conn, HelperImage& out) const noexcept
     }
 }
 
-HelperConn* HelperEngine::resume(const HelperImage& image, const Tuple& original,
-                                 std::uint32_t owner) noexcept {
-    HelperConn* conn = image.conn.helper == kNoHelper ? reserve(original, owner)
-                                                      : attach(image.conn.helper, original, owner);
-    if (conn == nullptr || image.conn.helper == kNoHelper) return conn;
+HelperConn* HelperEngine::resume(const HelperImage& image, const Applicant& applicant) noexcept {
+    HelperConn* conn = attach(applicant);
+    if (conn == nullptr || applicant.helper == kNoHelper) return conn;
     conn->stream = image.conn.stream;
     conn->proven = image.conn.proven;
     conn->min_timeout_s = image.conn.min_timeout_s;
@@ -170,8 +281,11 @@ HelperConn* HelperEngine::resume(const HelperImage& image, const Tuple& original
     conn->state = image.conn.state;
     assembler_.settle();
     last_ = nullptr;
-    for (unsigned d = 0; d < 2; ++d)
-        assembler_.resume(conn->stream[d], Bytes{image.waiting[d]}.first(conn->stream[d].fill));
+    for (unsigned d = 0; d < 2; ++d) {
+        Stream& s = conn->stream[d];
+        assembler_.resume(s, Bytes{image.waiting[d]}.first(s.fill));
+        if (s.buffer != 0) progress_[s.buffer] = {};
+    }
     return conn;
 }
 
@@ -179,7 +293,7 @@ void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {
     assembler_.settle();
     last_ = nullptr;
     emit.clear(counters_[conn->helper]);
-    const HelperInstance* instance = set_.find(conn->helper);  // null: by reserve()
+    const HelperInstance* instance = set_->find(conn->helper);  // null: by reserve()
     if (instance != nullptr && instance->desc->on_destroy != nullptr) {
         instance->desc->on_destroy(conn->original, conn->state, emit);
         emit.asked_ = 0;
@@ -188,7 +302,10 @@ void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {
         assembler_.stop(s, StreamState::ended);
     assembler_.settle();
     conn->helper = kNoHelper;
-    free_.push_back(index_of(conn));
+    const std::uint32_t slot = index_of(conn);
+    unproven_.remove(slot);
+    proven_.remove(slot);
+    free_.push_back(slot);
 }
 
 void HelperEngine::begin(HelperConn* conn, Direction direction, Emit& emit) noexcept {
@@ -198,7 +315,9 @@ void HelperEngine::begin(HelperConn* conn, Direction direction, Emit& emit) noex
     last_ = conn;
     last_direction_ = direction;
     saved_ = *conn;
-    if (s.buffer != 0) saved_ranges_ = assembler_.ranges(s.buffer);
+    if (s.buffer == 0) return;
+    saved_ranges_ = assembler_.ranges(s.buffer);
+    saved_progress_ = progress_[s.buffer];
 }
 
 bool HelperEngine::undo(HelperConn* conn) noexcept {
@@ -215,12 +334,46 @@ bool HelperEngine::rewind(HelperConn* conn) noexcept {
     if (now.buffer != 0 && now.buffer != before) assembler_.give(now.buffer);
     assembler_.take_back(saved_.stream[0].buffer, saved_.stream[1].buffer);
     *conn = saved_;
-    if (before != 0) assembler_.ranges(before) = saved_ranges_;
+    if (before != 0) {
+        assembler_.ranges(before) = saved_ranges_;
+        progress_[before] = saved_progress_;
+    }
     return true;
 }
 
+std::uint32_t HelperEngine::own_window(const HelperConn& conn, Direction direction,
+                                       std::uint32_t seq, std::uint32_t ack,
+                                       const std::array<Receiver, 2>& receiver) noexcept {
+    // An acknowledgement may be of what is read later in this burst, or was read long ago, but not
+    // of any number: forged ones would move the window.
+    constexpr std::int32_t kReach = 1 << 18;
+    const auto ahead_of = [](std::uint32_t a, std::uint32_t b) noexcept {
+        return static_cast<std::int32_t>(a - b);
+    };
+    const auto is_near = [&](Direction d, std::uint32_t number) noexcept {
+        const std::int32_t ahead = ahead_of(number, conn.stream[index(d)].next_seq);
+        return ahead <= kReach && ahead >= -kReach;
+    };
+    std::array<OwnEnd, 2>& ends = own_ends_[index_of(&conn)];
+    const auto acknowledge = [&](Direction d, std::uint32_t number) noexcept {
+        if (!is_near(d, number)) return;
+        OwnEnd& own = ends[index(d)];
+        const std::uint32_t end = number + std::max(kOwnWindow, receiver[index(d)].max_window);
+        if (!own.known || ahead_of(end, own.end) > 0) own = {end, true};
+    };
+    acknowledge(direction, receiver[index(direction)].acked);
+    if (conn.stream[index(!direction)].state != StreamState::unseen) {
+        if (!is_near(!direction, ack)) return 0;  // nobody ever sent that
+        acknowledge(!direction, ack);
+    }
+    const OwnEnd& own = ends[index(direction)];
+    const std::int32_t room = ahead_of(own.end, seq);
+    return own.known && room > 0 ? static_cast<std::uint32_t>(room) : 0;
+}
+
 void HelperEngine::read_segment(HelperConn* conn, Direction direction, std::uint32_t seq,
-                                std::uint8_t flags, Bytes payload, Emit& emit) noexcept {
+                                std::uint8_t flags, Bytes payload, Emit& emit,
+                                bool filtered) noexcept {
     emit.clear(counters_[conn->helper]);
     Stream& s = conn->stream[index(direction)];
     if (s.state == StreamState::ended || s.state == StreamState::blind) {
@@ -236,10 +389,13 @@ void HelperEngine::read_segment(HelperConn* conn, Direction direction, std::uint
             if (each.state != StreamState::blind) assembler_.stop(each, StreamState::ended);
         return;
     }
-    Reading r{*conn, set_[conn->helper], counters_[conn->helper], emit, direction};
+    Reading r{*conn, (*set_)[conn->helper], counters_[conn->helper], emit, direction};
+    if (filtered) r.filtered = payload.data();
+    if (s.buffer != 0) r.progress = progress_[s.buffer];
     const BlindCause cause = assembler_.push(
         s, seq, flags, payload,
         [&](Bytes run, std::size_t fresh) noexcept { return read(r, run, fresh); }, longest(r));
+    if (s.buffer != 0) progress_[s.buffer] = r.progress;
     if (cause != BlindCause::none) r.counters[counter_of(cause)].add();
 }
 
@@ -247,14 +403,14 @@ void HelperEngine::on_datagram(HelperConn* conn, Direction direction, Bytes payl
                                Emit& emit) noexcept {
     begin(conn, direction, emit);
     if (conn->blind(direction) || payload.empty()) return;
-    Reading r{*conn, set_[conn->helper], counters_[conn->helper], emit, direction};
+    Reading r{*conn, (*set_)[conn->helper], counters_[conn->helper], emit, direction};
     offer(r, payload);
 }
 
 void HelperEngine::on_answer(HelperConn* conn, const RemoteAnswer& answer, Emit& emit) noexcept {
     assembler_.settle();
     last_ = nullptr;
-    Reading r{*conn, set_[conn->helper], counters_[conn->helper], emit, answer.direction};
+    Reading r{*conn, (*set_)[conn->helper], counters_[conn->helper], emit, answer.direction};
     emit.clear(r.counters);
     if (answer.proven) conn->proven = true;
     const View view{conn->original,   {},         r.instance.params, conn->state,
@@ -267,7 +423,7 @@ void HelperEngine::on_answer(HelperConn* conn, const RemoteAnswer& answer, Emit&
 
 std::size_t HelperEngine::read(Reading& r, Bytes run, std::size_t fresh) noexcept {
     if (r.instance.desc->remote) return read_remote(r, run, fresh);
-    if (r.instance.desc->framing == Framing::measured) return read_measured(r, run, fresh);
+    if (r.instance.desc->framing == Framing::measured) return read_measured(r, run);
 
     const std::size_t end = after_last_lf(run, fresh);
     if (end == 0) return 0;
@@ -329,11 +485,10 @@ std::size_t HelperEngine::read_remote(Reading& r, Bytes run, std::size_t fresh) 
     return end;
 }
 
-std::size_t HelperEngine::read_measured(Reading& r, Bytes run, std::size_t fresh) noexcept {
+std::size_t HelperEngine::read_measured(Reading& r, Bytes run) noexcept {
     Stream& s = r.conn.stream[index(r.direction)];
     std::uint32_t& skip = r.conn.skip[index(r.direction)];
     if (run.size() < s.wanted) return 0;
-    if (s.wanted != 0) fresh = 0;  // it knew: it was not searching
     s.wanted = 0;
     std::size_t at = 0;
     while (at < run.size()) {
@@ -343,8 +498,8 @@ std::size_t HelperEngine::read_measured(Reading& r, Bytes run, std::size_t fresh
             at += n;
             continue;
         }
-        const Measured next = r.instance.desc->measure(r.direction, run.subspan(at),
-                                                       at == 0 ? fresh : 0, r.conn.state);
+        const Measured next =
+            r.instance.desc->measure(r.direction, run.subspan(at), r.progress, r.conn.state);
         if (next.length < 0) {
             blind_both(r, HelperCounter::blind_not_protocol);
             return run.size();
@@ -358,6 +513,7 @@ std::size_t HelperEngine::read_measured(Reading& r, Bytes run, std::size_t fresh
         if (n > run.size() - at) s.wanted = static_cast<std::uint16_t>(n);
         if ((n == 0 && next.skip == 0) || n > run.size() - at) break;
         skip = next.skip;
+        r.progress = {};
         if (n != 0) offer(r, run.subspan(at, n));
         if (s.state != StreamState::open) return run.size();
         at += n;
@@ -367,10 +523,12 @@ std::size_t HelperEngine::read_measured(Reading& r, Bytes run, std::size_t fresh
 
 void HelperEngine::scan(const Reading& r, Bytes bytes) noexcept {
     r.counters[HelperCounter::scanned_bytes].add(bytes.size());
-    if (r.instance.filter != nullptr && !r.instance.filter->may_match(bytes))
+    // Skimmed text comes whole, or line by line: of its first line the filter knows nothing new.
+    const bool asked = bytes.data() == r.filtered;
+    if (!asked && r.instance.filter != nullptr && !r.instance.filter->may_match(bytes))
         return matches_.clear();
     const std::uint8_t protocol = r.conn.original.protocol;
-    set_.scanner(protocol).scan(scratch_, bytes, r.instance.owner(protocol), matches_);
+    set_->scanner(protocol).scan(*scratch_, bytes, r.instance.owner(protocol), matches_);
 }
 
 void HelperEngine::offer(Reading& r, Bytes message) noexcept {
@@ -401,10 +559,10 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
     }
     r.counters[HelperCounter::messages].add();
     View view{r.conn.original, message, r.instance.params, r.conn.state,
-              r.direction,     id,      r.conn.helper};
+              r.direction,     id,      r.conn.helper,     r.conn.picked_up};
     Emit& e = r.emit;
     e.blind_ = HelperCounter::kCount;
-    e.proven_ = e.read_all_set_ = e.master_timeout_set_ = false;
+    e.proven_ = e.read_all_set_ = e.read_both_ = e.master_timeout_set_ = false;
     e.asked_ = 0;
     const unsigned acts_before = e.acts_;
     desc.on_message(view, e);
@@ -415,6 +573,7 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
     if (!r.conn.proven) e.acts_ = acts_before;
     if (e.master_timeout_set_ && r.conn.proven) r.conn.min_timeout_s = e.master_timeout_s_;
     if (e.read_all_set_) s.read_all = e.read_all_;
+    if (e.read_both_) r.conn.stream[index(!r.direction)].read_all = e.read_all_;
     if (e.asked_ != 0) guard(r, view);
     if (e.blind_ != HelperCounter::kCount) blind_both(r, e.blind_);
 }
@@ -441,7 +600,7 @@ void HelperEngine::guard(Reading& r, const View& view) noexcept {
         }
         request.child_helper =
             request.child == PinHole::kNoChild ? kNoHelper : r.instance.children[request.child];
-        if (request.timeout_s == 0) request.timeout_s = c.timeout_s;
+        if (request.timeout_ms == 0) request.timeout_ms = c.timeout_s * 1000;
         r.counters[HelperCounter::expectations].add();
         r.emit.keep(request);
     }

@@ -9,8 +9,8 @@
 // Who calls: the worker that owns the connections. counters() is for control too.
 //
 // Life-cycle of a HelperConn: attach() at the connection's first packet (before on_syn), detach()
-// when the connection ends. All memory is taken at create(); attach() fails when the slots are all
-// taken, and the connection passes without its helper.
+// when the connection ends. All memory is taken at create(); attach() fails when the slots of the
+// connection's standing are all taken. victim() then names the one that gives way.
 //
 // Dropping the announcing packet: when the expectation cannot be filed, undo() makes the engine
 // forget the packet, so that the caller may drop it and its retransmission is read again.
@@ -42,6 +42,7 @@
 #include "helper/view.h"
 #include "net/addr.h"
 #include "net/cursor.h"
+#include "net/keyed_hash.h"
 
 namespace postern {
 
@@ -50,12 +51,15 @@ struct alignas(64) HelperConn {
     std::array<Stream, 2> stream;         ///< by Direction
     std::uint32_t owner = 0;              ///< the caller's: its connection
     HelperId helper = kNoHelper;          ///< kNoHelper: the slot is free
-    bool proven = false;                  ///< may open
+    bool proven : 1 = false;              ///< its protocol is: it may open
+    bool stranger : 1 = false;            ///< its standing is Standing::unproven
+    bool picked_up : 1 = false;           ///< in mid-stream, see pick_up()
     std::uint16_t min_timeout_s = 0;      ///< Emit::master_timeout()
     std::array<std::uint32_t, 2> skip{};  ///< bytes still to pass over, by Direction
     alignas(8) std::array<std::uint8_t, kPrivateBytes> state{};
     Tuple original;
 
+    Standing standing() const noexcept { return stranger ? Standing::unproven : Standing::proven; }
     bool blind(Direction d) const noexcept { return stream[index(d)].state == StreamState::blind; }
 };
 static_assert(sizeof(HelperConn) == 128 && offsetof(HelperConn, min_timeout_s) < 64);
@@ -75,11 +79,21 @@ struct EngineLimits {
     std::uint32_t buffer_bytes = 4096;  ///< a stream; also the longest message, where the helper
                                         ///< does not want more. 64..32768
     std::uint32_t long_buffers = 64;    ///< for longer ones; none where no helper wants them
+    std::uint32_t unproven_conns = 0;   ///< unproven connections, besides max_conns
+    HashSecret secret;                  ///< spreads sources and destinations over accounts
 };
 
-struct CounterValue {
-    std::string_view name;
-    std::string_view help;
+/// A connection that wants a slot.
+struct Applicant {
+    HelperId helper = kNoHelper;  ///< kNoHelper: its rule expects others
+    const Tuple& original;
+    std::uint32_t owner = 0;  ///< the caller's: its connection
+    Standing standing = Standing::proven;
+    ZoneId from;
+    Tick now;
+};
+
+struct CounterValue : MetricDesc {
     std::uint64_t value;
 };
 
@@ -95,6 +109,14 @@ struct RemoteAnswer {
     bool give_up = false;  ///< nothing of this connection matters any more
 };
 
+/// What HelperEngine::skim() found out about a segment.
+enum class Skim : std::uint8_t {
+    not_asked,
+    unread,     ///< the text was not looked at
+    may_match,  ///< the text is whole lines, and the line filter cannot rule it out
+    read        ///< it has been read
+};
+
 class HelperEngine {
   public:
     /// `set` must outlive the engine. Control, before the worker starts.
@@ -102,17 +124,39 @@ class HelperEngine {
     HelperEngine(const HelperEngine&) = delete;
     HelperEngine& operator=(const HelperEngine&) = delete;
 
-    /// Null when no slot is left (counted) or no helper has this id.
-    HelperConn* attach(HelperId helper, const Tuple& original, std::uint32_t owner) noexcept;
-    /// A slot for a connection that expects others without having a helper: by its rule. Null when
-    /// none is left.
-    HelperConn* reserve(const Tuple& original, std::uint32_t owner) noexcept;
+    /// Null when no slot of its standing is left (counted) or no helper has this id. Without a
+    /// helper the slot is for a connection that expects others by its rule.
+    HelperConn* attach(const Applicant& applicant) noexcept;
+    HelperConn* attach(HelperId helper, const Tuple& original, std::uint32_t owner) noexcept {
+        return attach(Applicant{.helper = helper, .original = original, .owner = owner});
+    }
+    /// Gives a helper to a slot that has none.
+    void assign(HelperConn& conn, HelperId helper) noexcept;
+    /// Whether attach() would find a slot.
+    bool has_room(Standing s) const noexcept {
+        return !(s == Standing::proven ? proven_.full() : unproven_.full());
+    }
+    /// The slot that gives way to this applicant: of the account (source, destination, helper or
+    /// zone) that the applicant belongs to and that has used up its share, else of all, the least
+    /// recently used one. Counts it; the caller ends it. `last_used(slot)` is the time of its
+    /// connection's last packet. 0: there is none.
+    template <class LastUsed>
+    std::uint32_t victim(const Applicant& applicant, LastUsed&& last_used) noexcept;
+    /// Its peer has shown that it is there. There is room.
+    void promote(HelperConn& conn, Tick now) noexcept;
+    /// An unproven slot has been used.
+    void touch(HelperConn& conn, Tick now) noexcept { unproven_.touch(index_of(&conn), now); }
+    /// The unproven slot that was used least recently, if that is kUnprovenMs ago; 0: none.
+    std::uint32_t stale_unproven(Tick now) const noexcept {
+        const std::uint32_t slot = unproven_.oldest();
+        return slot != 0 && reached(unproven_.used(slot) + kUnprovenMs, now) ? slot : 0;
+    }
+    static constexpr std::uint32_t kUnprovenMs = 32'000;
     /// A copy of it. A direction with more than kWaiting bytes of an incomplete message is blind in
     /// it; what had come early is not in it and has to come again. Both make it `cut`.
     void save(const HelperConn& conn, HelperImage& out) const noexcept;
-    /// Goes on with one, for the connection `original` of `owner`. Null when no slot is left.
-    HelperConn* resume(const HelperImage& image, const Tuple& original,
-                       std::uint32_t owner) noexcept;
+    /// Goes on with one, whose helper the applicant's is. Null when no slot is left.
+    HelperConn* resume(const HelperImage& image, const Applicant& applicant) noexcept;
     /// Empties `emit`, then has in it what the helper asks for at the end: end_child only.
     void detach(HelperConn* conn, Emit& emit) noexcept;
 
@@ -131,17 +175,47 @@ class HelperEngine {
     void on_syn(HelperConn* conn, Direction direction, std::uint32_t seq) noexcept {
         assembler_.start(conn->stream[index(direction)], seq);
     }
-    /// A segment that conntrack found valid; `flags` as on the wire. Empties `emit` first.
+    /// No SYN was seen of this connection: both directions are read from these numbers on.
+    void pick_up(HelperConn* conn, std::uint32_t original_seq, std::uint32_t reply_seq) noexcept {
+        conn->picked_up = true;
+        on_syn(conn, Direction::original, original_seq - 1);
+        on_syn(conn, Direction::reply, reply_seq - 1);
+        own_ends_[index_of(conn)] = {OwnEnd{original_seq + kOwnWindow, true},
+                                     OwnEnd{reply_seq + kOwnWindow, true}};
+    }
+    /// Whether a helper reads such connections.
+    bool picks_up(HelperId helper) const noexcept { return (*set_)[helper].picks_up; }
+    /// Whether nothing has been read in either direction, nor ended: on_syn() begins anew.
+    static bool is_untouched(const HelperConn& conn) noexcept {
+        return std::ranges::all_of(conn.stream, Assembler::is_untouched);
+    }
+    /// What conntrack has seen of the receiver of a direction; it may have lost track.
+    struct Receiver {
+        std::uint32_t acked = 0;       ///< the highest acknowledgement it sent
+        std::uint32_t max_window = 0;  ///< the largest window it offered, scaled
+    };
+    /// For connections whose windows are not enforced: how many bytes of a segment its receiver may
+    /// take, by what it has acknowledged and kOwnWindow more. To be asked about each segment in
+    /// order of arrival; `receiver`: by Direction of the sender.
+    std::uint32_t own_window(const HelperConn& conn, Direction direction, std::uint32_t seq,
+                             std::uint32_t ack, const std::array<Receiver, 2>& receiver) noexcept;
+    /// Bytes beyond an acknowledgement; more where the receiver has offered more.
+    static constexpr std::uint32_t kOwnWindow = 65535;
+    /// A segment that conntrack found valid, of which `flags` and `payload` are what its receiver
+    /// heeds: no SYN inside a connection, no RST but an exact one, nothing beyond the window.
+    /// Empties `emit` first.
+    /// `skimmed`: what skim() has said of it, if it was asked.
     void on_segment(HelperConn* conn, Direction direction, std::uint32_t seq, std::uint8_t flags,
-                    Bytes payload, Emit& emit) noexcept {
-        if (skim(*conn, direction, seq, flags, payload)) return emit.clear();
-        read_segment(conn, direction, seq, flags, payload, emit);
+                    Bytes payload, Emit& emit, Skim skimmed = Skim::not_asked) noexcept {
+        if (skimmed == Skim::not_asked) skimmed = skim(*conn, direction, seq, flags, payload);
+        if (skimmed == Skim::read) return emit.clear();
+        read_segment(conn, direction, seq, flags, payload, emit, skimmed == Skim::may_match);
     }
     /// The short way of on_segment(), for what nearly all are: segments without payload, and whole
-    /// lines, next in order and not the first, none of which can match. True when it was such a
-    /// one: it has been read, asks for nothing, and cannot be undone. Else false, and nothing has
-    /// changed.
-    bool skim(HelperConn& conn, Direction direction, std::uint32_t seq, std::uint8_t flags,
+    /// lines, next in order and not the first, none of which can match. `read`: it was such a one;
+    /// it asks for nothing, and cannot be undone. Else nothing has changed, and on_segment() has to
+    /// follow.
+    Skim skim(HelperConn& conn, Direction direction, std::uint32_t seq, std::uint8_t flags,
               Bytes payload) noexcept;
     void on_datagram(HelperConn* conn, Direction direction, Bytes payload, Emit& emit) noexcept;
 
@@ -160,19 +234,43 @@ class HelperEngine {
     /// An answer, through the same guards as a parser's requests. Empties `emit` first.
     void on_answer(HelperConn* conn, const RemoteAnswer& answer, Emit& emit) noexcept;
 
-    const HelperSet& set() const noexcept { return set_; }
+    const HelperSet& set() const noexcept { return *set_; }
+    /// From now on the helpers are those of `set`; `scratch` was made for it, and both outlive
+    /// their use. A connection whose helper `set` does not have must lose it before the engine is
+    /// asked about it. No message of any helper may be longer than max_message().
+    void adopt(const HelperSet& set, const Scratch& scratch) noexcept;
+    /// Bytes of the longest message that a helper of an adopted set may have.
+    std::uint32_t max_message() const noexcept { return max_message_; }
     /// Of one instance: control may read at any time.
     const HelperCounters& counters(HelperId helper) const noexcept { return counters_[helper]; }
     HelperCounters& counters(HelperId helper) noexcept { return counters_[helper]; }
-    /// f(CounterValue) for each counter of an instance. Control, at any time.
+    /// f(CounterValue) for each counter of an instance of `set`. Control, at any time: `set` is
+    /// control's own, as the worker may just adopt another.
     template <class F>
-    void for_each_counter(HelperId helper, F&& f) const;
+    void for_each_counter(const HelperSet& set, HelperId helper, F&& f) const;
 
     /// Slots 1..capacity() may be given to at(); a free one has no helper.
     std::uint32_t capacity() const noexcept { return static_cast<std::uint32_t>(free_.capacity()); }
     std::uint32_t conns_free() const noexcept { return static_cast<std::uint32_t>(free_.size()); }
     /// Of both sizes.
     std::uint32_t buffers_free() const noexcept { return assembler_.buffers_free(); }
+
+    /// What a pool holds and may hold. Written by publish_use(), read by control.
+    struct PoolUse {
+        Counter slots, buffers;
+        std::uint32_t max_slots = 0;
+    };
+    const PoolUse& use(Standing standing) const noexcept { return use_[index(standing)]; }
+    /// read(const MetricDesc&, value) for what the pools hold. Control, at any time.
+    template <class Read>
+    void each_pool_metric(Read&& read) const;
+    /// Once a turn.
+    void publish_use() noexcept {
+        use_[0].slots.set(unproven_.size());
+        use_[1].slots.set(proven_.size());
+        for (const Standing s : {Standing::unproven, Standing::proven})
+            use_[index(s)].buffers.set(assembler_.buffers_held(s));
+    }
 
   private:
     /// One packet being read.
@@ -182,20 +280,42 @@ class HelperEngine {
         HelperCounters& counters;
         Emit& emit;
         Direction direction;
+        Progress progress{};                     ///< of the message at the start of the run
+        const std::uint8_t* filtered = nullptr;  ///< text that the line filter cannot rule out
     };
 
+    /// Accounts of unproven connections. A source is a prefix here: forging a neighbour's address
+    /// costs nothing.
+    using UnprovenPool = FairPool<4>;
+    enum : unsigned {
+        kBySource,
+        kByDestination,
+        kByHelper,
+        kByZone
+    };
+    using ProvenPool = FairPool<2>;  ///< by source and destination
+    static constexpr std::uint32_t kAccounts = Assembler::kAccounts;
+
     HelperEngine(const HelperSet& set, EngineLimits limits, Scratch scratch);
+    static std::uint32_t unproven_buffers(const EngineLimits& limits, std::uint32_t n) noexcept;
+    std::uint32_t account_of(const IpAddr& address, unsigned v4_bits,
+                             unsigned v6_bits) const noexcept;
+    ProvenPool::Accounts proven_accounts(const Tuple& original) const noexcept;
+    UnprovenPool::Accounts unproven_accounts(const Applicant& applicant) const noexcept;
+    Assembler::Hooks hooks() noexcept;
+    void prepare_skim() noexcept;
+    void count_displaced(std::uint32_t slot, unsigned cause) noexcept;
     /// Bytes of a message that this helper may have.
     std::uint32_t longest(const Reading& r) const noexcept {
         return std::max<std::uint32_t>(assembler_.buffer_bytes(), r.instance.desc->longest_message);
     }
-    /// The long way of on_segment().
+    /// The long way of on_segment(). `filtered`: the line filter cannot rule out the payload.
     void read_segment(HelperConn* conn, Direction direction, std::uint32_t seq, std::uint8_t flags,
-                      Bytes payload, Emit& emit) noexcept;
+                      Bytes payload, Emit& emit, bool filtered) noexcept;
     void begin(HelperConn* conn, Direction direction, Emit& emit) noexcept;
     std::size_t read(Reading& r, Bytes run, std::size_t fresh) noexcept;
     std::size_t read_lines(Reading& r, Bytes run) noexcept;
-    std::size_t read_measured(Reading& r, Bytes run, std::size_t fresh) noexcept;
+    std::size_t read_measured(Reading& r, Bytes run) noexcept;
     std::size_t read_remote(Reading& r, Bytes run, std::size_t fresh) noexcept;
     void scan(const Reading& r, Bytes bytes) noexcept;
     /// Scans one message; wakes the parser if it matters.
@@ -204,19 +324,33 @@ class HelperEngine {
     void guard(Reading& r, const View& view) noexcept;
     void blind_both(Reading& r, HelperCounter cause) noexcept;
 
-    const HelperSet& set_;
-    Scratch scratch_;
+    const HelperSet* set_;
+    Scratch own_scratch_;     ///< for the first set
+    const Scratch* scratch_;  ///< for set_
+    std::uint32_t max_message_;
     Assembler assembler_;
+    /// By buffer: of the incomplete message in it. Written when its stream has one.
+    std::vector<Progress> progress_;
     HugeArray<HelperConn> conns_;
+    HashSecret secret_;
+    UnprovenPool unproven_;
+    ProvenPool proven_;
+    std::array<PoolUse, 2> use_;       ///< by Standing
     std::vector<std::uint32_t> free_;  ///< a stack; reserved for all, so it never allocates
+    /// By slot and Direction, see own_window(): one past the last number allowed, as far as known.
+    struct OwnEnd {
+        std::uint32_t end = 0;
+        bool known = false;
+    };
+    std::vector<std::array<OwnEnd, 2>> own_ends_;
     std::vector<HelperCounters> counters_;
     /// What skim() needs of a helper that reads lines, and only lines with a pattern. Of others:
     /// nothing can be ruled out.
-    struct Skim {
+    struct SkimBy {
         const LineFilter* filter = &LineFilter::nothing();
         Counter* scanned = nullptr;
     };
-    std::array<Skim, kMaxHelpers> skim_by_{};
+    std::array<SkimBy, kMaxHelpers> skim_by_{};
     Matches matches_;
     AskFn ask_ = nullptr;
     void* ask_context_ = nullptr;
@@ -226,36 +360,76 @@ class HelperEngine {
     Direction last_direction_ = Direction::original;
     HelperConn saved_;
     Assembler::Ranges saved_ranges_;
+    Progress saved_progress_;
 };
 
-[[gnu::always_inline]] inline bool HelperEngine::skim(HelperConn& conn, Direction direction,
+[[gnu::always_inline]] inline Skim HelperEngine::skim(HelperConn& conn, Direction direction,
                                                       std::uint32_t seq, std::uint8_t flags,
                                                       Bytes payload) noexcept {
-    if ((flags & (stream_flag::syn | stream_flag::fin | stream_flag::rst)) != 0) return false;
+    if ((flags & (stream_flag::syn | stream_flag::fin | stream_flag::rst)) != 0)
+        return Skim::unread;
     last_ = nullptr;
-    if (payload.empty()) return true;
+    if (payload.empty()) return Skim::read;
     Stream& s = conn.stream[index(direction)];
     if (s.fin_seen != 0 || s.has_data == 0 || s.read_all != 0 || s.state != StreamState::open ||
         s.buffer != 0 || seq != s.next_seq || payload.back() != '\n' ||
         payload.size() > assembler_.buffer_bytes())
-        return false;
-    const Skim& by = skim_by_[conn.helper];
-    if (by.filter->may_match(payload)) return false;
+        return Skim::unread;
+    const SkimBy& by = skim_by_[conn.helper];
+    if (by.filter->may_match(payload)) return Skim::may_match;
     s.next_seq += static_cast<std::uint32_t>(payload.size());
     by.scanned->add(payload.size());
-    return true;
+    return Skim::read;
+}
+
+template <class LastUsed>
+std::uint32_t HelperEngine::victim(const Applicant& applicant, LastUsed&& last_used) noexcept {
+    std::uint32_t slot;
+    unsigned cause;
+    if (applicant.standing == Standing::proven) {
+        const auto v = proven_.victim(proven_accounts(applicant.original), last_used);
+        slot = v.item;
+        cause = v.cause < 2 ? v.cause : 4;
+    } else {
+        // These are touched at each of their packets.
+        const auto v = unproven_.victim(unproven_accounts(applicant),
+                                        [&](std::uint32_t i) { return unproven_.used(i); });
+        slot = v.item;
+        cause = v.cause;
+    }
+    if (slot != 0) count_displaced(slot, cause);
+    return slot;
+}
+
+// X(name, kind, unit, help), of connections of one standing
+#define POSTERN_POOL_METRICS(X, standing)                                              \
+    X(helper_slots_##standing, gauge, slots, "held by " #standing " connections, now") \
+    X(helper_slots_##standing##_max, gauge, slots, "how many these may hold")          \
+    X(stream_buffers_##standing, gauge, buffers, "held by " #standing " ones, now")
+
+template <class Read>
+void HelperEngine::each_pool_metric(Read&& read) const {
+    static constexpr MetricDesc kProven[] = {POSTERN_POOL_METRICS(POSTERN_METRIC_DESC, proven)};
+    static constexpr MetricDesc kUnproven[] = {POSTERN_POOL_METRICS(POSTERN_METRIC_DESC, unproven)};
+    for (const Standing standing : {Standing::proven, Standing::unproven}) {
+        const MetricDesc* desc = standing == Standing::proven ? kProven : kUnproven;
+        const PoolUse& pool = use(standing);
+        read(desc[0], pool.slots.get());
+        read(desc[1], std::uint64_t{pool.max_slots});
+        read(desc[2], pool.buffers.get());
+    }
 }
 
 template <class F>
-void HelperEngine::for_each_counter(HelperId helper, F&& f) const {
-    const HelperInstance* instance = set_.find(helper);
+void HelperEngine::for_each_counter(const HelperSet& set, HelperId helper, F&& f) const {
+    const HelperInstance* instance = set.find(helper);
     if (instance == nullptr) return;
     const HelperCounters& row = counters_[helper];
     for (unsigned i = 0; i < kHelperCounters; ++i)
-        f(CounterValue{kHelperCounterTable[i].name, kHelperCounterTable[i].help, row.at[i].get()});
+        f(CounterValue{kHelperCounterTable[i], row.at[i].get()});
     const auto& own = instance->desc->counters;
     for (unsigned i = 0; i < own.size(); ++i)
-        f(CounterValue{own[i].name, own[i].help, row.at[kHelperCounters + i].get()});
+        f(CounterValue{own[i], row.at[kHelperCounters + i].get()});
 }
 
 }  // namespace postern

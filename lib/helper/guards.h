@@ -17,6 +17,7 @@ namespace postern {
 /// Of one helper instance; immutable once made.
 struct GuardPolicy {
     static constexpr unsigned kMaxRanges = 16;
+    static constexpr unsigned kMaxServices = 32;
     bool loose = false;  ///< announced addresses may be foreign
     std::uint8_t deny_count = 0;
     struct Range {
@@ -24,10 +25,20 @@ struct GuardPolicy {
         std::uint16_t last = 0;  ///< inclusive
     };
     std::array<Range, kMaxRanges> deny{};
+    /// Not opened towards the host that began the control connection, nor towards a third one,
+    /// unless it is that host which goes there.
+    struct Service : Range {
+        std::uint8_t protocol = 0;  ///< 0: any
+    };
+    std::array<Service, kMaxServices> services{};
+    std::uint8_t service_count = 0;
 };
 
 /// Reads "3306,6000-6063" into `policy.deny`. Control only.
 Result<void> parse_deny_ports(std::string_view text, GuardPolicy& policy);
+/// Reads "3389,5900-5909/tcp,5060/udp,7000/any" into `policy.services`, in place of what is there.
+/// Control only.
+Result<void> parse_deny_services(std::string_view text, GuardPolicy& policy);
 
 /// The counter of the guard that forbids the request; HelperCounter::kCount when none does.
 /// `foreign`: the request's class may announce other hosts' addresses.

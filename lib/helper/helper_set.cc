@@ -26,7 +26,8 @@ Result<void> check_descriptor(const HelperDesc& d) {
         d.children.size() > kMaxChildren)
         return wrong("too many classes, parameters, counters, patterns or children");
     for (const ExpectClass& c : d.classes)
-        if (c.max_expected == 0 || c.max_expected > UINT8_MAX || c.timeout_s == 0)
+        if (c.max_expected == 0 || c.max_expected > UINT8_MAX || c.per_call > UINT8_MAX ||
+            c.timeout_s == 0)
             return wrong("a class has no maximum from 1 to 255 or no timeout");
     for (const PatternDesc& p : d.patterns)
         if (p.id == kNoPattern) return wrong("a pattern has the id 0");
@@ -67,7 +68,9 @@ Result<HelperInstance> make_instance(const HelperConfig& config) {
         if (at == desc.params.end()) return wrong(name, "there is none of this name");
         instance.texts[static_cast<std::size_t>(at - desc.params.begin())] = text;
     }
-    instance.guards.loose = desc.foreign_media;
+    if (const auto read = parse_deny_services(kDenyServicesParam.default_text, instance.guards);
+        !read)
+        return wrong(kDenyServicesParam.name, read.error().message);
     for (std::size_t i = 0; i < desc.params.size(); ++i) {
         const ParamDesc& p = desc.params[i];
         const auto number = parse_param(p, instance.texts[i]);
@@ -76,9 +79,16 @@ Result<HelperInstance> make_instance(const HelperConfig& config) {
         auto& networks = instance.networks.emplace_back();
         if (p.type == ParamType::networks)
             networks = std::move(parse_networks(instance.texts[i]).value());
+        if (p.name == kMaxPendingParam.name)
+            instance.max_pending = static_cast<std::uint16_t>(number.value());
         if (p.name == kLooseParam.name && number.value() != 0) instance.guards.loose = true;
+        if (p.name == kPickUpParam.name) instance.picks_up = number.value() != 0;
         if (p.name == kDenyPortsParam.name) {
             const auto read = parse_deny_ports(instance.texts[i], instance.guards);
+            if (!read) return wrong(p.name, read.error().message);
+        }
+        if (p.name == kDenyServicesParam.name) {
+            const auto read = parse_deny_services(instance.texts[i], instance.guards);
             if (!read) return wrong(p.name, read.error().message);
         }
     }

@@ -41,6 +41,8 @@ struct HelperInstance {
     std::vector<ParamSetting> params;           ///< in the order of HelperDesc::params
     std::vector<std::vector<Prefix>> networks;  ///< of `params`, in the same order
     GuardPolicy guards;
+    std::uint16_t max_pending = 0;  ///< kMaxPendingParam; 0: the helper has none
+    bool picks_up = false;          ///< kPickUpParam
     /// The instances that HelperDesc::children mean, in the same order.
     std::array<HelperId, kMaxChildren> children{};
     std::array<std::uint8_t, 2> owners{};  ///< of its patterns in the scanners of TCP and UDP

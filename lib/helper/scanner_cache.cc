@@ -47,18 +47,21 @@ std::string system_error() {
 
 /// All of it; nothing with `why` when it cannot be read or must not be.
 std::optional<std::string> read_file(const UniqueFd& fd, std::string& why) {
+    const auto fail = [&](std::string reason) -> std::optional<std::string> {
+        why = std::move(reason);
+        return std::nullopt;
+    };
     struct stat info {};
-    if (fstat(fd.get(), &info) != 0) return why = system_error(), std::nullopt;
-    if (!S_ISREG(info.st_mode)) return why = "is not a plain file", std::nullopt;
+    if (fstat(fd.get(), &info) != 0) return fail(system_error());
+    if (!S_ISREG(info.st_mode)) return fail("is not a plain file");
     if ((info.st_uid != geteuid() && info.st_uid != 0) || (info.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-        return why = "others may write to it", std::nullopt;
-    if (static_cast<std::uint64_t>(info.st_size) > kMaxFile)
-        return why = "is too long", std::nullopt;
+        return fail("others may write to it");
+    if (static_cast<std::uint64_t>(info.st_size) > kMaxFile) return fail("is too long");
     std::string text(static_cast<std::size_t>(info.st_size), 0);
     for (std::size_t at = 0; at < text.size();) {
         const ssize_t n = read(fd.get(), text.data() + at, text.size() - at);
-        if (n < 0) return why = system_error(), std::nullopt;
-        if (n == 0) return why = "is cut short", std::nullopt;
+        if (n < 0) return fail(system_error());
+        if (n == 0) return fail("is cut short");
         at += static_cast<std::size_t>(n);
     }
     return text;

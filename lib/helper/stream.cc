@@ -3,44 +3,97 @@
 
 namespace postern {
 
-Assembler::Assembler(std::uint32_t buffers, std::uint32_t buffer_bytes, std::uint32_t long_buffers,
-                     std::uint32_t long_bytes)
-    : buffers_(buffers),
-      buffer_bytes_(std::clamp(buffer_bytes, 64u, kMaxBufferBytes)),
-      longest_bytes_(std::min(long_bytes, kMaxBufferBytes)),
-      // Zeroed, so that no page is touched for the first time on a worker. Slot 0 means "none".
-      bytes_(std::make_unique<std::uint8_t[]>((std::size_t{buffers} + 1) * buffer_bytes_)),
-      long_bytes_(std::make_unique<std::uint8_t[]>(std::size_t{long_buffers} * longest_bytes_)),
-      ranges_(std::size_t{buffers} + long_buffers + 1) {
-    free_.reserve(buffers);
-    for (std::uint32_t i = buffers; i != 0; --i)
-        free_.push_back(i);
-    free_long_.reserve(long_buffers);
-    for (std::uint32_t i = long_buffers; i != 0; --i)
-        free_long_.push_back(buffers + i);
+/// Buffers from `first` on; the last `unproven` ones are in number those of unproven connections.
+Assembler::Kind Assembler::make_kind(std::uint32_t first, std::uint32_t last,
+                                     std::uint32_t unproven) {
+    // Once they are all taken, one source may hold a quarter, one destination half.
+    const auto pool = [last](std::uint32_t n) {
+        return Pool(last, n,
+                    {{{kAccounts, std::max(1u, n / 4)}, {kAccounts, std::max(1u, n / 2)}}});
+    };
+    const std::uint32_t n = last + 1 - first;
+    Kind kind{{}, {pool(unproven), pool(n - unproven)}};
+    kind.free.reserve(n);
+    for (std::uint32_t i = last; i >= first; --i)
+        kind.free.push_back(i);
+    return kind;
 }
 
+Assembler::Assembler(const Sizes& sizes, Hooks hooks)
+    : buffers_(sizes.buffers + sizes.unproven_buffers),
+      buffer_bytes_(std::clamp(sizes.buffer_bytes, 64u, kMaxBufferBytes)),
+      longest_bytes_(std::min(sizes.long_bytes, kMaxBufferBytes)),
+      // Zeroed, so that no page is touched for the first time on a worker. Slot 0 means "none".
+      bytes_(std::make_unique<std::uint8_t[]>((std::size_t{buffers_} + 1) *
+                                              with_slack(buffer_bytes_))),
+      long_bytes_(std::make_unique<std::uint8_t[]>(
+          std::size_t{sizes.long_buffers + sizes.unproven_long_buffers} *
+          with_slack(longest_bytes_))),
+      ranges_(std::size_t{buffers_} + sizes.long_buffers + sizes.unproven_long_buffers + 1),
+      owners_(ranges_.size()),
+      usual_(make_kind(1, buffers_, sizes.unproven_buffers)),
+      long_(make_kind(buffers_ + 1, buffers_ + sizes.long_buffers + sizes.unproven_long_buffers,
+                      sizes.unproven_long_buffers)),
+      hooks_(hooks) {}
+
 void Assembler::start(Stream& s, std::uint32_t isn) noexcept {
-    const bool fresh = s.state == StreamState::open && !s.has_data && !s.fin_seen;
-    if (s.state != StreamState::unseen && !fresh) return;
+    if (!is_untouched(s)) return;
     s.state = StreamState::open;
     s.next_seq = isn + 1;
 }
 
+bool Assembler::make_room(Kind& kind, const Party& party) noexcept {
+    Pool& pool = kind.pools[index(party.standing)];
+    if (!pool.full()) return true;
+    const auto victim = pool.victim({party.source, party.destination}, [](std::uint32_t) {
+        return Tick{};  // buffers are touched at each use
+    });
+    Stream* loser = victim.item != 0 ? owners_[victim.item] : nullptr;
+    // Given back by the current push, whose undo may want it again.
+    if (loser == nullptr || loser->buffer != victim.item) return false;
+    loser->state = StreamState::blind;
+    loser->buffer = 0;
+    loser->start = loser->fill = 0;
+    give(victim.item);
+    moved_ = true;  // the loser may be of the connection that is being read
+    if (hooks_.displaced != nullptr) hooks_.displaced(hooks_.context, *loser);
+    return true;
+}
+
+std::uint32_t Assembler::obtain(Kind& kind, Stream& s) noexcept {
+    const Party party = party_of(s);
+    if (!make_room(kind, party) || kind.free.empty()) return 0;
+    const std::uint32_t buffer = kind.free.back();
+    kind.free.pop_back();
+    kind.pools[index(party.standing)].insert(buffer, {party.source, party.destination}, {});
+    owners_[buffer] = &s;
+    return buffer;
+}
+
+void Assembler::recharge(Stream& s) noexcept {
+    if (s.buffer == 0) return;
+    Kind& kind = kind_of(s.buffer);
+    const Party party = party_of(s);
+    for (auto& pool : kind.pools)
+        pool.remove(s.buffer);
+    if (make_room(kind, party))
+        kind.pools[index(party.standing)].insert(s.buffer, {party.source, party.destination}, {});
+    else
+        stop(s, StreamState::blind);
+}
+
 bool Assembler::take(Stream& s, std::size_t bytes) noexcept {
-    std::vector<std::uint32_t>& from = bytes > buffer_bytes_ ? free_long_ : free_;
-    if (from.empty()) return false;
-    s.buffer = from.back();
-    from.pop_back();
+    const std::uint32_t buffer = obtain(bytes > buffer_bytes_ ? long_ : usual_, s);
+    if (buffer == 0) return false;
+    s.buffer = buffer;
     s.start = s.fill = 0;
     ranges_[s.buffer].count = 0;
     return true;
 }
 
 bool Assembler::grow(Stream& s) noexcept {
-    if (free_long_.empty()) return false;
-    const std::uint32_t to = free_long_.back();
-    free_long_.pop_back();
+    const std::uint32_t to = obtain(long_, s);
+    if (to == 0) return false;
     const Ranges& r = ranges_[s.buffer];
     const std::size_t end = r.count != 0 ? r.at[r.count - 1u].end : std::size_t{s.start} + s.fill;
     std::memcpy(data(to), data(s.buffer), end);

@@ -9,14 +9,18 @@
 // all, and a few long ones, for helpers whose messages may be longer. What outgrows the one moves
 // to the other.
 //
-// Rules: reading starts at the first byte after the SYN, or never. The first copy of a byte wins,
-// as it was sent on to the receiver; later copies are not compared. What cannot be put in order (a
-// gap that stays open until the buffer or its list of ranges is full, a message longer than may be,
-// no buffer left, no SYN) makes the stream blind for good: it is never picked up again by
-// guess.
+// Rules: reading starts at the first byte after the SYN, or never. The
+// first copy of a byte wins, as it was sent on to the receiver; later copies are not compared. What
+// cannot be put in order (a gap that stays open until the buffer or its list of ranges is full, a
+// message longer than may be, no buffer left, no SYN) makes the stream blind for good: it is never
+// picked up again by guess.
 //
 // Who calls: HelperEngine, on its worker only. Nothing is shared. Life-cycle: a Stream holds at
 // most one buffer; release() gives it back.
+//
+// When all buffers are taken, the least recently used one changes hands and its stream goes blind;
+// a source or a destination that holds more than its share gives one of its own (fair_pool.h).
+// Streams of unproven connections have buffers of their own and never take those of proven ones.
 //
 // Undo: a push destroys no byte that was already waiting, unless moved() says so, and buffers given
 // back stay untouched until settle() (one that moves is copied). So a copy of the Stream and of its
@@ -33,9 +37,20 @@
 #include <memory>
 #include <vector>
 
+#include "helper/fair_pool.h"
 #include "net/cursor.h"
 
 namespace postern {
+
+/// Whether the peer of a connection has shown that it is there. Connections of the two kinds share
+/// no memory of the helper framework; see NOTES.md.
+enum class Standing : std::uint8_t {
+    unproven = 0,
+    proven = 1
+};
+constexpr unsigned index(Standing s) noexcept {
+    return static_cast<unsigned>(s);
+}
 
 /// TCP header flags that matter to a stream, as on the wire.
 namespace stream_flag {
@@ -87,15 +102,43 @@ class Assembler {
         std::uint16_t count = 0;
     };
 
-    /// Fixed memory: `buffers` of `buffer_bytes` each, and `long_buffers` of `long_bytes`; none of
-    /// more than kMaxBufferBytes.
+    /// What a buffer is charged to.
+    struct Party {
+        Standing standing = Standing::proven;
+        std::uint32_t source = 0, destination = 0;  ///< below kAccounts
+    };
+    static constexpr std::uint32_t kAccounts = 1024;
+    /// Whoever owns the streams.
+    struct Hooks {
+        void* context = nullptr;
+        Party (*party_of)(void* context, const Stream& s) noexcept = nullptr;
+        /// The stream has lost its buffer to another one, and is blind.
+        void (*displaced)(void* context, Stream& s) noexcept = nullptr;
+    };
+    struct Sizes {
+        std::uint32_t buffers = 0;       ///< for streams of proven connections
+        std::uint32_t buffer_bytes = 0;  ///< of each
+        std::uint32_t long_buffers = 0;
+        std::uint32_t long_bytes = 0;
+        std::uint32_t unproven_buffers = 0;  ///< for the others, besides
+        std::uint32_t unproven_long_buffers = 0;
+    };
+
+    /// Fixed memory. No buffer has more than kMaxBufferBytes.
+    Assembler(const Sizes& sizes, Hooks hooks);
     Assembler(std::uint32_t buffers, std::uint32_t buffer_bytes, std::uint32_t long_buffers = 0,
-              std::uint32_t long_bytes = 0);
+              std::uint32_t long_bytes = 0)
+        : Assembler(Sizes{buffers, buffer_bytes, long_buffers, long_bytes}, Hooks{}) {}
     Assembler(const Assembler&) = delete;
     Assembler& operator=(const Assembler&) = delete;
 
     /// The SYN that opens this direction. A new one before any payload starts again.
     void start(Stream& s, std::uint32_t isn) noexcept;
+    /// Whether start() begins here, again or for the first time.
+    static bool is_untouched(const Stream& s) noexcept {
+        return s.state == StreamState::unseen ||
+               (s.state == StreamState::open && !s.has_data && !s.fin_seen);
+    }
 
     /// One segment. `read(run, fresh)` gets bytes in order from a message boundary on, of which
     /// those before `fresh` were shown before; it returns how many it is done with (whole messages)
@@ -111,10 +154,11 @@ class Assembler {
         release(s);
     }
 
-    /// Reuses what the last push gave back, and makes room in front of the waiting bytes of `s`.
+    /// Reuses what the last push gave back. Takes away what was read in front of the waiting bytes
+    /// of `s`, once it is enough to be worth moving them.
     void settle(Stream& s) noexcept {
         settle();
-        if (s.start != 0) compact(s);
+        if (s.start != 0 && s.start > slack(s.buffer)) compact(s);
         moved_ = false;
     }
     void settle() noexcept {
@@ -132,7 +176,17 @@ class Assembler {
     }
     /// Give a buffer back at once.
     void give(std::uint32_t buffer) noexcept {
-        (is_long(buffer) ? free_long_ : free_).push_back(buffer);
+        Kind& kind = kind_of(buffer);
+        for (auto& pool : kind.pools)
+            pool.remove(buffer);
+        owners_[buffer] = nullptr;
+        kind.free.push_back(buffer);
+    }
+    /// The party of this stream has changed its standing.
+    void recharge(Stream& s) noexcept;
+    /// Buffers of both sizes that streams of this standing hold.
+    std::uint32_t buffers_held(Standing standing) const noexcept {
+        return usual_.pools[index(standing)].size() + long_.pools[index(standing)].size();
     }
 
     /// The incomplete message that waits for its end; empty: none.
@@ -156,19 +210,53 @@ class Assembler {
     Ranges& ranges(std::uint32_t buffer) noexcept { return ranges_[buffer]; }
     const Ranges& ranges(std::uint32_t buffer) const noexcept { return ranges_[buffer]; }
     std::uint32_t buffer_bytes() const noexcept { return buffer_bytes_; }
+    /// Buffers of both sizes are 1 to this one.
+    std::uint32_t last_buffer() const noexcept {
+        return static_cast<std::uint32_t>(ranges_.size() - 1);
+    }
     /// Of both sizes.
     std::uint32_t buffers_free() const noexcept {
-        return static_cast<std::uint32_t>(free_.size() + free_long_.size()) + released_count_;
+        return static_cast<std::uint32_t>(usual_.free.size() + long_.free.size()) + released_count_;
     }
 
   private:
+    /// Bytes that a buffer has beyond what may wait in it: so many may lie in front of those that
+    /// wait. Moving bytes costs at most so much for each byte that was read before, also where
+    /// short messages come one by one and early bytes fill the buffer behind them.
+    static constexpr std::uint32_t kSlackShare = 8;
+    static constexpr std::uint32_t with_slack(std::uint32_t bytes) noexcept {
+        return bytes + bytes / kSlackShare;
+    }
+    std::uint32_t slack(std::uint32_t buffer) const noexcept {
+        return (is_long(buffer) ? longest_bytes_ : buffer_bytes_) / kSlackShare;
+    }
+    using Pool = FairPool<2>;  ///< by source and destination
+    /// Buffers of one size.
+    struct Kind {
+        std::vector<std::uint32_t> free;  ///< a stack; reserved for all, so it never allocates
+        std::array<Pool, 2> pools;        ///< by Standing
+    };
+
+    static Kind make_kind(std::uint32_t first, std::uint32_t last, std::uint32_t unproven);
+    Kind& kind_of(std::uint32_t buffer) noexcept { return is_long(buffer) ? long_ : usual_; }
+    Party party_of(const Stream& s) const noexcept {
+        return hooks_.party_of != nullptr ? hooks_.party_of(hooks_.context, s) : Party{};
+    }
+    /// Makes room in the pool for one of this party.
+    bool make_room(Kind& kind, const Party& party) noexcept;
+    /// A buffer for this stream, which is not yet its own; 0: none.
+    std::uint32_t obtain(Kind& kind, Stream& s) noexcept;
+    void touch(std::uint32_t buffer) noexcept {
+        for (auto& pool : kind_of(buffer).pools)
+            if (pool.has(buffer)) pool.touch(buffer, {});
+    }
     std::uint8_t* data(std::uint32_t buffer) const noexcept {
-        return is_long(buffer)
-                   ? long_bytes_.get() + std::size_t{buffer - buffers_ - 1} * longest_bytes_
-                   : bytes_.get() + std::size_t{buffer} * buffer_bytes_;
+        return is_long(buffer) ? long_bytes_.get() +
+                                     std::size_t{buffer - buffers_ - 1} * with_slack(longest_bytes_)
+                               : bytes_.get() + std::size_t{buffer} * with_slack(buffer_bytes_);
     }
     bool is_long(std::uint32_t buffer) const noexcept { return buffer > buffers_; }
-    /// What this one may hold.
+    /// Bytes that may wait in this one.
     std::size_t capacity(const Stream& s, std::uint32_t longest) const noexcept {
         return is_long(s.buffer) ? longest : buffer_bytes_;
     }
@@ -200,8 +288,9 @@ class Assembler {
     std::unique_ptr<std::uint8_t[]> bytes_;
     std::unique_ptr<std::uint8_t[]> long_bytes_;
     std::vector<Ranges> ranges_;
-    /// Stacks; reserved for all, so they never allocate.
-    std::vector<std::uint32_t> free_, free_long_;
+    std::vector<Stream*> owners_;  ///< by buffer
+    Kind usual_, long_;
+    Hooks hooks_;
     /// At most one of each direction of the connection that the last call was about, and the one
     /// that was outgrown.
     std::array<std::uint32_t, 3> released_{};
@@ -212,14 +301,10 @@ class Assembler {
 template <class Reader>
 BlindCause Assembler::push(Stream& s, std::uint32_t seq, std::uint8_t flags, Bytes payload,
                            Reader&& read, std::uint32_t longest) noexcept {
-    if (s.state == StreamState::unseen) {
-        if ((flags & stream_flag::syn) != 0)
-            start(s, seq);
-        else if (payload.empty())
-            return BlindCause::none;
-        else
-            return give_up(s, BlindCause::midstream);
-    }
+    if ((flags & stream_flag::syn) != 0)
+        start(s, seq);
+    else if (s.state == StreamState::unseen)
+        return payload.empty() ? BlindCause::none : give_up(s, BlindCause::midstream);
     if (s.state != StreamState::open) return BlindCause::none;
     if ((flags & stream_flag::syn) != 0) ++seq;
 
@@ -269,13 +354,17 @@ BlindCause Assembler::push(Stream& s, std::uint32_t seq, std::uint8_t flags, Byt
 template <class Reader>
 BlindCause Assembler::push_buffered(Stream& s, std::size_t ahead, Bytes payload, Reader&& read,
                                     std::uint32_t longest) noexcept {
-    if (s.buffer == 0 && !take(s, 0)) return give_up(s, BlindCause::no_buffer);
+    if (s.buffer == 0) {
+        if (!take(s, 0)) return give_up(s, BlindCause::no_buffer);
+    } else {
+        touch(s.buffer);
+    }
     for (;;) {
-        if (s.start != 0 && s.start + s.fill + ahead + payload.size() > capacity(s, longest))
-            compact(s);
+        const std::size_t most = capacity(s, longest), front = slack(s.buffer);
+        if (s.start > front && s.start + s.fill + ahead + payload.size() > front + most) compact(s);
         const std::size_t at = s.start + s.fill + ahead;
-        const std::size_t most = capacity(s, longest);
-        const std::size_t room = at < most ? most - at : 0;
+        const std::size_t end = std::min<std::size_t>(s.start, front) + most;
+        const std::size_t room = at < end ? end - at : 0;
         // Bytes in order only need some room: each message that they end makes more.
         if (room < (ahead != 0 ? payload.size() : 1) && longest > most) {
             if (!grow(s)) return give_up(s, BlindCause::no_buffer);

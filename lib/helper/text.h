@@ -40,6 +40,26 @@ constexpr Bytes without_line_end(Bytes line) noexcept {
     return line;
 }
 
+/// Whether a client or a server of HTTP/1 says such a line before a body: a request line, a status
+/// line, or a header field (RFC 9112 sections 2 to 5), without its end. What browsers send begins
+/// with one, whatever method a page has chosen; bodies may look like anything.
+constexpr bool is_http_line(Bytes line) noexcept {
+    while (!line.empty() && (is_blank(line.back()) || line.back() == '\r'))
+        line = line.first(line.size() - 1);
+    const auto is_version = [](Bytes word) {
+        return word.size() == 8 && same_word(word.first(5), "HTTP/") && is_digit(word[5]) &&
+               word[6] == '.' && is_digit(word[7]);
+    };
+    if (line.size() > 8 && is_blank(line[line.size() - 9]) && is_version(line.last(8))) return true;
+    if (line.size() >= 8 && is_version(line.first(8))) return true;
+    for (std::size_t i = 0; i < line.size(); ++i) {
+        if (line[i] == ':') return i != 0;
+        const bool letter = upper(line[i]) >= 'A' && upper(line[i]) <= 'Z';
+        if (!letter && !is_digit(line[i]) && line[i] != '-' && line[i] != '_') return false;
+    }
+    return false;
+}
+
 /// Up to and including LF; nothing when there is none.
 inline std::optional<Bytes> take_whole_line(Cursor& c) noexcept {
     const Bytes rest = c.rest();

@@ -41,6 +41,9 @@ struct View {
     /// Id of the pattern that woke the parser; kNoPattern when all messages are read.
     std::uint8_t pattern = kNoPattern;
     HelperId helper = kNoHelper;  ///< this instance
+    /// The connection was met in mid-stream (kPickUpParam): its first messages were not seen, and
+    /// what looks like the first line of a side may be the rest of one.
+    bool picked_up = false;
 
     bool from_client() const noexcept { return direction == Direction::original; }
     const IpAddr& speaker() const noexcept { return from_client() ? original.src : original.dst; }

@@ -81,6 +81,10 @@ struct Prefix {
     static std::optional<Prefix> parse(std::string_view text);
     std::string to_string() const;
     bool contains(const IpAddr& a) const noexcept;
+    /// This address alone.
+    static Prefix exact(const IpAddr& a) noexcept {
+        return Prefix{a, static_cast<std::uint8_t>(address_bytes(a.family) * 8)};
+    }
 
     friend constexpr bool operator==(const Prefix&, const Prefix&) = default;
 };

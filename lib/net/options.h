@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/drop_reason.h"
+
 namespace postern {
 
 enum class OptionsEnd : std::uint8_t {
@@ -20,7 +22,8 @@ template <class Fn>
 OptionsEnd for_each_option(const std::uint8_t* p, unsigned left, Fn fn) noexcept {
     while (left > 0 && p[0] != 0) {
         if (p[0] == 1) {
-            ++p, --left;
+            ++p;
+            --left;
             continue;
         }
         if (left < 2) return OptionsEnd::cut;
@@ -47,5 +50,17 @@ inline bool only_timestamps(const std::uint8_t* options, unsigned len) noexcept 
     constexpr std::uint8_t kLayout[4] = {1, 1, tcp_option::timestamps, 10};
     return len == 12 && std::memcmp(options, kLayout, sizeof kLayout) == 0;
 }
+
+/// The first thing wrong with the options of an IPv4 header: record route (RFC 791 section 3.1: a
+/// pointer of 4 at least), timestamps (of 5), router alert (RFC 2113). A source route is refused
+/// also when it is used up: its receiver answers along it (RFC 1122 section 3.2.1.8).
+DropReason check_ip_options(const std::uint8_t* ip, unsigned header) noexcept;
+
+/// Whether an option of IPv6's hop-by-hop and destination headers (RFC 8200 section 4.2) goes on
+/// behind its header (what it is, is its receiver's business), or a routing header is none of the
+/// `allowed` ones. `headers`: the bytes from `ip` to the end of the chain of extension headers,
+/// which parse_ip() found sound.
+DropReason check_ip6_extensions(const std::uint8_t* ip, unsigned headers,
+                                std::uint8_t allowed) noexcept;
 
 }  // namespace postern

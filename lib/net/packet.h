@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <type_traits>
 
 #include "base/drop_reason.h"
@@ -18,11 +19,14 @@
 
 namespace postern {
 
+class SymmetricRss;
+
 /// Canonical key of a connection: the same for both directions. IPv4 is exact:
-/// {low address, high address, low port, high port, protocol, 4, zone}, where the end with the
+/// {low address, high address, low port, high port, protocol, 4, ct_zone}, where the end with the
 /// smaller (address, port) comes first. IPv6 is a 96-bit keyed digest of all the same fields, of
-/// which the last word is its hash, then protocol, 6, zone; who finds a connection by it compares
-/// the full tuple once more, unless the packet is TCP's next in order (ConnTable::lookup()).
+/// which the last word is its hash, then protocol, 6, ct_zone; who finds a connection by it
+/// compares the full tuple once more, unless the packet is TCP's next in order
+/// (ConnTable::lookup()).
 ///
 /// The exception is GRE version 1, whose packets name the receiver's call id but not the sender's:
 /// there the key is of one direction, {..., call id, which end receives, ...}. A connection of
@@ -31,7 +35,7 @@ struct FlowKey {
     std::uint32_t words[3];
     std::uint8_t protocol;
     std::uint8_t family;
-    std::uint16_t zone;
+    CtZone ct_zone;
 
     friend bool operator==(const FlowKey& a, const FlowKey& b) noexcept {
         return std::memcmp(&a, &b, sizeof a) == 0;
@@ -40,16 +44,18 @@ struct FlowKey {
 static_assert(sizeof(FlowKey) == 16 && std::has_unique_object_representations_v<FlowKey>);
 
 enum class L4Kind : std::uint8_t {
-    other,  ///< tracked by addresses only
-    ports,  ///< UDP, UDP-Lite: ports, no state of its own
+    unparsed,  ///< not even addresses were found
+    other,     ///< tracked by addresses only
+    ports,     ///< UDP, UDP-Lite: ports, no state of its own
     tcp,
     sctp,
     dccp,
     icmp_request,  ///< echo, timestamp, …: may start a connection
     icmp_reply,
-    icmp_error,  ///< carries the head of the packet it complains about; keyed by that one
-    icmp_nd,     ///< IPv6 neighbour discovery and multicast listeners: not tracked
-    gre_call,    ///< GRE version 1 (PPTP): names the receiver's call, and that only
+    icmp_error,    ///< carries the head of the packet it complains about; keyed by that one
+    icmp_nd,       ///< IPv6 neighbour discovery and multicast listeners: not tracked
+    icmp_message,  ///< any other ICMP: belongs to no connection
+    gre_call,      ///< GRE version 1 (PPTP): names the receiver's call, and that only
 };
 
 namespace tcp_flag {
@@ -74,6 +80,24 @@ inline constexpr std::uint8_t scale = 0x0f,  ///< these bits: the window scale, 
     limited = 0x40;                          ///< it asked for a scale beyond 14
 }  // namespace tcp_offer
 
+/// Where a packet comes in and where it goes out, known from its port and VLAN before anything is
+/// looked up. A connection keeps that of its first packet and compares.
+struct ZonePair {
+    // Short tags, so that most connections need no more than their first line of memory: two
+    // packets of one key have the same tag exactly if they travel between the same sides, the same
+    // way or back. A tag is a number in the high four bits; the low ones are 0.
+    static constexpr unsigned kTagShift = 4;
+    static constexpr std::uint8_t kNumbers = 14;      ///< 0 to this - 1; a pair of sides has two
+    static constexpr std::uint8_t kNoTag = 0xe0;      ///< a packet's: equals no connection's
+    static constexpr std::uint8_t kFurtherOn = 0xf0;  ///< a connection's: compare its edges
+
+    EdgeId from, to;
+    /// By PacketInfo::swapped. The reverse pair has them the other way round; where both edges are
+    /// of one side they are the same.
+    std::uint8_t tags[2] = {kNoTag, kNoTag};
+};
+static_assert(sizeof(ZonePair) == 4);
+
 /// The VLAN id in a tag's control information; the rest is priority.
 constexpr std::uint16_t vlan_id(std::uint16_t tci) noexcept {
     return tci & 0x0fff;
@@ -84,13 +108,13 @@ constexpr std::uint16_t vlan_id(std::uint16_t tci) noexcept {
 struct alignas(64) PacketInfo {
     FlowKey key;
     std::uint32_t hash;  ///< keyed hash of `key`, for the tables
-    std::uint32_t rss;   ///< symmetric Toeplitz hash, for the home worker
+    std::uint32_t rss;   ///< chooses the home worker: steering_hash() of its connection
     std::uint16_t l4_off;
     std::uint16_t l4_len;  ///< bytes from l4_off to the end of the IP datagram
     std::uint16_t pay_off;
-    std::uint16_t pay_len;    ///< may be more than is contiguous, but for SCTP and DCCP
-    std::uint16_t vlan;       ///< outermost tag's TCI, 0 when untagged
-    std::uint16_t ethertype;  ///< innermost, host order
+    std::uint16_t pay_len;    ///< may be more than is contiguous, but of SCTP, DCCP, ICMP errors
+    std::uint16_t vlan;       ///< the outermost tag's TCI that has an id; 0 when untagged
+    std::uint16_t ethertype;  ///< innermost, host order; of an LLC frame see net/llc.h
     std::uint8_t l3_off;
     std::uint8_t protocol;
     Family family;
@@ -113,22 +137,43 @@ struct alignas(64) PacketInfo {
     /// where in its header the highest edge lies that it acknowledges selectively (RFC 2018 section
     /// 3), 0 when none is beyond its acknowledgement.
     std::uint8_t tcp_options;
+    ZonePair zones;  ///< the parse stage's, by port and VLAN
+    // ICMP errors: of the packet that they quote, whose IP header is at pay_off.
+    std::uint16_t quoted_l4_off;  ///< its transport header's, in the frame
+    std::uint8_t quoted_protocol;
+    std::uint8_t zone_tag = ZonePair::kNoTag;  ///< of `zones.tags` the one that counts
+
+    /// After `swapped` is known.
+    void set_zones(const ZonePair& pair) noexcept {
+        zones = pair;
+        zone_tag = pair.tags[swapped ? 1 : 0];
+    }
 };
 static_assert(sizeof(PacketInfo) == 64);
 
+/// What plain packets of one port have in common, so that parse_plain() copies it at once: [0] of
+/// IPv4, [1] of IPv6. Of the key: family and conntrack zone.
+using PlainImages = std::array<PacketInfo, 2>;
+PlainImages plain_images(PortIndex in_port, CtZone ct_zone, const ZonePair& zones) noexcept;
+
 inline constexpr std::uint8_t kGreCall = 1;
-inline constexpr std::uint8_t kIcmpQueries = 4;  ///< kinds of them, 1 to this
+inline constexpr std::uint8_t kIcmpQueries = 6;  ///< kinds of them, 1 to this
 
 struct ParseContext {
     const HashSecret* secret;
     CtZone ct_zone;  ///< of untagged frames, and of VLANs that have none of their own
     const CtZone* vlan_zones = nullptr;  ///< by VLAN id of the outermost tag; null: as ct_zone
-    bool rss = true;                     ///< whether anybody will read info.rss of a whole packet
+    /// How devices choose the worker. Null: info.rss is keyed, of whole packets `hash` itself.
+    const SymmetricRss* rss = nullptr;
+    std::uint8_t routing_headers = 0;  ///< IPv6: which may pass, ipv6_routing::bit() of each
+    /// Of the port's untagged frames. parse_plain() needs them; parse_packet() makes its own when
+    /// there are none.
+    const PlainImages* plain = nullptr;
 };
 
 /// Parses the frame of `frame_len` bytes of which the first `len` are contiguous at `data`.
-/// Sets every field but in_port. On a malformed packet `why` names the reason; when the packet is
-/// not IP, family is `none` and `why` is `none`.
+/// Sets every field but in_port. On a malformed packet `why` names the reason, and `kind` says what
+/// was read nevertheless; when the packet is not IP, family is `none` and `why` is `none`.
 void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
                   const ParseContext& context, PacketInfo& info) noexcept;
 
@@ -163,12 +208,16 @@ inline Tuple bare_tuple(const std::uint8_t* ip, Family family, std::uint8_t prot
 }
 /// tuple_of() where addresses and ports in its own headers are not all there is to say, or not the
 /// tuple: ICMP, protocols without ports, fragments.
-Tuple special_tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept;
+std::optional<Tuple> special_tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept;
 
-/// The tuple of a parsed IP packet in its own direction (for ICMP errors: of the packet inside it,
-/// reversed, so that it too reads in the direction the error travels). GRE version 1: dport is the
-/// call id, which is the receiver's; the sender's, sport, is not in the packet and is 0.
-inline Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
+/// The tuple of a packet in its own direction (for ICMP errors: of the packet inside it, reversed,
+/// so that it too reads in the direction the error travels), as far as parse_packet() has read it
+/// from the frame at `data`: of a malformed packet perhaps the addresses only, or nothing. GRE
+/// version 1: dport is the call id, which is the receiver's; the sender's, sport, is not in the
+/// packet and is 0.
+///
+/// Stages ask for packets that parse_packet() found sound: those have one.
+inline std::optional<Tuple> tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
     if (!has_plain_ends(info)) return special_tuple_of(data, info);
     Tuple t = bare_tuple(data + info.l3_off, info.family, info.protocol);
     std::uint16_t ports[2];
@@ -184,6 +233,12 @@ inline Tuple tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept
 /// dport is.
 FlowKey make_key(const Tuple& tuple, CtZone ct_zone, const HashSecret& secret, bool& swapped,
                  std::uint8_t key_class = 0, bool request = true) noexcept;
+
+/// What PacketInfo::rss is of the packets of a connection, in both directions, and of ICMP errors
+/// about it. `key_class` as in PacketInfo. GRE, whose calls have a key a direction, goes by
+/// addresses.
+std::uint32_t steering_hash(const Tuple& tuple, std::uint8_t key_class,
+                            const ParseContext& context) noexcept;
 
 inline std::uint32_t hash_of(const FlowKey& key, const HashSecret& secret) noexcept {
     if (static_cast<Family>(key.family) == Family::ipv6) return key.words[2];

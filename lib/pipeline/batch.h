@@ -21,6 +21,8 @@ struct rte_mbuf;
 
 namespace postern {
 
+struct Plan;
+
 using Mask = std::uint64_t;
 static_assert(kMaxBurst == 64, "a mask has one bit a packet");
 
@@ -54,12 +56,16 @@ enum class MaskId : std::uint8_t {
 };
 
 struct alignas(64) Batch {
+    const Plan* plan = nullptr;  ///< by which this turn goes
     unsigned n = 0;
-    bool chains = false;       ///< a packet may be a datagram that came in fragments
-    std::uint64_t flags = 0;   ///< all packets' ol_flags, together
-    Mask guessed = 0;          ///< packets whose connection is on its way into the cache already
-    Mask scale_limited = 0;    ///< SYNs that offer a window scale beyond 14
-    Mask expected = 0;         ///< of those in `miss`, what somebody expected: `match` tells who
+    bool chains = false;      ///< a packet may be a datagram that came in fragments
+    std::uint64_t flags = 0;  ///< all packets' ol_flags, together
+    Mask guessed = 0;         ///< packets whose connection is on its way into the cache already
+    Mask scale_limited = 0;   ///< SYNs that offer a window scale beyond 14
+    Mask mid_stream = 0;      ///< of those in `miss`, what only a sloppy or untracked rule lets in
+    /// Of those in `miss`, what comes from other zones than the connection that has its tuple,
+    /// which is info.conn and may give way.
+    Mask contested = 0;
     Tick now;                  ///< read once a burst
     std::uint64_t cookie = 0;  ///< replay: which packet this is; carried into events
     std::array<Mask, static_cast<unsigned>(MaskId::kCount)> masks{};
@@ -68,7 +74,7 @@ struct alignas(64) Batch {
     std::array<PacketInfo, kMaxBurst> info{};
     std::array<std::uint32_t, kMaxBurst> helper_slot{};  ///< of packets in `helped`
     // For packets in `miss` only:
-    std::array<ExpectMatch, kMaxBurst> match{};  ///< for those in `expected` only
+    std::array<ExpectMatch, kMaxBurst> match{};  ///< for those that is_expected() only
     std::array<PolicyVerdict, kMaxBurst> verdict{};
     std::array<ExpectProbe, kMaxBurst> probe{};  ///< the expect stage's own
     PolicyBurst queries;                         ///< the policy stage's own
@@ -87,6 +93,27 @@ struct alignas(64) Batch {
         for_each((*this)[MaskId::miss],
                  [&](unsigned i) { sound |= Mask{info[i].why == DropReason::none} << i; });
         return sound;
+    }
+    /// Whether somebody expected packet i, which is among the misses; `match` tells who. An error
+    /// is never expected: `related` says of it that its connection is known.
+    bool is_expected(unsigned i) const noexcept {
+        return info[i].ct == CtState::related && info[i].kind != L4Kind::icmp_error;
+    }
+    /// Packet i passes without a connection.
+    void pass_untracked(unsigned i) noexcept {
+        info[i].ct = CtState::untracked;
+        accept(i);
+    }
+    /// Packet i is another worker's now.
+    void give_away(unsigned i) noexcept {
+        (*this)[MaskId::live] &= ~bit(i);
+        (*this)[MaskId::away] |= bit(i);
+    }
+    /// Packet i waits, in somebody's keeping.
+    void hold(unsigned i) noexcept {
+        (*this)[MaskId::live] &= ~bit(i);
+        (*this)[MaskId::accept] &= ~bit(i);
+        (*this)[MaskId::held] |= bit(i);
     }
     void accept(unsigned i) noexcept {
         (*this)[MaskId::live] &= ~bit(i);

@@ -7,6 +7,9 @@
 #include <rte_hash_crc.h>
 #include <rte_ip.h>
 
+#include "net/bytes.h"
+#include "net/ipv6.h"
+
 namespace postern {
 namespace {
 
@@ -33,22 +36,38 @@ bool sum_of(const rte_mbuf* m, unsigned offset, unsigned bytes, std::uint16_t& s
     return done == bytes;
 }
 
+std::uint16_t fold(std::uint32_t total) noexcept {
+    while (total >> 16 != 0)
+        total = (total & 0xffff) + (total >> 16);
+    return static_cast<std::uint16_t>(total);
+}
+
+/// Bytes that UDP itself has: surplus bytes may follow (RFC 9868), which its sum does not cover.
+std::uint16_t udp_bytes(const PacketInfo& info, const std::uint8_t* data) noexcept {
+    const std::uint8_t* l4 = data + info.l4_off;
+    return wire::be16(l4 + 4);
+}
+
+/// One's complement sum of the pseudo-header (RFC 793 section 3.1, RFC 8200 section 8.1).
+std::uint32_t pseudo_sum(const PacketInfo& info, const std::uint8_t* data,
+                         std::uint8_t protocol) noexcept {
+    const std::uint8_t* ip = data + info.l3_off;
+    const std::uint16_t bytes = protocol == proto::udp ? udp_bytes(info, data) : info.l4_len;
+    const std::uint32_t rest = std::uint32_t{rte_cpu_to_be_16(bytes)} + rte_cpu_to_be_16(protocol);
+    if (info.family == Family::ipv4) return rest + rte_raw_cksum(ip + 12, 8);
+    const unsigned headers = info.l4_off - info.l3_off + 0u;
+    return rest + rte_raw_cksum(ipv6_first_source(ip, headers), 16) +
+           rte_raw_cksum(ipv6_last_destination(ip, headers), 16);
+}
+
 /// Whether these bytes, with their checksum among them, and the pseudo-header sum up to nothing
-/// (RFC 1071, RFC 8200 section 8.1).
+/// (RFC 1071).
 bool sums_up(const rte_mbuf* m, const PacketInfo& info, const std::uint8_t* data,
              std::uint8_t protocol, bool pseudo_header, unsigned covered) noexcept {
     std::uint16_t sum;
     if (!sum_of(m, info.l4_off, covered, sum)) return false;
-    std::uint32_t total = sum;
-    if (pseudo_header) {
-        const bool v4 = info.family == Family::ipv4;
-        total += rte_raw_cksum(data + info.l3_off + (v4 ? 12 : 8), v4 ? 8 : 32);
-        total += rte_cpu_to_be_16(info.l4_len);
-        total += rte_cpu_to_be_16(protocol);
-    }
-    while (total >> 16 != 0)
-        total = (total & 0xffff) + (total >> 16);
-    return total == 0xffff;
+    const std::uint32_t pseudo = pseudo_header ? pseudo_sum(info, data, protocol) : 0;
+    return fold(pseudo + sum) == 0xffff;
 }
 
 /// rte_hash_crc() of the same bytes, which reads words where they lie; here they may lie anywhere.
@@ -98,13 +117,11 @@ bool crc_right(const rte_mbuf* m, const PacketInfo& info) noexcept {
 
 bool transport_right(const rte_mbuf* m, const PacketInfo& info, const std::uint8_t* data) noexcept {
     const std::uint8_t* l4 = data + info.l4_off;
-    const auto field = [l4](unsigned at) {
-        return static_cast<unsigned>(l4[at] << 8 | l4[at + 1]);
-    };
+    const auto field = [l4](unsigned at) { return unsigned{wire::be16(l4 + at)}; };
     switch (info.protocol) {
         case proto::tcp: return sums_up(m, info, data, proto::tcp, true, info.l4_len);
         case proto::udp:  // RFC 768: 0 is none. By IPv6 too in tunnels (RFC 6936)
-            return field(6) == 0 || sums_up(m, info, data, proto::udp, true, info.l4_len);
+            return field(6) == 0 || sums_up(m, info, data, proto::udp, true, udp_bytes(info, data));
         case proto::udplite: {  // RFC 3828 section 3.1
             const unsigned covered = field(4) == 0 ? info.l4_len : field(4);
             return sums_up(m, info, data, proto::udplite, true, covered);
@@ -125,7 +142,26 @@ bool transport_right(const rte_mbuf* m, const PacketInfo& info, const std::uint8
     }
 }
 
+/// TCP and UDP: the checksum field has what a host puts there when its device shall add the rest.
+bool is_partial(const PacketInfo& info, const std::uint8_t* data) noexcept {
+    if (info.protocol != proto::tcp && info.protocol != proto::udp) return false;
+    std::uint16_t field;
+    std::memcpy(&field, data + info.l4_off + (info.protocol == proto::tcp ? 16 : 6), sizeof field);
+    return field == fold(pseudo_sum(info, data, info.protocol));
+}
+
 }  // namespace
+
+Sums judge_sums(const rte_mbuf* m, const PacketInfo& info, bool whole) noexcept {
+    const auto* data = rte_pktmbuf_mtod(m, const std::uint8_t*);
+    // The header of what was put together is our own.
+    if (!whole && info.family == Family::ipv4 && (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_GOOD) == 0 &&
+        compute_checksums(m, info, true, false) != DropReason::none)
+        return Sums::wrong;
+    if (!whole && (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_GOOD) != 0) return Sums::right;
+    if (transport_right(m, info, data)) return Sums::right;
+    return is_partial(info, data) ? Sums::partial : Sums::wrong;
+}
 
 DropReason compute_checksums(const rte_mbuf* m, const PacketInfo& info, bool ip,
                              bool transport) noexcept {

@@ -7,8 +7,10 @@
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
 
+#include "net/bytes.h"
 #include "net/ipv6.h"
 #include "pipeline/worker.h"
+#include "plan/edges.h"
 
 namespace postern {
 namespace {
@@ -16,19 +18,14 @@ namespace {
 // Datagrams that one fragment may push out. Those given up hold nothing, so one may not be enough.
 constexpr unsigned kPushOut = 8;
 
-std::uint16_t get16(const std::uint8_t* p) noexcept {
-    return static_cast<std::uint16_t>(p[0] << 8 | p[1]);
-}
-void put16(std::uint8_t* p, unsigned v) noexcept {
-    p[0] = static_cast<std::uint8_t>(v >> 8);
-    p[1] = static_cast<std::uint8_t>(v);
-}
+using wire::be16;
+using wire::put16;
 
 /// Changes a 16-bit word of an IPv4 header and its checksum by the difference (RFC 1624): a
 /// checksum that was wrong stays wrong.
 void change16(std::uint8_t* ip, unsigned at, unsigned value) noexcept {
-    std::uint32_t sum = static_cast<std::uint16_t>(~get16(ip + 10));
-    sum += static_cast<std::uint16_t>(~get16(ip + at)) + value;
+    std::uint32_t sum = static_cast<std::uint16_t>(~be16(ip + 10));
+    sum += static_cast<std::uint16_t>(~be16(ip + at)) + value;
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
     put16(ip + at, value);
@@ -66,7 +63,9 @@ Result<std::unique_ptr<Reassembly>> Reassembly::create(const Config& config) {
 
 Reassembly::Reassembly(const Config& config)
     : secret_(config.secret),
+      edges_(config.edges),
       buckets_(std::bit_ceil(config.fragments), kNone),
+      counts_(std::bit_ceil(config.fragments)),
       datagrams_(config.fragments + 1),
       pieces_(config.fragments + 1) {
     for (std::uint32_t i = config.fragments; i != 0; --i) {
@@ -88,18 +87,20 @@ std::uint16_t& Reassembly::note(rte_mbuf* m) const noexcept {
 }
 
 Reassembly::Place Reassembly::read(const std::uint8_t* frame, const PacketInfo& info,
-                                   Key& key) noexcept {
+                                   Key& key) const noexcept {
     const std::uint8_t* ip = frame + info.l3_off;
     key.vlan = vlan_id(info.vlan);
     key.family = static_cast<std::uint8_t>(info.family);
-    key.port = static_cast<std::uint8_t>(info.in_port);
+    key.from_side = edges_->side_of(info.zones.from);
+    key.to_side = edges_->side_of(info.zones.to);
     key.l3_off = info.l3_off;
+    key.ct_zone = info.key.ct_zone;
     Place place{};
     if (info.family == Family::ipv4) {
-        const unsigned word = get16(ip + 6);
+        const unsigned word = be16(ip + 6);
         std::memcpy(key.src.data(), ip + 12, 4);
         std::memcpy(key.dst.data(), ip + 16, 4);
-        key.id = get16(ip + 4);
+        key.id = be16(ip + 4);
         key.protocol = info.protocol;
         place.offset = (word & 0x1fff) * 8;
         place.more = (word & 0x2000) != 0;
@@ -117,7 +118,7 @@ Reassembly::Place Reassembly::read(const std::uint8_t* frame, const PacketInfo& 
         next = ip[at];
         at += size;
     }
-    const unsigned word = get16(ip + at + 2);
+    const unsigned word = be16(ip + at + 2);
     std::memcpy(&key.id, ip + at + 4, 4);
     place.offset = word & 0xfff8;
     place.more = (word & 1) != 0;
@@ -130,6 +131,29 @@ Reassembly::Place Reassembly::read(const std::uint8_t* frame, const PacketInfo& 
 
 std::uint32_t& Reassembly::bucket_of(const Key& key) noexcept {
     return buckets_[keyed_hash<sizeof(Key)>(&key, *secret_) & (buckets_.size() - 1)];
+}
+
+std::uint32_t& Reassembly::count_of_ends(const Key& key) noexcept {
+    Key ends = key;
+    ends.id = 0;
+    ends.protocol = 0;
+    return counts_[keyed_hash<sizeof(Key)>(&ends, *secret_) & (counts_.size() - 1)];
+}
+
+bool Reassembly::is_outdated(std::uint32_t d, std::uint32_t count, const Place& place,
+                             Tick now) const noexcept {
+    const Datagram& g = datagrams_[d];
+    const std::uint32_t distance = count - g.distance;
+    if (distance <= kNearDistance) return false;
+    if (distance > kFarDistance || g.given_up != DropReason::none ||
+        static_cast<std::uint32_t>(now - g.last) > kStaleMs)
+        return true;
+    const std::uint32_t end = place.offset + place.bytes;
+    if (g.end != 0 && (place.more ? end >= g.end : true)) return true;
+    for (std::uint32_t p = g.first; p != kNone; p = pieces_[p].next)
+        if (pieces_[p].offset < end && place.offset < pieces_[p].offset + pieces_[p].bytes)
+            return true;
+    return false;
 }
 
 std::uint32_t Reassembly::find(const Key& key) noexcept {
@@ -254,11 +278,11 @@ rte_mbuf* Reassembly::assemble(std::uint32_t d) noexcept {
     const unsigned total = head->pkt_len - g.key.l3_off;
     if (g.key.family == static_cast<std::uint8_t>(Family::ipv4)) {
         change16(ip, 2, total);
-        change16(ip, 6, get16(ip + 6) & ~0x2000u);
+        change16(ip, 6, be16(ip + 6) & ~0x2000u);
     } else {
         put16(ip + 4, total - 40);
         std::uint8_t* word = frame + note(head) + 2;
-        put16(word, get16(word) & 6u);  // as an atomic fragment, RFC 6946
+        put16(word, be16(word) & 6u);  // as an atomic fragment, RFC 6946
     }
     remove(d);
     return head;
@@ -269,6 +293,16 @@ Reassembly::Taken Reassembly::take(rte_mbuf* m, const PacketInfo& info, Tick now
     Key key;
     const Place place = read(rte_pktmbuf_mtod(m, const std::uint8_t*), info, key);
     std::uint32_t d = find(key);
+    // Of IPv6 the identification has 32 bits.
+    std::uint32_t count = 0;
+    if (info.family == Family::ipv4) {
+        count = ++count_of_ends(key);
+        if (d != kNone && is_outdated(d, count, place, now)) [[unlikely]] {
+            drop_pieces(d, DropReason::fragment_timeout, counters);
+            remove(d);
+            d = kNone;
+        }
+    }
     if (d != kNone && datagrams_[d].given_up != DropReason::none)
         return {nullptr, datagrams_[d].given_up};
 
@@ -290,6 +324,8 @@ Reassembly::Taken Reassembly::take(rte_mbuf* m, const PacketInfo& info, Tick now
         if (free_datagram_ == kNone && !make_room(kNone, counters)) return {nullptr, why};
         d = begin_datagram(key, now);
     }
+    datagrams_[d].last = now;
+    datagrams_[d].distance = count;
     if (why == DropReason::none) why = add(d, m, place);
     if (why == DropReason::fragment_duplicate) return {nullptr, why};
     Datagram& g = datagrams_[d];
@@ -374,12 +410,12 @@ unsigned Reassembly::take_apart(rte_mbuf* m, const PacketInfo& info,
     std::uint8_t* ip = frame + info.l3_off;
     const unsigned total = m->pkt_len - info.l3_off;
     if (info.family == Family::ipv4) {
-        change16(ip, 6, get16(ip + 6) | 0x2000u);
+        change16(ip, 6, be16(ip + 6) | 0x2000u);
         change16(ip, 2, total);
     } else {
         put16(ip + 4, total - 40);
         std::uint8_t* word = frame + note(m) + 2;
-        put16(word, get16(word) | 1u);
+        put16(word, be16(word) | 1u);
     }
     return n;
 }

@@ -6,7 +6,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "pipeline/batch.h"
 
@@ -36,5 +39,14 @@ struct StageDesc {
     std::uint32_t before = 0;
     void (*run)(Worker& worker, Batch& batch) noexcept;
 };
+
+/// Why an order of stages does not work, and which of them is to blame (their number: the end).
+struct OrderProblem {
+    std::size_t at;
+    std::string text;
+};
+/// Nothing when everything that a stage needs is provided before it, and at the end packets know
+/// where to go.
+std::optional<OrderProblem> order_problem(const std::vector<const StageDesc*>& stages);
 
 }  // namespace postern

@@ -1,92 +1,93 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Worker: all state of one lcore, and one turn of its life.
 //
-// A turn: take a burst (from a port's queue or from the hand-off ring), begin(), run_stages(),
-// finish(), send what is in tx(). Who owns the loop is somebody else's matter: lib/port runs it
+// turn.h has the order of a turn. Who owns the loop is somebody else's matter: the daemon runs it
 // over ethdevs, replay and tests run any number of workers on one thread and look at the batch
 // between run_stages() and finish().
 //
+// What stages work with are its parts, each with a header of its own: Tracking (connections),
+// Expecting (expectations), Helping (helpers), Limits, Peers (other workers), Reassembly.
+//
 // Life-cycle: created by control before the lcore starts, destroyed after it has ended.
 // Synchronisation: everything is this worker's own but: the expectation table (lib/expect), the
-// hand-off and activity rings (rte_ring, many producers, this consumer), counters (read by
-// control), and the plan pointer (written by control, read once a turn).
-//
-// Its parts: worker.cc is the path of packets, helpers included; housekeeping.cc what is done once
-// a turn without any; mail.cc what control asks; userspace.cc helpers in other processes.
+// rings between workers (peers.h), the rings to helpers' processes, connection events, requests of
+// control (mailbox.h), counters (read by control), the plan in force (plan_store.h, read once a
+// turn), and the version of the plan that its connections are in line with (sweep.h).
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <type_traits>
 
-#include "base/counter.h"
 #include "base/drop_reason.h"
 #include "conntrack/conn_table.h"
-#include "conntrack/event.h"
-#include "conntrack/source_table.h"
-#include "expect/table.h"
+#include "expect/owner.h"
 #include "helper/engine.h"
+#include "metrics/metric.h"
 #include "pipeline/batch.h"
-#include "pipeline/mailbox.h"
-#include "pipeline/plan.h"
+#include "pipeline/drop_counters.h"
+#include "pipeline/expecting.h"
+#include "pipeline/helping.h"
+#include "pipeline/peers.h"
 #include "pipeline/reassembly.h"
-#include "pipeline/userspace_desk.h"
-#include "table/event_ring.h"
+#include "pipeline/requests.h"
+#include "pipeline/stage.h"
+#include "pipeline/sweep.h"
+#include "pipeline/tracking.h"
+#include "pipeline/worker_limits.h"
+#include "plan/plan.h"
+#include "plan/plan_store.h"
+#include "plan/steering.h"
 
 struct rte_mbuf;
-struct rte_ring;
 
 namespace postern {
 
-// X(name, help)
-#define POSTERN_WORKER_COUNTERS(X)                                                          \
-    X(rx_packets, "frames taken from ports")                                                \
-    X(rx_bytes, "bytes of those frames")                                                    \
-    X(tx_packets, "frames accepted and handed to ports")                                    \
-    X(tx_bytes, "bytes of those frames")                                                    \
-    X(dropped, "frames not forwarded, for all reasons; see `drops`")                        \
-    X(handed_off, "frames given to their home worker")                                      \
-    X(taken_over, "frames got from another worker")                                         \
-    X(reassembled, "datagrams put together from fragments")                                 \
-    X(fragments_held, "fragments that wait for the rest of their datagram, now")            \
-    X(helper_waits, "packets that wait for the answer of a helper's process, now")          \
-    X(window_scales_limited, "SYNs with a window scale beyond 14, which counts as 14")      \
-    X(rejected, "senders told by a TCP reset or an ICMP message")                           \
-    X(connections_created, "connections begun")                                             \
-    X(connections_expected, "of these, children of an expectation")                         \
-    X(connections_ended, "connections ended, for all reasons")                              \
-    X(connections_expired, "of these, by silence")                                          \
-    X(early_dropped, "connections ended early to make room for new ones")                   \
-    X(table_full, "packets dropped because the connection table was full")                  \
-    X(claims_lost, "expectations that another worker claimed first")                        \
-    X(helper_pool_empty, "connections that passed without their helper: all in use")        \
-    X(helpers_not_assigned, "connections to a helper's port that a rule let in without it") \
-    X(helpers_detached, "connections that lost their helper because it was removed")        \
-    X(rule_expectations_failed,                                                             \
-      "connections refused because what their rule expects was not filed")                  \
-    X(expectations_failed, "expectations that could not be filed")                          \
-    X(masters_kept, "times a child's activity kept its master connection alive")            \
-    X(masters_not_told, "of a child's activity: the ring to its master was full")           \
-    X(children_ended, "running connections ended because their helper said so")             \
-    X(children_not_ended, "times a worker was not told to end one: its ring was full")      \
-    X(turns, "bursts worked on")                                                            \
-    X(sleeps, "times the worker slept for want of packets")
+// X(name, kind, unit, help)
+#define POSTERN_TURN_METRICS(X)                                                                  \
+    X(rx_packets, counter, packets, "frames taken from ports")                                   \
+    X(rx_bytes, counter, bytes, "bytes of those frames")                                         \
+    X(tx_packets, counter, packets, "frames accepted and handed to ports")                       \
+    X(tx_bytes, counter, bytes, "bytes of those frames")                                         \
+    X(unsent, counter, packets, "of these, frames that a port did not take; they are dropped")   \
+    X(reassembled, counter, packets, "datagrams put together from fragments")                    \
+    X(fragments_held, gauge, packets, "fragments that wait for the rest of their datagram, now") \
+    X(passed_non_ip, counter, packets, "frames without IP that `pass` let through")              \
+    X(passed_nd, counter, packets,                                                               \
+      "neighbour discovery and MLD messages that `pass: nd` let through")                        \
+    X(passed_untracked, counter, packets, "packets that a rule with `track: no` let through")    \
+    X(rejected, counter, packets,                                                                \
+      "answers made of rejected packets: a TCP reset or an ICMP message")                        \
+    X(rejects_unanswerable, counter, packets,                                                    \
+      "rejected packets that nobody may be told of (RFC 1122, 4443)")                            \
+    X(rejects_limited, counter, packets,                                                         \
+      "rejected packets whose sender was not told: `limits.answers`")                            \
+    X(turns, counter, events, "bursts worked on")                                                \
+    X(sleeps, counter, events, "times the worker slept for want of packets")
 
-struct WorkerCounters {
-#define X(name, help) Counter name;
-    POSTERN_WORKER_COUNTERS(X)
-#undef X
-    std::array<Counter, kDropReasons> drops;
+struct TurnCounters {
+    POSTERN_METRICS(POSTERN_TURN_METRICS)
 };
 
-/// What a worker's helper wants ended, told to all: who has it is not known. An element of a ring.
-struct alignas(4) EndChild {
-    Tuple tuple;
-    CtZone ct_zone = 0;
+/// Each part has and writes its own.
+struct WorkerCounters : TurnCounters,
+                        DropCounters,
+                        PeerCounters,
+                        TrackingCounters,
+                        ExpectingCounters,
+                        HelpingCounters {
+    /// read(const MetricDesc&, const Counter&) for each of them, but for drops by reason.
+    template <class Read>
+    void each(Read&& read) const {
+        TurnCounters::each(read);
+        DropCounters::each(read);
+        PeerCounters::each(read);
+        TrackingCounters::each(read);
+        ExpectingCounters::each(read);
+        HelpingCounters::each(read);
+    }
 };
-static_assert(sizeof(EndChild) % 4 == 0 && std::is_trivially_copyable_v<EndChild>);
 
 /// Accepted packets on their way to one port.
 struct TxBuffer {
@@ -96,248 +97,120 @@ struct TxBuffer {
     std::array<rte_mbuf*, kMaxBurst + kFragments> pkt{};
 };
 
+/// Where a burst comes from.
+enum class Arrival : std::uint8_t {
+    port,
+    worker  ///< which has counted its frames as received
+};
+
 class Worker {
   public:
+    /// What it is made of; references and pointers to what outlives it.
     struct Parts {
         WorkerId id = 0;
-        const Plan* plan = nullptr;
+        const PlanStore* plans = nullptr;
+        const Steering* steering = nullptr;
         std::unique_ptr<ConnTable> conns;
-        SourceLimits source_limits;                          ///< this worker's share
-        std::array<std::uint32_t, kMaxZones> zone_limits{};  ///< this worker's share; 0 = none
+        Limits::Config limits;  ///< this worker's share
         ExpectOwner* expect = nullptr;
         ExpectTable* expectations = nullptr;
         std::unique_ptr<HelperEngine> helpers;
         std::unique_ptr<Reassembly> reassembly;
         /// Null when no helper lives in another process.
-        std::unique_ptr<UserspaceDesk> userspace;
-        /// By home worker; this worker's own is where others put its packets. May be empty when
-        /// there is one worker.
-        std::array<rte_ring*, kMaxWorkers> handoff{};
-        /// By the master's worker: ids of masters whose children were active. May be empty, too.
-        std::array<rte_ring*, kMaxWorkers> activity{};
-        /// By worker: EndChild messages.
-        std::array<rte_ring*, kMaxWorkers> endings{};
+        UserspaceLink* userspace = nullptr;
+        const PeerRings* rings = nullptr;
         /// Connection events kept until control reads them; 0: none are ever told.
         std::uint32_t event_ring = 0;
-        /// Bit h: control has removed helper h. May be null.
-        const std::atomic<std::uint64_t>* removed_helpers = nullptr;
     };
     explicit Worker(Parts parts);
 
-    // --- one turn, in this order ---
+    // --- one turn, in the order of turn.h ---
+    /// Reads what others have published since the last turn. From here on to the next quiescent
+    /// state the worker has one plan.
+    void begin_turn(Tick now, std::uint64_t cookie = 0) noexcept {
+        const Plan* plan = plans_->take();
+        // By its version: another plan may lie where a freed one did.
+        if (plan->version != plan_version_) [[unlikely]]
+            adopt(*plan);
+        batch_.now = now;
+        batch_.cookie = cookie;
+        tracking_.begin_turn();
+    }
     /// Takes `n` packets. Each packet's mbuf->port is a PortIndex.
-    void begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie = 0) noexcept;
-    void run_stages() noexcept;
+    void begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie = 0,
+               Arrival from = Arrival::port) noexcept;
+    void run_stages() noexcept { run_stages_from(0); }
     /// Moves accepted packets to tx(), frees dropped ones, counts.
     void finish() noexcept;
-
+    std::array<TxBuffer, kMaxPorts>& tx() noexcept { return tx_; }
+    /// Accepted packets that a port did not take, and why.
+    void count_unsent(unsigned n, DropReason why) noexcept {
+        counters_.unsent.add(n);
+        counters_.count_dropped(n, why);
+    }
+    /// Lets packets go on that waited for a helper's process. When there are some it begins a batch
+    /// of them, runs the stages that are left, and returns true: finish() and tx() follow. Bounded
+    /// work; once a turn.
+    bool resume() noexcept {
+        if (!helping_.resume()) return false;
+        run_stages_from(after_helpers_);
+        return true;
+    }
     /// Expires connections and expectations; bounded work. Once a turn, also when idle. False when
     /// some that are due are left for the next call.
     bool housekeeping(Tick now, std::uint64_t cookie = 0) noexcept;
-    /// Ends the connections that helpers, its own and others', want ended. Part of housekeeping();
-    /// on its own for replay, whose clock stands still between packets.
-    void end_children(Tick now, std::uint64_t cookie) noexcept;
-    /// Gives up the fragments it holds, and packets that wait for a helper's process. Before their
-    /// pool goes away.
-    void let_go() noexcept;
-    /// Takes what helpers' processes have answered, and the time that others have not. When packets
-    /// that waited can go on it begins a batch of them, runs the stages that are left, and returns
-    /// true: finish() and tx() follow. Bounded work; once a turn.
-    bool resume(Tick now, std::uint64_t cookie = 0) noexcept {
-        return desk_ != nullptr && resume_waiting(now, cookie);
+    /// Answers control's questions, if there are any; bounded work. Once a turn.
+    void answer_requests() noexcept {
+        requests_.answer(tracking_, helping_, expecting_, batch_.now);
     }
-    /// Up to kMaxBurst packets that other workers left here.
-    unsigned take_handoff(rte_mbuf** out) noexcept;
+    /// Frees the fragments and packets that it holds. Call before their pool goes away.
+    void release_held() noexcept;
 
-    /// Accepted packets that a port did not take.
-    void count_unsent(unsigned n) noexcept {
-        counters_.drops[static_cast<unsigned>(DropReason::tx_full)].add(n);
-        counters_.dropped.add(n);
-    }
-    /// Answers control's question, if there is one; bounded work. Once a turn.
-    void answer_mail() noexcept;
-    /// Control's ends of it.
-    Mailbox& mailbox() noexcept { return *mailbox_; }
-    ExpectMail& expect_mail() noexcept { return expect_mail_; }
-    RestoreMail& restore_mail() noexcept { return *restore_mail_; }
-    /// What happens to connections, told while somebody listens. Control reads it, and says whether
-    /// anybody does; the worker takes notice in its next turn.
-    EventRing<ConnEvent>& events() noexcept { return events_; }
-    void listen(bool on) noexcept { listened_.store(on, std::memory_order_relaxed); }
-    /// Of the helpers that control has removed, those that no connection here has any more. Acquire
-    /// pairs with the worker's release: what was theirs has ended.
-    std::uint64_t helpers_gone() const noexcept {
-        return helpers_gone_.load(std::memory_order_acquire);
-    }
-
-    // --- for stages ---
-    const Plan& plan() const noexcept { return *plan_; }
+    // --- its parts ---
+    WorkerId id() const noexcept { return conns_->worker(); }
+    const Plan& plan() const noexcept { return *batch_.plan; }
+    const Steering& steering() const noexcept { return steering_; }
     Batch& batch() noexcept { return batch_; }
-    ConnTable& conns() noexcept { return *conns_; }
-    ExpectOwner& expect() noexcept { return *expect_; }
-    ExpectTable& expectations() noexcept { return *expectations_; }
-    HelperEngine& helpers() noexcept { return *helpers_; }
+    Tracking& tracking() noexcept { return tracking_; }
+    Expecting& expecting() noexcept { return expecting_; }
+    Helping& helping() noexcept { return helping_; }
+    Limits& limits() noexcept { return limits_; }
+    Peers& peers() noexcept { return peers_; }
     Reassembly& reassembly() noexcept { return *reassembly_; }
+    Sweep& sweep() noexcept { return sweep_; }
+    Requests& requests() noexcept { return requests_; }
     WorkerCounters& counters() noexcept { return counters_; }
     const WorkerCounters& counters() const noexcept { return counters_; }
-    WorkerId id() const noexcept { return id_; }
-    ExpectTurn expect_turn() const noexcept { return {batch_.now, batch_.cookie}; }
-    /// Pending expectations of a helped connection; the slot is Conn::helper_slot.
-    MasterExpectations& master_of(std::uint32_t helper_slot) noexcept {
-        return masters_[helper_slot];
-    }
-    /// Gives packet i to its home worker; false when that one's ring is full.
-    bool hand_off(unsigned i, WorkerId home) noexcept;
-    /// Finds the connections of the burst and tracks its packets, oldest first, each before the
-    /// next is looked up: what it ends is not found any more. Sets the masks hit and miss.
-    void find_and_track() noexcept;
-    /// Tracks packet i, whose connection, just looked up, info.conn is: accepts or drops it, or,
-    /// when its connection is over, puts it among the misses.
-    void track_hit(unsigned i) noexcept {
-        if (telling_) [[unlikely]]
-            return track_and_tell(i);
-        track_one(i);
-    }
-    /// Looks which of the misses were expected: sets their match and ct state. Claims nothing.
-    void find_expectations() noexcept;
-    /// Claims what find_expectations() saw. False when it is gone.
-    bool claim(unsigned i) noexcept;
-    /// Verdicts about these misses.
-    void ask_policy(Mask which) noexcept;
-    /// Whether packet i may begin a connection as far as limits go; `none`, or why not. Asked once
-    /// for each connection that policy lets in. Expected ones are not asked.
-    DropReason admit(unsigned i) noexcept;
-    /// A slot for the connection of packet i, ending a less valuable one if need be; 0: none.
-    std::uint32_t make_connection(unsigned i, bool expected) noexcept;
-    /// Packet i begins an expected GRE call: the expectation knows its sender's call id, which the
-    /// answers will carry. A connection that was made of such answers before the call was expected
-    /// ends. False: the table is full.
-    bool pair_call(unsigned i, std::uint32_t slot) noexcept;
-    /// Takes make_connection() back.
-    void abandon(std::uint32_t slot) noexcept;
-    /// Gives a connection its helper, if one can be had.
-    void attach_helper(std::uint32_t slot, HelperId helper) noexcept;
-    /// Files what a connection expects by its rule. False: not all could be, and its first packet
-    /// should not pass, so that it is repeated.
-    bool expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept;
-    /// Shows the packets of helped connections to their helpers and files what these expect; may
-    /// drop some.
-    void run_helpers() noexcept;
-    /// Ends a connection: its pending expectations, its helper's state, its slot.
-    void end_connection(std::uint32_t slot, ConnEnd why) noexcept;
-    /// Tells listeners, if there are any, what has just happened to a connection.
-    void tell(ConnEventType type, std::uint32_t slot, ConnEnd end = ConnEnd::expired) noexcept {
-        if (telling_) [[unlikely]]
-            put_event(type, slot, end);
-    }
-
-    std::array<TxBuffer, kMaxPorts>& tx() noexcept { return tx_; }
+    ConnTable& conns() noexcept { return *conns_; }
+    HelperEngine& helpers() noexcept { return helping_.engine(); }
 
   private:
-    // Helpers in other processes: userspace.cc.
-    bool resume_waiting(Tick now, std::uint64_t cookie) noexcept;
-    /// Shows packet i to a helper in another process, or lets it wait. `front`: it has waited.
-    void run_remote_helper(unsigned i, Conn& conn, HelperConn* hc, bool front) noexcept;
-    void hear_answer(const Answer& answer) noexcept;
-    void look_for_late_answers() noexcept;
-    void go_on(std::uint32_t helper_slot) noexcept;
-    void hold(unsigned i, const Conn& conn, bool front) noexcept;
-    unsigned put_back(const UserspaceDesk::Held& held) noexcept;
-    void drop_waiting(std::uint32_t helper_slot, HelperId helper) noexcept;
-    void count(HelperId helper, UserspaceCounter what, std::uint64_t n = 1) noexcept {
-        helpers_->counters(helper).own(static_cast<unsigned>(what)).add(n);
+    void run_stages_from(std::size_t first) noexcept {
+        const auto& stages = batch_.plan->stages;
+        for (std::size_t s = first; s < stages.size(); ++s)
+            if (batch_[stages[s]->on] != 0) stages[s]->run(*this, batch_);
     }
-
-    // Once a turn: housekeeping.cc.
-    /// A child has been active lately: its master must not end by silence, wherever it lives.
-    void tell_master(ConnId master, Tick now) noexcept;
-    void keep_master(ConnId master, Tick now) noexcept;
-    void hear_of_children(Tick now) noexcept;
-    void tell_to_end(const Tuple& child, CtZone ct_zone) noexcept;
-    /// Takes removed helpers away from their connections, some slots a turn.
-    void drop_removed_helpers() noexcept;
-    void detach_helper(std::uint32_t slot, ExpectEnd why) noexcept;
-
-    // What control asks: mail.cc.
-    void answer_expect_mail() noexcept;
-    void answer_restore_mail() noexcept;
-    RestoreMail::Outcome restore(RestoreMail& mail) noexcept;
-
-    void put_event(ConnEventType type, std::uint32_t slot, ConnEnd end) noexcept;
-    void track_one(unsigned i) noexcept;
-    void track_and_tell(unsigned i) noexcept;
+    void adopt(const Plan& plan) noexcept;
+    void find_stage_after_helpers() noexcept;
     /// Accepted packet i as the fragments it came in; false when there is no room for them.
     bool send_fragments(unsigned i, TxBuffer& out) noexcept;
-    Bytes payload_of(unsigned i) noexcept;
-    /// Whether packet i's payload lies in one piece: then it is linear_payload_of().
-    bool is_linear(unsigned i) const noexcept;
-    Bytes linear_payload_of(unsigned i) const noexcept;
-    TcpSegment segment_of(unsigned i) const noexcept;
-    void run_helper(unsigned i, Conn& conn, HelperConn* hc) noexcept;
-    /// Gives a connection what its helper keeps, with nothing pending.
-    void set_helper_slot(Conn& conn, const HelperConn* hc) noexcept;
-    /// Shows packet i's payload to the engine.
-    void read_payload(unsigned i, HelperConn* hc) noexcept;
-    /// What a helper asked for besides expectations.
-    void act(const EmitAction& action, const Conn& conn) noexcept;
-    /// Raises its time to what its helper asked for by Emit::master_timeout().
-    void keep_patience(Conn& conn) noexcept {
-        if (conn.patient) [[unlikely]]
-            raise_timeout(conn);
-    }
-    void raise_timeout(Conn& conn) noexcept;
-    static void raise_timeout(Conn& conn, std::uint16_t least_s) noexcept;
-    /// Ends what the helper's state of a connection hangs on.
-    void release_helper(Conn& conn, ExpectEnd why) noexcept;
-    InsertOutcome file(const PinHole& hole, const Conn& conn, std::uint32_t slot) noexcept;
 
-    /// Whether the connection's rule expects others, with or without a helper.
-    bool expects_by_rule(const Conn& conn) const noexcept {
-        return conn.rule < plan_->effects.size() && plan_->effects[conn.rule].expects != 0;
-    }
-    /// Answered and confirmed: it does not count as half-open (any more).
-    static bool is_settled(const Conn& conn) noexcept {
-        return conn.has(conn.protocol() == proto::tcp ? conn_flag::assured : conn_flag::seen_reply);
-    }
-    /// Half-open for its source, until settle(): it is settled, or over.
-    void count_half_open(Conn& conn) noexcept;
-    void settle(Conn& conn) noexcept;
-
-    const Plan* plan_;
-    WorkerId id_;
+    const PlanStore* plans_;
+    const Steering& steering_;
+    std::uint64_t plan_version_ = 0;
+    std::size_t after_helpers_ = 0;  ///< place of the stage that follows the helper stage
     std::unique_ptr<ConnTable> conns_;
-    ExpectOwner* expect_;
-    ExpectTable* expectations_;
-    std::unique_ptr<HelperEngine> helpers_;
     std::unique_ptr<Reassembly> reassembly_;
-    std::unique_ptr<UserspaceDesk> desk_;  ///< null: no helper lives in another process
-    unsigned after_helpers_ = 0;           ///< place of the stage that follows the helper stage
-    Tick looked_;                          ///< when late answers were last looked for
-    std::array<rte_ring*, kMaxWorkers> handoff_;
-    std::array<rte_ring*, kMaxWorkers> activity_;
-    std::array<rte_ring*, kMaxWorkers> endings_;
-    std::unique_ptr<MasterExpectations[]> masters_;
-    SourceTable sources_;
-    std::array<std::uint32_t, kMaxZones> zone_limits_;
-    bool zones_limited_;  ///< else nobody counts: an end would have to read the second line
-    std::array<std::uint32_t, kMaxZones> zone_count_{};
+    Limits limits_;
+    Peers peers_;
+    Expecting expecting_;
+    Helping helping_;
+    Tracking tracking_;
+    Sweep sweep_;
+    Requests requests_;
     std::array<TxBuffer, kMaxPorts> tx_{};
-    bool telling_ = false;  ///< somebody listens; looked up once a turn
     alignas(64) WorkerCounters counters_;
     Batch batch_;
-    std::unique_ptr<Mailbox> mailbox_ = std::make_unique<Mailbox>();
-    ExpectMail expect_mail_;
-    std::unique_ptr<RestoreMail> restore_mail_ = std::make_unique<RestoreMail>();
-    const std::atomic<std::uint64_t>* removed_helpers_;  // control: w, workers: r
-    std::uint64_t removed_ = 0;                          ///< as this worker saw it last
-    std::uint32_t sweep_ = 0;  ///< next helper slot to look at; 0 = nothing to do
-    EventRing<ConnEvent> events_;
-    std::atomic<bool> listened_{false};  // control: w, worker: r, relaxed: a switch, guards nothing
-    std::atomic<std::uint64_t> helpers_gone_{0};  // worker: w, control: r
-    Emit emit_;
-    Emit parting_;  ///< of a connection that ends, perhaps while emit_ is being worked on
-    /// Payload of a packet in several segments, put together for its helper.
-    std::unique_ptr<std::uint8_t[]> linear_;
 };
 
 }  // namespace postern

@@ -6,7 +6,8 @@
 // (zones, helpers, protocols) and port lists are first merged into as few ranges as they make: a
 // list of adjacent zones is one entry.
 //
-// The result word of an entry is the verdict itself: no second look-up.
+// The result word of an entry is the place of its rule's verdict in a table, plus 1: a rule's
+// number has 32 bits, which leave no room beside it.
 //
 // rte_acl spreads a set of entries over at most 8 tries and gives up on sets too wild for that
 // (many entries that overlap in several dimensions; a thousand can do). Such a set is cut in two,
@@ -31,7 +32,6 @@
 namespace postern {
 namespace {
 
-static_assert(kMaxPolicyRules < kNoRule);
 constexpr std::size_t kMaxParts = 64;  // beyond that a new connection would pay for all of them
 
 using Key4 = PolicyKey<4>;
@@ -42,17 +42,6 @@ constexpr unsigned kWords = Key::kAddressBytes / 4;  // of an address
 /// Field numbers: protocol, from, to, origin, filler, src words, dst words, sport, dport, mark.
 template <class Key>
 constexpr unsigned kFields = 5 + 2 * kWords<Key> + 3;
-
-// Result word: bit 31 set (0 means "no match" to rte_acl), action, helper, rule.
-std::uint32_t encode(RuleId rule, const PolicyRule& r) noexcept {
-    return 1u << 31 | static_cast<std::uint32_t>(r.action) << 24 | std::uint32_t{r.helper} << 16 |
-           rule;
-}
-PolicyVerdict decode(std::uint32_t word, PolicyAction fallback) noexcept {
-    if (word == 0) return {kNoRule, fallback, kNoHelper};
-    return {static_cast<RuleId>(word & 0xffff), static_cast<PolicyAction>(word >> 24 & 0x3),
-            static_cast<HelperId>(word >> 16 & 0xff)};
-}
 
 /// The fewest ranges that cover the same values.
 std::vector<PolicyRange> merged(std::vector<PolicyRange> ranges) {
@@ -70,8 +59,12 @@ std::vector<PolicyRange> merged(std::vector<PolicyRange> ranges) {
 template <class T>
 std::vector<PolicyRange> ranges_of(const std::vector<T>& values, std::uint16_t max) {
     std::vector<PolicyRange> out;
-    for (const auto v : values)
-        out.push_back({v, v});
+    for (const auto v : values) {
+        if constexpr (requires { v.number(); })
+            out.push_back({v.number(), v.number()});
+        else
+            out.push_back({v, v});
+    }
     if (values.empty()) out.push_back({0, max});
     return merged(std::move(out));
 }
@@ -80,8 +73,17 @@ std::vector<PolicyRange> ports_of(const std::vector<PolicyRange>& ranges) {
 }
 std::vector<PolicyRange> origins_of(const PolicyRule& r) {
     std::vector<PolicyRange> out;
-    if (r.match_new) out.push_back({kOriginNew, kOriginNew});
-    if (r.match_related && r.related.empty()) out.push_back({origin_related(kNoHelper), 0xff});
+    // What only a name lets in, a rule without one can still keep out.
+    const bool any = r.action != PolicyAction::accept || !r.icmp_types.empty();
+    if (r.match_new) {
+        out.push_back({any ? kOriginUnknownError : kOriginNew, kOriginNew});
+        if (r.untracked) out.push_back({kOriginUnknownError, kOriginUnknownError});
+    }
+    if (r.match_related && r.related.empty()) {
+        const bool errors = !r.icmp_types.empty();
+        out.push_back({origin_related(kNoHelper),
+                       static_cast<std::uint16_t>(errors ? kOriginError : kOriginError - 1)});
+    }
     if (r.match_related)
         for (const auto h : r.related)
             out.push_back({origin_related(h), origin_related(h)});
@@ -236,7 +238,7 @@ Result<std::vector<AclRule<Key>>> make_entries(const PolicyRules& rules) {
         AclRule<Key> entry{};
         entry.data.category_mask = 1;
         entry.data.priority = RTE_ACL_MAX_PRIORITY - static_cast<std::int32_t>(i);
-        entry.data.userdata = encode(static_cast<RuleId>(i), rules.rules[i]);
+        entry.data.userdata = static_cast<std::uint32_t>(i + 1);
         entry.field[kFields<Key> - 1].value.u32 = rules.rules[i].mark;
         entry.field[kFields<Key> - 1].mask_range.u32 = rules.rules[i].mark_mask;
         multiply<Key>(Factors(rules.rules[i], Key::kFamily), entry,
@@ -312,6 +314,13 @@ Result<std::unique_ptr<Policy>> Policy::build(const PolicyRules& rules, int sock
     rte_log_set_level_pattern("lib.acl", RTE_LOG_EMERG);
     std::unique_ptr<Policy> policy(new Policy);
     policy->fallback_ = rules.fallback;
+    for (std::size_t i = 0; i < rules.rules.size(); ++i)
+        policy->verdicts_.push_back({rules.ids.empty() ? static_cast<RuleId>(i) : rules.ids[i],
+                                     rules.rules[i].action, rules.rules[i].helper});
+    policy->judges_errors_ =
+        std::any_of(rules.rules.begin(), rules.rules.end(), [](const PolicyRule& r) {
+            return !r.icmp_types.empty() && r.match_related && r.related.empty();
+        });
     if (auto r = policy->build_parts<Key4>(rules, socket_id, policy->parts4_, policy->matches4_);
         !r)
         return r.error();
@@ -335,8 +344,14 @@ void Policy::answer(const PolicyLane<Key>& lane, const Parts& parts,
         for (unsigned k = 0; part != 0 && k < lane.n; ++k)
             words[k] = words[k] != 0 ? words[k] : more[k];
     }
+    const auto unmatched = [&](std::uint8_t origin) {
+        if (origin == kOriginError) return PolicyAction::accept;
+        return origin < kOriginNew ? PolicyAction::drop : fallback_;
+    };
     for (unsigned k = 0; k < lane.n; ++k)
-        verdicts[lane.packet[k]] = decode(words[k], fallback_);
+        verdicts[lane.packet[k]] =
+            words[k] != 0 ? verdicts_[words[k] - 1]
+                          : PolicyVerdict{kNoRule, unmatched(lane.keys[k].origin), kNoHelper};
 }
 
 void Policy::classify(const PolicyBurst& burst, PolicyVerdict* verdicts) const noexcept {

@@ -3,7 +3,8 @@
 // for IPv4 and one for IPv6.
 //
 // Called by: build() by control; classify() by workers, for the packets of a burst that found no
-// connection, and for nothing else: an accepted connection never comes back here.
+// connection, and for ICMP errors about one where a rule names types: an accepted connection never
+// comes back here.
 // Life-cycle: built whole, never changed. A new configuration is a new Policy; its owner swaps the
 // pointer and destroys the old one after a grace period.
 // Synchronisation: none needed. classify() reads only, so all workers share one Policy.
@@ -44,6 +45,9 @@ class Policy {
     /// verdicts[i] for each packet i of the burst.
     void classify(const PolicyBurst& burst, PolicyVerdict* verdicts) const noexcept;
 
+    /// Whether an ICMP error about a connection may meet a rule: one that names types.
+    bool judges_errors() const noexcept { return judges_errors_; }
+
     /// Entries in the trie of a family: what the rules' lists have multiplied to.
     std::size_t matches(Family family) const noexcept {
         return family == Family::ipv6 ? matches6_ : matches4_;
@@ -76,7 +80,9 @@ class Policy {
 
     Parts parts4_;  ///< asked in this order; normally one, none when no rule can match the family
     Parts parts6_;
+    std::vector<PolicyVerdict> verdicts_;  ///< of the rules, in their order
     PolicyAction fallback_ = PolicyAction::drop;
+    bool judges_errors_ = false;
     std::size_t matches4_ = 0;
     std::size_t matches6_ = 0;
 };

@@ -4,9 +4,10 @@
 //
 // Key: the protocol (rte_acl wants one byte first), then groups of four bytes: zones, origin and a
 // filler; source; destination; ports; and, only if a rule asks for it, the mark. `origin` folds
-// connection state and helper into one byte: 0 = new, 1 + h = expected by helper h (1: related, but
-// by no helper). So "new", "related" and "related by ftp" are each one range, and new packets of
-// all kinds share a path of the trie.
+// connection state and helper into one byte: 0 = an ICMP error about no connection, 1 = other ICMP
+// that a rule has to name, 2 = new, 3 + h = expected by helper h (3: related, but by no helper),
+// 255 = an ICMP error about a connection. So "new", "related" and "related by ftp" are each one
+// range, and new packets of all kinds share a path of the trie.
 //
 // Who: a worker fills its PolicyBurst with the packets of a burst that found no connection, and
 // hands it to Policy::classify(). Cost: of a packet with ports, one copy of its addresses and
@@ -25,10 +26,13 @@ namespace postern {
 
 /// Where a connection that asks to begin comes from and goes to, and why.
 struct PolicyContext {
-    ZoneId from = 0;
-    ZoneId to = 0;
-    CtState state = CtState::fresh;  ///< fresh or related
-    /// With `related`: whose expectation it met; kNoHelper for ICMP errors and the like.
+    ZoneId from;
+    ZoneId to;
+    /// fresh or related; or of ICMP: untracked, if it is accepted only by a rule that names its
+    /// type; invalid, if it is an error about no connection; established, if about one: that is
+    /// accepted unless a rule that names its type says otherwise.
+    CtState state = CtState::fresh;
+    /// With `related`: whose expectation it met; kNoHelper for a rule's.
     HelperId related_by = kNoHelper;
     std::uint32_t mark = 0;  ///< what it would inherit
 };
@@ -44,11 +48,31 @@ constexpr Be16 icmp_port(std::uint8_t type, std::uint8_t code) noexcept {
     return Be16::from_host(static_cast<std::uint16_t>(type << 8 | code));
 }
 
-inline constexpr std::uint8_t kOriginNew = 0;
-constexpr std::uint8_t origin_related(HelperId helper) noexcept {
-    return static_cast<std::uint8_t>(1 + helper);
+/// Whether a rule has to name this ICMP (IPv4) type to accept it: source quench and redirect, which
+/// make their receiver send elsewhere or less on a stranger's word.
+constexpr bool only_by_name(std::uint8_t icmp_type) noexcept {
+    return icmp_type == 4 || icmp_type == 5;
 }
-static_assert(kMaxZones <= 256 && kMaxHelpers < 255, "zones and origins are one byte of the key");
+
+inline constexpr std::uint8_t kOriginUnknownError = 0, kOriginNamed = 1, kOriginNew = 2,
+                              kOriginError = 0xff;
+constexpr std::uint8_t origin_related(HelperId helper) noexcept {
+    return static_cast<std::uint8_t>(kOriginNew + 1 + helper);
+}
+constexpr std::uint8_t origin_of(CtState state, HelperId related_by) noexcept {
+    if (state == CtState::fresh) [[likely]]
+        return kOriginNew;
+    switch (state) {
+        case CtState::related: return origin_related(related_by);
+        case CtState::untracked: return kOriginNamed;
+        case CtState::invalid: return kOriginUnknownError;
+        case CtState::established: return kOriginError;
+        case CtState::fresh: break;
+    }
+    return kOriginNew;
+}
+static_assert(kMaxZones <= 256 && origin_related(kMaxHelpers) < kOriginError,
+              "zones and origins are one byte of the key");
 
 /// As rte_acl reads it: multi-byte fields in network order, groups of four bytes after the first.
 template <std::size_t AddressBytes>
@@ -85,9 +109,9 @@ struct PolicyLane {
         packet[n] = static_cast<std::uint8_t>(i);
         ++n;
         key.protocol = protocol;
-        key.from = static_cast<std::uint8_t>(c.from);
-        key.to = static_cast<std::uint8_t>(c.to);
-        key.origin = c.state == CtState::related ? origin_related(c.related_by) : kOriginNew;
+        key.from = c.from.number();
+        key.to = c.to.number();
+        key.origin = origin_of(c.state, c.related_by);
         key.filler = 0;
         key.mark = Be32::from_host(c.mark).raw();
         return key;

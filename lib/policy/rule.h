@@ -23,8 +23,8 @@ struct PolicyRange {
     std::uint16_t last = 0;
 };
 
-/// All conditions must hold; of a list one item must; an empty list means "any". A rule's RuleId is
-/// its index in PolicyRules, and the lowest id that matches decides.
+/// All conditions must hold; of a list one item must; an empty list means "any". The first rule
+/// that matches decides.
 struct PolicyRule {
     std::vector<ZoneId> from;
     std::vector<ZoneId> to;
@@ -40,12 +40,14 @@ struct PolicyRule {
     std::vector<HelperId> related;  ///< which helpers' expectations match_related means
     std::uint32_t mark = 0;         ///< that the connection would inherit, under the mask
     std::uint32_t mark_mask = 0;    ///< 0: any
+    bool untracked = false;         ///< makes no connections, so errors about none are its matter
     PolicyAction action = PolicyAction::drop;
     HelperId helper = kNoHelper;  ///< handed out with the verdict
 };
 
 struct PolicyRules {
     std::vector<PolicyRule> rules;
+    std::vector<RuleId> ids;  ///< of the rules, in their order; empty: their index
     PolicyAction fallback = PolicyAction::drop;  ///< when no rule matches
 };
 

@@ -22,16 +22,6 @@ std::uint64_t free_hugepages() {
     return n;
 }
 
-/// MiB that the machine could still give us; 0 when it does not say.
-std::uint64_t available_mb() {
-    std::ifstream in("/proc/meminfo");
-    std::string word;
-    std::uint64_t kb = 0;
-    while (in >> word)
-        if (word == "MemAvailable:" && in >> kb) return kb / 1024;
-    return 0;
-}
-
 std::vector<unsigned> usable_cpus() {
     cpu_set_t set;
     std::vector<unsigned> cpus;
@@ -51,6 +41,15 @@ void remove_runtime_folder() {
 }
 
 }  // namespace
+
+std::uint64_t available_memory_mb() {
+    std::ifstream in("/proc/meminfo");
+    std::string word;
+    std::uint64_t kb = 0;
+    while (in >> word)
+        if (word == "MemAvailable:" && in >> kb) return kb / 1024;
+    return 0;
+}
 
 Result<void> start_eal(const EalConfig& config) {
     const auto all = usable_cpus();
@@ -75,7 +74,8 @@ Result<void> start_eal(const EalConfig& config) {
     const bool huge = config.hugepages == EalConfig::Huge::yes ||
                       (config.hugepages == EalConfig::Huge::automatic && free_hugepages() > 0);
     // DPDK itself would crash, or be killed later, in the middle of the traffic.
-    if (const auto free_mb = available_mb(); !huge && free_mb != 0 && config.memory_mb > free_mb)
+    if (const auto free_mb = available_memory_mb();
+        !huge && free_mb != 0 && config.memory_mb > free_mb)
         return Error{"eal.memory_mb is " + std::to_string(config.memory_mb) +
                      ", but the machine has only " + std::to_string(free_mb) + " MiB to give"};
     // Either way nothing of ours is left in the file system, whatever happens to us. (DPDK does not

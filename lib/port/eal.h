@@ -29,6 +29,9 @@ struct EalConfig {
 /// Once a process. Lcore 0 is the caller, lcores 1..workers are for workers.
 Result<void> start_eal(const EalConfig& config);
 
+/// MiB that the machine could still give a process; 0 when it does not say.
+std::uint64_t available_memory_mb();
+
 /// Gives everything back to the system, DPDK's own empty folder for run-time files included.
 void stop_eal();
 

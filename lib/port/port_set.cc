@@ -3,15 +3,23 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
 
+#include <net/if.h>
 #include <rte_bus.h>
 #include <rte_dev.h>
+#include <rte_devargs.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
 
-#include "net/rss.h"
+#include "port/frames.h"
+#include "port/interface.h"
+#include "port/vlan_guard.h"
 
 namespace postern {
 namespace {
@@ -20,6 +28,7 @@ constexpr std::uint16_t kRxDescriptors = 1024, kTxDescriptors = 1024;
 constexpr unsigned kCacheSize = 256;
 constexpr unsigned kTxRingSize = 1024;
 constexpr unsigned kTxRetries = 4;
+constexpr unsigned kFrameHead = 64;  ///< before and behind an IP packet, at most
 constexpr std::uint64_t kRssTypes =
     RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP;
 
@@ -33,6 +42,64 @@ bool needs_gate(const PortConfig& port) {
     return port.device.starts_with("net_memif");
 }
 
+/// Whose packets come from this machine's kernel.
+bool fed_by_kernel(const PortConfig& port) {
+    constexpr std::string_view kDrivers[] = {"net_af_packet", "net_af_xdp", "net_pcap", "net_tap",
+                                             "net_virtio_user"};
+    return std::ranges::any_of(kDrivers,
+                               [&](std::string_view d) { return port.device.starts_with(d); });
+}
+
+/// The network interface that a virtual device's arguments name; empty: none.
+std::string interface_argument(const PortConfig& port) {
+    if (!fed_by_kernel(port)) return {};
+    for (const std::string_view key : {",iface=", ",rx_iface=", ",rx_iface_in=", ",tx_iface="})
+        if (const auto at = port.device.find(key); at != std::string::npos) {
+            const auto begin = at + key.size();
+            return port.device.substr(begin, port.device.find(',', begin) - begin);
+        }
+    return {};
+}
+
+/// Whose queues come in pairs. A queue of tap is one file descriptor; the neighbour of the others
+/// has as many as `queues` says in both directions, and what is given to further ones is lost.
+bool has_queue_pairs(const PortConfig& port) {
+    constexpr std::string_view kDrivers[] = {"net_tap", "net_memif", "net_vhost",
+                                             "net_virtio_user"};
+    return std::ranges::any_of(kDrivers,
+                               [&](std::string_view d) { return port.device.starts_with(d); });
+}
+
+/// Whose driver makes the network interface that it sits on.
+bool makes_interface(const PortConfig& port) {
+    return port.device.starts_with("net_tap") || port.device.starts_with("net_virtio_user");
+}
+
+/// Whether the device hashes with this key. What it was told when it was configured is not enough:
+/// some keep a key of their own and say nothing.
+bool has_key(std::uint16_t id, std::span<const std::uint8_t> key) {
+    std::array<std::uint8_t, SymmetricRss::kKeyBytes> read{};
+    // Whoever leaves the buffer as it is has told us nothing.
+    for (std::size_t i = 0; i < key.size(); ++i)
+        read[i] = static_cast<std::uint8_t>(~key[i]);
+    rte_eth_rss_conf conf{};
+    conf.rss_key = read.data();
+    conf.rss_key_len = static_cast<std::uint8_t>(key.size());
+    return rte_eth_dev_rss_hash_conf_get(id, &conf) == 0 && conf.rss_hf != 0 &&
+           std::ranges::equal(key, std::span(read).first(key.size()));
+}
+
+bool take_key(std::uint16_t id, std::span<std::uint8_t> key, std::uint64_t types) {
+    if (key.empty()) return false;
+    if (has_key(id, key)) return true;
+    // Some take it only when they run.
+    rte_eth_rss_conf conf{};
+    conf.rss_key = key.data();
+    conf.rss_key_len = static_cast<std::uint8_t>(key.size());
+    conf.rss_hf = types;
+    return rte_eth_dev_rss_hash_update(id, &conf) == 0 && has_key(id, key);
+}
+
 bool program_reta(std::uint16_t id, unsigned size, unsigned queues,
                   const std::vector<std::uint16_t>& reta) {
     if (size == 0) return false;
@@ -44,61 +111,146 @@ bool program_reta(std::uint16_t id, unsigned size, unsigned queues,
     return rte_eth_dev_rss_reta_update(id, table.data(), static_cast<std::uint16_t>(size)) == 0;
 }
 
-}  // namespace
-
-Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
-    std::unique_ptr<PortSet> set(new PortSet);
-    set->workers_ = config.workers;
-    std::uint32_t largest_mtu = 1500;
+/// Full rings on every queue, a cache a worker, and bursts on their way between workers.
+Result<rte_mempool*> make_pool(const PortSetConfig& config) {
+    std::uint32_t largest = 1500 + 64;
     std::size_t queues = 0;
     for (const auto& p : config.ports) {
-        largest_mtu = std::max<std::uint32_t>(largest_mtu, p.mtu);
+        auto frames = frames_of(p);
+        if (!frames) return about(p, frames.error().message, 0);
+        largest = std::max(largest, frames->room);
         queues += p.rx_queues != 0 ? p.rx_queues : config.workers;
     }
-    // Full rings on every queue, a cache a worker, and bursts on their way between workers.
     const auto packets = static_cast<unsigned>(
         queues * kRxDescriptors + config.ports.size() * config.workers * kTxDescriptors +
         config.workers * (kCacheSize + 4096) + config.held);
-    const unsigned room = RTE_PKTMBUF_HEADROOM + largest_mtu + 64;
-    set->pool_ =
+    const unsigned room = RTE_PKTMBUF_HEADROOM + largest;
+    rte_mempool* const pool =
         rte_pktmbuf_pool_create("packets", packets, kCacheSize, 0,
                                 static_cast<std::uint16_t>(std::max(room, 2176u)), SOCKET_ID_ANY);
-    if (set->pool_ == nullptr)
+    if (pool == nullptr)
         return Error{"no memory for " + std::to_string(packets) + " packet buffers of " +
                      std::to_string(room) + " bytes: raise eal.memory_mb"};
+    return pool;
+}
+
+}  // namespace
+
+Result<void> PortSet::check(const PortSetConfig& config) {
+    for (const auto& p : config.ports) {
+        rte_devargs parsed{};
+        const bool known = rte_devargs_parse(&parsed, p.device.c_str()) == 0;
+        rte_devargs_reset(&parsed);
+        if (!known) return about(p, "DPDK has no driver for a device of this name", 0);
+    }
+    auto pool = make_pool(config);
+    if (!pool) return pool.error();
+    rte_mempool_free(*pool);
+    return {};
+}
+
+Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
+    std::unique_ptr<PortSet> set(new PortSet(config));
+    auto pool = make_pool(config);
+    if (!pool) return pool.error();
+    set->pool_ = *pool;
     if (std::any_of(config.ports.begin(), config.ports.end(), needs_gate)) {
         auto gate = ControlGate::create(config.rcu);
         if (!gate) return gate.error();
         set->gate_ = std::move(gate).value();
     }
-    for (const auto& p : config.ports) {
-        if (auto r = set->open_port(p, config); !r) return r.error();
+    for (std::size_t p = 0; p < config.ports.size(); ++p) {
+        Port& port = set->ports_[p];
+        port.config = config.ports[p];
+        port.gated = port.forgets = needs_gate(port.config);
+        port.from_kernel = fed_by_kernel(port.config);
+        port.seen = std::vector<SeenLine>(config.workers);
+        port.own = std::vector<Own>(config.workers);
+        if (auto r = set->attach(static_cast<PortIndex>(p)); !r) return r.error();
     }
     return set;
 }
 
-Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& all) {
-    Port port;
-    port.name = config.name;
-    port.gated = needs_gate(config);
-    if (!config.is_pci) {
-        if (const int r = rte_dev_probe(config.device.c_str()); r != 0)
-            return about(config, "no such device, or it could not be opened", r);
-        port.created = true;
+Result<void> PortSet::attach(PortIndex p) {
+    Port& port = ports_[p];
+    if (auto r = open_device(p); !r) {
+        close_device(port, true);
+        return r;
     }
+    port.attached = true;
+    port.doors.store(kRx | kTx | kUp, std::memory_order_release);
+    return {};
+}
+
+void PortSet::detach(PortIndex p) {
+    Port& port = ports_[p];
+    if (!port.attached) return;
+    port.doors.store(0, std::memory_order_release);
+    // Who has reported since sees the doors closed; who has not may still be inside.
+    if (config_.rcu != nullptr) rte_rcu_qsbr_synchronize(config_.rcu, RTE_QSBR_THRID_INVALID);
+    port.before = device_stats(port);
+    close_device(port, true);
+    port.attached = false;
+}
+
+void PortSet::set_link(PortIndex p, bool up) noexcept {
+    Port& port = ports_[p];
+    if (!port.attached) return;
+    // What is in the receive queue is still good. Others keep nothing for a neighbour who is away,
+    // and know sooner than we when it is back.
+    const bool keeps = port.config.is_pci || !port.interface.empty();
+    const std::uint8_t tx = up || !keeps ? kTx : 0;
+    port.doors.store(static_cast<std::uint8_t>(kRx | tx | (up ? kUp : 0)),
+                     std::memory_order_release);
+}
+
+std::optional<bool> PortSet::link_of_device(PortIndex p) const {
+    rte_eth_link link{};
+    if (!ports_[p].attached || rte_eth_link_get_nowait(ports_[p].id, &link) != 0)
+        return std::nullopt;
+    return link.link_status == RTE_ETH_LINK_UP;
+}
+
+Result<void> PortSet::open_device(PortIndex p) {
+    Port& port = ports_[p];
+    const PortConfig& config = port.config;
+    port.pulled_out.store(false, std::memory_order_relaxed);
+    auto frames = frames_of(config);
+    if (!frames) return about(config, frames.error().message, 0);
     const std::string name = config.device.substr(0, config.device.find(','));
     std::string full = name;
     if (config.is_pci && std::count(name.begin(), name.end(), ':') == 1) full = "0000:" + name;
+    // DPDK's start has found the PCI devices that are there.
+    if (!config.is_pci || rte_eth_dev_get_port_by_name(full.c_str(), &port.id) != 0)
+        if (const int r = rte_dev_probe(frames->device.c_str()); r != 0)
+            return about(config, "no such device, or it could not be opened", r);
     if (const int r = rte_eth_dev_get_port_by_name(full.c_str(), &port.id); r != 0)
         return about(config, "no such device, or no driver for it", r);
+    port.open = true;
+    if (config.device.starts_with("net_af_packet"))
+        if (auto r = refuse_foreign_tags(interface_argument(config)); !r)
+            return about(config, "cannot refuse foreign VLAN tags: " + r.error().message, 0);
+    return configure(port);
+}
 
+Result<void> PortSet::configure(Port& port) {
+    const PortConfig& config = port.config;
     rte_eth_dev_info dev{};
     if (const int r = rte_eth_dev_info_get(port.id, &dev); r != 0)
         return about(config, "cannot be asked what it can do", r);
-    const unsigned wanted = config.rx_queues != 0 ? config.rx_queues : all.workers;
-    port.rx_queues =
-        static_cast<std::uint16_t>(std::min<unsigned>({wanted, dev.max_rx_queues, all.workers}));
-    port.tx_queues = static_cast<std::uint16_t>(std::min<unsigned>(dev.max_tx_queues, all.workers));
+    const unsigned wanted = config.rx_queues != 0 ? config.rx_queues : workers_;
+    const auto rx_queues =
+        static_cast<std::uint16_t>(std::min<unsigned>({wanted, dev.max_rx_queues, workers_}));
+    auto tx_queues = static_cast<std::uint16_t>(std::min<unsigned>(dev.max_tx_queues, workers_));
+    if (has_queue_pairs(config)) tx_queues = std::min(tx_queues, rx_queues);
+    // Workers know by these who may use which queue.
+    if (port.rx_queues != 0 && (rx_queues != port.rx_queues || tx_queues != port.tx_queues))
+        return about(config, "it comes back with another number of queues", 0);
+    port.rx_queues = rx_queues;
+    port.tx_queues = tx_queues;
+    char interface[IF_NAMESIZE];
+    port.interface =
+        dev.if_index != 0 && if_indextoname(dev.if_index, interface) != nullptr ? interface : interface_argument(config);
     if (port.rx_queues < config.rx_queues)
         return about(config,
                      "has " + std::to_string(dev.max_rx_queues) + " receive queues, not " +
@@ -106,12 +258,14 @@ Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& a
                      0);
 
     rte_eth_conf conf{};
-    auto key = kSymmetricRssKey;
+    auto key = config_.rss.key();
+    std::span<std::uint8_t> device_key;  // empty: it has one of its own
     const std::uint64_t types = dev.flow_type_rss_offloads & kRssTypes;
     if (port.rx_queues > 1 && types != 0) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf = types;
         if (dev.hash_key_size != 0 && dev.hash_key_size <= key.size()) {
+            device_key = std::span(key).first(dev.hash_key_size);
             conf.rx_adv_conf.rss_conf.rss_key = key.data();
             conf.rx_adv_conf.rss_conf.rss_key_len = dev.hash_key_size;
         }
@@ -121,15 +275,16 @@ Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& a
     constexpr std::uint64_t kAll = RTE_ETH_RX_OFFLOAD_CHECKSUM;
     if (config.checksums && (dev.rx_offload_capa & kAll) == kAll) {
         conf.rxmode.offloads = kAll | (dev.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCTP_CKSUM);
-        port.checksums = true;
     }
+    port.checksums = conf.rxmode.offloads != 0;
+    const unsigned buffer = rte_pktmbuf_data_room_size(pool_) - RTE_PKTMBUF_HEADROOM;
+    if (config.mtu + kFrameHead > buffer)
+        conf.rxmode.offloads |= dev.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
+    if (chains_) conf.txmode.offloads |= dev.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
     if (const int r = rte_eth_dev_configure(port.id, port.rx_queues, port.tx_queues, &conf); r != 0)
         return about(config, "does not take the configuration", r);
-    // Many virtual devices cannot change it, and need not.
-    if (config.mtu != 1500) {
-        if (const int r = rte_eth_dev_set_mtu(port.id, config.mtu); r != 0)
-            return about(config, "does not take an MTU of " + std::to_string(config.mtu), r);
-    }
+    if (config.mtu != 1500)
+        if (auto r = set_mtu(port); !r) return r;
     std::uint16_t rxd = kRxDescriptors, txd = kTxDescriptors;
     if (const int r = rte_eth_dev_adjust_nb_rx_tx_desc(port.id, &rxd, &txd); r != 0)
         return about(config, "has no queue size that would do", r);
@@ -145,10 +300,10 @@ Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& a
             r != 0)
             return about(config, "transmit queue " + std::to_string(q), r);
 
-    if (port.tx_queues < all.workers) {
+    if (port.tx_queues < workers_ && port.tx_rings.empty()) {
         for (std::uint16_t q = 0; q < port.tx_queues; ++q) {
             const std::string ring =
-                "tx_" + std::to_string(ports_.size()) + "_" + std::to_string(q);
+                "tx_" + std::to_string(&port - ports_.data()) + "_" + std::to_string(q);
             port.tx_rings.push_back(
                 rte_ring_create(ring.c_str(), kTxRingSize, SOCKET_ID_ANY, RING_F_SC_DEQ));
             if (port.tx_rings.back() == nullptr)
@@ -160,20 +315,57 @@ Result<void> PortSet::open_port(const PortConfig& config, const PortSetConfig& a
     // A bridge must see everything. Devices that always do so refuse the question.
     rte_eth_promiscuous_enable(port.id);
     if (port.rx_queues > 1 && types != 0)
-        port.rss = program_reta(port.id, dev.reta_size, port.rx_queues, all.reta);
-    ports_.push_back(std::move(port));
+        port.rss = take_key(port.id, device_key, types) &&
+                   program_reta(port.id, dev.reta_size, port.rx_queues, config_.reta);
+    rte_eth_dev_callback_register(
+        port.id, RTE_ETH_EVENT_INTR_RMV,
+        [](std::uint16_t, rte_eth_event_type, void* of, void*) {
+            static_cast<Port*>(of)->pulled_out.store(true, std::memory_order_relaxed);
+            return 0;
+        },
+        &port);
     return {};
+}
+
+Result<void> PortSet::set_mtu(Port& port) {
+    const PortConfig& config = port.config;
+    const int r = rte_eth_dev_set_mtu(port.id, config.mtu);
+    if (r == 0) return {};
+    if (auto frames = frames_of(config); !frames || !frames->takes_any)
+        return about(config,
+                     "does not take an MTU of " + std::to_string(config.mtu) +
+                         " (docs/operation.md says what each device takes)",
+                     r);
+    if (port.interface.empty()) return {};
+    // The kernel sends nothing longer than its own MTU.
+    auto interfaces = Interfaces::open();
+    if (!interfaces) return interfaces.error();
+    if (interfaces->state(port.interface).mtu < config.mtu)
+        if (const int e = interfaces->set_mtu(port.interface, config.mtu); e != 0)
+            return about(config,
+                         "interface " + port.interface + " does not take an MTU of " +
+                             std::to_string(config.mtu),
+                         e);
+    return {};
+}
+
+void PortSet::close_device(Port& port, bool remove) {
+    if (!port.open) return;
+    rte_eth_dev_info info{};
+    rte_device* device = nullptr;
+    if (rte_eth_dev_is_valid_port(port.id)) {
+        if (remove && rte_eth_dev_info_get(port.id, &info) == 0) device = info.device;
+        if (port.started) rte_eth_dev_stop(port.id);
+        rte_eth_dev_close(port.id);
+    }
+    if (device != nullptr) rte_dev_remove(device);
+    port.started = port.open = false;
 }
 
 PortSet::~PortSet() {
     gate_.reset();
     for (auto& p : ports_) {
-        if (p.started) rte_eth_dev_stop(p.id);
-        rte_device* device = nullptr;
-        rte_eth_dev_info info{};
-        if (p.created && rte_eth_dev_info_get(p.id, &info) == 0) device = info.device;
-        rte_eth_dev_close(p.id);
-        if (device != nullptr) rte_dev_remove(device);
+        close_device(p, !p.config.is_pci);
         for (rte_ring* r : p.tx_rings)
             rte_ring_free(r);
     }
@@ -181,56 +373,119 @@ PortSet::~PortSet() {
 }
 
 unsigned PortSet::receive(PortIndex p, WorkerId w, rte_mbuf** out, unsigned max) noexcept {
-    const Port& port = ports_[p];
-    if (w >= port.rx_queues || shut(port)) return 0;
+    Port& port = ports_[p];
+    if ((port.doors.load(std::memory_order_acquire) & kRx) == 0 || w >= port.rx_queues ||
+        shut(port))
+        return 0;
     const unsigned n = rte_eth_rx_burst(port.id, w, out, static_cast<std::uint16_t>(max));
     if (port.id != p)
         for (unsigned i = 0; i < n; ++i)
             out[i]->port = p;
+    if (port.forgets && n != 0) {
+        std::uint64_t bytes = 0;
+        for (unsigned i = 0; i < n; ++i)
+            bytes += rte_pktmbuf_pkt_len(out[i]);
+        port.own[w].rx_packets.add(n);
+        port.own[w].rx_bytes.add(bytes);
+    }
     return n;
 }
 
-unsigned PortSet::transmit(const Port& port, std::uint16_t queue, rte_mbuf** pkts,
-                           unsigned n) noexcept {
+PortSet::Unsent PortSet::transmit(Port& port, WorkerId w, std::uint16_t queue, rte_mbuf** pkts,
+                                  unsigned n) noexcept {
+    const std::uint8_t doors = port.doors.load(std::memory_order_acquire);
     unsigned sent = 0;
-    for (unsigned attempt = 0; sent < n && attempt < kTxRetries && !shut(port); ++attempt)
-        sent += rte_eth_tx_burst(port.id, queue, pkts + sent, static_cast<std::uint16_t>(n - sent));
-    if (sent < n) rte_pktmbuf_free_bulk(pkts + sent, n - sent);
-    return n - sent;
+    if ((doors & kTx) != 0) {
+        std::uint32_t lengths[kMaxBurst];
+        const bool count = port.forgets && n <= kMaxBurst;
+        for (unsigned i = 0; count && i < n; ++i)
+            lengths[i] = rte_pktmbuf_pkt_len(pkts[i]);
+        for (unsigned attempt = 0; sent < n && attempt < kTxRetries && !shut(port); ++attempt)
+            sent +=
+                rte_eth_tx_burst(port.id, queue, pkts + sent, static_cast<std::uint16_t>(n - sent));
+        if (count && sent != 0) {
+            std::uint64_t bytes = 0;
+            for (unsigned i = 0; i < sent; ++i)
+                bytes += lengths[i];
+            port.own[w].tx_packets.add(sent);
+            port.own[w].tx_bytes.add(bytes);
+        }
+    }
+    if (sent == n) return {};
+    rte_pktmbuf_free_bulk(pkts + sent, n - sent);
+    return (doors & kUp) != 0 ? Unsent{n - sent, 0} : Unsent{0, n - sent};
 }
 
-unsigned PortSet::send(PortIndex p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept {
-    const Port& port = ports_[p];
-    if (w < port.tx_queues) return transmit(port, w, pkts, n);
+PortSet::Unsent PortSet::send(PortIndex p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept {
+    Port& port = ports_[p];
+    if (w < port.tx_queues) return transmit(port, w, w, pkts, n);
     rte_ring* ring = port.tx_rings[w % port.tx_queues];
     const unsigned queued =
         rte_ring_mp_enqueue_burst(ring, reinterpret_cast<void**>(pkts), n, nullptr);
     if (queued < n) rte_pktmbuf_free_bulk(pkts + queued, n - queued);
-    return n - queued;
+    return {n - queued, 0};
 }
 
-unsigned PortSet::send_for_others(WorkerId w, unsigned& freed) noexcept {
+unsigned PortSet::send_for_others(WorkerId w, Unsent& unsent) noexcept {
     unsigned found = 0;
-    for (const Port& port : ports_) {
+    for (Port& port : ports_) {
         if (w >= port.tx_rings.size()) continue;
         rte_mbuf* pkts[kMaxBurst];
         const unsigned n = rte_ring_sc_dequeue_burst(
             port.tx_rings[w], reinterpret_cast<void**>(pkts), kMaxBurst, nullptr);
         if (n == 0) continue;
         found += n;
-        freed += transmit(port, w, pkts, n);
+        unsent += transmit(port, w, w, pkts, n);
     }
     return found;
+}
+
+PortSet::Stats PortSet::device_stats(const Port& port) const {
+    Stats s = port.before;
+    rte_eth_stats d{};
+    if (!rte_eth_dev_is_valid_port(port.id) || rte_eth_stats_get(port.id, &d) != 0) return s;
+    s.rx_missed += d.imissed;
+    s.rx_no_buffer += d.rx_nombuf;
+    s.rx_errors += d.ierrors;
+    s.tx_errors += d.oerrors;
+    if (port.forgets) return s;
+    s.rx_packets += d.ipackets;
+    s.rx_bytes += d.ibytes;
+    s.tx_packets += d.opackets;
+    s.tx_bytes += d.obytes;
+    return s;
+}
+
+PortSet::Stats PortSet::stats(PortIndex p) const {
+    const Port& port = ports_[p];
+    Stats s = port.attached ? device_stats(port) : port.before;
+    for (unsigned w = 0; w < workers_; ++w) {
+        s.partial_checksum += port.seen[w].partial_checksum.get();
+        s.cut_frames += port.seen[w].cut_frame.get();
+        s.rx_packets += port.own[w].rx_packets.get();
+        s.rx_bytes += port.own[w].rx_bytes.get();
+        s.tx_packets += port.own[w].tx_packets.get();
+        s.tx_bytes += port.own[w].tx_bytes.get();
+    }
+    return s;
 }
 
 PortSet::Info PortSet::info(PortIndex p) const {
     const Port& port = ports_[p];
     rte_eth_dev_info dev{};
-    rte_eth_dev_info_get(port.id, &dev);
-    return {port.name,      dev.driver_name != nullptr ? dev.driver_name : "?",
-            port.id,        port.rx_queues,
-            port.tx_queues, port.rss,
-            port.checksums};
+    if (port.attached) rte_eth_dev_info_get(port.id, &dev);
+    Info i;
+    i.name = port.config.name;
+    i.device = port.config.device;
+    i.driver = dev.driver_name != nullptr ? dev.driver_name : "-";
+    i.ethdev = port.id;
+    i.rx_queues = port.rx_queues;
+    i.tx_queues = port.tx_queues;
+    i.rss = port.rss;
+    i.checksums = port.checksums;
+    i.interface = port.interface;
+    i.makes_interface = makes_interface(port.config);
+    return i;
 }
 
 }  // namespace postern

@@ -5,19 +5,30 @@
 // where the device has enough; else on a ring to the worker that owns the queue, so that no queue
 // ever has two senders and none needs a lock.
 //
+// A port has two doors that control opens and closes: for receiving and for sending. Behind closed
+// ones control may take the device away and make it anew while workers run (detach(), attach()):
+// a worker looks at the doors once a burst, and control waits until all have reported since.
+//
 // Life-cycle: opened by control after the EAL, started, handed to workers by reference; stopped and
-// closed by control after they have ended.
+// closed by control after they have ended. Control may ask and change; workers only receive and
+// send.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/counter.h"
+#include "base/drop_reason.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "metrics/metric.h"
+#include "net/rss.h"
 #include "port/control_gate.h"
 
 struct rte_mbuf;
@@ -41,62 +52,163 @@ struct PortSetConfig {
     unsigned workers = 1;
     unsigned held = 0;                ///< packets that workers may keep for later, all together
     std::vector<std::uint16_t> reta;  ///< worker by the low bits of the symmetric hash
-    rte_rcu_qsbr* rcu = nullptr;      ///< where workers report, between bursts
+    SymmetricRss rss = SymmetricRss::draw(0);  ///< that hash
+    rte_rcu_qsbr* rcu = nullptr;               ///< where workers report, between bursts
 };
+
+// X(name, kind, unit, help)
+#define POSTERN_PORT_METRICS(X)                                                                \
+    X(rx_packets, counter, packets, "frames received by the device")                           \
+    X(rx_bytes, counter, bytes, "bytes of those frames")                                       \
+    X(rx_missed, counter, packets, "frames the device had no room for")                        \
+    X(rx_no_buffer, counter, packets, "frames for which no packet buffer was left")            \
+    X(rx_errors, counter, packets, "frames received with an error")                            \
+    X(tx_packets, counter, packets, "frames sent by the device")                               \
+    X(tx_bytes, counter, bytes, "bytes of those frames")                                       \
+    X(tx_errors, counter, packets, "frames the device failed to send")                         \
+    X(partial_checksum, counter, packets,                                                      \
+      "frames with a checksum that their sender left to a device, of the first of each burst") \
+    X(cut_frames, counter, packets, "frames longer than the port takes, of the same")
 
 class PortSet {
   public:
     static Result<std::unique_ptr<PortSet>> open(const PortSetConfig& config);
+    /// Whether open() has a chance: memory for the packet buffers, and drivers of these names.
+    /// Touches no device.
+    static Result<void> check(const PortSetConfig& config);
     ~PortSet();
     PortSet(const PortSet&) = delete;
     PortSet& operator=(const PortSet&) = delete;
 
+    /// Whether some device chooses queues as the symmetric hash would choose workers.
+    bool any_rss() const noexcept {
+        return std::ranges::any_of(ports_, [](const Port& p) { return p.rss; });
+    }
     unsigned size() const noexcept { return static_cast<unsigned>(ports_.size()); }
 
     /// Up to `max` packets of port p for worker w; their mbuf->port is p.
     unsigned receive(PortIndex p, WorkerId w, rte_mbuf** out, unsigned max) noexcept;
-    /// Sends all, or frees what the queue does not take; returns how many were freed.
-    unsigned send(PortIndex p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept;
+    /// Packets that were freed instead of sent.
+    struct Unsent {
+        unsigned full = 0;  ///< the queue did not take them
+        unsigned down = 0;  ///< the link is down, or the device gone
+        void operator+=(const Unsent& more) noexcept {
+            full += more.full;
+            down += more.down;
+        }
+    };
+    /// Sends all, or frees what the queue does not take.
+    Unsent send(PortIndex p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept;
     /// Sends what workers without a queue of their own left for w. Once a turn. Returns how many
     /// packets it found.
-    unsigned send_for_others(WorkerId w, unsigned& freed) noexcept;
+    unsigned send_for_others(WorkerId w, Unsent& unsent) noexcept;
+
+    /// Whether this port's packets come from this machine's kernel, which may leave checksums and
+    /// segmentation to a device that is not there.
+    bool from_kernel(PortIndex p) const noexcept { return ports_[p].from_kernel; }
+    /// What worker w saw of such packets; it alone writes.
+    struct Seen {
+        Counter partial_checksum;  ///< of frames looked at
+        Counter cut_frame;
+    };
+    Seen& seen(PortIndex p, WorkerId w) noexcept { return ports_[p].seen[w]; }
 
     /// To be called when the workers have ended: from here on nothing uses `rcu`.
     void workers_ended() noexcept { gate_.reset(); }
 
+    // ---- control ----
+
+    /// Takes the device away: workers keep out, packets to it are dropped (`link_down`).
+    void detach(PortIndex p);
+    /// Makes it anew, with an empty queue in both directions; its link is up.
+    Result<void> attach(PortIndex p);
+    bool attached(PortIndex p) const noexcept { return ports_[p].attached; }
+    /// Of an attached port. While it is down packets to it are dropped at once: a driver that keeps
+    /// them in its ring would send them when they are old.
+    void set_link(PortIndex p, bool up) noexcept;
+    /// What the driver says of the link; nothing when it cannot say.
+    std::optional<bool> link_of_device(PortIndex p) const;
+    /// Whether the driver has said since that the device was pulled out.
+    bool pulled_out(PortIndex p) const noexcept {
+        return ports_[p].pulled_out.load(std::memory_order_relaxed);
+    }
+
+    /// Since the start, over all devices that this port has had.
+    struct Stats {
+        POSTERN_PLAIN_METRICS(POSTERN_PORT_METRICS)
+    };
+    Stats stats(PortIndex p) const;
+
     struct Info {
         std::string name;
+        std::string device;
         std::string driver;
         std::uint16_t ethdev = 0;
         unsigned rx_queues = 0;
         unsigned tx_queues = 0;
-        bool rss = false;
-        bool checksums = false;  ///< the device checks those of IPv4, TCP and UDP
+        bool rss = false;              ///< it chooses queues by our symmetric hash
+        bool checksums = false;        ///< the device checks those of IPv4, TCP and UDP
+        std::string interface;         ///< the network interface that it sits on; empty: none
+        bool makes_interface = false;  ///< the driver makes it
     };
     Info info(PortIndex p) const;
 
   private:
+    static constexpr std::uint8_t kRx = 1, kTx = 2, kUp = 4;
+
+    /// Of one worker, on lines of its own.
+    struct alignas(64) SeenLine : Seen {};
+    /// Of a worker and a port whose driver forgets: see Port::forgets.
+    struct alignas(64) Own {
+        Counter rx_packets, rx_bytes, tx_packets, tx_bytes;
+    };
+
     struct Port {
-        std::string name;
+        // Who writes: control; who reads: workers. Release and acquire: with a door open a worker
+        // sees what was set behind the closed one.
+        std::atomic<std::uint8_t> doors{0};  ///< kRx, kTx: open; kUp: the link
         std::uint16_t id = 0;
         std::uint16_t rx_queues = 0;
         std::uint16_t tx_queues = 0;
+        bool gated = false;    ///< its driver changes it while workers use it: see ControlGate
+        bool forgets = false;  ///< its driver's counters begin anew; `own` are right
+        bool from_kernel = false;
+        std::vector<SeenLine> seen;  ///< by worker
+        std::vector<Own> own;        ///< the same
+        /// By owner of a transmit queue: from workers without one. Empty when all have one.
+        std::vector<rte_ring*> tx_rings;
+
+        // Control's alone.
+        PortConfig config;
+        std::string interface;
         bool rss = false;
         bool checksums = false;
         bool started = false;
-        bool created = false;  ///< a virtual device that we made
-        bool gated = false;    ///< its driver changes it while workers use it: see ControlGate
-        /// By owner of a transmit queue: from workers without one. Null when all have one.
-        std::vector<rte_ring*> tx_rings;
+        bool open = false;  ///< there is a device, `id`
+        bool attached = false;
+        std::atomic<bool> pulled_out{false};  // DPDK's interrupt thread: w, control: r
+        Stats before;                         ///< what devices counted that it had before
     };
 
-    PortSet() = default;
-    Result<void> open_port(const PortConfig& config, const PortSetConfig& all);
-    unsigned transmit(const Port& port, std::uint16_t queue, rte_mbuf** pkts, unsigned n) noexcept;
+    explicit PortSet(const PortSetConfig& config)
+        : config_(config),
+          chains_(std::ranges::any_of(config.ports, [](const auto& p) { return !p.is_pci; })),
+          ports_(config.ports.size()),
+          workers_(config.workers) {}
+    /// Everything up to the first packet, behind closed doors.
+    Result<void> open_device(PortIndex p);
+    Result<void> configure(Port& port);
+    Result<void> set_mtu(Port& port);
+    void close_device(Port& port, bool remove);
+    Stats device_stats(const Port& port) const;
+    Unsent transmit(Port& port, WorkerId w, std::uint16_t queue, rte_mbuf** pkts,
+                    unsigned n) noexcept;
 
     /// Whether the port is behind the gate, and the gate is closed.
     bool shut(const Port& port) const noexcept { return port.gated && gate_->closed(); }
 
+    PortSetConfig config_;
+    bool chains_;  ///< packets may be chains of buffers, which NICs that send them have to know
     std::unique_ptr<ControlGate> gate_;  ///< null when no port needs it
     std::vector<Port> ports_;
     rte_mempool* pool_ = nullptr;

@@ -10,32 +10,32 @@
 
 namespace postern {
 
-// X(name, help)
-#define POSTERN_USERSPACE_COUNTERS(X)                                                              \
-    X(userspace_asked, "questions put to its process")                                             \
-    X(userspace_answered, "answers that came in time")                                             \
-    X(userspace_stale, "answers to nobody: too late, given twice, or for a connection that ended") \
-    X(userspace_bypassed, "packets passed unread by its process: it was absent, late or too busy") \
-    X(userspace_absent, "packets dropped for that, where `bypass` is off")                         \
-    X(userspace_late, "questions whose answer did not come in time")                               \
-    X(userspace_refused, "packets dropped because its process said so")                            \
-    X(userspace_too_long, "messages longer than can be asked about")                               \
-    X(userspace_no_slot, "questions not asked: the ring to its process was full")                  \
-    X(userspace_ends_untold, "ended connections its process was not told of: that ring was full")
+// X(name, kind, unit, help)
+#define POSTERN_USERSPACE_METRICS(X)                                                         \
+    X(userspace_asked, counter, requests, "questions put to its process")                    \
+    X(userspace_answered, counter, requests, "answers that came in time")                    \
+    X(userspace_stale, counter, events,                                                      \
+      "answers to nobody: too late, given twice, or for a connection that ended")            \
+    X(userspace_bypassed, counter, packets,                                                  \
+      "packets passed unread by its process: it was absent, late or too busy")               \
+    X(userspace_absent, counter, packets, "packets dropped for that, where `bypass` is off") \
+    X(userspace_late, counter, requests, "questions whose answer did not come in time")      \
+    X(userspace_refused, counter, packets, "packets dropped because its process said so")    \
+    X(userspace_too_long, counter, messages, "messages longer than can be asked about")      \
+    X(userspace_no_slot, counter, requests,                                                  \
+      "questions not asked: the ring to its process was full")                               \
+    X(userspace_ends_untold, counter, connections,                                           \
+      "ended connections its process was not told of: that ring was full")
 
 enum class UserspaceCounter : std::uint8_t {
-#define X(name, help) name,
-    POSTERN_USERSPACE_COUNTERS(X)
+#define X(name, kind, unit, help) name,
+    POSTERN_USERSPACE_METRICS(X)
 #undef X
     kCount
 };
 
 inline constexpr std::array<CounterDesc, static_cast<unsigned>(UserspaceCounter::kCount)>
-    kUserspaceCounterTable{{
-#define X(name, help) {#name, help},
-        POSTERN_USERSPACE_COUNTERS(X)
-#undef X
-    }};
+    kUserspaceCounterTable{{POSTERN_USERSPACE_METRICS(POSTERN_METRIC_DESC)}};
 static_assert(kUserspaceCounterTable.size() <= kMaxOwnCounters);
 
 }  // namespace postern

@@ -47,7 +47,7 @@ struct Question {
     Direction direction = Direction::original;  ///< who said it
     /// Not the first message of its packet: `state` is older than the answer to the one before.
     bool continues = false;
-    CtZone zone = 0;
+    CtZone ct_zone;
     std::uint16_t length = 0;  ///< of the message
     std::uint32_t number = 0;  ///< of this worker's questions
     Tick deadline;             ///< nobody waits for the answer any more

@@ -25,30 +25,30 @@
 #include <string_view>
 #include <vector>
 
-#include "base/counter.h"
 #include "base/result.h"
 #include "base/types.h"
 #include "base/unique_fd.h"
 #include "control/unix_socket.h"
+#include "metrics/metric.h"
 #include "userspace/link.h"
 
 namespace postern {
 
-// X(name, help)
-#define POSTERN_PROCESS_COUNTERS(X)                                                   \
-    X(connects, "processes that connected and said hello")                            \
-    X(clients_refused, "processes refused: another one serves this helper")           \
-    X(bad_records, "connections ended because of a record that was not right")        \
-    X(questions_sent, "questions given to the process")                               \
-    X(questions_expired, "questions not given to it: nobody waits for an answer now") \
-    X(questions_lost, "questions not given to it: it does not read, too many wait")   \
-    X(answers, "answers got from it")                                                 \
-    X(answers_lost, "answers not given on: the ring to their worker was full")
+// X(name, kind, unit, help)
+#define POSTERN_PROCESS_METRICS(X)                                                              \
+    X(connects, counter, clients, "processes that connected and said hello")                    \
+    X(clients_refused, counter, clients, "processes refused: another one serves this helper")   \
+    X(bad_records, counter, events, "connections ended because of a record that was not right") \
+    X(questions_sent, counter, requests, "questions given to the process")                      \
+    X(questions_expired, counter, requests,                                                     \
+      "questions not given to it: nobody waits for an answer now")                              \
+    X(questions_lost, counter, requests,                                                        \
+      "questions not given to it: it does not read, too many wait")                             \
+    X(answers, counter, requests, "answers got from it")                                        \
+    X(answers_lost, counter, requests, "answers not given on: the ring to their worker was full")
 
 struct ProcessCounters {
-#define X(name, help) Counter name;
-    POSTERN_PROCESS_COUNTERS(X)
-#undef X
+    POSTERN_METRICS(POSTERN_PROCESS_METRICS)
 };
 
 class UserspaceServer {

@@ -89,11 +89,11 @@ const char* decode_expect(In& in, const UserspaceHelper& helper, PinHole& out) n
     out.protocol = in.u8();
     const std::uint8_t flags = in.u8();
     const std::uint8_t family = in.u8();
-    out.sport = Be16::from_host(in.u16());
+    const Be16 sport = Be16::from_host(in.u16());
     out.dport = Be16::from_host(in.u16());
     out.src.length = in.u8();
     const unsigned padding = in.u8() | in.u16();
-    out.timeout_s = in.u32();
+    const std::uint32_t timeout_s = in.u32();
     if (family != 4 && family != 6) return "an expectation's family is neither 4 nor 6";
     if (const char* wrong = address(in, static_cast<Family>(family), out.src.address)) return wrong;
     if (const char* wrong = address(in, static_cast<Family>(family), out.dst)) return wrong;
@@ -105,11 +105,12 @@ const char* decode_expect(In& in, const UserspaceHelper& helper, PinHole& out) n
         return "an expectation has flags or bytes set that mean nothing";
     if (out.src.length > address_bytes(out.dst.family) * 8)
         return "an expectation's source prefix is longer than an address";
-    if (out.timeout_s > kMaxTimeoutS) return "an expectation's timeout is longer than 20 days";
+    if (timeout_s > kMaxTimeoutS) return "an expectation's timeout is longer than 20 days";
+    out.timeout_ms = timeout_s * 1000;
     if (out.dport.raw() == 0) return "an expectation's destination port is 0";
-    out.any_sport = (flags & kAnySport) != 0;
-    if ((flags & kPermanent) != 0) out.flags |= PinHole::kPermanent;
-    if ((flags & kSkipMaster) != 0) out.flags |= PinHole::kSkipMaster;
+    if ((flags & kAnySport) == 0) out.set_sport(sport);
+    if ((flags & kPermanent) != 0) out.flags |= expect_flag::permanent;
+    if ((flags & kSkipMaster) != 0) out.flags |= expect_flag::skip_master;
     out.announced_by_listener = (flags & kByListener) != 0;
     return nullptr;
 }
@@ -211,7 +212,7 @@ std::size_t encode_question(const Question& q, const UserspaceHelper& helper,
     o.u32(q.number);
     o.u8(static_cast<unsigned>(q.original.src.family));
     o.u8(q.original.protocol);
-    o.u16(q.zone);
+    o.u16(q.ct_zone.number());
     o.u16(q.original.sport.host());
     o.u16(q.original.dport.host());
     o.u8(helper.data_bytes);

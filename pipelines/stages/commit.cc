@@ -4,94 +4,158 @@
 // belong to the connection which the one before it has just begun.
 #include <rte_mbuf.h>
 
+#include "pipeline/ask_policy.h"
+#include "pipeline/new_connection.h"
 #include "pipeline/worker.h"
+#include "pipeline/zones.h"
 #include "stages/reject.h"
 #include "stages/stages.h"
 
 namespace postern {
 namespace {
 
-/// Creates the connection of packet i. False when another worker claimed its expectation first: the
-/// packet is then new like any other.
-bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
-    PacketInfo& info = b.info[i];
-    const PolicyVerdict& verdict = b.verdict[i];
-    const ExpectMatch& match = b.match[i];
-    const bool expected = (b.expected & bit(i)) != 0;
-    ConnTable& conns = worker.conns();
-    const Plan& plan = worker.plan();
-
-    if (!expected) {
-        if (const DropReason why = worker.admit(i); why != DropReason::none) {
-            b.drop(i, why);
-            return true;
-        }
-    }
-    const std::uint32_t slot = worker.make_connection(i, expected);
-    if (slot == 0) {
-        worker.counters().table_full.add();
-        b.drop(i, DropReason::ct_table_full);
-        return true;
-    }
-    Conn& conn = conns.at(slot);
-    const RuleEffect& effect = plan.effects[verdict.rule];
-    conn.timeouts = effect.timeouts & Conn::kTimeoutsMask;
-    if (effect.liberal) conn.flags |= conn_flag::liberal;
-    if (!start_tracking(conn, info, b.data[i], b.now, plan.track)) {
-        worker.abandon(slot);
-        info.ct = CtState::invalid;
-        b.drop(i, DropReason::ct_not_first);
-        return true;
-    }
-    HelperId helper = verdict.helper;
-    if (expected) {
-        if (info.kind == L4Kind::gre_call && match.sport_mask.raw() != 0 &&
-            !worker.pair_call(i, slot)) {
-            worker.abandon(slot);
-            worker.counters().table_full.add();
-            b.drop(i, DropReason::ct_table_full);
-            return true;
-        }
-        if (!worker.claim(i)) {
-            worker.abandon(slot);
-            worker.counters().claims_lost.add();
-            return false;
-        }
-        conn.master = match.master;
-        conn.expected_by = match.helper;
-        conn.mark = match.mark;
-        conn.label = match.label;
-        if (match.child_helper != kNoHelper) helper = match.child_helper;
-        worker.counters().connections_expected.add();
-    }
-    conn.mark = RuleEffect::set(conn.mark, effect.mark, effect.mark_mask);
-    conn.label = RuleEffect::set(conn.label, effect.label, effect.label_mask);
-    conn.rule = verdict.rule;
-    info.conn = slot;
-    info.dir = Direction::original;
-    info.rule = verdict.rule;
-    conn.account(Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
+/// The helper that the new connection of packet i gets; kNoHelper: none.
+HelperId helper_of(Worker& worker, const Batch& b, unsigned i, const Conn& conn,
+                   bool expected) noexcept {
+    const PacketInfo& info = b.info[i];
+    // Not with a sloppy one: what it reads would have to be all that is said.
+    if (conn.sloppy) [[unlikely]]
+        return kNoHelper;
+    HelperId helper = b.verdict[i].helper;
+    if (expected && b.match[i].child_helper != kNoHelper) helper = b.match[i].child_helper;
     if (helper == kNoHelper && !expected) {
-        if (const auto* usual = plan.helper_ports.find(info.protocol, conn.dport.host())) {
+        if (const auto* usual = b.plan->helper_ports.find(info.protocol, conn.dport.host())) {
             if (usual->assign)
                 helper = usual->helper;
             else
                 worker.counters().helpers_not_assigned.add();
         }
     }
-    if (helper != kNoHelper && plan.helpers[helper - 1u].speaks(info.protocol)) {
-        worker.attach_helper(slot, helper);
+    if (helper != kNoHelper && !b.plan->helpers[helper - 1u].speaks(info.protocol))
+        return kNoHelper;
+    return helper;
+}
+
+/// Creates the connection of packet i. False when another worker claimed its expectation first: the
+/// packet is then new like any other. When it fails later, `made` gives back what it took.
+bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
+    PacketInfo& info = b.info[i];
+    const PolicyVerdict& verdict = b.verdict[i];
+    const ExpectMatch& match = b.match[i];
+    const bool expected = b.is_expected(i);
+    WorkerCounters& counters = worker.counters();
+    const Plan& plan = *b.plan;
+
+    const auto drop = [&](DropReason why) {
+        b.drop(i, why);
+        return true;
+    };
+    const auto table_full = [&] {
+        counters.table_full.add();
+        return drop(DropReason::ct_table_full);
+    };
+    if (!expected) {
+        const auto source_of = [&] { return tuple_of(b.data[i], info)->src; };
+        const DropReason why =
+            worker.limits().admit(plan.edges.zone_of(info.zones.from), source_of, b.now);
+        if (why != DropReason::none) return drop(why);
+    }
+    if (expected && worker.tracking().is_call_taken(i)) [[unlikely]]
+        return drop(DropReason::wrong_zone);
+    // The claim may be lost, and everything after it ends others: so it comes first, once it is
+    // known that there is room.
+    const bool contested = (b.contested & bit(i)) != 0;
+    NewConnection made(worker.tracking(), expected);
+    if (!contested && !made.find_room(i)) return table_full();
+    if (expected && !worker.expecting().claim(i)) return false;
+    if (contested) {
+        worker.tracking().end(info.conn, ConnEnd::zone_changed);
+        if (!made.find_room(i)) return table_full();
+    }
+    if (!made.create(i)) return table_full();
+    Conn& conn = made.conn();
+    const RuleEffect& effect = plan.effects[verdict.rule];
+    conn.set_timeouts(effect.timeouts);
+    if (effect.liberal) conn.flags |= conn_flag::liberal;
+    if (effect.sloppy) [[unlikely]]
+        conn.sloppy = 1;
+    if (!start_tracking(conn, info, b.data[i], b.now, plan.track)) {
+        info.ct = CtState::invalid;
+        return drop(DropReason::ct_not_first);
+    }
+    if (expected) {
+        if (info.kind == L4Kind::gre_call && match.sport_mask.raw() != 0 && !made.pair_call(i))
+            return table_full();
+        conn.master = match.master;
+        conn.expected_by = plan.serves(match.helper) ? match.helper : kNoHelper;
+        conn.mark = match.mark;
+        conn.label = match.label;
+    }
+    conn.mark = RuleEffect::set(conn.mark, effect.mark, effect.mark_mask);
+    conn.label = RuleEffect::set(conn.label, effect.label, effect.label_mask);
+    conn.rule = verdict.rule;
+    info.conn = made.slot();
+    info.dir = Direction::original;
+    info.rule = verdict.rule;
+    conn.account(Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
+    if (effect.sloppy) [[unlikely]]
+        worker.tracking().check_half_open(conn);
+    if (const HelperId helper = helper_of(worker, b, i, conn, expected); helper != kNoHelper) {
+        worker.helping().begin(i, made.slot(), helper);
         if (conn.has(conn_flag::helped)) b.show_helper(i, conn);
     }
-    conns.arm(slot);
-    worker.counters().connections_created.add();
-    worker.tell(ConnEventType::fresh, slot);
-    if (effect.expects != 0 && !worker.expect_by_rule(slot, plan.expects[effect.expects - 1u])) {
-        worker.end_connection(slot, ConnEnd::refused);
-        b.drop(i, DropReason::expect);
-        return true;
-    }
+    if (effect.expects != 0 &&
+        !worker.helping().expect_by_rule(made.slot(), plan.expects[effect.expects - 1u]))
+        return drop(DropReason::expect);
+    counters.connections_created.add();
+    if (expected) counters.connections_expected.add();
+    if (effect.sloppy) [[unlikely]]
+        counters.connections_sloppy.add();
+    made.commit();
     b.accept(i);
+    return true;
+}
+
+/// ICMP that belongs to no connection and begins none: policy's word is for this packet. Nobody is
+/// told of a rejected one, as of an ICMP error (RFC 1122 section 3.2.2).
+void judge_alone(Worker& worker, Batch& b, unsigned i) noexcept {
+    PacketInfo& info = b.info[i];
+    info.rule = b.verdict[i].rule;
+    info.ct = CtState::untracked;
+    switch (b.verdict[i].action) {
+        case PolicyAction::accept:
+            if (b.plan->effects[info.rule].untracked) worker.counters().passed_untracked.add();
+            b.accept(i);
+            break;
+        case PolicyAction::reject: b.drop(i, DropReason::reject); break;
+        case PolicyAction::drop: {
+            // Without a rule's word an error about nothing that is known is what it is.
+            const bool unknown = info.kind == L4Kind::icmp_error && info.rule == kNoRule;
+            if (unknown) info.ct = CtState::invalid;
+            b.drop(i, unknown ? DropReason::ct_not_first : DropReason::policy);
+            break;
+        }
+    }
+}
+
+/// What policy has said of packet i has been done, without a connection: a rule that makes none
+/// accepted it, or it can begin none, and no rule that tracks by what is seen accepted it.
+bool done_without_connection(Worker& worker, Batch& b, unsigned i) noexcept {
+    PacketInfo& info = b.info[i];
+    const PolicyVerdict& verdict = b.verdict[i];
+    if (verdict.action == PolicyAction::accept) {
+        const RuleEffect& effect = b.plan->effects[verdict.rule];
+        if (effect.untracked) {
+            info.rule = verdict.rule;
+            worker.counters().passed_untracked.add();
+            b.pass_untracked(i);
+            return true;
+        }
+        if (effect.sloppy) return false;
+    }
+    if ((b.mid_stream & bit(i)) == 0) return false;
+    info.ct = CtState::invalid;
+    b.drop(i, DropReason::ct_not_first);
     return true;
 }
 
@@ -99,29 +163,48 @@ void run(Worker& worker, Batch& b) noexcept {
     // Of the connections begun in this burst, the upper bits of their hashes: who shares none of
     // them has no connection yet.
     std::uint64_t created = 0;
+    const bool all = b.plan->asks_about_all;
     const auto mark_of = [](const PacketInfo& info) {
         return std::uint64_t{1} << (info.hash >> 26);
     };
     for_each(b[MaskId::miss], [&](unsigned i) {
         PacketInfo& info = b.info[i];
-        if ((created & mark_of(info)) != 0 && info.why != DropReason::ct_collision &&
-            worker.conns().lookup_one(info, b.data[i])) {
-            info.why = DropReason::none;
-            b[MaskId::miss] &= ~bit(i);
-            b[MaskId::hit] |= bit(i);
-            worker.track_hit(i);
-            // Over already (a reset, then a fresh SYN, in one burst): the sender will try again.
-            if (b[MaskId::miss] & bit(i)) b.drop(i, DropReason::ct_invalid);
-            return;
+        if (((created & mark_of(info)) != 0 || (b.contested & bit(i)) != 0) &&
+            info.why != DropReason::ct_collision) {
+            b.contested &= ~bit(i);
+            if (!worker.conns().lookup_one(info, b.data[i])) {
+                // Nothing, or nothing any more.
+            } else if (between_its_zones(worker.conns().at(info.conn), info, b.plan->edges)) {
+                info.why = DropReason::none;
+                b[MaskId::miss] &= ~bit(i);
+                b[MaskId::hit] |= bit(i);
+                worker.tracking().track_hit(i);
+                // Over already (a reset, then a fresh SYN, in one burst): the sender will try
+                // again.
+                if (b[MaskId::miss] & bit(i)) b.drop(i, DropReason::ct_invalid);
+                return;
+            } else if (info.why == DropReason::none &&
+                       b.verdict[i].action == PolicyAction::accept &&
+                       worker.tracking().may_replace(i)) {
+                b.contested |= bit(i);
+            } else {
+                b.drop(i, DropReason::wrong_zone);
+                return;
+            }
         }
         if (info.why != DropReason::none) {
             b.drop(i, info.why);
             return;
         }
+        if (stays_alone(info)) {
+            judge_alone(worker, b, i);
+            return;
+        }
+        if (all && done_without_connection(worker, b, i)) return;
         if (b.verdict[i].action == PolicyAction::accept && !begin_connection(worker, b, i)) {
-            b.expected &= ~bit(i);
             info.ct = CtState::fresh;
-            worker.ask_policy(bit(i));
+            ask_policy(b, bit(i));
+            if (all && done_without_connection(worker, b, i)) return;
             if (b.verdict[i].action == PolicyAction::accept) begin_connection(worker, b, i);
         }
         // A GRE call may have a second key.

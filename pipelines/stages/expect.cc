@@ -8,8 +8,22 @@
 namespace postern {
 namespace {
 
-void run(Worker& worker, Batch&) noexcept {
-    worker.find_expectations();
+void run(Worker& worker, Batch& b) noexcept {
+    Expecting& expecting = worker.expecting();
+    if (!expecting.any_pending()) return;
+    Mask may_begin = 0;
+    for_each(b.sound_misses() & ~b.mid_stream,
+             [&](unsigned i) { may_begin |= Mask{!stays_alone(b.info[i])} << i; });
+    // What the first loop asks memory for is there in the second.
+    for_each(may_begin, [&](unsigned i) { expecting.probe(i); });
+    for_each(may_begin, [&](unsigned i) {
+        PacketInfo& info = b.info[i];
+        switch (expecting.peek(i)) {
+            case ExpectAnswer::none: return;
+            case ExpectAnswer::wrong_zone: info.why = DropReason::wrong_zone; return;
+            case ExpectAnswer::match: info.ct = CtState::related; return;
+        }
+    });
 }
 
 }  // namespace

@@ -9,7 +9,9 @@ namespace postern {
 namespace {
 
 void run(Worker& worker, Batch&) noexcept {
-    worker.run_helpers();
+    if (worker.sweep().is_under_way()) [[unlikely]]
+        worker.sweep().detach_unserved();
+    worker.helping().run();
 }
 
 }  // namespace

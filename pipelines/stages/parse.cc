@@ -4,7 +4,9 @@
 #include <rte_mbuf.h>
 
 #include "net/parse_plain.h"
+#include "pipeline/checksum.h"
 #include "pipeline/worker.h"
+#include "pipeline/zones.h"
 #include "stages/stages.h"
 
 namespace postern {
@@ -16,66 +18,99 @@ namespace {
 constexpr unsigned kLookBehind = 20;
 
 /// Packet i is not plain, or perhaps damaged: reads it the general way.
-void read(const Plan& plan, const ConnTable& conns, Batch& b, unsigned i) noexcept {
+void read(Worker& worker, Batch& b, unsigned i) noexcept {
+    const Plan& plan = worker.plan();
     PacketInfo& info = b.info[i];
     const PortPlan& port = plan.ports[info.in_port];
     parse_packet(b.data[i], rte_pktmbuf_data_len(b.pkt[i]), rte_pktmbuf_pkt_len(b.pkt[i]),
-                 plan.parse_context(info.in_port), info);
+                 worker.steering().parse_context(port), info);
+    info.set_zones(port.zones_of(info.vlan));
     if (info.why == DropReason::none && info.family != Family::none)
         info.why = check_checksums(b.pkt[i], info, port.checksums);
     if (info.why != DropReason::none) {
         b.drop(i, info.why);
     } else if (info.family == Family::none) {
         info.ct = CtState::untracked;
-        if (port.passes(info.ethertype))
-            b.accept(i);
-        else
+        if (!port.passes(info.ethertype)) {
             b.drop(i, DropReason::non_ip);
+            return;
+        }
+        worker.counters().passed_non_ip.add();
+        b.pass_untracked(i);
     } else if (info.fragment) {
         b[MaskId::fragment] |= bit(i);
     } else if (info.kind == L4Kind::icmp_nd) {
         info.ct = CtState::untracked;
-        if (port.pass_nd)
-            b.accept(i);
-        else
+        if (!port.pass_nd) {
             b.drop(i, DropReason::neighbour_discovery);
+            return;
+        }
+        if (is_spoofed(b, i)) {
+            b.drop(i, DropReason::spoofed);
+            return;
+        }
+        worker.counters().passed_nd.add();
+        b.pass_untracked(i);
     } else {
         b[MaskId::ip] |= bit(i);
         if ((info.tcp_options & tcp_offer::limited) != 0) b.scale_limited |= bit(i);
-        conns.prefetch(info.hash);
+        if (worker.steering().home(info.rss) == worker.id()) worker.conns().prefetch(info.hash);
     }
 }
 
-void run(Worker& worker, Batch& b) noexcept {
+/// What comes in by a port that is in no bridge leaves by none, and may begin nothing either.
+void drop_without_peer(const Plan& plan, Batch& b) noexcept {
+    for_each(b[MaskId::live], [&](unsigned i) {
+        if (!plan.ports[b.info[i].in_port].has_peer) b.drop(i, DropReason::no_peer);
+    });
+}
+
+/// Reads what is plain, and starts to fetch its connections; of `kSeveral` workers only those that
+/// live here: what is given away would take lines of the cache, and wait for them, in vain.
+template <bool kSeveral>
+void read_plain(Worker& worker, Batch& b) noexcept {
     const Plan& plan = worker.plan();
     const ConnTable& conns = worker.conns();
+    const Steering& steering = worker.steering();
     const PortPlan* const ports = plan.ports.data();
     const unsigned checked = modes_to_check(b.flags);
-    const Mask live = b[MaskId::live];
-    Mask plain = 0, guessed = 0;
-    ParseContext context = plan.parse_context(0);
-    for_each(live, [&](unsigned i) {
+    Mask plain = 0, fetched = 0, guessed = 0;
+    ParseContext context = steering.parse_context(ports[0]);
+    for_each(b[MaskId::live], [&](unsigned i) {
         PacketInfo& info = b.info[i];
-        if ((plain << kLookBehind & bit(i)) != 0) {
+        if ((fetched << kLookBehind & bit(i)) != 0) {
             conns.prefetch_conn(b.info[i - kLookBehind]);
             guessed |= bit(i - kLookBehind);
         }
         // Of a plain packet nothing else depends on the port. Without a branch on it: a burst may
         // have packets of several, in any order.
         const PortPlan& port = ports[info.in_port];
-        context.ct_zone = port.ct_zone;
+        context.plain = &port.plain;
         if (!parse_plain(b.data[i], rte_pktmbuf_data_len(b.pkt[i]), context, info)) return;
         // A wrong checksum is rare enough to be found once more below.
         if ((checked >> static_cast<unsigned>(port.checksums) & 1) != 0 &&
             check_checksums(b.pkt[i], info, port.checksums) != DropReason::none)
             return;
         plain |= bit(i);
+        if (kSeveral && steering.home(info.rss) != worker.id()) return;
+        fetched |= bit(i);
         conns.prefetch(info.hash);
     });
     b[MaskId::ip] = plain;
     b[MaskId::fragment] = 0;
     b.guessed = guessed;
-    for_each(live & ~plain, [&](unsigned i) { read(plan, conns, b, i); });
+}
+
+void run(Worker& worker, Batch& b) noexcept {
+    const Plan& plan = worker.plan();
+    if (plan.some_without_peer) [[unlikely]]
+        drop_without_peer(plan, b);
+    const Mask live = b[MaskId::live];
+    if (worker.steering().workers == 1)
+        read_plain<false>(worker, b);
+    else
+        read_plain<true>(worker, b);
+    for_each(live & ~b[MaskId::ip], [&](unsigned i) { read(worker, b, i); });
 }
 
 }  // namespace

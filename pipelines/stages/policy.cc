@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Asks policy about every packet that would begin a connection, all of the burst at once.
-#include "pipeline/worker.h"
+#include "pipeline/ask_policy.h"
 #include "stages/stages.h"
 
 namespace postern {
 namespace {
 
-void run(Worker& worker, Batch& b) noexcept {
-    worker.ask_policy(b.sound_misses());
+void run(Worker&, Batch& b) noexcept {
+    ask_policy(b, b.sound_misses());
 }
 
 }  // namespace

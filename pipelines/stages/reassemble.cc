@@ -4,7 +4,9 @@
 // connection. A packet that is not a fragment costs nothing here.
 #include <rte_mbuf.h>
 
+#include "pipeline/checksum.h"
 #include "pipeline/worker.h"
+#include "stages/send_home.h"
 #include "stages/stages.h"
 
 namespace postern {
@@ -18,7 +20,8 @@ void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept 
     b.chains = true;
     b.data[i] = rte_pktmbuf_mtod(whole, std::uint8_t*);
     parse_packet(b.data[i], rte_pktmbuf_data_len(whole), rte_pktmbuf_pkt_len(whole),
-                 plan.parse_context(info.in_port), info);
+                 worker.steering().parse_context(plan.ports[info.in_port]), info);
+    info.set_zones(plan.ports[info.in_port].zones_of(info.vlan));
     // The IP header was checked fragment by fragment, and is ours now.
     if (info.why == DropReason::none && plan.ports[info.in_port].checksums == Checksums::full)
         info.why = compute_checksums(whole, info, false, true);
@@ -35,16 +38,11 @@ void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept 
 }
 
 void run(Worker& worker, Batch& b) noexcept {
-    const Plan& plan = worker.plan();
+    const Steering& steering = worker.steering();
     for_each(b[MaskId::fragment], [&](unsigned i) {
-        const WorkerId home = plan.home(b.info[i].rss);
+        const WorkerId home = steering.home(b.info[i].rss);
         if (home != worker.id()) {
-            if (!worker.hand_off(i, home)) {
-                b.drop(i, DropReason::handoff_full);
-                return;
-            }
-            b[MaskId::live] &= ~bit(i);
-            b[MaskId::away] |= bit(i);
+            send_home(worker, b, i, home);
             return;
         }
         const Reassembly::Taken taken =
@@ -54,8 +52,7 @@ void run(Worker& worker, Batch& b) noexcept {
         } else if (taken.whole != nullptr) {
             go_on_with(worker, b, i, taken.whole);
         } else {
-            b[MaskId::live] &= ~bit(i);
-            b[MaskId::held] |= bit(i);
+            b.hold(i);
         }
     });
 }

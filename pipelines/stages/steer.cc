@@ -3,25 +3,21 @@
 // the NIC nearly all are there already; the rest (ports without RSS, ICMP errors) go over a ring.
 // The receiving worker computes the same hash, finds itself, and goes on.
 #include "pipeline/worker.h"
+#include "stages/send_home.h"
 #include "stages/stages.h"
 
 namespace postern {
 namespace {
 
 void run(Worker& worker, Batch& b) noexcept {
-    const Plan& plan = worker.plan();
-    if (plan.workers == 1) return;
+    const Steering& steering = worker.steering();
+    if (steering.workers == 1) return;
     for_each(b[MaskId::ip], [&](unsigned i) {
-        const WorkerId home = plan.home(b.info[i].rss);
+        const WorkerId home = steering.home(b.info[i].rss);
         if (home == worker.id()) return;
         b[MaskId::ip] &= ~bit(i);
         b.info[i].conn = 0;  // a guess, and of connections that it is none of
-        if (!worker.hand_off(i, home)) {
-            b.drop(i, DropReason::handoff_full);
-            return;
-        }
-        b[MaskId::live] &= ~bit(i);
-        b[MaskId::away] |= bit(i);
+        send_home(worker, b, i, home);
     });
 }
 

@@ -24,17 +24,17 @@ ExpectRequest request(std::uint32_t i, std::uint32_t base) {
     ExpectRequest r;
     r.protocol = proto::tcp;
     const std::uint32_t server = base + i / 50000, host = i * 2654435761u;
-    r.src = IpAddr::v4(&host);
+    r.src = Prefix::exact(IpAddr::v4(&host));
     r.dst = IpAddr::v4(&server);
     r.dport = Be16::from_host(static_cast<std::uint16_t>(1024 + i % 50000));
     r.master = ConnId{1 + i, 1, 0};
-    r.master_tuple.src = r.src;
+    r.master_tuple.src = r.src.address;
     r.timeout_ms = 300'000;
     r.class_max = 1;
     return r;
 }
 Tuple child(const ExpectRequest& r) {
-    return Tuple{r.src, r.dst, Be16::from_host(40000), r.dport, r.protocol};
+    return Tuple{r.src.address, r.dst, Be16::from_host(40000), r.dport, r.protocol};
 }
 
 /// One table for all runs; it grows from fill to fill.
@@ -96,11 +96,11 @@ void BM_create_and_claim(benchmark::State& state) {
                 return state.SkipWithError("insert");
         }
         for (unsigned i = 0; i < kBurst; ++i)
-            probes[i] = w.table->probe(0, child(request((n + i) % kRoom, 0x0b000000)));
+            probes[i] = w.table->probe({}, child(request((n + i) % kRoom, 0x0b000000)));
         for (unsigned i = 0; i < kBurst; ++i) {
             ExpectMatch match;
-            if (!w.table->owner(1).claim(probes[i], child(request((n + i) % kRoom, 0x0b000000)),
-                                         w.turn, match))
+            if (!claim(*w.table, w.table->owner(1), probes[i],
+                       child(request((n + i) % kRoom, 0x0b000000)), w.turn, match))
                 return state.SkipWithError("claim");
             benchmark::DoNotOptimize(match);
         }
@@ -126,11 +126,11 @@ void BM_miss(benchmark::State& state) {
     for (auto _ : state) {
         ExpectProbe probes[kBurst];
         for (unsigned i = 0; i < kBurst; ++i)
-            probes[i] = w.table->probe(0, packets[at + i]);
+            probes[i] = w.table->probe({}, packets[at + i]);
         for (unsigned i = 0; i < kBurst; ++i) {
             ExpectMatch match;
             benchmark::DoNotOptimize(
-                w.table->owner(1).claim(probes[i], packets[at + i], w.turn, match));
+                claim(*w.table, w.table->owner(1), probes[i], packets[at + i], w.turn, match));
         }
         at = (at + kBurst) % packets.size();
     }
@@ -154,7 +154,8 @@ void BM_create_here_claim_there(benchmark::State& state) {
             for (; n < end; ++n) {
                 const Tuple t = child(request(static_cast<std::uint32_t>(n % kRoom), 0x0b000000));
                 ExpectMatch match;
-                if (!w.table->owner(1).claim(w.table->probe(0, t), t, w.turn, match)) std::abort();
+                if (!claim(*w.table, w.table->owner(1), w.table->probe({}, t), t, w.turn, match))
+                    std::abort();
             }
             taken.store(n, std::memory_order_release);
             w.table->owner(1).tick(w.turn);

@@ -29,7 +29,9 @@ class Control {
   public:
     explicit Control(std::string_view helper = "ftp",
                      const Words& opening = {{kServer, "220 ready\r\n"},
-                                             {kClient, "USER anonymous\r\n"}},
+                                             {kClient, "USER anonymous\r\n"},
+                                             {kServer, "331 password\r\n"},
+                                             {kClient, "PASS guest\r\n"}},
                      std::uint8_t protocol = proto::tcp,
                      std::span<const HelperDesc* const> others = {},
                      const IpAddr& server = tuple().dst)
@@ -362,8 +364,10 @@ BENCHMARK_CAPTURE(line, epsv, Direction::reply,
 /// Many lines in a segment, none of which matters: what scanning a byte costs, for the patterns of
 /// one helper, or of all of them.
 void lines_without_match(benchmark::State& state, bool all) {
-    Control control("ftp", {{kServer, "220 ready\r\n"}, {kClient, "USER anonymous\r\n"}},
-                    proto::tcp, all ? all_helpers() : std::span<const HelperDesc* const>{});
+    Control control(
+        "ftp",
+        {{kServer, "220 ready\r\n"}, {kClient, "USER anonymous\r\n"}, {kServer, "230 in\r\n"}},
+        proto::tcp, all ? all_helpers() : std::span<const HelperDesc* const>{});
     std::string text;
     while (text.size() < static_cast<std::size_t>(state.range(0)))
         text += " drwxr-xr-x    2 ftp      ftp          4096 Jan 01 00:00 pub\r\n";

@@ -98,16 +98,28 @@ def read_profile(path, binary):
     return counts
 
 
+def last_words(code, said, log):
+    """Why a program ended: its own last lines, then what valgrind's log says of its end."""
+    how = f'exit code {code}' if code >= 0 else f'signal {-code}'
+    log = [re.sub(r'^==\d+== *', '', line) for line in log.splitlines()]
+    place = next((line for line in log if line.startswith('at 0x')), None)
+    ends = [line for line in log
+            if re.match(r'vex .*unhandled|valgrind: |Process terminating|Illegal opcode', line)]
+    return '; '.join([f'it failed with {how}', *said.strip().splitlines()[-3:], *ends,
+                      *([place] if place else [])])
+
+
 def count(binary, path):
     """{source file: instructions a packet}"""
     with tempfile.TemporaryDirectory() as folder:
-        out = os.path.join(folder, 'out')
+        out, log = os.path.join(folder, 'out'), os.path.join(folder, 'log')
         done = subprocess.run(
-            ['valgrind', '--tool=callgrind', f'--callgrind-out-file={out}', '--collect-atstart=no',
-             '--toggle-collect=*counted_burst*', binary, path],
+            ['valgrind', '--tool=callgrind', f'--log-file={log}', f'--callgrind-out-file={out}',
+             '--collect-atstart=no', '--toggle-collect=*counted_burst*', binary, path],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
         if done.returncode != 0:
-            raise RuntimeError((done.stderr.strip().splitlines() or ['no message'])[-1])
+            with open(log, errors='replace') as f:
+                raise RuntimeError(last_words(done.returncode, done.stderr, f.read()))
         packets = int(done.stdout)
         counts = read_profile(out, binary)
     if not counts:

@@ -107,6 +107,33 @@ class Guard(unittest.TestCase):
         self.assertEqual(code, 0, said)
         self.assertIn('compiler: another one', said)
 
+    def test_last_words(self):
+        """A program that ends too early is quoted, not valgrind's empty sum."""
+        folder = self.build_with({})
+        program = os.path.join(folder, 'test/bench/path_count')
+        os.remove(program)
+        source = os.path.join(folder, 'ends.c')
+        with open(source, 'w') as f:
+            f.write('#include <stdio.h>\n'
+                    'int main(int n, char** words) {\n'
+                    '    if (words[1][0] == \'i\') __asm__(".byte 0x0f, 0x0b");\n'
+                    '    return fprintf(stderr, "no memory\\nfor %s\\n", words[1]) != 0 ? 3 : n;\n'
+                    '}\n')
+        subprocess.run(['cc', '-o', program, source], check=True)
+
+        with self.assertRaises(RuntimeError) as raised:
+            instructions.count(program, 'packets')
+        self.assertEqual(str(raised.exception),
+                         'it failed with exit code 3; no memory; for packets')
+
+        with self.assertRaises(RuntimeError) as raised:
+            instructions.count(program, 'illegal')
+        said = str(raised.exception)
+        self.assertTrue(said.startswith('it failed with signal '), said)
+        self.assertIn('(SIGILL)', said)
+        self.assertIn(': main (', said, 'where')
+        self.assertNotIn('refs', said)
+
     def build_with(self, options):
         """A folder like one built with these options."""
         folder = tempfile.mkdtemp(dir=self.folder.name)

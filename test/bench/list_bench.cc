@@ -58,7 +58,7 @@ enum class What {
 
 void measure(Bench& bench, Flows& flows, What what, const char* name, std::uint32_t turns) {
     Worker& w = bench.worker();
-    Mailbox& m = w.mailbox();
+    Mailbox& m = w.requests().mailbox();
     if (what != What::nothing) {
         m.filter = {};
         if (what == What::find_none) m.filter.label = m.filter.label_mask = 1;
@@ -77,7 +77,7 @@ void measure(Bench& bench, Flows& flows, What what, const char* name, std::uint3
             flows.write(p, i, Direction(random.next() & 1), tcp_flag::ack);
         });
         const std::uint64_t t0 = rte_rdtsc_precise();
-        w.answer_mail();
+        w.answer_requests();
         all.add(burst.cycles + rte_rdtsc_precise() - t0);
         while (m.rows.pop(row))
             ++rows;

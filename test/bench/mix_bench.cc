@@ -24,6 +24,7 @@
 
 #include "config/load.h"
 #include "net/rss.h"
+#include "pipeline/turn.h"
 #include "sessions.h"
 #include "start.h"
 #include "wire.h"
@@ -46,7 +47,8 @@ std::string policy_text(std::uint32_t connections) {
            "  - {name: in0, device: net_null0, zone: inside}\n"
            "  - {name: out0, device: net_null1, zone: outside}\n"
            "bridges: [{ports: [in0, out0]}]\n"
-           "limits: {connections: " +
+           "workers: {steer: rss}\n"
+           "limits: {per_worker: {new_per_second: 0}, connections: " +
            std::to_string(connections) + ", expectations: 65536, helped_connections: " +
            std::to_string(std::min(connections, kHelped)) +
            "}\n"
@@ -91,21 +93,20 @@ class Crew {
     unsigned home(const std::uint8_t* frame) const {
         const auto folded =
             static_cast<std::uint16_t>(fold16(frame + 26, 8) ^ fold16(frame + 34, 4));
-        return firewall_->plan().home(symmetric_toeplitz(folded));
+        return firewall_->steering().home(firewall_->steering().rss.hash(folded));
     }
 
     /// One burst on worker w; calls sent(mbuf, port) for what comes out. Returns cycles.
     template <class Sent>
     std::uint64_t burst(unsigned w, rte_mbuf** pkts, unsigned n, Sent&& sent) {
         for (unsigned i = 0; i < n; ++i)
-            pkts[i]->ol_flags = 0;
+            pkts[i]->ol_flags = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
         Worker& worker = firewall_->worker(w);
+        Io<std::remove_reference_t<Sent>> io{{}, *this, worker, sent};
         const std::uint64_t start = rte_rdtsc_precise();
-        worker.begin(pkts, n, now_);
-        worker.run_stages();
-        worker.finish();
+        run_burst(worker, pkts, n, now_);
         const std::uint64_t took = rte_rdtsc_precise() - start;
-        put_out(worker, sent);
+        send_accepted(worker, io);
         return took;
     }
     /// What others left for each worker, then its housekeeping. Returns cycles.
@@ -121,32 +122,32 @@ class Crew {
     template <class Sent>
     std::uint64_t turn(unsigned w, Sent&& sent) {
         Worker& worker = firewall_->worker(w);
-        rte_mbuf* pkts[kMaxBurst];
+        Io<std::remove_reference_t<Sent>> io{{}, *this, worker, sent};
         const std::uint64_t start = rte_rdtsc_precise();
-        if (const unsigned n = worker.take_handoff(pkts); n != 0) {
-            worker.begin(pkts, n, now_);
-            worker.run_stages();
-            worker.finish();
-        }
-        worker.housekeeping(now_);
-        rte_rcu_qsbr_quiescent(firewall_->rcu(), w);
-        const std::uint64_t took = rte_rdtsc_precise() - start;
-        put_out(worker, sent);
-        return took;
+        run_turn(worker, io, now_);
+        return rte_rdtsc_precise() - start - io.not_ours;
     }
     rte_rcu_qsbr* rcu() { return firewall_->rcu(); }
 
   private:
+    /// Nothing comes from outside; see burst().
     template <class Sent>
-    void put_out(Worker& worker, Sent&& sent) {
-        for (unsigned p = 0; p < worker.tx().size(); ++p) {
-            TxBuffer& tx = worker.tx()[p];
-            for (unsigned i = 0; i < tx.n; ++i)
-                sent(tx.pkt[i], static_cast<PortIndex>(p));
-            if (tx.n != 0) rte_pktmbuf_free_bulk(tx.pkt.data(), tx.n);
-            tx.n = 0;
+    struct Io : TurnIoDefaults {
+        Crew& crew;
+        Worker& worker;
+        Sent& sent;
+        std::uint64_t not_ours = 0;  ///< cycles of what stands for the ports
+
+        unsigned receive(rte_mbuf**) { return 0; }
+        void send(PortIndex port, rte_mbuf** pkts, unsigned n) {
+            const std::uint64_t start = rte_rdtsc_precise();
+            for (unsigned i = 0; i < n; ++i)
+                sent(pkts[i], port);
+            rte_pktmbuf_free_bulk(pkts, n);
+            not_ours += rte_rdtsc_precise() - start;
         }
-    }
+        void quiescent() { rte_rcu_qsbr_quiescent(crew.rcu(), worker.id()); }
+    };
 
     rte_mempool* pool_;
     Tick now_{1'000'000};

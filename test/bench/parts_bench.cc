@@ -14,6 +14,7 @@
 #include "conntrack/conn_table.h"
 #include "conntrack/track.h"
 #include "net/packet.h"
+#include "net/rss.h"
 #include "support/frames.h"
 #include "support/init_eal.h"
 
@@ -27,8 +28,14 @@ const HashSecret& secret() {
     return kSecret;
 }
 ParseContext context() {
+    static constexpr SymmetricRss kRss(0x5d);
     ParseContext c{};
     c.secret = &secret();
+    c.rss = &kRss;
+    // Between two zones that have tags.
+    static const PlainImages kImages =
+        plain_images(0, CtZone{}, {EdgeId{0}, EdgeId{1}, {0x00, 0x10}});
+    c.plain = &kImages;
     return c;
 }
 

@@ -148,7 +148,8 @@ void beside_helpers(const Options& o, rte_mempool* pool, Report& report) {
                 all(pool, Bench::all_helpers_spec_of(room_for(n) + kHelped, 2 * kHelped));
             Flows sessions(Family::ipv4, proto::tcp, kHelped, 40, 21);
             open_ftp(all, sessions);
-            if (all.worker().helpers().conns_free() != kHelped)
+            const HelperEngine& helpers = all.worker().helpers();
+            if (helpers.capacity() - helpers.conns_free() != kHelped)
                 die("connections lack their helper");
             Flows flows[2] = {{kind.family, kind.protocol, n}, {kind.family, kind.protocol, n}};
             Bench* benches[2] = {&none, &all};

@@ -58,8 +58,8 @@ PolicyRules make_rules(std::size_t n, Family family, std::mt19937& rng) {
     const unsigned bits = address_bytes(family) * 8;
     PolicyRules rules;
     for (std::size_t i = 0; i + 1 < n; ++i) {
-        PolicyRule r{.from = {static_cast<ZoneId>(i % 3)},
-                     .to = {3},
+        PolicyRule r{.from = {ZoneId::from(i % 3)},
+                     .to = {ZoneId{3}},
                      .family = family,
                      .dst = {prefix(address(family, rng), bits - draw(rng, 3) * 4)},
                      .protocols = {i % 4 ? proto::tcp : proto::udp},
@@ -69,7 +69,7 @@ PolicyRules make_rules(std::size_t n, Family family, std::mt19937& rng) {
         r.dport = {{port, static_cast<std::uint16_t>(i % 8 ? port : port + 100)}};
         rules.rules.push_back(std::move(r));
     }
-    rules.rules.push_back({.to = {3}, .family = family, .action = PolicyAction::accept});
+    rules.rules.push_back({.to = {ZoneId{3}}, .family = family, .action = PolicyAction::accept});
     return rules;
 }
 
@@ -81,7 +81,7 @@ std::vector<PolicyQuery> make_queries(const PolicyRules& rules, Family family, s
         q.tuple = {address(family, rng), address(family, rng),
                    Be16::from_host(static_cast<std::uint16_t>(rng())),
                    Be16::from_host(static_cast<std::uint16_t>(rng())), proto::tcp};
-        q.context.to = 3;
+        q.context.to = ZoneId{3};
         if (rng() % 2 || r.dst.empty()) continue;
         q.context.from = r.from[0];
         q.tuple.dst = r.dst[0].address;

@@ -24,11 +24,12 @@ def read_pcap(path):
     return frames
 
 
-def pcap_bytes(frames, step_us=1):
-    """A pcap of the frames, `step_us` apart: so little that no timeout passes."""
+def pcap_bytes(frames, step_us=1, places=None):
+    """A pcap of the frames, `step_us` apart: so little that no timeout passes. `places` are their
+    numbers when they are not all there are."""
     out = [struct.pack('<IHHiIII', MAGIC, 2, 4, 0, 0, 262144, 1)]
     for n, frame in enumerate(frames):
-        seconds, micros = divmod(n * step_us, 1000000)
+        seconds, micros = divmod((places[n] if places else n) * step_us, 1000000)
         out.append(struct.pack('<IIII', seconds, micros, len(frame), len(frame)) + frame)
     return b''.join(out)
 
@@ -59,6 +60,8 @@ class Packet:
         self.payload = b''  # of UDP
         self.segment = b''  # payload of TCP
         self.options = b''  # of TCP
+        self.chunk = None  # of SCTP: the first one's type
+        self.icmp_type = None
         kind, = struct.unpack_from('!H', frame, 12)
         try:
             if kind in (0x0800, 0x86dd):
@@ -91,10 +94,14 @@ class Packet:
             self.sport, self.dport = struct.unpack_from('!HH', data, at)
             if self.protocol == 17:
                 self.payload = data[at + 8:at + struct.unpack_from('!H', data, at + 4)[0]]
+            elif self.protocol == 132 and len(data) > at + 12:
+                self.chunk = data[at + 12]
             elif self.protocol == 6:
                 end = at + (data[at + 12] >> 4) * 4
                 self.options, self.segment = data[at + 20:end], data[end:]
-        elif (self.protocol, data[at]) in ((1, 3), (1, 4), (1, 5), (1, 11), (1, 12),
+        elif not self.error and self.protocol in (1, 58):
+            self.icmp_type = data[at]
+        if (self.protocol, data[at]) in ((1, 3), (1, 4), (1, 5), (1, 11), (1, 12),
                                            (58, 1), (58, 2), (58, 3), (58, 4)) and not self.error:
             self.error = True
             self._ip(data[at + 8:])
@@ -159,6 +166,17 @@ def icmp_error(src, head):
         l4 = bytes((3, 3, 0, 0, 0, 0, 0, 0)) + head
         return frame(src, 1, l4[:2] + struct.pack('!H', _checksum(l4)) + l4[4:])
     return frame(src, 58, bytes((1, 4, 0, 0, 0, 0, 0, 0)) + head, 2)
+
+
+def short_gre():
+    """GRE of versions 0 and 1 that ends anywhere up to the length that its flags announce, in both
+    directions. Each length names another call."""
+    frames = []
+    for version, kind in ((0, b'\x08\x00'), (1, b'\x88\x0b')):
+        for length in range(17):
+            whole = bytes((0x30, version)) + kind + struct.pack('!HHI', 4, 100 + length, 1) + b'data'
+            frames += [frame(INSIDE, 47, whole[:length]), frame(OUTSIDE, 47, whole[:length])]
+    return frames
 
 
 class Tcp:

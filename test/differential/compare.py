@@ -46,6 +46,9 @@ def helper_name(kernels):
 
 # Announcements in these packets are read by Postern and not by Linux.
 UNREAD = {
+    # Six numbers that name another host, or do not follow each other without blanks.
+    'ftp': lambda packet: packet.segment[:4] == b'227 ' and
+    b','.join(packet.src.encode().split(b'.')) + b',' not in packet.segment,
     # By IPv6, or with a file's name in quotation marks.
     'irc': lambda packet: b'DCC ' in packet.segment and (':' in packet.src or b'"' in packet.segment),
     # A message (RFC 2126's TPKT) that does not begin with the segment, or goes on in the next.
@@ -273,6 +276,29 @@ def sip_other_call(run, difference):
         for event in run.kernels(difference))
 
 
+def sip_via(run, difference):
+    """The answer to a request whose Via names another port than it came from."""
+    return difference.what == 'expectation' and difference.kernel is None and any(
+        event['helper'] == 'sip' and event['class'] == 'signalling' and
+        'permanent' not in event['flags'] and
+        (event['dst'], event['dport']) == difference.ours[5:7] for event in run.our_events)
+
+
+def sip_own_end(run, difference):
+    """Media that both expect, and end at another packet."""
+    if difference.what != 'expectation':
+        return False
+    kind, helper, *where = (difference.kernel or difference.ours)[:7]
+    if (kind, helper) != ('end', 'sip'):
+        return False
+
+    def filed(events):
+        return any(event['event'] == 'new' and event['n'] <= difference.n and
+                   helper_name(event['helper']) == 'sip' and 'permanent' not in event['flags'] and
+                   [event['dst'], event['dport']] == where[-2:] for event in events)
+    return filed(run.kernel_events) and filed(run.our_events)
+
+
 def fax_rtcp(run, difference):
     """T.38 has no RTCP."""
     return difference.what == 'expectation' and difference.ours is None and any(
@@ -307,6 +333,42 @@ def unread(run, difference):
                for end in ((packet.src, packet.sport), (packet.dst, packet.dport)))
 
 
+def ftp_unreadable(run, difference):
+    """What begins as an announcement and cannot be read to its end Linux drops, each time it comes."""
+    packet = run.packets[difference.n]
+    return difference.what == 'verdict' and 21 in (packet.sport, packet.dport) and \
+        packet.protocol == 6 and run.kernel[difference.n]['verdict'] == 'drop' and \
+        re.match(rb'(?i)(?:227|229|PORT|EPRT) ', packet.segment) is not None
+
+
+def in_long_reply(run, n):
+    """Whether a packet of FTP's server lies between the first line of a reply and its last."""
+    flow = [getattr(run.packets[n], key) for key in ('src', 'sport', 'dst', 'dport')]
+    code = None
+    for packet in run.packets[:n]:
+        if [getattr(packet, key) for key in ('src', 'sport', 'dst', 'dport')] != flow:
+            continue
+        for line in packet.segment.splitlines():
+            if code is None and re.match(rb'\d{3}-', line):
+                code = line[:3]
+            elif code is not None and line[:4] == code + b' ':
+                code = None
+    return code is not None
+
+
+def ftp_text(run, difference):
+    """Linux reads the text of a reply of many lines, where it begins a segment."""
+    if difference.what == 'expectation':
+        return difference.ours is None and any(
+            event['helper'] == 'ftp' and in_long_reply(run, run.announced(event))
+            for event in run.kernels(difference))
+    packet = run.packets[difference.n]
+    return any(event['event'] == 'new' and event['helper'] == 'ftp' and event['n'] < difference.n and
+               (event['dst'], event['dport']) in ((packet.src, packet.sport),
+                                                  (packet.dst, packet.dport)) and
+               in_long_reply(run, event['n']) for event in run.kernel_events)
+
+
 def long_port(run, difference):
     """amandad numbers streams within its connection from 500000 down; Linux takes five digits."""
     return difference.what == 'expectation' and difference.ours is None and \
@@ -331,17 +393,88 @@ def bad_option(run, difference):
     return False
 
 
+def short_gre(run, difference):
+    """Linux takes the packet for one of all GRE between the two hosts: what follows is not the first."""
+    if difference.what not in ('verdict', 'state') or run.packets[difference.n].protocol != 47:
+        return False
+    return run.ours[difference.n]['state'] == 'invalid' or (
+        run.kernel[difference.n]['state'], run.ours[difference.n]['state']) == ('established', 'new')
+
+
+def sctp_restart(run, difference):
+    """Linux takes the tag of any INIT inside an association, and a SHUTDOWN ACK with any tag. What
+    becomes of that association afterwards is another story for each."""
+    init, shutdown_ack = 1, 8
+    packet = run.packets[difference.n]
+    if packet.protocol != 132:
+        return False
+    connection = packet.connection()
+    return any(earlier.protocol == 132 and earlier.chunk in (init, shutdown_ack) and
+               not earlier.error and earlier.connection() == connection and
+               run.kernel[n]['state'] == 'established'
+               for n, earlier in enumerate(run.packets[:difference.n + 1]))
+
+
+def icmp_number(run, difference):
+    """Linux takes an ICMP error about TCP or SCTP whatever number or tag it quotes."""
+    packet = run.packets[difference.n]
+    return packet.error and packet.protocol in (6, 132) and \
+        run.ours[difference.n]['reason'] == 'ct_invalid' and \
+        run.kernel[difference.n]['state'] == 'related'
+
+
+def unproven_timeout(run, difference):
+    """A helper's own timeout waits until its connection was answered."""
+    ours = run.ours[difference.n]
+    return difference.what == 'timeout_s' and ours['helper'] is not None and \
+        ours['state'] in ('new', 'related') and difference.ours < difference.kernel
+
+
+def icmp_question(run, difference):
+    """Linux knows no answers to extended echo, domain names, home agents and mobile prefixes."""
+    packet = run.packets[difference.n]
+    pairs = {1: (37, 38, 42, 43), 58: (144, 145, 146, 147, 160, 161)}
+    return packet.icmp_type in pairs.get(packet.protocol, ()) and \
+        run.ours[difference.n]['state'] in ('new', 'established') and \
+        run.kernel[difference.n]['state'] == 'invalid'
+
+
+def icmp_message(run, difference):
+    """A message, or an answer that nobody asked for, is invalid for Linux; Postern asks policy."""
+    packet = run.packets[difference.n]
+    return packet.protocol in (1, 58) and not packet.error and \
+        run.ours[difference.n]['state'] == 'untracked' and \
+        run.kernel[difference.n]['state'] == 'invalid'
+
+
+EVERYBODY = ('192.0.2.255', '255.255.255.255')
+
+
 def broadcast(run, difference):
-    if run.packets[difference.n].dst in ('192.0.2.255', '255.255.255.255') and \
-            difference.what == 'verdict':
+    if run.packets[difference.n].dst in EVERYBODY and difference.what == 'verdict':
         return True  # Linux is asked as a router, which passes none on
+    asked = [event for event in run.our_events
+             if event['event'] == 'new' and event['n'] <= difference.n and (
+                 event['helper'] in ('netbios', 'snmp') or
+                 (event['helper'] == 'tftp' and 'permanent' in event['flags']))]
     if difference.what == 'expectation':
-        return difference.kernel is None and difference.ours[1] in ('netbios', 'snmp')
-    # An answer to a broadcast, which for Linux is a packet like any other.
-    port = run.packets[difference.n].sport
-    answers = any(event['event'] == 'new' and event['helper'] in ('netbios', 'snmp') and
-                  event['sport'] == port and event['n'] < difference.n for event in run.our_events)
+        if difference.kernel is not None:  # from the broadcast address, of TFTP
+            return difference.kernel[1] == 'tftp' and difference.kernel[3] in EVERYBODY
+        return any(event_key(event)[2:8] == difference.ours[1:7] for event in asked)
+    # An answer to a broadcast, and what follows on it, which for Linux are packets like any other.
+    packet = run.packets[difference.n]
+    answers = any(event['sport'] == packet.sport if event['sport'] else
+                  (event['dst'], event['dport']) in ((packet.dst, packet.dport),
+                                                     (packet.src, packet.sport)) for event in asked)
     return answers and run.ours[difference.n]['verdict'] == 'accept'
+
+
+def call_again(run, difference):
+    """Linux files nothing for a PPTP call whose tunnel is there, or expected by another connection."""
+    if difference.what != 'expectation' or difference.ours is None or difference.ours[1] != 'pptp':
+        return False
+    return any(event_key(event)[1:8] == ('new', *difference.ours[1:7]) and event['n'] < difference.n
+               for event in run.our_events)
 
 
 # Every class of differences that are known and explained: {name: (test, reason)}. The reasons of
@@ -351,18 +484,44 @@ DIFFERENCES = {
     'sip-malformed': (sip_malformed, 'what is no SIP message, or lacks what each has: Linux drops '
                                      'some, opens for some, and keeps the connection for an hour'),
     'sip-other-call': (sip_other_call, 'Linux takes the calls of a connection for one'),
+    'sip-via': (sip_via, 'a request without rport whose Via names another port than it came from: '
+                         'its answer goes there'),
+    'sip-own-end': (sip_own_end, 'Linux keeps four media a connection, of one flow each, and ends '
+                                 'those before at each INVITE; Postern keeps those of each call, '
+                                 'of some flows each, until that call says otherwise'),
     'fax-rtcp': (fax_rtcp, 'Linux opens a second port for T.38, which has but one'),
     'call-timeout': (call_timeout, 'Linux gives an expected tunnel (PPTP) its long timeouts and '
                                    'takes them back with the first packet; Postern does not'),
-    'broadcast': (broadcast, 'Linux expects answers only to broadcasts of its own; Postern, which '
-                             'sends none, to those that it passes on'),
+    'broadcast': (broadcast, 'Linux expects answers only to broadcasts of its own (TFTP: from the '
+                             'broadcast address); Postern, which sends none, to those that it passes '
+                             'on'),
+    'call-again': (call_again, 'a PPTP call announced again by another control connection, which '
+                               'becomes its master'),
     'unread': (unread, 'announcements that Linux does not read: in part of a segment (H.323), by '
-                       'IPv6 or with a quoted name (IRC)'),
+                       'IPv6 or with a quoted name (IRC), with another address or blanks in a 227 '
+                       '(FTP)'),
+    'ftp-unreadable': (ftp_unreadable, 'a 227, PORT or EPRT that cannot be read: Linux drops it, '
+                                       'also when it is repeated, until both sides give up; '
+                                       'Postern passes it, and it opens nothing'),
+    'ftp-text': (ftp_text, 'text of a multi-line reply of FTP that looks like an announcement'),
     'long-port': (long_port, "Linux opens port 49999 where Amanda's answer says 499999"),
     'retransmission': (retransmission, 'Linux files an expectation anew for each repetition of '
                                        'the announcement, in other segments or in the same '
                                        'message; Postern files it once'),
+    'sctp-restart': (sctp_restart, 'an association after an INIT or SHUTDOWN ACK that did not have '
+                                   'to know its tags: Linux believes it at once'),
+    'icmp-number': (icmp_number, 'an ICMP error that quotes a number which is not in flight, or '
+                                 'another association\'s tag'),
+    'unproven-timeout': (unproven_timeout, 'a helper keeps its connection for long only once that '
+                                           'was answered; in Linux from the first packet'),
+    'icmp-message': (icmp_message, 'an ICMP message that belongs to no connection (router '
+                                   'solicitation, an unasked answer): policy judges each by '
+                                   'itself'),
+    'icmp-question': (icmp_question, 'an ICMP question that its RFC pairs with an answer, and '
+                                     'Linux does not'),
     'bad-option': (bad_option, 'a TCP option that cannot be; Postern drops the segment'),
+    'short-gre': (short_gre, 'a GRE header that ends early, or that PPTP does not send; Postern drops '
+                             'it, Linux takes it for version 0'),
     'not-proven': (not_proven, 'an offer before the IRC server has welcomed the client, or before '
                                'both sides have begun H.245; Postern waits for the protocol to '
                                'prove itself'),

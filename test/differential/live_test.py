@@ -71,7 +71,7 @@ def main():
     if reason is not None:
         print(f'skip differential/live {reason}')
         return 0
-    sources = [('sample', tracked(captures.sample()))]
+    sources = [('sample', tracked(captures.sample())), ('short-gre', captures.short_gre())]
     sources += [(os.path.basename(path), captures.read_pcap(path))
                 for path in sorted(glob.glob(os.path.join(compare.HERE, 'captures', '*.pcap')))]
     sources += [(f'walk-{seed}', walks.walk(seed, args.packets))

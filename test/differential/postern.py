@@ -17,6 +17,12 @@ class Failure(Exception):
     """It did not do what it was asked."""
 
 
+def run_bare(program, config, *arguments):
+    """The finished process, told nothing of the sides."""
+    return subprocess.run([program, 'replay', '-c', config, *arguments], capture_output=True,
+                          timeout=LIMIT_S, check=False)
+
+
 def run_file(program, config, path, *arguments):
     """The finished process."""
     return subprocess.run([program, 'replay', '-c', config, '--inside-mac', captures.INSIDE_MAC,
@@ -33,7 +39,11 @@ def run(program, config, capture, *arguments):
 
 def replay(program, config, capture, *arguments):
     """All rows of its JSON."""
-    done = run(program, config, capture, '--json', *arguments)
+    return rows(run(program, config, capture, '--json', *arguments))
+
+
+def rows(done):
+    """All rows of a finished process's JSON."""
     if done.returncode != 0:
         raise Failure(f'exit code {done.returncode}: {done.stderr.decode().strip()}')
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -50,8 +50,8 @@ def sample_is_judged_as_it_should_be(program):
 def any_number_of_workers_gives_the_same_answers(program):
     def without_workers(rows):
         for row in rows:
-            # An expectation's id says where its owner keeps it.
-            for field in ('worker', 'workers', 'owner', 'id'):
+            # An id says which worker keeps what it names.
+            for field in ('worker', 'workers', 'owner', 'id', 'master_id'):
                 row.pop(field, None)
         return rows
 
@@ -79,6 +79,27 @@ def repeating_gives_the_same_answers(program):
 
 def pcapng_is_read_like_pcap(program):
     check(answers(program, captures.pcapng_bytes(FRAMES, 1000)) == answers(program))
+
+
+def a_capture_a_port_tells_the_sides(program):
+    """Captures of two ports, merged by their times, give the answers of one in which the MAC address
+    tells the side. Without either the side is inferred, and that is said."""
+    inside = bytes.fromhex(captures.INSIDE_MAC.replace(':', ''))
+    with tempfile.TemporaryDirectory() as folder:
+        names = []
+        for port, is_inside in (('in0', True), ('out0', False)):
+            own = {n: f for n, f in enumerate(FRAMES) if (f[6:12] == inside) == is_inside}
+            names.append(os.path.join(folder, port + '.pcap'))
+            with open(names[-1], 'wb') as f:
+                f.write(captures.pcap_bytes(own.values(), 1000, places=list(own)))
+        rows = postern.rows(postern.run_bare(program, CONFIG, '--json', 'in0=' + names[0],
+                                             'out0=' + names[1]))
+        check(rows == answers(program), 'other answers than from one capture')
+        check(rows[-1]['sides_inferred'] is False, rows[-1])
+        rows = postern.rows(postern.run_bare(program, CONFIG, '--json', names[0]))
+        check(rows[-1]['sides_inferred'] is True, rows[-1])
+        done = postern.run_bare(program, CONFIG, 'in0=' + names[0], 'nowhere=' + names[1])
+        check(done.returncode == 1 and b'PORT=FILE' in done.stderr, done.stderr)
 
 
 def out_holds_the_accepted_packets(program):
@@ -183,8 +204,68 @@ def helpers_in_processes_are_absent(program):
     check(answers(program)[-1]['unread_by_absent_processes'] == {}, 'there is none')
 
 
+TWO_BRIDGES = {
+    'eal': {'hugepages': 'no', 'memory_mb': 256},
+    'zones': ['office', 'wan', 'lab', 'wan2'],
+    'ports': [{'name': name, 'device': f'net_null{n}', 'zone': zone} for n, (name, zone) in
+              enumerate((('in0', 'office'), ('out0', 'wan'), ('in1', 'lab'), ('out1', 'wan2')))],
+    'bridges': [{'ports': ['in0', 'out0'], 'pass': []}, {'ports': ['in1', 'out1'], 'pass': ['arp']}],
+    'limits': {'connections': 4096, 'expectations': 1024, 'helped_connections': 256},
+    'policy': {'default': 'drop',
+               'rules': [{'name': 'lab-out', 'from': 'lab', 'to': 'wan2', 'action': 'accept'}]}}
+PREFIXES = {'office': '10.0.0.0/24', 'lab': '10.1.0.0/24'}
+
+
+def each_packet_is_judged_by_its_own_bridge(program):
+    """Of a configuration of several: by captures a port, by zones' prefixes, by MAC address, or all
+    by the one that is named. What no bridge is known of is not judged; nothing known is refused."""
+    query = struct.pack('!HHHH', 5000, 53, 8, 0)
+    peer = '198.51.100.9'
+    arp = b'\xff' * 6 + b'\x02\0\0\0\0\x01\x08\x06' + bytes(46)
+    stranger = b'\xff' * 6 + b'\x02\0\0\0\0\x77\x08\x06' + bytes(46)
+    frames = [captures.frame('10.0.0.5', 17, query, 6, peer),    # office: dropped
+              captures.frame('10.1.0.5', 17, query, 6, peer),    # lab: accepted
+              arp,                                               # by MAC, lab: passes
+              captures.frame(peer, 17, struct.pack('!HHHH', 53, 5000, 8, 0), 6, '10.1.0.5'),
+              stranger]
+    with_prefixes = json.loads(json.dumps(TWO_BRIDGES))
+    with_prefixes['zones'] = [{'name': z, 'prefixes': [PREFIXES[z]]} if z in PREFIXES else z
+                              for z in TWO_BRIDGES['zones']]
+
+    def verdicts(done):
+        rows = postern.rows(done)
+        return [row['verdict'] for row in rows if row['type'] == 'packet'], rows[-1]
+
+    with tempfile.TemporaryDirectory() as folder:
+        def file(name, content):
+            path = os.path.join(folder, name)
+            with open(path, 'wb') as f:
+                f.write(content)
+            return path
+        all_of_it = file('all.pcap', captures.pcap_bytes(frames, 1000))
+        bare = file('bare.yaml', json.dumps(TWO_BRIDGES).encode())
+        prefixed = file('prefixed.yaml', json.dumps(with_prefixes).encode())
+        found, summary = verdicts(postern.run_bare(program, prefixed, '--json', all_of_it))
+        check(found == ['drop', 'accept', 'accept', 'accept', 'unknown'], found)
+        check(summary['bridge_unknown'] == 1, summary)
+        done = postern.run_bare(program, bare, '--json', all_of_it)
+        check(done.returncode == 2 and b'2 bridges' in done.stderr, done.returncode, done.stderr)
+        found, _ = verdicts(postern.run_bare(program, bare, '--json', '--bridge', 'out1', all_of_it))
+        check(found == ['accept'] * 5, found)
+        found, _ = verdicts(postern.run_bare(program, bare, '--json', '--bridge', 'in0', all_of_it))
+        check(set(found) == {'drop'}, found)
+        parts = [f'{port}=' + file(f'{port}.pcap', captures.pcap_bytes(
+            [frames[n] for n in numbers], 1000, numbers))
+                 for port, numbers in (('in0', [0]), ('in1', [1, 2]), ('out1', [3]))]
+        found, _ = verdicts(postern.run_bare(program, bare, '--json', *parts))
+        check(found == ['drop', 'accept', 'accept', 'accept'], found)
+        done = postern.run_bare(program, bare, '--json', '--bridge', 'nowhere', all_of_it)
+        check(done.returncode == 2 and b'nowhere' in done.stderr, done.returncode, done.stderr)
+
+
 CASES = (sample_is_judged_as_it_should_be, any_number_of_workers_gives_the_same_answers,
          repeating_gives_the_same_answers, helpers_in_processes_are_absent, pcapng_is_read_like_pcap,
+         a_capture_a_port_tells_the_sides, each_packet_is_judged_by_its_own_bridge,
          out_holds_the_accepted_packets, text_is_printable, cut_captures_say_so,
          garbage_is_no_capture, flipped_bytes_never_crash_it, files_that_cannot_be_opened)
 

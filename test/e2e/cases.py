@@ -64,22 +64,34 @@ def pair(name, setting, begin):
 
 def all_cases():
     import cases_amanda
+    import cases_asymmetric
     import cases_conntrack
+    import cases_control
     import cases_expect
     import cases_broadcast
+    import cases_browser
     import cases_ftp
+    import cases_ftp_odd
     import cases_irc
+    import cases_office
     import cases_h323
+    import cases_jumbo
     import cases_operation
+    import cases_pools
+    import cases_ports
     import cases_rtsp
     import cases_pptp
     import cases_sane
     import cases_sip
+    import cases_sip_calls
     import cases_tftp
     import cases_traffic
     import cases_userspace
-    return [case for group in (cases_conntrack, cases_expect, cases_ftp, cases_h323, cases_tftp,
-                               cases_sane, cases_amanda, cases_irc, cases_rtsp, cases_sip,
-                               cases_pptp, cases_broadcast, cases_traffic,
-                               cases_userspace, cases_operation)
+    import cases_zones
+    return [case for group in (cases_conntrack, cases_expect, cases_ftp, cases_ftp_odd,
+                               cases_h323, cases_tftp,
+                               cases_sane, cases_amanda, cases_irc, cases_rtsp, cases_sip, cases_sip_calls,
+                               cases_pptp, cases_broadcast, cases_browser, cases_traffic, cases_pools,
+                               cases_userspace, cases_zones, cases_asymmetric, cases_office,
+                               cases_operation, cases_control, cases_ports, cases_jumbo)
             for case in group.cases()]

@@ -70,7 +70,7 @@ def rule_expects(family):
         middle = bench.middle
         back = middle.ctl('conntrack', 'list', 'dport=7001', 'mark=0x30/0xf0', 'label=9')
         expect(len(back) == 1 and back[0]['rule'] == 'back', f'the call back has {back}')
-        master = '{worker}/{index}.{generation}'.format(**back[0]['master'])
+        master = back[0]['master_id']
         again = middle.ctl('conntrack', 'list', f'master={master}')
         expect(again and again[0]['dport'] == 7001, f'children of {master}: {again}')
         left = middle.ctl('expect', 'list', f'master={master}')

@@ -53,12 +53,13 @@ def expectation_for_a_master(bench):
     middle, server = bench.middle, bench.server()
     client = SteppedClient(bench.lab, port=server.port, name='step-master')
     rows = middle.connections(proto='tcp', sport=client.control['sport'], dport=server.port)
-    master = '{worker}/{index}.{generation}'.format(**rows[0])
+    master = rows[0]['id']
     words = ('expect', 'create', 'proto=udp', 'dst=192.0.2.1', 'dport=5000', f'master={master}')
     made = middle.ctl(*words)
     expect(made[0]['outcome'] == 'created', f'not created: {made}')
     rows = middle.ctl('expect', 'list', f'master={master}')
-    expect(len(rows) == 1 and rows[0]['master']['sport'] == client.control['sport'],
+    expect(len(rows) == 1 and rows[0]['master']['sport'] == client.control['sport'] and
+           rows[0]['master_id'] == master,
            f'the list has {rows}')
     client('reset')
     bench.eventually(lambda: not middle.expectations(), 'the pin-hole outlives its master')

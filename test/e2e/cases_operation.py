@@ -14,6 +14,7 @@ from middle import POSTERN, POSTERNCTL, ROOT, Postern, Setting, configuration
 from peers import SLOWLY, FtpServer, SteppedClient, StepError, Transfer
 
 CONFIG_ERROR, RUNTIME_FAILURE = 2, 1
+FTP_PROOF_GIVEN = 5  # helpers/ftp/ftp.cc: Proof::given
 START_S, STOP_S = 30, 15
 CRASHED = re.compile(r'terminate called|Segmentation|Assertion|AddressSanitizer|panic', re.I)
 
@@ -253,6 +254,37 @@ def check_command(bench):
                f'{command}: no file:line:column: {done.stdout}{done.stderr}')
 
 
+def described_commands(bench):
+    """posternctl knows what its daemon describes, and the reading socket takes what reads."""
+    lab = bench.lab
+
+    def with_reading(config):
+        config['control']['read_socket'] = lab.path('reading', 'read.sock')
+        config['control']['read_access'] = 'all'
+    bench.middle = daemon = Postern(config=variant(lab, with_reading)).start(lab)
+    done = laboratory.run(*daemon.ctl_argv('no-such-command'), check=False)
+    expect(done.returncode == 2, f'an unknown command: exit code {done.returncode}')
+    commands = daemon.ctl('help')
+    expect(len(commands) > 15, f'help: {commands}')
+    refused = 0
+    for command in commands:
+        help_text = daemon.text(*command['command'].split(), '--help')
+        for arg in command['args']:
+            expect(command['file'] != 'none' or f'{arg["name"]}=' in help_text, help_text)
+        argv = [POSTERNCTL, '-s', lab.path('reading', 'read.sock'), '--json',
+                *command['command'].split()]
+        if command['effect'] == 'read' and not command['endless'] and not any(
+                arg['required'] for arg in command['args']):
+            laboratory.run(*argv)
+        elif command['effect'] == 'write' and command['file'] == 'none':
+            argv += [f'{arg["name"]}=1' for arg in command['args'] if arg['required']]
+            done = laboratory.run(*argv, check=False)
+            refused += 1
+            expect(done.returncode == 2 and 'only reads' in done.stderr, f'{argv}: {done}')
+    counted = {row['name']: row['value'] for row in daemon.ctl('stats')}
+    expect(counted['control_writes_refused'] == refused > 4, f'{refused} refused: {counted}')
+
+
 def lists_for_people(bench):
     """The columns of posternctl's text are filled from the daemon's rows."""
     client = SteppedClient(bench.lab, port=bench.server().port, name='step-lists')
@@ -272,8 +304,11 @@ def client_without_daemon(bench):
     done = laboratory.run(POSTERNCTL, '-s', bench.lab.path('nobody.sock'), 'stats', check=False)
     expect(done.returncode == 1, f'exit code {done.returncode}')
     expect('nobody.sock' in done.stderr, f'the message does not name the socket: {done.stderr}')
-    done = laboratory.run(POSTERNCTL, 'no-such-command', check=False)
-    expect(done.returncode == 2, f'an unknown command: exit code {done.returncode}')
+    done = laboratory.run(POSTERNCTL, '--no-such-option', check=False)
+    expect(done.returncode == 2, f'an unknown option: exit code {done.returncode}')
+    for program in (POSTERN, POSTERNCTL):
+        said = laboratory.run(program, '--version').stdout
+        expect(re.fullmatch(r'postern(ctl)? \d+\.\d+\.\d+\n', said), f'--version: {said!r}')
 
 
 def no_such_device(config):
@@ -321,8 +356,8 @@ def killed_and_restored(restore):
         expect('1 expectations' in said, said)
         records = [json.loads(line) for line in open(state, encoding='utf-8')]
         saved = next(r['connection'] for r in records if r.get('connection', {}).get('helper'))
-        expect(saved['private']['state']['greeted'] == 1 and
-               saved['private']['state']['commanded'] == 1, f'the state of FTP: {saved}')
+        expect(saved['private']['proven'] and
+               saved['private']['state']['proof'] == FTP_PROOF_GIVEN, f'the state of FTP: {saved}')
         first.process.signal(signal.SIGKILL)
         first.process.wait(STOP_S)
         second = Postern(setting).start(lab)
@@ -403,6 +438,7 @@ def cases():
         ('memif-neighbour-dies', memif_neighbour_dies),
         ('check-command', check_command),
         ('posternctl-without-daemon', client_without_daemon),
+        ('described-commands', described_commands),
     ]
     found = [Case(f'operation/{name}', None, check, needs=daemon) for name, check in own]
     found += [

@@ -160,6 +160,100 @@ def two_calls(bench):
             made.hang_up()
 
 
+GRE = struct.Struct('!BBHHHI')
+
+
+class Ends:
+    """Both ends of PPTP, by sockets: what no client and server that exist can be made to do."""
+
+    def __init__(self, bench, port, client='inside', client_address=laboratory.INSIDE4,
+                 server='outside', server_address=laboratory.OUTSIDE4):
+        self.bench, self.client = bench, client
+        self.client_address, self.server_address = client_address, server_address
+        with bench.lab.inside_of(server):
+            self.listener = socket.create_server(('', port))
+            self.server_gre = socket.socket(socket.AF_INET, socket.SOCK_RAW, 47)
+        with bench.lab.inside_of(client):
+            self.client_gre = socket.socket(socket.AF_INET, socket.SOCK_RAW, 47)
+        self.server_gre.bind((server_address, 0))
+        self.client_gre.bind((client_address, 0))
+        self.port, self.sent = port, 0
+
+    @staticmethod
+    def _say(speaker, listener, kind, size, fields):
+        message = struct.pack('!HHIHH', size, 1, 0x1a2b3c4d, kind, 0) + fields
+        speaker.sendall(message.ljust(size, b'\0'))
+        got = b''
+        while len(got) < size:
+            got += listener.recv(size - len(got))
+
+    def control(self, client_id, server_id):
+        """A control connection, its two ends, with a call."""
+        with self.bench.lab.inside_of(self.client):
+            client = socket.create_connection((self.server_address, self.port), PATIENCE_S,
+                                              (self.client_address, 0))
+        server = self.listener.accept()[0]
+        server.settimeout(PATIENCE_S)
+        self._say(client, server, 1, 156, bytes.fromhex('0100'))
+        self._say(server, client, 2, 156, bytes.fromhex('01000100'))
+        self._say(client, server, 7, 168, struct.pack('!H', client_id))
+        self._say(server, client, 8, 32, struct.pack('!HHB', server_id, client_id, 1))
+        return client, server
+
+    def passes(self, client_id, server_id, patience_s=2):
+        """Whether a packet of the call arrives, each way."""
+        for gre, to, there, call_id in (
+                (self.client_gre, self.server_address, self.server_gre, server_id),
+                (self.server_gre, self.client_address, self.client_gre, client_id)):
+            self.sent += 1
+            payload = b'%d' % self.sent
+            gre.sendto(GRE.pack(0x30, 1, 0x880b, len(payload), call_id, self.sent) + payload, (to, 0))
+            deadline = time.monotonic() + patience_s
+            while True:
+                left = deadline - time.monotonic()
+                if left <= 0 or not select.select([there], [], [], left)[0]:
+                    return False
+                if there.recv(2048)[20:].endswith(payload):
+                    break
+        return True
+
+    def close(self):
+        for each in (self.listener, self.server_gre, self.client_gre):
+            each.close()
+
+
+def reset(end):
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    end.close()
+
+
+def reconnected(same_call):
+    """A client begins again before its old control connection is over, which is reset later. With
+    the same call its tunnel goes on; with another one the old tunnel is the old connection's."""
+    def check(bench):
+        await_silence(bench)
+        ends = Ends(bench, bench.setting.port)
+        try:
+            old = ends.control(100, 200)
+            expect(ends.passes(100, 200), 'the call does not work')
+            second = (100, 200) if same_call else (101, 201)
+            new = ends.control(*second)
+            expect(ends.passes(*second), 'the second call does not work')
+            # As if they had been there for longer than their time.
+            bench.middle.text('expect', 'flush')
+            reset(old[1])
+            bench.eventually(lambda: len(bench.middle.connections(
+                proto='tcp', dport=bench.setting.port)) == 1, 'the old connection lives on')
+            expect(ends.passes(*second), 'the old control connection has taken the tunnel along')
+            if not same_call:
+                expect(not ends.passes(100, 200, 0.5), "the old connection's own tunnel lives on")
+            reset(new[1])
+            bench.eventually(lambda: not tunnels(bench), 'the tunnel lives on')
+        finally:
+            ends.close()
+    return check
+
+
 def killed_and_restored(restore):
     """A call outlives the firewall, and still ends with its control connection, if connections were
     saved and are restored, and only then."""
@@ -211,6 +305,12 @@ def cases():
         found += pair(f'pptp/{workers}-workers', setting, call)
         found.append(Case(f'pptp/{workers}-workers/tunnel-ends-with-control', setting,
                           ends_with_control, needs=frozenset({'helper', 'control-socket'})))
+    for workers in (1, 3):
+        for same_call, name in ((True, 'reconnected'), (False, 'reconnected-with-another-call')):
+            # Not where pptpd listens for other cases.
+            setting = Setting(service='pptp', workers=workers, control_port=1724)
+            found.append(Case(f'pptp/{workers}-workers/{name}', setting, reconnected(same_call),
+                              needs=frozenset({'helper', 'control-socket'})))
     found.append(Case('pptp/3-workers/two-calls', Setting(service='pptp', workers=3), two_calls,
                       needs=frozenset({'helper', 'control-socket'})))
     return found

@@ -259,7 +259,7 @@ def baresip_call(bench, patience_s):
 # ---- SIP inside of what is none --------------------------------------------------------------
 
 def register_text(padding=0):
-    return (f'REGISTER sip:{laboratory.OUTSIDE4} SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK1\r\n'
+    return (f'REGISTER sip:{laboratory.OUTSIDE4} SIP/2.0\r\nVia: SIP/2.0/UDP x;rport;branch=z9hG4bK1\r\n'
             f'Subject: {"x" * padding}\r\nFrom: <sip:a@x>;tag=1\r\nTo: <sip:a@x>\r\nCall-ID: 1\r\n'
             f'CSeq: 1 REGISTER\r\nContact: <sip:a@{laboratory.INSIDE4}:6060>;expires=60\r\n'
             'Content-Length: 0\r\n\r\n').encode()

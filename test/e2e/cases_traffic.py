@@ -93,6 +93,42 @@ def lldp(allowed):
     return check
 
 
+def provider_tag(bench):
+    """A tag of type 0x88a8 leaves as it came, or not at all; one of type 0x8100 leaves. A frame sent
+    after both shows that none is merely late."""
+    lab = bench.lab
+    with contextlib.ExitStack() as stack:
+        with lab.inside_of('outside'):
+            receiver = stack.enter_context(socket.socket(
+                socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+            receiver.bind(('eth0', 3))
+            receiver.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA
+        with lab.inside_of('inside'):
+            sender = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
+            sender.bind(('eth0', 0))
+        ends = BROADCAST + sender.getsockname()[4]
+        for tag in (struct.pack('!HH', 0x88a8, 5), struct.pack('!HH', 0x8100, 6), b''):
+            sender.send(ends + tag + struct.pack('!H', ETH_ARP) + b'tagged'.ljust(46, b'\0'))
+        tags = []
+        while not tags or tags[-1] is not None:
+            expect(select.select([receiver], [], [], PATIENCE_S)[0], f'only these came: {tags}')
+            frame, auxiliary, _, _ = receiver.recvmsg(2048, 64)
+            if b'tagged' not in frame[:24]:
+                continue
+            tag = None
+            for _, _, data in auxiliary:
+                # struct tpacket_auxdata: status, len, snaplen, mac, net, vlan_tci, vlan_tpid
+                status, *_, tci, kind = struct.unpack('=IIIHHHH', data[:20])
+                if status & 0x10:
+                    tag = kind, tci
+            tags.append(tag)
+    expect((0x8100, 5) not in tags, f'the tag has another type: {tags}')
+    expect((0x8100, 6) in tags, f'an ordinary tag did not pass: {tags}')
+    if bench.setting.driver == 'af_packet':
+        expect('0x88a8' in bench.middle.process.stdout + bench.middle.process.stderr,
+               'nothing was said about it at start')
+
+
 def ping_passes(bench):
     for family in (4, 6):
         expect(ping(bench.lab, 'inside', family, PATIENCE_S),
@@ -218,6 +254,8 @@ def cases():
         Case('pass-list/lldp/on', Setting(passes=('arp', 'nd', 'lldp')), lldp(True),
              needs=frozenset({'pass-list'})),
         Case('pass-list/lldp/off', Setting(), lldp(False), needs=frozenset({'pass-list'})),
+        Case('link/provider-tag', Setting(passes=('all',)), provider_tag,
+             needs=frozenset({'pass-list'})),
         Case('policy/ping-from-inside', inside, ping_passes),
         Case('policy/ping-from-outside', inside, ping_stays_out, needs=policy),
         Case('policy/udp', inside, udp_both_ways, needs=policy),

@@ -161,7 +161,7 @@ def over_udp(served):
 def in_a_stream(served):
     """A message cut in two, and two in one segment."""
     def check(bench):
-        toy = Toy(bench, 3, framing='stream', data_len=8)
+        toy = Toy(bench, 3, framing='stream', data_len=8, proof=False)
         process = toy.process(TOY_STREAM) if served else None
         said = [b'\3P' + port.to_bytes(2, 'big') for port in (DATA, DATA + 1, DATA + 2)]
         with toy.control(6) as (client, server):
@@ -222,7 +222,7 @@ def killed(bench):
 
 def several(bench):
     """Three questions about one packet: the private state goes from each to the next."""
-    toy = Toy(bench)
+    toy = Toy(bench, proof=False)  # its client asks for nothing
     process = toy.process()
     with toy.control() as (client, server):
         said = b'DATA %d\r\n%s\r\nDATA %d\r\n' % (DATA, b'x' * 500, DATA + 1)
@@ -231,6 +231,21 @@ def several(bench):
         process.await_output(f'on port {DATA + 1} \\(announcement 2\\)')
         expect(toy.data() and toy.data(DATA + 1), 'the data connections did not come through')
     expect(toy.counter('userspace_asked') == 3, str(toy.rows()['counters']))
+
+
+def unproven(bench):
+    """The server announces before the client has asked: nothing opens, and it is counted."""
+    toy = Toy(bench)
+    process = toy.process()
+    with toy.control() as (client, server):
+        said = b'DATA %d\r\n' % DATA
+        server.sendall(said)
+        expect(client.recv(64) == said, 'the announcement has not arrived')
+        process.await_output(f'on port {DATA}')
+        toy.no_data()
+        expect(toy.counter('not_proven') == 1, str(toy.rows()['counters']))
+        expect(toy.announce(client, server, DATA + 1) and toy.data(DATA + 1),
+               'it does not work after the proof')
 
 
 def hangs(bench):
@@ -300,4 +315,5 @@ def cases():
     return found + [Case('userspace/no-bypass', None, waits),
                     Case('userspace/killed', None, killed), Case('userspace/hangs', None, hangs),
                     Case('userspace/several-messages', None, several),
+                    Case('userspace/not-proven', None, unproven),
                     Case('userspace/rubbish', None, rubbish)]

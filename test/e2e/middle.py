@@ -33,6 +33,8 @@ SERVICES = {'ftp': ('tcp', 21), 'tftp': ('udp', 69), 'sane': ('tcp', 6566),
             'snmp': ('udp', 161)}
 # Services of several helpers: transports, port, helper, and the kernel's name of it.
 COMPOUNDS = {'h323': [(['udp'], 1719, 'ras', 'RAS'), (['tcp'], 1720, 'q931', 'Q.931')]}
+COMPOUNDS['flooded'] = [(['tcp'], 21, 'ftp', 'ftp'), (['udp', 'tcp'], 5060, 'sip', 'sip'),
+                        *COMPOUNDS['h323']]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,8 @@
 // own switches on. 0x13 after that: over UDP, for a helper that has both.
 //
 // Oracle: never more requests from a packet than messages in it times the class's limit, and never
-// one that the guards forbid: foreign address, other family, port below 1024 or denied
-// (but for call ids, and answers to where the client asked from).
+// one that the guards forbid: foreign address, other family, port below 1024 or denied, a service
+// of the client (but for call ids, and answers to where the client asked from).
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -28,6 +28,7 @@ namespace postern {
 namespace {
 
 constexpr std::uint16_t kDenied = 3306;
+constexpr std::uint16_t kService = 3389;
 
 struct Fixture {
     const HelperDesc& desc;
@@ -126,7 +127,7 @@ class Conversation {
         require(emit_.requests().size() <= allowed, "more than the classes allow");
         for (const PinHole& p : emit_.requests()) {
             require(p.class_index < f_.desc.classes.size(), "a class that does not exist");
-            require(p.timeout_s != 0, "no timeout");
+            require(p.timeout_ms != 0, "no timeout");
             require(p.family() == conn_->original.src.family, "another family");
             if (p.protocol != proto::gre) {
                 const bool own_socket =
@@ -134,11 +135,14 @@ class Conversation {
                 require(p.dport.host() >= 1024 || own_socket, "a privileged port");
                 require(p.dport.host() > kDenied || p.dport.host() + p.more_ports < kDenied,
                         "a denied port");
+                require(p.protocol != proto::tcp || p.dst != conn_->original.src ||
+                            p.dport.host() > kService || p.dport.host() + p.more_ports < kService,
+                        "a service of the client");
                 require(p.dport.host() + p.more_ports <= UINT16_MAX, "a port that does not exist");
             }
             require(p.child == PinHole::kNoChild || p.child_helper != kNoHelper, "a lost child");
-            require(f_.desc.foreign_media || f_.desc.classes[p.class_index].foreign ||
-                        p.dst == conn_->original.src || p.dst == conn_->original.dst,
+            require(f_.desc.classes[p.class_index].foreign || p.dst == conn_->original.src ||
+                        p.dst == conn_->original.dst,
                     "a third party's address");
             require(conn_->proven, "before the proof of protocol");
         }

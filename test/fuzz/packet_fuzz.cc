@@ -25,8 +25,10 @@ PacketInfo parse(const std::vector<std::uint8_t>& frame, std::size_t contiguous)
     std::copy_n(frame.begin(), contiguous, exact.get());
     PacketInfo info{};
     parse_packet(exact.get(), static_cast<std::uint32_t>(contiguous),
-                 static_cast<std::uint32_t>(frame.size()), {&kSecret, 0}, info);
+                 static_cast<std::uint32_t>(frame.size()), {&kSecret, CtZone{}}, info);
+    const auto tuple = tuple_of(exact.get(), info);
     if (info.why != DropReason::none || info.family == Family::none) return info;
+    require(tuple.has_value(), "a sound packet has no tuple");
     require(info.l4_off + info.l4_len <= frame.size(), "the transport header is not in the frame");
     if (info.fragment) return info;
     require(info.pay_off >= info.l4_off, "the payload begins before the transport header");
@@ -41,13 +43,15 @@ PacketInfo parse(const std::vector<std::uint8_t>& frame, std::size_t contiguous)
     if (info.kind == L4Kind::tcp && (info.tcp_flags & tcp_flag::syn) != 0)
         require((info.tcp_options & tcp_offer::scale) <= kMaxWindowScale && info.tcp_options < 0x80,
                 "a SYN offers what there is not");
-    const Tuple tuple = tuple_of(exact.get(), info);
+    if (info.kind == L4Kind::icmp_error)
+        require(info.quoted_l4_off > info.pay_off && info.quoted_l4_off <= contiguous,
+                "the quoted packet is not in the frame");
     if (info.kind == L4Kind::other || info.kind == L4Kind::icmp_nd ||
-        info.kind == L4Kind::icmp_error)
+        info.kind == L4Kind::icmp_message || info.kind == L4Kind::icmp_error)
         return info;
     bool swapped;
-    const FlowKey key =
-        make_key(tuple, 0, kSecret, swapped, info.key_class, info.kind != L4Kind::icmp_reply);
+    const FlowKey key = make_key(*tuple, CtZone{}, kSecret, swapped, info.key_class,
+                                 info.kind != L4Kind::icmp_reply);
     require(key == info.key && swapped == info.swapped,
             "the tuple has another key than the packet");
     require(hash_of(key, kSecret) == info.hash, "the hash is not the key's");

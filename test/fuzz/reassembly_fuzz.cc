@@ -60,7 +60,9 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    auto made = Reassembly::create({.fragments = kHeld, .secret = &kSecret});
+    Edges edges;
+    edges.add_zone("inside");
+    auto made = Reassembly::create({.fragments = kHeld, .secret = &kSecret, .edges = &edges});
     require(static_cast<bool>(made), "cannot be made");
     auto reassembly = std::move(made).value();
     const auto counters = std::make_unique<WorkerCounters>();
@@ -85,7 +87,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                       rte_pktmbuf_append(m, static_cast<std::uint16_t>(f.size()))));
         PacketInfo info{};
         const auto n = static_cast<std::uint32_t>(f.size());
-        parse_packet(rte_pktmbuf_mtod(m, const std::uint8_t*), n, n, {&kSecret, 0}, info);
+        parse_packet(rte_pktmbuf_mtod(m, const std::uint8_t*), n, n, {&kSecret, CtZone{}}, info);
         if (info.why != DropReason::none || !info.fragment) {
             rte_pktmbuf_free(m);
             continue;
@@ -102,7 +104,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
         PacketInfo whole{};
         parse_packet(rte_pktmbuf_mtod(t.whole, const std::uint8_t*), rte_pktmbuf_data_len(t.whole),
-                     rte_pktmbuf_pkt_len(t.whole), {&kSecret, 0}, whole);
+                     rte_pktmbuf_pkt_len(t.whole), {&kSecret, CtZone{}}, whole);
         require(!whole.fragment && whole.family == info.family, "whole, and yet a fragment");
         const Frame out = bytes_of(t.whole);
         for (std::size_t i = 0; i < whole.l4_len; ++i)

@@ -26,7 +26,10 @@ class Resumed {
         end();
         if (!saved.image.helper.there) return;
         tcp_ = saved.image.conn.protocol() == proto::tcp;
-        conn_ = s_.engine->resume(saved.image.helper, saved.image.conn.tuple(), 1);
+        const Tuple original = saved.image.conn.tuple();
+        conn_ = s_.engine->resume(
+            saved.image.helper,
+            Applicant{.helper = saved.image.helper.conn.helper, .original = original, .owner = 1});
         require(conn_ != nullptr, "a slot was lost");
         // Saved again, it is what it was; but for a stream that was none.
         HelperImage again;
@@ -58,10 +61,11 @@ class Resumed {
 
 void check(const SavedSetting& s, const SavedConnection& saved) {
     const Conn& c = saved.image.conn;
-    require(c.from < s.plan.zones.size() && c.timeouts <= s.plan.timeout_names.size() &&
+    require(c.from_edge < s.plan.edges.size() && c.to_edge < s.plan.edges.size() &&
+                c.timeouts() <= s.plan.timeout_names.size() &&
                 (c.rule == kNoRule || c.rule < s.plan.rules.size()),
             "a name that does not exist");
-    require(home_of(s.plan, c.tuple()) < s.plan.workers, "no such worker");
+    require(home_of(s.steering, c) < s.steering.workers, "no such worker");
     const Json record = s.record_of(saved);
     auto again = read_record(s.plan, *s.helpers, record);
     require(again.ok(), "what was read and written cannot be read");
@@ -70,9 +74,8 @@ void check(const SavedSetting& s, const SavedConnection& saved) {
 void check(const SavedExpectation& saved) {
     const ExpectRequest& r = saved.request;
     require(r.class_index < kExpectClasses, "a class that does not exist");
-    require(r.src.family == Family::none || r.src.family == r.dst.family, "two families");
-    require(r.src.family == Family::none || r.src_prefix <= address_bytes(r.src.family) * 8,
-            "a prefix too long");
+    require(r.any_src() || r.src.address.family == r.dst.family, "two families");
+    require(r.src.length <= address_bytes(r.src.address.family) * 8, "a prefix too long");
     require(r.timeout_ms <= INT32_MAX, "a timeout that ticks cannot hold");
 }
 

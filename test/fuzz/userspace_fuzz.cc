@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         require(h.dst.family == Family::ipv4 || h.dst.family == Family::ipv6, "no family");
         require(h.src.address.family == h.dst.family, "two families");
         require(h.src.length <= address_bytes(h.dst.family) * 8, "a prefix too long");
-        require(h.timeout_s <= kMaxTimeoutS, "a timeout that ticks cannot hold");
+        require(h.timeout_ms <= kMaxTimeoutS * 1000, "a timeout that ticks cannot hold");
         require(h.child == PinHole::kNoChild && h.tag == 0, "something that was not said");
     }
     return 0;

@@ -9,7 +9,7 @@
 
 #include <rte_rcu_qsbr.h>
 
-#include "expect/table.h"
+#include "expect/owner.h"
 
 namespace postern {
 
@@ -54,6 +54,14 @@ inline std::unique_ptr<ExpectTable> make_table(const ExpectConfig& config) {
         std::exit(1);
     }
     return std::move(table).value();
+}
+
+/// Takes what the tuple matches, as the path of packets does; looks again after a lost race.
+inline bool claim(ExpectTable& table, ExpectOwner& by, const ExpectProbe& probe, const Tuple& tuple,
+                  ExpectTurn turn, ExpectMatch& out) {
+    while (table.peek(probe, tuple, turn.now, out) == ExpectAnswer::match)
+        if (by.take(out, turn)) return true;
+    return false;
 }
 
 }  // namespace postern

@@ -21,6 +21,7 @@ struct SavedSetting {
                                         .framing = Framing::line,
                                         .remote = true};
     Plan plan;
+    Steering steering;
     std::unique_ptr<const HelperSet> helpers;
     std::unique_ptr<HelperEngine> engine;
 
@@ -45,10 +46,11 @@ struct SavedSetting {
         auto made = HelperEngine::create(*helpers, {.max_conns = 4, .max_buffers = 8});
         if (!made) std::abort();
         engine = std::move(*made);
-        plan.zones = {"inside", "outside"};
+        plan.edges.join(plan.edges.add_zone("inside"), plan.edges.add_zone("outside"));
         plan.rules = {"all"};
         plan.timeout_names = {"short"};
-        plan.set_workers(3);
+        plan.workers = 3;
+        steering.set_workers(3);
     }
     HelperId helper(std::string_view name) const {
         for (std::size_t i = 0; i < plan.helpers.size(); ++i)

@@ -46,12 +46,16 @@ class ChecksumTest : public ::testing::Test {
         head->ol_flags = flags;
         PacketInfo info{};
         parse_packet(rte_pktmbuf_mtod(head, const std::uint8_t*), head->data_len, head->pkt_len,
-                     {&kSecret, 0}, info);
+                     {.secret = &kSecret, .ct_zone = CtZone{}, .routing_headers = 0xff}, info);
         const DropReason why =
             info.why != DropReason::none ? info.why : check_checksums(head, info, mode);
+        sums = !whole && sums_vouched(flags, info.family) ? Sums::right
+                                                          : judge_sums(head, info, whole);
         rte_pktmbuf_free(head);
         return why;
     }
+    static inline Sums sums;           ///< what a helper's packet is judged by, of the last check()
+    static inline bool whole = false;  ///< as if it had come in fragments
 
     static inline rte_mempool* pool_ = nullptr;
 };
@@ -124,6 +128,22 @@ TEST_F(ChecksumTest, ThePseudoHeaderCounts) {
     EXPECT_EQ(check(bad, Checksums::full), DropReason::bad_ip_checksum);
 }
 
+// RFC 8200 section 8.1: while segments are left, the last destination is in the routing header.
+TEST_F(ChecksumTest, ThePseudoHeaderHasTheLastDestination) {
+    for (const std::uint8_t type : {std::uint8_t{2}, std::uint8_t{4}})
+        for (const std::uint8_t left : {std::uint8_t{0}, std::uint8_t{1}}) {
+            Frame header(24);
+            header[1] = 2, header[2] = type, header[3] = left;
+            std::copy_n(kFlow6.dst.bytes.begin(), 16, header.begin() + 8);
+            Frame f = wrap_extensions(udp(kFlow6, "x"), {{60, Frame(8)}, {43, header}});
+            if (left != 0) f[14 + 24 + 15] ^= 1;  // on its way to some other address
+            EXPECT_EQ(check(f, Checksums::full), DropReason::none) << unsigned{type};
+            f[14 + 40 + 8 + 8 + 15] ^= 1;
+            EXPECT_EQ(check(f, Checksums::full),
+                      left != 0 ? DropReason::bad_l4_checksum : DropReason::none);
+        }
+}
+
 TEST_F(ChecksumTest, NoneIsRight) {
     Frame f = udp(kFlow4, "x");
     f[14 + 20 + 6] = f[14 + 20 + 7] = 0;
@@ -154,13 +174,68 @@ TEST_F(ChecksumTest, UdpLiteCoversWhatItSays) {
     EXPECT_EQ(check(f, Checksums::full), DropReason::bad_l4_checksum);
 }
 
-TEST_F(ChecksumTest, TheNicIsBelieved) {
+TEST_F(ChecksumTest, UdpLiteAlwaysHasOne) {
+    for (const Flow& f : {kFlow4, kFlow6})
+        for (const Checksums mode : {Checksums::off, Checksums::nic, Checksums::full})
+            EXPECT_EQ(check(ip(f.src, f.dst, proto::udplite, {4, 0, 0, 80, 0, 8, 0, 0, 'a'}), mode),
+                      DropReason::bad_l4_checksum);
+}
+
+// RFC 6275 section 6.3: a mobile node that is elsewhere has its home address in an option.
+TEST_F(ChecksumTest, ThePseudoHeaderHasTheHomeAddress) {
+    Frame header{0, 2, 1, 0, 201, 16};  // a pad of two bytes, the option
+    header.resize(24);
+    std::copy_n(kFlow6.src.bytes.begin(), 16, header.begin() + 6);
+    header[22] = 1;
+    for (const Frame& plain :
+         {udp(kFlow6, "x"), tcp(kFlow6, {.flags = tcp_flag::ack}), echo(kFlow6, true, 7)}) {
+        Frame f = wrap_extensions(plain, {{60, header}});
+        f[14 + 8 + 15] ^= 1;  // sent from some other address
+        EXPECT_EQ(check(f, Checksums::full), DropReason::none);
+        f[14 + 40 + 6 + 15] ^= 1;
+        EXPECT_EQ(check(f, Checksums::full), DropReason::bad_l4_checksum);
+    }
+}
+
+// RFC 9868: bytes that follow a UDP datagram inside of its IP packet.
+TEST_F(ChecksumTest, SurplusIsNotCovered) {
+    for (const Flow& ends : {kFlow4, kFlow6}) {
+        Frame f = udp(ends, "payload");
+        const unsigned l4 = ends.src.family == Family::ipv4 ? 34 : 54;
+        Frame rest(f.begin() + l4, f.end());
+        rest.insert(rest.end(), {1, 2, 3, 4, 5});
+        f = ip(ends.src, ends.dst, proto::udp, rest);
+        EXPECT_EQ(check(f, Checksums::full), DropReason::none);
+        EXPECT_EQ(sums, Sums::right);
+        f.back() ^= 1;
+        EXPECT_EQ(check(f, Checksums::full), DropReason::none);
+        f[l4 + 8] ^= 1;
+        EXPECT_EQ(check(f, Checksums::full), DropReason::bad_l4_checksum);
+    }
+}
+
+TEST_F(ChecksumTest, ANicThatSaysWrongIsNotBelieved) {
+    constexpr std::uint64_t kBad = RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD;
+    std::vector<Frame> right = samples();
+    Frame none = udp(kFlow6, "x");  // RFC 6936
+    none[14 + 40 + 6] = none[14 + 40 + 7] = 0;
+    right.push_back(none);
+    for (const Checksums mode : {Checksums::nic, Checksums::full})
+        for (const Frame& f : right) {
+            for (const std::size_t piece : {std::size_t{2000}, std::size_t{80}})
+                EXPECT_EQ(check(f, mode, kBad, piece), DropReason::none) << f.size();
+            EXPECT_EQ(sums, Sums::right);
+        }
+}
+
+TEST_F(ChecksumTest, ANicThatSaysRightIsBelieved) {
     const Frame good = udp(kFlow4, "x");
-    Frame bad = good;
+    Frame bad = good, bad_header = good;
     bad.back() ^= 1;
+    bad_header[14 + 8] ^= 1;
     for (const Checksums mode : {Checksums::nic, Checksums::full}) {
-        EXPECT_EQ(check(good, mode, RTE_MBUF_F_RX_IP_CKSUM_BAD), DropReason::bad_ip_checksum);
-        EXPECT_EQ(check(good, mode, RTE_MBUF_F_RX_L4_CKSUM_BAD), DropReason::bad_l4_checksum);
+        EXPECT_EQ(check(bad_header, mode, RTE_MBUF_F_RX_IP_CKSUM_BAD), DropReason::bad_ip_checksum);
+        EXPECT_EQ(check(bad, mode, RTE_MBUF_F_RX_L4_CKSUM_BAD), DropReason::bad_l4_checksum);
         EXPECT_EQ(check(bad, mode, RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD),
                   DropReason::none);
         EXPECT_EQ(check(bad, mode, RTE_MBUF_F_RX_IP_CKSUM_NONE | RTE_MBUF_F_RX_L4_CKSUM_NONE),
@@ -173,6 +248,58 @@ TEST_F(ChecksumTest, TheNicIsBelieved) {
 }
 
 /// The parse stage asks once a burst whether any packet needs a look.
+/// The frame as a host leaves it to its device: only the pseudo-header is summed up.
+Frame unfinished(Frame f, unsigned l4, unsigned sum_at, std::uint8_t protocol, const Flow& ends) {
+    f[l4 + sum_at] = f[l4 + sum_at + 1] = 0;
+    const Frame nothing(f.size() - l4, 0);
+    const auto sum = static_cast<std::uint16_t>(
+        ~l4_sum(ends.src, ends.dst, protocol, nothing.data(), nothing.size()));
+    f[l4 + sum_at] = static_cast<std::uint8_t>(sum >> 8);
+    f[l4 + sum_at + 1] = static_cast<std::uint8_t>(sum);
+    return f;
+}
+
+TEST_F(ChecksumTest, WhatAHelperReadsIsRight) {
+    constexpr std::uint64_t kGood = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD,
+                            kNone = RTE_MBUF_F_RX_IP_CKSUM_NONE | RTE_MBUF_F_RX_L4_CKSUM_NONE,
+                            kBad = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_BAD;
+    for (const Flow& ends : {kFlow4, kFlow6}) {
+        const unsigned l4 = ends.src.family == Family::ipv4 ? 34 : 54;
+        for (const bool by_tcp : {true, false}) {
+            const Frame right = by_tcp ? tcp(ends, {.flags = 0x18, .payload = "220 hello\r\n"})
+                                       : udp(ends, "INVITE");
+            Frame wrong = right;
+            wrong.back() ^= 0x40;
+            const Frame partial =
+                unfinished(right, l4, by_tcp ? 16 : 6, by_tcp ? proto::tcp : proto::udp, ends);
+            for (const std::size_t piece : {std::size_t{2000}, std::size_t{l4 + 21}}) {
+                const auto judge = [&](const Frame& f, std::uint64_t flags) {
+                    (void)check(f, Checksums::off, flags, piece);
+                    return sums;
+                };
+                EXPECT_EQ(judge(right, 0), Sums::right);
+                EXPECT_EQ(judge(wrong, 0), Sums::wrong);
+                EXPECT_EQ(judge(partial, 0), Sums::partial);
+                // What the device says is believed.
+                EXPECT_EQ(judge(wrong, kGood), Sums::right);
+                EXPECT_EQ(judge(partial, kNone), Sums::right);
+                EXPECT_EQ(judge(partial, kBad), Sums::partial);
+                EXPECT_EQ(judge(wrong, kBad), Sums::wrong);
+                EXPECT_EQ(judge(right, kBad), Sums::right) << "but for wrong ones";
+                // But it cannot know of fragments.
+                whole = true;
+                EXPECT_EQ(judge(wrong, RTE_MBUF_F_RX_L4_CKSUM_GOOD), Sums::wrong);
+                EXPECT_EQ(judge(right, kBad), Sums::right);
+                whole = false;
+            }
+        }
+    }
+    Frame header = tcp(kFlow4, {.flags = 0x18, .payload = "220 hello\r\n"});
+    header[22] ^= 1;  // the hops it may still go
+    (void)check(header, Checksums::off);
+    EXPECT_EQ(sums, Sums::wrong);
+}
+
 TEST_F(ChecksumTest, NoBurstWithAWrongOneIsPassedOver) {
     constexpr std::uint64_t kIp[] = {0, RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_GOOD,
                                      RTE_MBUF_F_RX_IP_CKSUM_NONE};

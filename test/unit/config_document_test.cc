@@ -14,6 +14,7 @@
 
 #include <gtest/gtest.h>
 
+#include "config/description.h"
 #include "config/load.h"
 #include "firewall.h"
 
@@ -58,20 +59,19 @@ Document read_document() {
     return doc;
 }
 
-/// A file with an unknown key in each mapping that the loader reads.
-std::string file_of_unknown_keys(const std::string& kind) {
-    const std::string u = std::string(kUnknown) + ": 1";
+/// A file with `u` in each mapping that the loader reads.
+std::string file_with(const std::string& kind, const std::string& u) {
     const std::string timeouts = u + ", tcp: {" + u + "}, sctp: {" + u + "}, dccp: {" + u +
                                  "}, udp: {" + u + "}, gre: {" + u + "}, icmp: {" + u +
                                  "}, icmpv6: {" + u + "}, generic: {" + u + "}";
-    return u + "\neal: {" + u + "}\nworkers: {" + u + ", idle: {" + u + "}}\nzones: [a, b]\n" +
-           "ports: [{name: p, device: net_x, zone: a, " + u + "}]\nbridges: [{" + u + "}]\n" +
-           "helpers: [{name: " + kind + ", " + u + ", params: {" + u +
+    return u + "\neal: {" + u + "}\nworkers: {" + u + ", idle: {" + u + "}}\nzones: [{name: a, " +
+           u + "}, b]\n" + "ports: [{name: p, device: net_x, zone: a, " + u + "}]\nbridges: [{" +
+           u + "}]\n" + "helpers: [{name: " + kind + ", " + u + ", params: {" + u +
            "}}, {name: mine, userspace: {transports: tcp, classes: [{name: a, proto: tcp, " + u +
            "}], " + u + "}}]\n" + "timeouts: {" + timeouts + "}\nlimits: {" + u +
-           ", per_source: {" + u + "}, expectations_per: {" + u + "}}\npolicy: {" + u +
-           ", rules: [{action: accept, " + u + ", set: {" + u + "}, expect: {" + u +
-           "}}]}\ncontrol: {" + u + "}\n";
+           ", per_source: {" + u + "}, answers: {" + u + "}, per_worker: {" + u +
+           "}, expectations_per: {" + u + "}}\npolicy: {" + u + ", rules: [{action: accept, " + u +
+           ", set: {" + u + "}, expect: {" + u + "}}]}\ncontrol: {" + u + "}\n";
 }
 
 std::map<std::string, std::set<std::string>> keys_of_loader() {
@@ -81,7 +81,8 @@ std::map<std::string, std::set<std::string>> keys_of_loader() {
     const std::regex index("\\[[0-9]+\\]");
     std::map<std::string, std::set<std::string>> keys;
     for (const auto& helper : schema.helpers) {
-        const auto result = load_spec_text(file_of_unknown_keys(helper.name), "f", schema);
+        const auto result =
+            load_spec_text(file_with(helper.name, std::string(kUnknown) + ": 1"), "f", schema);
         for (const auto& e : result.errors) {
             std::smatch m;
             if (!std::regex_match(e.message, m, message)) continue;
@@ -101,6 +102,38 @@ TEST(ConfigDocument, NamesTheKeysThatTheLoaderTakes) {
     const auto taken = keys_of_loader();
     ASSERT_FALSE(taken.empty());
     EXPECT_EQ(documented, taken);
+}
+
+void add_keys(const MappingDescription& mapping, std::set<std::string>& out) {
+    for (const KeyDescription& key : mapping.keys) {
+        out.insert(key.name);
+        if (key.mapping) add_keys(*key.mapping, out);
+    }
+}
+
+TEST(ConfigDocument, EveryDescribedKeyIsRead) {
+    std::set<std::string> keys;
+    add_keys(describe_file(), keys);
+    EXPECT_GT(keys.size(), 100u);
+    for (const std::string& key : keys) {
+        const auto result = load_spec_text(file_with("ftp", key + ": 1"), "f", build_schema());
+        for (const auto& e : result.errors)
+            EXPECT_EQ(e.message.find("cannot be read"), std::string::npos) << e.to_string();
+    }
+}
+
+TEST(ConfigDocument, EveryKeyHasAMeaningATypeAndADefault) {
+    std::vector<MappingDescription> all{describe_file()};
+    for (std::size_t i = 0; i < all.size(); ++i)
+        for (const KeyDescription& key : std::vector(all[i].keys)) {
+            const std::string path = all[i].path + " " + key.name;
+            EXPECT_FALSE(key.help.empty()) << path;
+            EXPECT_FALSE(key.type.empty()) << path;
+            EXPECT_TRUE(key.form == Form::mapping || !key.default_text.empty()) << path;
+            EXPECT_TRUE(!key.about.required || !key.about.expected.empty()) << path;
+            if (key.mapping) all.push_back(*key.mapping);
+        }
+    EXPECT_GT(all.size(), 25u);
 }
 
 TEST(ConfigDocument, NamesStagesAndHelpersOfThisBuild) {

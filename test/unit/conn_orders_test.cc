@@ -36,7 +36,7 @@ struct Answer {
 Answer order(World& world, const ConnFilter& filter, Mailbox::Order what = Mailbox::Order::list) {
     Answer answer;
     for (unsigned w = 0; w < world.fw().workers(); ++w) {
-        Mailbox& m = world.fw().worker(w).mailbox();
+        Mailbox& m = world.fw().worker(w).requests().mailbox();
         m.order = what;
         m.filter = filter;
         m.cursor = 1;
@@ -90,8 +90,8 @@ INSTANTIATE_TEST_SUITE_P(Workers, Orders, ::testing::Values(1u, 3u),
 TEST_P(Orders, ListsWhatTheFilterMeans) {
     const ConnId master = world_.connection(21)->id;
     EXPECT_EQ(list({}), "21 53 54 80 50000");
-    EXPECT_EQ(list({.zone = CtZone{0}}), "21 53 54 80 50000");
-    EXPECT_EQ(list({.zone = CtZone{1}}), "");
+    EXPECT_EQ(list({.ct_zone = CtZone{0}}), "21 53 54 80 50000");
+    EXPECT_EQ(list({.ct_zone = CtZone{1}}), "");
     EXPECT_EQ(list({.family = Family::ipv6}), "54");
     EXPECT_EQ(list({.protocol = proto::tcp}), "21 80 50000");
     EXPECT_EQ(list({.src = Prefix::parse("192.0.2.1/32")}), "21 80 50000");
@@ -130,7 +130,7 @@ TEST(OrdersAtSize, AllRowsComeThoughTheRingIsSmallerThanTheTable) {
     World world(kPolicy, 1, "", "connections: 4096, expectations: 64, helped_connections: 64");
     for (unsigned i = 0; i < 3000; ++i)
         ASSERT_TRUE(world.from_inside(frames::udp(flow("192.0.2.1", 1024 + i, "192.0.2.2", 53))));
-    Mailbox& m = world.fw().worker(0).mailbox();
+    Mailbox& m = world.fw().worker(0).requests().mailbox();
     m.state.store(Mailbox::asked);
     // Control does not read: the worker stops at the ring's end, and each turn is short.
     for (unsigned turn = 0; turn < 100; ++turn)
@@ -148,7 +148,7 @@ TEST(OrdersAtSize, AllRowsComeThoughTheRingIsSmallerThanTheTable) {
             for (unsigned i = 0; i < 500; ++i) {
                 const auto c = world.fw().worker(0).conns().at(2501 + i).sport.host();
                 ASSERT_GE(c, 1024u);
-                world.fw().worker(0).end_connection(2501 + i, ConnEnd::control);
+                world.fw().worker(0).tracking().end(2501 + i, ConnEnd::control);
                 ASSERT_TRUE(
                     world.from_inside(frames::udp(flow("192.0.2.9", 40000 + i, "192.0.2.2", 53))));
             }
@@ -166,7 +166,7 @@ TEST(OrdersAtSize, AllRowsComeThoughTheRingIsSmallerThanTheTable) {
 
 TEST(OrdersAtSize, ACancelledOrderEndsAtOnce) {
     World world(kPolicy, 1);
-    Mailbox& m = world.fw().worker(0).mailbox();
+    Mailbox& m = world.fw().worker(0).requests().mailbox();
     m.state.store(Mailbox::asked);
     m.cancelled.store(true);
     world.turn();
@@ -182,7 +182,7 @@ class Events : public ::testing::TestWithParam<unsigned> {
 
     void listen(bool on) {
         for (unsigned w = 0; w < GetParam(); ++w)
-            world_.fw().worker(w).listen(on);
+            world_.fw().worker(w).tracking().listen(on);
         world_.turn();
     }
     /// "new 80 syn_sent; update 80 syn_recv; destroy 80 expired" …
@@ -190,7 +190,7 @@ class Events : public ::testing::TestWithParam<unsigned> {
         std::string text;
         ConnEvent e;
         for (unsigned w = 0; w < GetParam(); ++w)
-            while (world_.fw().worker(w).events().pop(e)) {
+            while (world_.fw().worker(w).tracking().events().pop(e)) {
                 text += (text.empty() ? "" : "; ") + std::string(to_string(e.type)) + " " +
                         std::to_string(e.conn.dport.host());
                 if (e.type == ConnEventType::destroy)
@@ -254,8 +254,8 @@ TEST_P(Events, WhatDoesNotFitIsCounted) {
     std::uint64_t kept = 0, lost = 0;
     ConnEvent e;
     for (unsigned w = 0; w < GetParam(); ++w) {
-        lost += world_.fw().worker(w).events().lost();
-        while (world_.fw().worker(w).events().pop(e))
+        lost += world_.fw().worker(w).tracking().events().lost();
+        while (world_.fw().worker(w).tracking().events().pop(e))
             ++kept;
     }
     EXPECT_EQ(kept, 64u * GetParam());

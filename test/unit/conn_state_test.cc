@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "conntrack/saved_fields.h"
+#include "id_text.h"
 #include "state_file.h"
 #include "support/eal.h"
 #include "support/saved.h"
@@ -32,6 +33,7 @@ Conn conn_of(std::uint8_t protocol, std::uint16_t sport, std::uint16_t dport) {
     c.sport = Be16::from_host(sport);
     c.dport = Be16::from_host(dport);
     c.timeout_ms = 60'000;
+    c.set_edges({EdgeId{0}, EdgeId{1}});
     return c;
 }
 SavedConnection saved(const Conn& conn) {
@@ -155,10 +157,10 @@ TEST(ConnState, TheVersionNoticesThatOnlyTheStructChanged) {
 TEST(ConnState, AllOfAConnectionIsReadAgain) {
     SavedConnection s = helped(*find_helper("sip"));
     Conn& c = s.image.conn;
-    c.key.zone = 7;
-    c.from = 1;
+    c.key.ct_zone = CtZone{7};
+    c.set_edges({EdgeId{1}, EdgeId{0}});
     c.rule = 0;
-    c.timeouts = 1;
+    c.set_timeouts(1);
     c.expected_by = 2;
     c.mark = 0xffffffff;
     c.label = 17;
@@ -203,7 +205,7 @@ TEST(ConnState, EveryProtocolIsReadAgain) {
         conn_of(proto::udp, 1, 2),  conn_of(proto::udplite, 1, 2), conn_of(proto::sctp, 1, 2),
         conn_of(proto::dccp, 1, 2), conn_of(proto::icmp, 9, 9),    conn_of(proto::gre, 11, 22),
         conn_of(proto::gre, 0, 22), conn_of(proto::gre, 0, 0),     conn_of(50, 0, 0)};
-    all[2].sctp = {{1, 0xffffffff}, {true, false}, true, 1};
+    all[2].sctp = {{1, 0xffffffff}, {}, {true, false}, true, 1};
     all[2].state = static_cast<std::uint8_t>(SctpState::established);
     all[3].dccp = {0xffffffffffff, 1, 1, 4, {}};
     all[3].state = static_cast<std::uint8_t>(DccpState::open);
@@ -235,6 +237,8 @@ TEST(ConnState, WhatIsWrongIsSaidByItsName) {
     EXPECT_EQ(with(tcp, "proto", "tcpp"), "connection.proto: expected a protocol");
     EXPECT_EQ(with(tcp, "state", "odd"), "connection.state: this protocol has no such state");
     EXPECT_EQ(with(tcp, "from", "nowhere"), "connection.from: there is no zone of this name");
+    EXPECT_EQ(with(tcp, "to", tcp["connection"]["from"]),
+              "connection.to: no bridge leads there from where it comes in");
     EXPECT_EQ(with(tcp, "flags", {"assured", "odd"}),
               "connection.flags: expected a list of seen_reply, assured, expected, liberal");
     EXPECT_EQ(with(tcp, "tcp", Json::array()), "connection.tcp: expected a list of two");
@@ -262,16 +266,29 @@ TEST(ConnState, WhatIsWrongIsSaidByItsName) {
     EXPECT_EQ(problem(record), "connection.tracker: has fields that are not known");
 }
 
+TEST(IdText, IsReadAsItIsWritten) {
+    EXPECT_EQ(id_text(ConnId{5, 7, 1}), "1/5.7");
+    EXPECT_EQ(id_text(OwnerId{4}, ExpectId{4000000000, 3000000000}), "4/4000000000.3000000000");
+    const auto id = IdText::parse("4/4000000000.3000000000");
+    ASSERT_TRUE(id);
+    EXPECT_EQ(id->worker, 4u);
+    EXPECT_EQ(id->index, 4000000000u);
+    EXPECT_EQ(id->generation, 3000000000u);
+    for (const char* text : {"", "/", "1/5", "1.5", "5.7", "1/5.", "/5.7", "1/.7", "1/0.7",
+                             "1/5.7 ", " 1/5.7", "1/5.7.8", "1/2/5.7", "-1/5.7", "+1/5.7",
+                             "1/0x5.7", "1/4294967296.7", "1/5.99999999999999999999"})
+        EXPECT_FALSE(IdText::parse(text)) << text;
+}
+
 TEST(ConnState, ExpectationsAreReadAgainAndChecked) {
     ExpectInfo e;
     e.protocol = proto::gre;
-    e.src = IpAddr::v4(10, 0, 0, 1);
-    e.src_prefix = 32;
+    e.src = Prefix::exact(IpAddr::v4(10, 0, 0, 1));
     e.dst = IpAddr::v4(10, 0, 0, 2);
     e.sport = Be16::from_host(11);
     e.sport_mask = Be16::from_raw(0xffff);
     e.dport = Be16::from_host(22);
-    e.zone = 3;
+    e.ct_zone = CtZone{3};
     e.rule = 0;
     e.master = {5, 6, 1};
     e.mark = 1;
@@ -290,9 +307,9 @@ TEST(ConnState, ExpectationsAreReadAgainAndChecked) {
     EXPECT_EQ(q.dst, e.dst);
     EXPECT_EQ(q.sport, e.sport);
     EXPECT_EQ(q.sport_mask, e.sport_mask);
-    EXPECT_EQ(q.zone, 3);
+    EXPECT_EQ(q.ct_zone, CtZone{3});
     EXPECT_EQ(q.helper, e.helper);
-    EXPECT_EQ(q.flags, e.flags);
+    EXPECT_EQ(q.flags, e.flags | expect_flag::beside);
     EXPECT_EQ(q.timeout_ms, 4000u);
     EXPECT_EQ(q.class_max, setting().plan.helpers[e.helper - 1u].classes[0].max_expected);
     const auto with = [&](const char* key, const Json& value) {
@@ -334,6 +351,17 @@ TEST(StateFile, LinesAndEndsAreChecked) {
               "f:1: this is no file of `posternctl conntrack save`");
     EXPECT_EQ(file_problem(R"({"postern_state": {"version": 9, "saved_ms": 1}})"),
               "f:1: version 9 of the file (expected 1)");
+    const auto saved = [](const char* ms) {
+        return std::string(R"({"postern_state": {"version": 1, "saved_ms": )") + ms +
+               "}}\n{\"end\": {}}\n";
+    };
+    EXPECT_EQ(file_problem(saved("4503599627370496")), "");
+    for (const char* never : {"-1", "-9223372036854775808", "1.5", "\"1\"", "18446744073709551616"})
+        EXPECT_EQ(file_problem(saved(never)), "f:1: this is no file of `posternctl conntrack save`")
+            << never;
+    for (const char* late : {"4503599627370497", "9223372036854775807", "18446744073709551615"})
+        EXPECT_EQ(file_problem(saved(late)),
+                  std::string("f:1: saved_ms is ") + late + " (expected milliseconds since 1970)");
     EXPECT_EQ(file_problem(kHead + "nonsense"), "f:2: expected an object with one key");
     EXPECT_EQ(file_problem(kHead + "{\"connection\": 1}"),
               "f:2: expected a connection, an expectation or the end");
@@ -359,6 +387,22 @@ TEST(StateFile, MastersComeBeforeTheirChildren) {
     EXPECT_EQ(order({{"", "c", "b"}, {"", "b", "a"}, {"", "a", ""}}), "abc");
     EXPECT_EQ(order({{"", "b", "gone"}, {"", "a", ""}}), "ba");
     EXPECT_EQ(order({{"", "a", "b"}, {"", "b", "a"}, {"", "c", ""}}), "cab");
+    EXPECT_EQ(order({{"", "a", "a"}, {"", "c", ""}}), "ca");
+    EXPECT_EQ(order({{"", "b", "a"}, {"", "a", ""}, {"", "a", ""}}), "aab");
+    EXPECT_EQ(order({{"", "d", "b"}, {"", "c", "b"}, {"", "b", ""}, {"", "e", "c"}}), "bdce");
+    EXPECT_EQ(order({{"", "", ""}, {"", "", "a"}, {"", "a", ""}}), "a");
+}
+
+TEST(StateFile, LongChainsOfMastersTakeNoLongerThanTheirLength) {
+    // Quadratic work would not end within the time that a test has.
+    constexpr std::size_t kLength = 200'000;
+    std::vector<StateFile::Record> records;
+    for (std::size_t i = kLength; i-- > 0;)
+        records.push_back({"", std::to_string(i), i == 0 ? "" : std::to_string(i - 1)});
+    records = masters_first(std::move(records));
+    ASSERT_EQ(records.size(), kLength);
+    for (std::size_t i = 0; i < kLength; ++i)
+        ASSERT_EQ(records[i].id, std::to_string(i));
 }
 
 // ---- restored ----
@@ -367,8 +411,8 @@ const std::string kPolicy =
     "policy: {rules: [{name: out, from: inside, ct: [new], action: accept}]}\n";
 
 RestoreMail::Outcome restore(World& world, const ConnImage& image, std::uint32_t idle_ms = 0) {
-    const WorkerId home = home_of(world.fw().plan(), image.conn.tuple());
-    RestoreMail& m = world.fw().worker(home).restore_mail();
+    const WorkerId home = home_of(world.fw().steering(), image.conn);
+    RestoreMail& m = world.fw().worker(home).requests().restore();
     m.image = image;
     m.idle_ms = idle_ms;
     m.age_ms = idle_ms;
@@ -433,6 +477,25 @@ TEST(Restore, WhatHasNoPortsGoesOn) {
     }
 }
 
+TEST(Restore, CallsOfWhichOneDirectionWasSeenAreNotTakenForEachOther) {
+    using enum RestoreMail::Outcome;
+    // The sender's id is unknown in both, which is no call 0.
+    Conn there = conn_of(proto::gre, 0, 0), back = conn_of(proto::gre, 0, 7);
+    for (Conn* call : {&there, &back})
+        call->key_class = kGreCall;
+    std::copy_n(kClient.bytes.data(), 4, there.src);
+    std::copy_n(kServer.bytes.data(), 4, there.dst);
+    std::copy_n(kServer.bytes.data(), 4, back.src);
+    std::copy_n(kClient.bytes.data(), 4, back.dst);
+    World world("policy: {rules: []}\n", 3);
+    back.set_edges(world.fw().plan().edges.pair(EdgeId{1}, EdgeId{0}));
+    EXPECT_EQ(restore(world, there), restored);
+    EXPECT_EQ(restore(world, back), restored);
+    EXPECT_EQ(restore(world, back), exists);
+    EXPECT_TRUE(world.from_inside(frames::gre_call(kClient, kServer, 0)));
+    EXPECT_TRUE(world.from_outside(frames::gre_call(kServer, kClient, 7)));
+}
+
 TEST(Restore, ACallGoesOnInBothDirections) {
     using enum RestoreMail::Outcome;
     Conn call = conn_of(proto::gre, 11, 22);
@@ -451,7 +514,7 @@ TEST(Restore, ACallGoesOnInBothDirections) {
         EXPECT_TRUE(world.from_outside(back));
         EXPECT_TRUE(world.from_inside(there));
         const Conn again = only_one(world);
-        EXPECT_NE(again.gre.twin, 0u);
+        EXPECT_NE(again.gre.second_key, 0u);
         EXPECT_EQ(again.sport.host(), 11);
         EXPECT_EQ(again.packets(Direction::original), 1u);
         EXPECT_EQ(again.packets(Direction::reply), 1u);

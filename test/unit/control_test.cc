@@ -8,6 +8,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -16,168 +18,18 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
-#include "control/client.h"
-#include "control/server.h"
+#include "control_fixture.h"
 
 namespace postern {
 namespace {
-
-namespace fs = std::filesystem;
-
-class TempDir {
-  public:
-    TempDir() {
-        std::string name = (fs::temp_directory_path() / "postern-control-XXXXXX").string();
-        path_ = ::mkdtemp(name.data());
-    }
-    ~TempDir() { fs::remove_all(path_); }
-    std::string operator/(const char* name) const { return (path_ / name).string(); }
-
-  private:
-    fs::path path_;
-};
-
-/// Counts how many rows were asked for and how many sources live.
-struct Watch {
-    std::uint64_t pulled = 0;
-    int alive = 0;
-};
-
-class Numbers : public RowSource {
-  public:
-    Numbers(Watch& watch, std::uint64_t n, std::uint64_t pending_before_each)
-        : watch_(watch), n_(n), pending_(pending_before_each) {
-        ++watch_.alive;
-    }
-    ~Numbers() override { --watch_.alive; }
-    Pull next(Json& row) override {
-        if (pending_ != 0 && waited_++ % (pending_ + 1) != pending_) return Pull::pending;
-        if (at_ == n_) return Pull::done;
-        ++watch_.pulled;
-        row["n"] = at_++;
-        row["text"] = std::string(100, 'x');
-        return Pull::row;
-    }
-
-  private:
-    Watch& watch_;
-    std::uint64_t n_;
-    std::uint64_t pending_;
-    std::uint64_t waited_ = 0;
-    std::uint64_t at_ = 0;
-};
-
-class Failing : public RowSource {
-  public:
-    Pull next(Json& row) override {
-        if (++calls_ == 3) throw std::runtime_error("the worker is gone");
-        row["n"] = calls_;
-        return Pull::row;
-    }
-
-  private:
-    int calls_ = 0;
-};
-
-constexpr std::uint64_t kEndless = ~0ull;
-
-class ControlTest : public ::testing::Test {
-  protected:
-    void start(ControlOptions options = {}) {
-        options.path = dir_ / "run/control.sock";
-        auto server = ControlServer::open(options);
-        ASSERT_TRUE(server) << server.error().message;
-        server_ = std::move(*server);
-        auto number_command = [this](const char* name, std::uint64_t n, std::uint64_t pending) {
-            server_->register_command({name, "", {}, [=, this](const Json&) {
-                                           return std::unique_ptr<RowSource>(
-                                               new Numbers(watch_, n, pending));
-                                       }});
-        };
-        number_command("three", 3, 0);
-        number_command("late", 3, 2);
-        number_command("many", 20'000, 0);
-        number_command("endless", kEndless, 0);
-        number_command("trickle", kEndless, 1);
-        number_command("silent", kEndless, kEndless - 1);
-        server_->register_command({"failing", "", {}, [](const Json&) {
-                                       return std::unique_ptr<RowSource>(new Failing);
-                                   }});
-        server_->register_command(
-            {"echo",
-             "",
-             {{"word", ArgType::string, true, ""}, {"times", ArgType::integer, false, ""}},
-             [](const Json& args) -> Result<std::unique_ptr<RowSource>> {
-                 if (args["word"] == "bad") return Error{"that word is not allowed"};
-                 return rows_of(std::vector<Json>(args.value("times", 1u), args));
-             }});
-    }
-
-    /// A raw, non-blocking client.
-    UniqueFd dial() {
-        auto fd = connect_unix(server_->path());
-        EXPECT_TRUE(fd) << fd.error().message;
-        ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
-        return std::move(*fd);
-    }
-    static ssize_t put(const UniqueFd& fd, std::string_view text) {
-        return ::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL);
-    }
-    static std::string request(std::string_view command) {
-        return Json{{"v", 1}, {"command", command}}.dump() + "\n";
-    }
-
-    /// Serves until the client has an answer's last line, or the connection is closed.
-    std::vector<Json> answer(const UniqueFd& fd, unsigned answers = 1) {
-        std::string text;
-        std::vector<Json> lines;
-        for (int idle = 0; idle < 1000;) {
-            if (!server_->poll(1)) ++idle;
-            char buffer[65536];
-            const ssize_t n = ::recv(fd.get(), buffer, sizeof buffer, 0);
-            if (n == 0 || (n < 0 && errno != EAGAIN)) break;
-            if (n < 0) continue;
-            text.append(buffer, static_cast<std::size_t>(n));
-            std::size_t end;
-            while ((end = text.find('\n')) != std::string::npos) {
-                lines.push_back(Json::parse(text.substr(0, end)));
-                text.erase(0, end + 1);
-                if (!lines.back().contains("row") && --answers == 0) return lines;
-            }
-        }
-        return lines;
-    }
-    std::vector<Json> ask(std::string_view line) {
-        UniqueFd fd = dial();
-        EXPECT_EQ(put(fd, line), static_cast<ssize_t>(line.size()));
-        return answer(fd);
-    }
-    static std::string code(const std::vector<Json>& lines) {
-        if (lines.empty() || !lines.back().contains("error")) return "(no error)";
-        EXPECT_FALSE(lines.back()["error"]["message"].get<std::string>().empty());
-        return lines.back()["error"]["code"].get<std::string>();
-    }
-    /// Serves until nothing happens any more.
-    void settle() {
-        for (int i = 0; i < 100'000 && server_->poll(0); ++i) {
-        }
-    }
-    static bool closed(const UniqueFd& fd) {
-        char byte;
-        const ssize_t n = ::recv(fd.get(), &byte, 1, MSG_PEEK);
-        return n == 0 || (n < 0 && errno != EAGAIN);
-    }
-
-    TempDir dir_;
-    Watch watch_;
-    std::unique_ptr<ControlServer> server_;
-};
 
 TEST_F(ControlTest, RowsThenEnd) {
     start();
@@ -218,11 +70,20 @@ TEST_F(ControlTest, ArgumentsAreCheckedBeforeTheHandler) {
     ASSERT_EQ(good.size(), 3u);
     EXPECT_EQ(good[0]["row"]["word"], "a\u00e4");
     for (const char* args :
-         {R"({})", R"({"word":1})", R"({"word":"x","times":"2"})", R"({"word":"x","times":1.5})",
-          R"({"word":"x","else":1})", R"({"word":"bad"})"})
+         {R"({})", R"({"word":1})", R"({"word":"x","times":"2x"})", R"({"word":"x","times":""})",
+          R"({"word":"x","times":1.5})", R"({"word":"x","else":1})", R"({"word":"bad"})"})
         EXPECT_EQ(code(ask(std::string(R"({"v":1,"command":"echo","args":)") + args + "}\n")),
                   "bad_args")
             << args;
+}
+
+TEST_F(ControlTest, TextsTakeTheTypeOfTheirArgument) {
+    start();
+    const auto rows = ask(R"({"v":1,"command":"echo","args":{"word":"007","times":"2"}})"
+                          "\n");
+    ASSERT_EQ(rows.size(), 3u);
+    EXPECT_EQ(rows[0]["row"]["word"], "007");
+    EXPECT_EQ(rows[0]["row"]["times"], 2);
 }
 
 TEST_F(ControlTest, GarbageGetsAReasonAndTheConnectionLivesOn) {
@@ -484,6 +345,53 @@ TEST_F(ControlTest, HelpListsCommandsAndArguments) {
     EXPECT_TRUE(found);
 }
 
+TEST_F(ControlTest, ErrorsSuggestAndList) {
+    start();
+    const auto message = [this](const std::string& line) {
+        const auto lines = ask(line + "\n");
+        return lines.back().contains("error") ? lines.back()["error"]["message"].get<std::string>()
+                                              : "(no error)";
+    };
+    EXPECT_EQ(message(R"({"v":1,"command":"ehco"})"),
+              "there is no command 'ehco', did you mean 'echo'?; 'help' lists them");
+    EXPECT_EQ(message(R"({"v":1,"command":"echo","args":{"wrod":"x"}})"),
+              "'echo' has no argument 'wrod', did you mean 'word'? (it has: word, times)");
+    EXPECT_EQ(message(R"({"v":1,"command":"three","args":{"n":1}})"),
+              "'three' has no argument 'n' (it has none)");
+    EXPECT_EQ(message(R"({"v":1,"command":"echo","args":{"word":"a","times":1,"word":"b"}})"),
+              "argument 'word' is given more than once");
+    EXPECT_EQ(message(R"({"v":1,"command":"complete","args":{"command":"echo","argument":"x"}})"),
+              "argument: the command has no such argument");
+}
+
+TEST_F(ControlTest, CountsWhatItDoes) {
+    start();
+    ask(request("three"));
+    ask(request("nothing"));
+    const ControlCounters& c = server_->counters();
+    EXPECT_EQ(c.control_requests.get(), 2u);
+    EXPECT_EQ(c.control_rows.get(), 3u);
+    EXPECT_EQ(c.control_errors.get(), 1u);
+    EXPECT_GT(c.control_turn.count(), 0u);
+}
+
+TEST_F(ControlTest, ReadersTakeNobodysPlaces) {
+    ControlOptions options;
+    options.max_clients = 2;
+    options.read_path = dir_ / "read/read.sock";
+    start(options);
+    std::vector<UniqueFd> readers;
+    for (int i = 0; i < 8; ++i) {
+        auto fd = connect_unix(options.read_path);
+        ASSERT_TRUE(fd);
+        readers.push_back(std::move(*fd));
+        settle();
+    }
+    EXPECT_EQ(server_->clients(), 2u);
+    EXPECT_EQ(server_->counters().control_clients_refused.get(), 6u);
+    EXPECT_EQ(ask(request("three")).size(), 4u);
+}
+
 // ---- the client ----
 
 TEST_F(ControlTest, ClientTellsRefusalFromLoss) {
@@ -567,6 +475,76 @@ TEST_F(ControlTest, AnotherDaemonsSocketIsNotRemoved) {
     EXPECT_TRUE(connect_unix(path));
 }
 
+TEST_F(ControlTest, DirectoriesAreMadeForUsOnly) {
+    const mode_t before = ::umask(0);
+    const auto listener = ListeningSocket::claim(dir_ / "a/b/sock");
+    ::umask(before);
+    ASSERT_TRUE(listener) << listener.error().message;
+    for (const char* made : {"a", "a/b"}) {
+        struct stat st {};
+        ASSERT_EQ(::stat((dir_ / made).c_str(), &st), 0);
+        EXPECT_EQ(st.st_mode & 07777, 0700u) << made;
+    }
+}
+
+TEST_F(ControlTest, DirectoriesThatOthersMayWriteToAreRefused) {
+    fs::create_directory(dir_ / "d");
+    const auto claim = [&](mode_t mode) {
+        EXPECT_EQ(::chmod((dir_ / "d").c_str(), mode), 0);
+        const auto listener = ListeningSocket::claim(dir_ / "d/sock");
+        return listener ? std::string("(claimed)") : listener.error().message;
+    };
+    for (const mode_t mode : {0777u, 01777u, 0722u, 0720u, 0702u})
+        EXPECT_NE(claim(mode).find("can be written to by others"), std::string::npos) << mode;
+    for (const mode_t mode : {0700u, 0711u, 0755u, 0750u})
+        EXPECT_EQ(claim(mode), "(claimed)") << mode;
+    if (::geteuid() == 0) {
+        ASSERT_EQ(::chown((dir_ / "d").c_str(), 65534, 65534), 0);
+        EXPECT_NE(claim(0700).find("belongs to another user (uid 65534)"), std::string::npos);
+    }
+}
+
+TEST_F(ControlTest, LockedDirectoryKeepsNobodyWaiting) {
+    // As everyone can who may read the directory.
+    const UniqueFd held(::open((dir_ / "").c_str(), O_RDONLY | O_DIRECTORY));
+    ASSERT_EQ(::flock(held.get(), LOCK_EX), 0);
+    start();
+    EXPECT_EQ(ask(request("three")).size(), 4u);
+    const std::string path = server_->path();
+    server_.reset();
+    EXPECT_FALSE(fs::exists(path));
+    EXPECT_FALSE(fs::exists(path + ".lock"));
+}
+
+TEST_F(ControlTest, LockFilesAreOursOrRefused) {
+    const std::string path = dir_ / "sock", lock = path + ".lock";
+    const auto claim = [&] {
+        const auto listener = ListeningSocket::claim(path);
+        return listener ? std::string("(claimed)") : listener.error().message;
+    };
+    {  // a daemon died while it held the lock
+        const UniqueFd left(::open(lock.c_str(), O_RDWR | O_CREAT, 0600));
+        ASSERT_TRUE(left);
+    }
+    EXPECT_EQ(claim(), "(claimed)");
+    EXPECT_FALSE(fs::exists(lock));
+    {  // and one that hangs while it holds it
+        const UniqueFd held(::open(lock.c_str(), O_RDWR | O_CREAT, 0600));
+        ASSERT_EQ(::flock(held.get(), LOCK_EX), 0);
+        EXPECT_NE(claim().find("another process has held the lock"), std::string::npos);
+    }
+    ASSERT_EQ(::chmod(lock.c_str(), 0644), 0);
+    EXPECT_NE(claim().find("is not a file of ours"), std::string::npos);
+    fs::remove(lock);
+    std::ofstream(dir_ / "target") << "x";
+    fs::create_symlink(dir_ / "target", lock);
+    EXPECT_NE(claim().find("cannot make the lock"), std::string::npos);
+    EXPECT_TRUE(fs::exists(dir_ / "target"));
+    fs::remove(lock);
+    ASSERT_EQ(::mkfifo(lock.c_str(), 0600), 0);
+    EXPECT_NE(claim().find("is not a file of ours"), std::string::npos);
+}
+
 TEST_F(ControlTest, PathsThatCannotBeAreToldApart) {
     auto message = [](const std::string& path) {
         ControlOptions options;
@@ -580,136 +558,6 @@ TEST_F(ControlTest, PathsThatCannotBeAreToldApart) {
     EXPECT_NE(message(dir_ / "file").find("not a socket"), std::string::npos);
     EXPECT_NE(message(dir_ / "file/x/sock").find("cannot create"), std::string::npos);
     EXPECT_TRUE(fs::exists(dir_ / "file"));
-}
-
-// ---- posternctl, the program ----
-
-struct Outcome {
-    int status;  ///< exit code, or 1000 + signal
-    std::string out;
-};
-
-class PosternctlTest : public ControlTest {
-  protected:
-    static const char* program() { return std::getenv("POSTERNCTL"); }
-
-    void SetUp() override {
-        if (program() == nullptr) GTEST_SKIP() << "POSTERNCTL does not name the program";
-        start();
-        register_rows("conntrack list", {{{"proto", "tcp"},
-                                          {"src", "192.0.2.1"},
-                                          {"sport", 1024},
-                                          {"dst", "2001:db8::9"},
-                                          {"dport", 21},
-                                          {"state", "established"},
-                                          {"proto_state", nullptr},
-                                          {"packets_original", 7},
-                                          {"packets_reply", 5},
-                                          {"worker", 1},
-                                          {"index", 3},
-                                          {"generation", 2}}});
-        register_rows("conntrack count", {{{"worker", 0}, {"connections", 12}}});
-        register_rows("expect list", {});
-        register_rows("drops", {{{"reason", "policy"}, {"help", "dropped"}, {"packets", 5}},
-                                {{"reason", "x"}, {"help", "else"}, {"packets", 12345}}});
-        server_->register_command({"stats", "", {}, [this](const Json&) {
-                                       return std::unique_ptr<RowSource>(
-                                           new Numbers(watch_, kEndless, 0));
-                                   }});
-    }
-    void register_rows(const char* command, std::vector<Json> rows) {
-        server_->register_command({command, "", {}, [rows](const Json&) { return rows_of(rows); }});
-    }
-    /// Runs a shell line in which $P is the program with its socket, while the server serves.
-    Outcome shell(const std::string& line) {
-        Outcome outcome{};
-        std::atomic<bool> over = false;
-        std::thread runner([&] {
-            const std::string full =
-                "P='" + std::string(program()) + " -s " + server_->path() + "'; exec 2>&1; " + line;
-            std::FILE* pipe = ::popen(("exec bash -c '" + quoted(full) + "'").c_str(), "r");
-            char buffer[4096];
-            std::size_t n;
-            while ((n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0)
-                outcome.out.append(buffer, n);
-            const int status = ::pclose(pipe);
-            outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-            over = true;  // seq_cst: with the load below, orders `outcome`
-        });
-        while (!over)
-            server_->poll(5);
-        runner.join();
-        return outcome;
-    }
-    static std::string quoted(const std::string& text) {
-        std::string all;
-        for (const char c : text)
-            all += c == '\'' ? std::string("'\\''") : std::string(1, c);
-        return all;
-    }
-};
-
-TEST_F(PosternctlTest, PrintsColumns) {
-    auto [status, out] = shell("$P drops");
-    EXPECT_EQ(status, 0);
-    EXPECT_EQ(out,
-              "REASON  PACKETS  HELP\n"
-              "policy        5  dropped\n"
-              "x         12345  else\n");
-    out = shell("$P conntrack list").out;
-    EXPECT_NE(out.find("192.0.2.1:1024"), std::string::npos) << out;
-    EXPECT_NE(out.find("[2001:db8::9]:21"), std::string::npos) << out;
-    EXPECT_NE(out.find("7/5"), std::string::npos) << out;
-    EXPECT_NE(out.find("1/3.2"), std::string::npos) << out;
-    out = shell("$P conntrack count").out;
-    EXPECT_EQ(out, "WORKER  CONNECTIONS\n0       12\n");
-    out = shell("$P expect list").out;
-    EXPECT_EQ(out.substr(0, 6), "HELPER");
-}
-
-TEST_F(PosternctlTest, PrintsJsonLines) {
-    EXPECT_EQ(shell("$P --json drops").out,
-              "{\"reason\":\"policy\",\"help\":\"dropped\",\"packets\":5}\n"
-              "{\"reason\":\"x\",\"help\":\"else\",\"packets\":12345}\n");
-    EXPECT_EQ(shell("$P drops --json | wc -l").out, "2\n");
-    EXPECT_EQ(shell("$P expect list --json").out, "");
-}
-
-TEST_F(PosternctlTest, ExitCodes) {
-    EXPECT_EQ(shell("$P helper list").status, 2);  // this daemon does not know it
-    EXPECT_EQ(shell("$P nonsense").status, 2);
-    EXPECT_EQ(shell("$P conntrack").status, 2);
-    EXPECT_EQ(shell("$P").status, 2);
-    EXPECT_EQ(shell("$P help").status, 0);
-    EXPECT_EQ(shell("$P -h").status, 0);
-    const auto [status, out] = shell("$P -s /nonexistent/sock drops");
-    EXPECT_EQ(status, 1);
-    EXPECT_NE(out.find("no daemon answers on '/nonexistent/sock'"), std::string::npos) << out;
-    EXPECT_EQ(shell("$P drops >/dev/full").status, 1);
-}
-
-TEST_F(PosternctlTest, ClosedPipeEndsQuietly) {
-    for (const char* format : {"", "--json"}) {
-        const auto [status, out] =
-            shell(std::string("set -o pipefail; $P stats ") + format + " | head -n 2 | wc -l");
-        EXPECT_EQ(status, 0) << format;
-        EXPECT_EQ(out, "2\n") << format;
-    }
-}
-
-TEST_F(PosternctlTest, KilledInMidListHarmsNobody) {
-    for (const char* signal : {"KILL", "INT"}) {
-        // The second reader proves that the list is under way before the kill.
-        const auto outcome =
-            shell("coproc $P --json stats; read -r line <&${COPROC[0]}; kill -" +
-                  std::string(signal) + " $COPROC_PID; wait $COPROC_PID; echo ended");
-        EXPECT_NE(outcome.out.find("ended"), std::string::npos) << outcome.out;
-        for (int i = 0; i < 1000 && server_->clients() != 0; ++i)
-            server_->poll(1);
-        EXPECT_EQ(server_->clients(), 0u);
-        EXPECT_EQ(watch_.alive, 0);
-        EXPECT_EQ(shell("$P drops").status, 0);
-    }
 }
 
 }  // namespace

@@ -69,10 +69,7 @@ class Fragments : public ::testing::TestWithParam<std::pair<int, unsigned>> {
     }
     /// Nothing held, nothing lost on the way.
     void TearDown() override {
-        EXPECT_EQ(world_.sum(&WorkerCounters::rx_packets),
-                  world_.sum(&WorkerCounters::tx_packets) + world_.sum(&WorkerCounters::dropped) +
-                      world_.sum(&WorkerCounters::handed_off) +
-                      world_.sum(&WorkerCounters::fragments_held));
+        EXPECT_EQ(world_.unbalanced(), "");
         EXPECT_EQ(world_.buffers_in_use(), world_.sum(&WorkerCounters::fragments_held));
     }
     /// Sends fragments of one datagram, which are all dropped for this reason.
@@ -270,6 +267,77 @@ TEST_P(Fragments, GivenUpIsForgottenInTime) {
     world_.pass(30'100);
     EXPECT_TRUE(send_all(frames::fragments(d, 1448, 7)));
 }
+
+/// An IPv4 identification has come round: what is left of the datagram that had it first does not
+/// harm the next one.
+class FragmentIds : public Fragments {
+  protected:
+    void other_datagrams(unsigned n) {
+        for (unsigned id = 1000; n != 0; --n, ++id)
+            ASSERT_TRUE(send_all(frames::fragments(datagram(), 1600, id)));
+    }
+    Frame older() const { return frames::udp(flow(), std::string(3000, 'o')); }
+};
+
+TEST_P(FragmentIds, LostLaterFragmentDoesNotSpoilTheNextDatagram) {
+    EXPECT_FALSE(send(frames::fragments(older(), 1448, 7)[0]));
+    other_datagrams(40);
+    EXPECT_TRUE(send_all(frames::fragments(datagram(), 1448, 7)));
+    EXPECT_EQ(world_.drops(DropReason::fragment_timeout), 1u);
+    // Nor in other sizes.
+    EXPECT_FALSE(send(frames::fragments(older(), 1448, 8)[1]));
+    other_datagrams(40);
+    EXPECT_TRUE(send_all(frames::fragments(datagram(), 1600, 8)));
+    EXPECT_EQ(world_.buffers_in_use(), 0u);
+}
+
+TEST_P(FragmentIds, LostFirstFragmentDoesNotSpoilTheNextDatagram) {
+    // Nothing contradicts: only time tells, or distance.
+    EXPECT_FALSE(send(frames::fragments(older(), 1600, 7)[1]));
+    other_datagrams(40);
+    world_.pass(1100);
+    EXPECT_TRUE(send_all(frames::fragments(datagram(), 1600, 7)));
+    EXPECT_FALSE(send(frames::fragments(older(), 1600, 8)[1]));
+    other_datagrams(520);
+    EXPECT_TRUE(send_all(frames::fragments(datagram(), 1600, 8)));
+    EXPECT_EQ(world_.drops(DropReason::fragment_timeout), 2u);
+}
+
+TEST_P(FragmentIds, WhatWasGivenUpDoesNotSpoilTheNextDatagram) {
+    EXPECT_FALSE(send(frames::fragment(older(), 0, 1448, true, 7)));
+    EXPECT_FALSE(send(frames::fragment(older(), 0, 1456, true, 7)));
+    EXPECT_FALSE(send(frames::fragment(older(), 1448, 1560, false, 7))) << "its own rest";
+    EXPECT_EQ(world_.drops(DropReason::fragment_overlap), 3u);
+    other_datagrams(40);
+    EXPECT_TRUE(send_all(frames::fragments(datagram(), 1448, 7)));
+}
+
+// Links that hash by ports carry first fragments here and later ones there, in bursts.
+TEST_P(FragmentIds, DisorderIsNotAge) {
+    std::vector<Frame> later;
+    for (unsigned id = 1; id <= 100; ++id) {
+        const auto parts = frames::fragments(datagram(600), 400, id);
+        ASSERT_EQ(parts.size(), 2u);
+        EXPECT_FALSE(send(parts[0]));
+        later.push_back(parts[1]);
+    }
+    for (const Frame& f : later)
+        EXPECT_TRUE(send(f));
+    EXPECT_EQ(world_.sum(&WorkerCounters::reassembled), 100u);
+}
+
+TEST_P(FragmentIds, OfOthersCountForThemselves) {
+    EXPECT_FALSE(send(frames::fragments(older(), 1600, 7)[0]));
+    for (unsigned port = 1; port < 90; ++port) {
+        const Flow f = frames::flow("192.0.2.3", port, "192.0.2.2", 53);
+        ASSERT_TRUE(send_all(frames::fragments(frames::udp(f, text(3000)), 1600, port)));
+    }
+    EXPECT_FALSE(send(frames::fragments(datagram(), 1600, 7)[0]));
+    EXPECT_EQ(world_.drops(DropReason::fragment_duplicate), 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FragmentIds, ::testing::Values(std::pair{4, 1u}, std::pair{4, 4u}),
+                         [](const auto& p) { return std::to_string(p.param.second) + "_workers"; });
 
 TEST_P(Fragments, OldestGiveWay) {
     World world(kPolicy, 1, {}, "connections: 1024, fragments: 64");

@@ -30,9 +30,8 @@ InsertOutcome expect_call(World& world, const IpAddr& from, std::uint16_t from_i
                           std::uint16_t to_id) {
     ExpectRequest r;
     r.protocol = proto::gre;
-    r.src = from;
-    r.sport = Be16::from_host(from_id);
-    r.sport_mask = Be16::from_raw(0xffff);
+    r.src = Prefix::exact(from);
+    r.set_sport(Be16::from_host(from_id));
     r.dst = to;
     r.dport = Be16::from_host(to_id);
     r.master = {1, 1, 0};
@@ -96,8 +95,8 @@ TEST_P(GreCall, BothFirstPacketsInOneBurst) {
     // On the worker that they belong to.
     PacketInfo info{};
     const auto n = static_cast<std::uint32_t>(there.size());
-    parse_packet(there.data(), n, n, {&world.fw().plan().secret, 0}, info);
-    const unsigned home = world.fw().plan().home(info.rss);
+    parse_packet(there.data(), n, n, {&world.fw().steering().secret, CtZone{}}, info);
+    const unsigned home = world.fw().steering().home(info.rss);
     EXPECT_EQ(world.send_burst({{back, kOut}, {there, kIn}, {there, kIn}, {back, kOut}}, home),
               "aaaa");
     EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 1u);
@@ -146,11 +145,223 @@ INSTANTIATE_TEST_SUITE_P(All, GreCall,
                                     (std::get<1>(param.param) ? "6" : "4");
                          });
 
+// ---- calls of PPTP, by its helper ---------------------------------------------------------------
+
+/// A PPTP client's control connection through a World, and what both sides say in it (RFC 2637).
+class Control {
+  public:
+    Control(World& world, std::uint16_t port, unsigned bridge = 0)
+        : talk_(world, frames::flow("192.0.2.1", port, "198.51.100.2", 1723), true, bridge) {}
+
+    bool open() {
+        return talk_.open() && talk_.client(message(1, 156, {0x01, 0x00})) &&
+               talk_.server(message(2, 156, {0x01, 0x00, 0x01, 0x00}));
+    }
+    /// Outgoing-Call-Request and -Reply.
+    bool call(std::uint8_t client_id, std::uint8_t server_id) {
+        return talk_.client(message(7, 168, {0, client_id})) &&
+               talk_.server(message(8, 32, {0, server_id, 0, client_id, 1})) &&
+               talk_.packet(Direction::original, 0x10);
+    }
+    /// Call-Disconnect-Notify.
+    bool disconnect(std::uint8_t server_id) {
+        return talk_.server(message(13, 148, {0, server_id}));
+    }
+    bool reset() { return talk_.packet(Direction::reply, 0x14); }
+
+  private:
+    static std::string message(std::uint8_t type, std::uint8_t size,
+                               std::initializer_list<std::uint8_t> fields) {
+        std::string m{0, static_cast<char>(size), 0, 1, 0x1a, 0x2b, 0x3c, 0x4d,
+                      0, static_cast<char>(type), 0, 0};
+        for (const std::uint8_t b : fields)
+            m += static_cast<char>(b);
+        m.resize(size, '\0');
+        return m;
+    }
+
+    Talk talk_;
+};
+
+const std::string kCalls =
+    "helpers: [{name: pptp}]\n"
+    "timeouts: {tcp: {close: 2}}\n"
+    "policy:\n"
+    "  rules:\n"
+    "    - {name: control, from: inside, proto: tcp, dport: 1723, ct: [new], action: accept, "
+    "helper: pptp}\n"
+    "    - {name: tunnels, ct: [related], related: [pptp], action: accept}\n";
+
+class Reconnected : public ::testing::TestWithParam<unsigned> {
+  protected:
+    World world{kCalls, GetParam()};
+
+    bool there(std::uint16_t id) {
+        return world.send(gre_call(kClient, kServer, id), World::kInside);
+    }
+    bool back(std::uint16_t id) {
+        return world.send(gre_call(kServer, kClient, id), World::kOutside);
+    }
+    unsigned tunnels() {
+        unsigned n = 0;
+        for (unsigned w = 0; w < world.fw().workers(); ++w) {
+            ConnTable& t = world.fw().worker(w).conns();
+            for (std::uint32_t s = 1; s <= t.capacity(); ++s)
+                n += t.at(s).alive() && t.at(s).protocol() == proto::gre;
+        }
+        return n;
+    }
+    /// A reset, and the time until it is forgotten.
+    void end(Control& control) {
+        ASSERT_TRUE(control.reset());
+        world.pass(3'000);
+    }
+};
+INSTANTIATE_TEST_SUITE_P(Workers, Reconnected, ::testing::Values(1u, 2u, 3u, 8u));
+
+TEST_P(Reconnected, TheNewControlConnectionTakesTheRunningTunnelOver) {
+    for (std::uint16_t port = 41000; port < 41008; port = static_cast<std::uint16_t>(port + 2)) {
+        Control old(world, port), next(world, static_cast<std::uint16_t>(port + 1));
+        ASSERT_TRUE(old.open() && old.call(11, 22));
+        ASSERT_TRUE(there(22) && back(11));
+        ASSERT_TRUE(next.open() && next.call(11, 22));
+        EXPECT_TRUE(there(22) && back(11));
+        // Long after the pin-holes.
+        world.pass(400'000, 500);
+        end(old);
+        EXPECT_TRUE(there(22) && back(11));
+        EXPECT_EQ(tunnels(), 1u);
+        end(next);
+        EXPECT_FALSE(there(22) || back(11));
+        EXPECT_EQ(tunnels(), 0u);
+        EXPECT_EQ(world.fw().expectations().live(), 0u);
+    }
+    EXPECT_EQ(world.sum(&WorkerCounters::children_adopted), 4u);
+}
+
+TEST_P(Reconnected, NotByHostsOfOtherZones) {
+    std::string text =
+        "zones: [inside, outside, lab, lab_outside]\n"
+        "ports:\n"
+        "  - {name: p0, device: net_null0, zone: inside}\n"
+        "  - {name: p1, device: net_null1, zone: outside}\n"
+        "  - {name: p2, device: net_null2, zone: lab}\n"
+        "  - {name: p3, device: net_null3, zone: lab_outside}\n"
+        "bridges: [{ports: [p0, p1], ct_zone: 0}, {ports: [p2, p3], ct_zone: 0}]\n"
+        "limits: {connections: 1024, expectations: 64, helped_connections: 64}\n" +
+        kCalls;
+    text.replace(text.find("from: inside"), 12, "from: [inside, lab]");
+    World two(World::Whole{text}, GetParam());
+    const auto passes = [&](bool client, std::uint16_t id, PortIndex port) {
+        return two.send(client ? gre_call(kClient, kServer, id) : gre_call(kServer, kClient, id),
+                        port);
+    };
+    Control honest(two, 41000), same(two, 41001, 1), half(two, 41002, 1);
+    ASSERT_TRUE(honest.open() && honest.call(11, 22));
+    ASSERT_TRUE(passes(true, 22, 0) && passes(false, 11, 1));
+    // The same call, announced and taken back in the laboratory.
+    ASSERT_TRUE(same.open() && same.call(11, 22) && same.disconnect(22));
+    EXPECT_TRUE(passes(true, 22, 0) && passes(false, 11, 1));
+    // A call there whose answers would be the running one's.
+    ASSERT_TRUE(half.open() && half.call(11, 33));
+    EXPECT_FALSE(passes(true, 33, 2));
+    EXPECT_TRUE(passes(true, 22, 0) && passes(false, 11, 1));
+    EXPECT_EQ(two.sum(&WorkerCounters::children_adopted), 0u);
+}
+
+TEST_P(Reconnected, ACallTheOldOneTakesBackIsNoLongerIts) {
+    Control old(world, 41000), next(world, 41001);
+    ASSERT_TRUE(old.open() && old.call(11, 22));
+    ASSERT_TRUE(there(22) && back(11));
+    ASSERT_TRUE(next.open() && next.call(11, 22));
+    ASSERT_TRUE(old.disconnect(22));
+    EXPECT_TRUE(there(22) && back(11));
+    ASSERT_TRUE(next.disconnect(22));
+    EXPECT_FALSE(there(22) || back(11));
+}
+
+TEST_P(Reconnected, BeforeAnyPacketOfTheTunnel) {
+    Control old(world, 41000), next(world, 41001);
+    ASSERT_TRUE(old.open() && old.call(11, 22));
+    ASSERT_TRUE(next.open() && next.call(11, 22));
+    end(old);
+    EXPECT_TRUE(back(11) && there(22));
+    EXPECT_EQ(tunnels(), 1u);
+    end(next);
+    EXPECT_EQ(tunnels(), 0u);
+}
+
+TEST_P(Reconnected, AfterTheTunnelHasEnded) {
+    Control old(world, 41000), next(world, 41001);
+    ASSERT_TRUE(old.open() && old.call(11, 22));
+    ASSERT_TRUE(there(22) && back(11));
+    end(old);
+    ASSERT_TRUE(next.open() && next.call(11, 22));
+    EXPECT_TRUE(there(22) && back(11));
+}
+
+TEST_P(Reconnected, TwiceAndTheMiddleOneEndsFirst) {
+    Control first(world, 41000), second(world, 41001), third(world, 41002);
+    ASSERT_TRUE(first.open() && first.call(11, 22));
+    ASSERT_TRUE(there(22) && back(11));
+    ASSERT_TRUE(second.open() && second.call(11, 22));
+    ASSERT_TRUE(third.open() && third.call(11, 22));
+    end(second);
+    EXPECT_TRUE(there(22) && back(11));
+    end(first);
+    EXPECT_TRUE(there(22) && back(11));
+    end(third);
+    EXPECT_FALSE(there(22) || back(11));
+}
+
+TEST_P(Reconnected, WithOneIdOfTwo) {
+    // The old tunnel is found by the id that both have: it is another call all the same.
+    for (const bool same_client : {true, false}) {
+        const std::uint8_t client_id = same_client ? 11 : 12, server_id = same_client ? 23 : 22;
+        Control old(world, same_client ? 41000 : 42000), next(world, same_client ? 41001 : 42001);
+        ASSERT_TRUE(old.open() && old.call(11, 22));
+        ASSERT_TRUE(there(22) && back(11));
+        ASSERT_TRUE(next.open() && next.call(client_id, server_id));
+        EXPECT_TRUE(there(server_id) && back(client_id));
+        EXPECT_TRUE(there(server_id) && back(client_id));
+        end(old);
+        EXPECT_TRUE(there(server_id) && back(client_id));
+        EXPECT_EQ(tunnels(), 1u);
+        end(next);
+        EXPECT_FALSE(there(server_id) || back(client_id));
+    }
+}
+
+TEST_P(Reconnected, OtherCallsOfTheOldOneEndWithIt) {
+    Control old(world, 41000), next(world, 41001);
+    ASSERT_TRUE(old.open() && old.call(11, 22) && old.call(12, 23));
+    ASSERT_TRUE(there(22) && back(11) && there(23) && back(12));
+    ASSERT_TRUE(next.open() && next.call(11, 22));
+    end(old);
+    EXPECT_TRUE(there(22) && back(11));
+    EXPECT_FALSE(there(23) || back(12));
+}
+
+TEST_P(Reconnected, TheOldOneEndsBeforeAnyWorkerHasHeardOfTheNew) {
+    // On several workers the two orders may come in either order. Then the tunnel begins anew.
+    Control old(world, 41000), next(world, 41001);
+    ASSERT_TRUE(old.open() && old.call(11, 22));
+    ASSERT_TRUE(there(22) && back(11));
+    const auto master = world.connection(22)->conn.master;
+    ASSERT_TRUE(next.open());
+    world.fw().worker(master.worker).tracking().end(master.index, ConnEnd::control);
+    ASSERT_TRUE(next.call(11, 22));
+    EXPECT_TRUE(there(22) && back(11));
+    EXPECT_EQ(tunnels(), 1u);
+    end(next);
+    EXPECT_FALSE(there(22) || back(11));
+}
+
 TEST(Gre, AFullTableLetsGoOfNothing) {
-    // Pairs take two slots; a table that is full drops, counts, and goes on once there is room.
+    // A pair takes one slot; a table that is full drops, counts, and goes on once there is room.
     World world(kRelated, 1, {}, "connections: 64, expectations: 256, helped_connections: 16");
     unsigned passed = 0;
-    for (std::uint16_t id = 1; id <= 64; ++id) {
+    for (std::uint16_t id = 1; id <= 80; ++id) {
         ASSERT_EQ(expect_call(world, kClient, id, kServer, static_cast<std::uint16_t>(1000 + id)),
                   InsertOutcome::created);
         passed +=
@@ -161,7 +372,7 @@ TEST(Gre, AFullTableLetsGoOfNothing) {
                       : 1000;
         if (passed >= 1000) break;
     }
-    EXPECT_EQ(passed, 2032u);  // 32 pairs, then neither direction
+    EXPECT_EQ(passed, 2064u);  // 64 pairs, then neither direction
     EXPECT_EQ(world.sum(&WorkerCounters::table_full), 2u);
     EXPECT_EQ(world.fw().expectations().live(), 1u);  // it is not used up
     world.pass(18'000'000, 60'000);

@@ -155,7 +155,8 @@ TEST(Per, ItemsKnowWhatStandsInside) {
 TEST(Tpkt, TellsTheLengthFromFourOctets) {
     const std::array<std::uint8_t, kPrivateBytes> state{};
     const auto measure = [&](const Octets& bytes) {
-        return h323::measure_tpkt(Direction::original, bytes, 0, state).length;
+        Progress progress;
+        return h323::measure_tpkt(Direction::original, bytes, progress, state).length;
     };
     EXPECT_EQ(measure({}), 0);
     EXPECT_EQ(measure({3}), 0);

@@ -42,7 +42,7 @@ void on_message(View& view, Emit& emit) noexcept {
         PinHole hole;
         switch (*word) {
             case 'o':
-                hole.src = PinHole::exact(view.listener());
+                hole.src = Prefix::exact(view.listener());
                 hole.dst = view.speaker();
                 hole.dport = Be16::from_host(static_cast<std::uint16_t>(n[0]));
                 hole.protocol = proto::tcp;
@@ -55,6 +55,7 @@ void on_message(View& view, Emit& emit) noexcept {
             case 'r': emit.remove(0, n[0]); break;
             case 'm': emit.master_timeout(n[0]); break;
             case 'e': emit.end_child(tuple_of(view.original, ending)); break;
+            case 'p': emit.adopt_child(tuple_of(view.original, ending)); break;
             case 'd': view.save(ending); break;
             default: emit.parse_error(); return;
         }
@@ -123,15 +124,15 @@ Talk to(World& world, std::uint16_t port, std::uint16_t from = 41000) {
 }
 
 // A SYN, its refusal, and another client's SYN, which takes over connection and helper of the
-// first.
+// first. They carry payload, since a SYN without any has no helper yet.
 TEST(Burst, HelperSeesNothingOfAConnectionThatAlreadyEnded) {
     World world(kConfig, 1);
     const frames::Flow first = frames::flow(kClient, 41000, kServer, 700),
                        second = frames::flow(kClient, 41001, kServer, 700);
     const frames::Frame refusal =
-        frames::tcp(first.back(), {.flags = tcp_flag::rst | tcp_flag::ack, .ack = 1001});
+        frames::tcp(first.back(), {.flags = tcp_flag::rst | tcp_flag::ack, .ack = 1003});
     const auto syn = [](frames::Flow flow) {
-        return frames::tcp(flow, {.flags = tcp_flag::syn, .seq = 1000});
+        return frames::tcp(flow, {.flags = tcp_flag::syn, .seq = 1000, .payload = "x\n"});
     };
     EXPECT_EQ(world.send_burst({{syn(first), World::kInside}, {refusal, World::kOutside}}), "aa");
     EXPECT_EQ(world.fw().worker(0).batch()[MaskId::helped], 0u);
@@ -251,12 +252,17 @@ TEST_P(Between, AConversationMayBeSilentForAsLongAsItsHelperSays) {
     ASSERT_TRUE(tcp.client("m 100\n"));
     ASSERT_TRUE(tcp.packet(Direction::reply, 0x10));
     ASSERT_TRUE(world.from_inside(frames::udp(f, "m 100")));
+    ASSERT_TRUE(world.from_outside(frames::udp(f.back(), "m 100")));
+    // One that nobody answers ends as any other.
+    ASSERT_TRUE(
+        world.from_inside(frames::udp(frames::flow(kClient, 43000, kServer, 700), "m 100")));
     const auto alive = [&] {
         unsigned n = 0;
         for (unsigned w = 0; w < world.fw().workers(); ++w)
             n += world.fw().worker(w).conns().size();
         return n;
     };
+    EXPECT_EQ(alive(), 3u);
     world.pass(90'000);
     EXPECT_EQ(alive(), 2u);
     ASSERT_TRUE(
@@ -304,6 +310,38 @@ TEST_P(Between, ARunningConnectionEndsOnWhicheverWorkerItLives) {
     EXPECT_EQ(world.sum(&WorkerCounters::children_ended), 8u);
 }
 
+TEST_P(Between, OnlyItsMasterEndsARunningConnection) {
+    World world(kConfig, GetParam());
+    // Masters on several workers, however many there are.
+    Talk one = to(world, 700, 42000), two = to(world, 700, 42001), three = to(world, 700, 42002);
+    for (Talk* each : {&one, &two, &three})
+        ASSERT_TRUE(each->open());
+    ASSERT_TRUE(one.server("o 5000 0 0 255\n"));
+    ASSERT_TRUE(to(world, 5000).open());
+    const ConnId first = world.connection(5000)->conn.master;
+    ASSERT_TRUE(two.server("e 6 41000 5000\n"));
+    EXPECT_EQ(world.connection(5000)->conn.master, first);
+    // Of a connection that nobody has expected none is the master.
+    ASSERT_TRUE(two.server("p 6 42000 700\n"));
+    EXPECT_FALSE(world.connection(700)->conn.master);
+
+    ASSERT_TRUE(two.server("p 6 41000 5000\n"));
+    const ConnId second = world.connection(5000)->conn.master;
+    EXPECT_NE(second, first);
+    ASSERT_TRUE(one.server("e 6 41000 5000\n"));
+    ASSERT_TRUE(world.connection(5000));
+    ASSERT_TRUE(three.server("p 6 41000 5000;p 6 41000 5000\n"));
+    EXPECT_NE(world.connection(5000)->conn.master, second);
+    ASSERT_TRUE(two.server("d 6 41000 5000\n"));
+    ASSERT_TRUE(two.packet(Direction::original, 0x14));
+    world.pass(12'000);
+    ASSERT_TRUE(world.connection(5000));
+    EXPECT_EQ(world.sum(&WorkerCounters::children_adopted), 2u);
+    EXPECT_EQ(world.sum(&WorkerCounters::children_ended), 0u);
+    ASSERT_TRUE(three.server("e 6 41000 5000\n"));
+    EXPECT_FALSE(world.connection(5000));
+}
+
 TEST_P(Between, ConnectionsEndWithTheirMasterIfItsHelperSaysSo) {
     World world(kConfig, GetParam());
     Talk control = to(world, 700);
@@ -321,7 +359,8 @@ TEST_P(Between, ConnectionsEndWithTheirMasterIfItsHelperSaysSo) {
     ASSERT_TRUE(world.connection(5001));
     world.fw()
         .worker(world.connection(700)->worker)
-        .end_connection(world.connection(700)->id.index, ConnEnd::control);
+        .tracking()
+        .end(world.connection(700)->id.index, ConnEnd::control);
     for (int i = 0; i < 4; ++i)
         world.turn();
     EXPECT_FALSE(world.connection(5000));

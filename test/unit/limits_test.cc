@@ -146,6 +146,48 @@ TEST(Pressure, ClosingOnesGoBeforeThoseThatTalk) {
     }
 }
 
+// A permanent expectation lets any number of connections in. Children have a reserve that new
+// connections may not use; beyond it they have no precedence.
+TEST(Pressure, FloodOfExpectedConnectionsExcludesNoNewOnes) {
+    World world(
+        "policy:\n"
+        "  rules:\n"
+        "    - {name: call, from: inside, proto: tcp, dport: 1234, ct: [new], action: accept,"
+        " expect: {proto: udp, dport: 7000, permanent: true, timeout: 300}}\n"
+        "    - {name: out, from: inside, ct: [new], action: accept}\n"
+        "    - {name: back, ct: [related], action: accept}\n",
+        1);
+    const Flow call = frames::flow("192.0.2.1", 40000, "192.0.2.2", 1234);
+    ASSERT_TRUE(world.from_inside(frames::tcp(call, {.flags = tcp_flag::syn, .seq = 1000})));
+    ASSERT_TRUE(world.from_outside(
+        frames::tcp(call.back(), {.flags = tcp_flag::syn | tcp_flag::ack, .seq = 1, .ack = 1001})));
+    ASSERT_TRUE(
+        world.from_inside(frames::tcp(call, {.flags = tcp_flag::ack, .seq = 1001, .ack = 2})));
+    constexpr unsigned kFlood = 3000;
+    const Flow question = frames::flow("192.0.2.7", 5353, "192.0.2.9", 53);
+    unsigned children = 0, begun = 0, answered = 0, asked = 0;
+    for (unsigned i = 0; i < kFlood; ++i) {
+        world.now = world.now + (i % 4 == 0 ? 1u : 0u);
+        children += world.from_outside(frames::udp(
+            frames::flow("192.0.2.2", static_cast<std::uint16_t>(10000 + i), "192.0.2.1", 7000)));
+        if (i % 10 != 0) continue;
+        ++asked;
+        Flow f = question;
+        f.sport = static_cast<std::uint16_t>(20000 + i);
+        begun += world.from_inside(frames::udp(f));
+        // Its answer is on its way while the flood goes on.
+        for (unsigned k = 0; k < 5; ++k)
+            world.from_outside(frames::udp(
+                frames::flow("192.0.2.2", static_cast<std::uint16_t>(30000 + 5 * i / 10 + k),
+                             "192.0.2.1", 7000)));
+        answered += world.from_outside(frames::udp(f.back()));
+    }
+    EXPECT_EQ(begun, asked);
+    EXPECT_EQ(answered, asked);
+    EXPECT_GT(children, kFlood / 2);
+    EXPECT_EQ(world.drops(DropReason::ct_table_full), 0u);
+}
+
 TEST(SourceLimits, HalfOpenConnectionsOfOneSource) {
     Lab lab("connections: 4096, per_source: {half_open: 10}");
     const IpAddr bad = source(1), good = source(2);
@@ -182,6 +224,46 @@ TEST(SourceLimits, NewConnectionsWithinASecond) {
     EXPECT_TRUE(lab.open(to_server(source(1), 9000), 1500));
 }
 
+TEST(WorkerLimits, NewConnectionsASecond) {
+    Lab lab("connections: 4096, per_worker: {new_per_second: 20}");
+    const auto begin = [&](unsigned first, std::uint32_t now_ms) {
+        unsigned in = 0;
+        for (unsigned i = 0; i < 100; ++i)
+            in += lab.syn(to_server(source(first + i), 2000), now_ms);
+        return in;
+    };
+    // Whoever they are from.
+    EXPECT_EQ(begin(0, 0), 20u);
+    EXPECT_EQ(lab.drops(DropReason::worker_rate), 80u);
+    // Spread over the second, so that a flood does not shut the others out for the rest of it.
+    EXPECT_EQ(begin(1000, 50), 1u);
+    EXPECT_EQ(begin(2000, 99), 0u);
+    EXPECT_EQ(begin(3000, 100), 1u);
+    // Never more than a second's worth.
+    EXPECT_EQ(begin(4000, 60'000), 20u);
+    // Connections that exist go on.
+    EXPECT_TRUE(lab.syn_ack(to_server(source(4000), 2000), 60'000));
+    EXPECT_TRUE(lab.ack(to_server(source(4000), 2000), 60'000));
+}
+
+TEST(WorkerLimits, TheRateIsKeptExactlyOverTime) {
+    for (const std::uint32_t rate : {1u, 7u, 999u, 1000u, 1001u, 1u << 20}) {
+        RateLimit limit(rate, Tick{UINT32_MAX - 5000});  // and beyond the clock's end
+        while (limit.take()) {
+        }
+        std::uint64_t taken = 0;
+        for (unsigned ms = 1; ms <= 20'000; ++ms) {
+            limit.refill(Tick{UINT32_MAX - 5000 + ms});
+            while (limit.take())
+                ++taken;
+        }
+        EXPECT_EQ(taken, 20u * rate) << rate;
+    }
+    RateLimit none(0, Tick{0});
+    for (unsigned i = 0; i < 100'000; ++i)
+        ASSERT_TRUE(none.take());
+}
+
 TEST(SourceLimits, AnIpv6SourceIsItsSlash64) {
     Lab lab("connections: 4096, per_source: {half_open: 5}");
     unsigned in = 0;
@@ -209,7 +291,7 @@ unsigned fullest_bucket(const std::vector<Flow>& flows, const HashSecret& secret
     for (const Flow& f : flows) {
         bool swapped;
         const Tuple t{f.src, f.dst, Be16::from_host(f.sport), Be16::from_host(f.dport), proto::tcp};
-        const FlowKey key = make_key(t, 0, secret, swapped);
+        const FlowKey key = make_key(t, CtZone{}, secret, swapped);
         // The high bits of the hash choose; see conntrack/flow_index.h.
         ++buckets[std::uint64_t{hash_of(key, secret)} * buckets.size() >> 32];
     }

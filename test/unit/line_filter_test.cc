@@ -167,9 +167,9 @@ TEST(LineFilter, RulesOutWhatAnFtpSessionMostlySays) {
     ASSERT_NE(filter, nullptr);
     for (const char* line : {"NOOP\r\n", "226 Transfer complete.\r\n", "TYPE I\r\n", "PASV\r\n",
                              "RETR a\r\nSTOR b\r\n", "PASS x\r\n", "LIST\r\n", "\n", "",
-                             "drwxr-xr-x 2 ftp\r\n -rw-r--r-- 227 x\r\n"})
+                             "drwxr-xr-x 2 ftp\r\n -rw-r--r-- 227 x\r\n", "200 ok\r\n"})
         EXPECT_FALSE(filter->may_match(bytes(line))) << line;
-    for (const char* line : {"port 1", "x\r\nPORT ", "200 ", "150-x", "\xff\xf4PORT 1",
+    for (const char* line : {"port 1", "x\r\nPORT ", "227 ", "150-x", "\xff\xf4PORT 1",
                              "\xff\xfb\x01\xff\xf4"
                              "EPSV ALL",
                              "x\n\n229 "})

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // parse_packet(): what it finds in each kind of frame, and that it never reads beyond one.
+#include <algorithm>
+#include <bit>
 #include <memory>
+#include <set>
 
 #include <gtest/gtest.h>
 #include <rte_thash.h>
 
+#include "net/ipv6.h"
 #include "net/packet.h"
 #include "net/rss.h"
 #include "support/frames.h"
@@ -15,6 +19,19 @@ namespace {
 using namespace frames;
 
 const HashSecret kSecret = HashSecret::from_seed(3);
+const SymmetricRss kRss = SymmetricRss::draw(3);
+/// What chooses the worker; null: the secret.
+const SymmetricRss* steering = &kRss;
+/// Runs a part of a test with either.
+template <class Part>
+void steered_by_both(Part&& part) {
+    for (const SymmetricRss* by : {&kRss, static_cast<const SymmetricRss*>(nullptr)}) {
+        SCOPED_TRACE(by != nullptr ? "rss" : "keyed");
+        steering = by;
+        part();
+    }
+    steering = &kRss;
+}
 
 /// From a heap buffer of exactly the frame's size, so that AddressSanitizer sees a byte too many.
 PacketInfo parse(const Frame& f, std::size_t len, std::size_t frame_len, std::uint16_t zone = 0) {
@@ -22,9 +39,15 @@ PacketInfo parse(const Frame& f, std::size_t len, std::size_t frame_len, std::ui
     std::copy_n(f.begin(), len, exact.get());
     PacketInfo info{};
     parse_packet(exact.get(), static_cast<std::uint32_t>(len),
-                 static_cast<std::uint32_t>(frame_len), {&kSecret, zone}, info);
-    if (info.why == DropReason::none && info.family != Family::none && !info.fragment)
-        (void)tuple_of(exact.get(), info);
+                 static_cast<std::uint32_t>(frame_len), {&kSecret, CtZone{zone}, nullptr, steering},
+                 info);
+    const auto tuple = tuple_of(exact.get(), info);  // whatever it is: nothing beyond is read
+    EXPECT_EQ(tuple.has_value(), info.kind != L4Kind::unparsed);
+    if (info.family == Family::none) {
+        EXPECT_FALSE(tuple);
+    } else if (info.why == DropReason::none) {
+        EXPECT_TRUE(tuple);
+    }
     return info;
 }
 PacketInfo parse(const Frame& f, std::uint16_t zone = 0) {
@@ -52,7 +75,8 @@ std::vector<Frame> samples() {
         out.push_back(wrap_vlan(wrap_vlan(syn, 5), 6, 0x88a8));
     }
     const Frame fragment_header{0, 0, 0, 0, 0, 0, 0, 9};
-    out.push_back(wrap_extensions(udp(kFlow6), {{0, Frame(8)}, {43, Frame(8)}, {60, Frame(8)}}));
+    out.push_back(wrap_extensions(
+        udp(kFlow6), {{0, Frame(8)}, {43, Frame{0, 0, 4, 0, 0, 0, 0, 0}}, {60, Frame(8)}}));
     out.push_back(wrap_extensions(udp(kFlow6), {{44, fragment_header}, {51, Frame(12, 1)}}));
     return out;
 }
@@ -130,7 +154,17 @@ TEST(Parse, BothDirectionsHaveOneKeyAndOneHomeAndOtherEndsHaveOthers) {
     const Flow network = flow("2001:db8::1", 1024, "2001:db8::9", 80);
     const Flow host = flow("2001:db8::1", 1024, "2001:db8:1::1", 80);
     const Flow crossed = flow("2001:db8:2::1", 1024, "2001:db8:1::9", 80);
-    for (const Flow& f : {kFlow4, kFlow6, kFlow4.back(), kFlow6.back(), network, host, crossed}) {
+    const auto all = {kFlow4, kFlow6, kFlow4.back(), kFlow6.back(), network, host, crossed};
+    steered_by_both([&] {
+        for (const Flow& f : all) {
+            const PacketInfo a = parse(udp(f));
+            EXPECT_EQ(parse(udp(f.back())).rss, a.rss);
+            EXPECT_EQ(parse(wrap_vlan(udp(f), 0)).rss, a.rss);
+            EXPECT_EQ(parse(unreachable(f.dst, f.src, udp(f))).rss, a.rss);
+            EXPECT_EQ(parse(echo(f, true, 5)).rss, parse(echo(f.back(), false, 5)).rss);
+        }
+    });
+    for (const Flow& f : all) {
         const PacketInfo a = parse(udp(f)), b = parse(udp(f.back()));
         EXPECT_EQ(a.key, b.key);
         EXPECT_EQ(a.hash, b.hash);
@@ -141,7 +175,6 @@ TEST(Parse, BothDirectionsHaveOneKeyAndOneHomeAndOtherEndsHaveOthers) {
             EXPECT_EQ(tagged.hash, a.hash);
             EXPECT_EQ(tagged.swapped, parse(udp(way)).swapped);
         }
-        EXPECT_EQ(a.rss, b.rss);
         EXPECT_NE(a.swapped, b.swapped);
         Flow other = f;
         ++other.sport;
@@ -152,34 +185,70 @@ TEST(Parse, BothDirectionsHaveOneKeyAndOneHomeAndOtherEndsHaveOthers) {
         const PacketInfo error = parse(unreachable(f.dst, f.src, udp(f)));
         EXPECT_EQ(error.kind, L4Kind::icmp_error);
         EXPECT_EQ(error.key, a.key);
-        EXPECT_EQ(error.rss, a.rss);
     }
 }
 
+TEST(Parse, FragmentsOfADatagramMeet) {
+    steered_by_both([&] {
+        Frame first = udp(kFlow4, "0123456789");
+        Frame last = first;
+        first[14 + 6] |= 0x20;  // more follow
+        last[14 + 7] = 1;
+        ASSERT_TRUE(parse(first).fragment && parse(last).fragment);
+        EXPECT_EQ(parse(first).rss, parse(last).rss);
+        // RFC 8200 section 4.5: only the first one's next header counts.
+        Frame first6 = wrap_extensions(udp(kFlow6), {{44, {0, 0, 0, 1, 0, 0, 0, 9}}});
+        Frame last6 = first6;
+        last6[14 + 40 + 3] = 8;
+        last6[14 + 40] = proto::tcp;
+        ASSERT_TRUE(parse(first6).fragment && parse(last6).fragment);
+        EXPECT_EQ(parse(first6).rss, parse(last6).rss);
+    });
+}
+
+TEST(Parse, AConnectionIsSteeredAsItsPackets) {
+    steered_by_both([] {
+        for (const Frame& f : samples()) {
+            const PacketInfo info = parse(f);
+            if (info.why != DropReason::none || info.fragment || info.kind == L4Kind::icmp_error)
+                continue;
+            EXPECT_EQ(steering_hash(*tuple_of(f.data(), info), info.key_class,
+                                    {&kSecret, CtZone{}, nullptr, steering}),
+                      info.rss);
+        }
+    });
+}
+
 TEST(Parse, AGreCallHasAKeyForEachDirection) {
+    steered_by_both([] {
+        for (const Flow& f : {kFlow4, kFlow6, kFlow4.back(), kFlow6.back()}) {
+            // One home for both, for those without calls, and for errors.
+            const PacketInfo a = parse(gre_call(f.src, f.dst, 7));
+            EXPECT_EQ(parse(gre_call(f.dst, f.src, 9)).rss, a.rss);
+            EXPECT_EQ(parse(ip(f.src, f.dst, proto::gre, Frame(12, 0))).rss, a.rss);
+            EXPECT_EQ(parse(unreachable(f.dst, f.src, gre_call(f.src, f.dst, 7))).rss, a.rss);
+        }
+    });
     for (const Flow& f : {kFlow4, kFlow6, kFlow4.back(), kFlow6.back()}) {
         const PacketInfo a = parse(gre_call(f.src, f.dst, 7)), b = parse(gre_call(f.dst, f.src, 7));
         EXPECT_EQ(a.kind, L4Kind::gre_call);
         EXPECT_EQ(a.pay_len, 3);
         EXPECT_FALSE(a.key == b.key);
         EXPECT_NE(a.swapped, b.swapped);
-        EXPECT_EQ(a.rss, b.rss);  // one home for both, and for those without calls
-        EXPECT_EQ(a.rss, parse(ip(f.src, f.dst, proto::gre, Frame(12, 0))).rss);
         EXPECT_FALSE(parse(gre_call(f.src, f.dst, 8)).key == a.key);
         EXPECT_FALSE(parse(ip(f.src, f.dst, proto::gre, Frame(12, 0))).key ==
                      parse(gre_call(f.src, f.dst, 0)).key);
         // make_key() of the packet's tuple is the same; of the answer's, the answer's.
         const Tuple tuple{f.src, f.dst, Be16::from_host(9), Be16::from_host(7), proto::gre};
         bool swapped;
-        EXPECT_EQ(make_key(tuple, 0, kSecret, swapped, kGreCall), a.key);
+        EXPECT_EQ(make_key(tuple, CtZone{}, kSecret, swapped, kGreCall), a.key);
         EXPECT_EQ(swapped, a.swapped);
-        EXPECT_EQ(make_key(tuple.reversed(), 0, kSecret, swapped, kGreCall),
+        EXPECT_EQ(make_key(tuple.reversed(), CtZone{}, kSecret, swapped, kGreCall),
                   parse(gre_call(f.dst, f.src, 9)).key);
         // An error speaks of the packet it carries, and goes the other way.
         const PacketInfo error = parse(unreachable(f.dst, f.src, gre_call(f.src, f.dst, 7)));
         EXPECT_EQ(error.key, a.key);
         EXPECT_NE(error.swapped, a.swapped);
-        EXPECT_EQ(error.rss, a.rss);
     }
 }
 
@@ -346,12 +415,17 @@ Frame with_ip_options(Frame frame, Frame options) {
 
 TEST(Parse, IpOptionsThatCannotBeAreNamed) {
     constexpr auto kSound = DropReason::none, kLength = DropReason::ip_option_length,
-                   kCut = DropReason::ip_option_cut, kBad = DropReason::ip_option_bad;
+                   kCut = DropReason::ip_option_cut, kBad = DropReason::ip_option_bad,
+                   kRoute = DropReason::ip_source_route;
     const OptionRow rows[] = {
         {{1, 1, 1, 0}, kSound},
         {{0, 7, 0, 99}, kSound},
-        {{7, 7, 4, 0, 0, 0, 0}, kSound},      // record route, RFC 791 section 3.1
-        {{131, 7, 8, 10, 0, 0, 1}, kSound},   // a source route that is used up
+        {{7, 7, 4, 0, 0, 0, 0}, kSound},     // record route, RFC 791 section 3.1
+        {{131, 7, 8, 10, 0, 0, 1}, kRoute},  // also when it is used up
+        {{131, 7, 4, 10, 0, 0, 1}, kRoute},
+        {{1, 137, 7, 4, 10, 0, 0, 1}, kRoute},
+        {{148, 4, 0, 0, 131, 7, 4, 10, 0, 0, 1}, kRoute},
+        {{0, 131, 3, 4}, kSound},             // behind the end of the options
         {{68, 8, 5, 0, 0, 0, 0, 0}, kSound},  // timestamps
         {{148, 4, 0, 0}, kSound},             // router alert, RFC 2113
         {{130, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0}, kSound},
@@ -361,8 +435,8 @@ TEST(Parse, IpOptionsThatCannotBeAreNamed) {
         {{7, 11, 4, 0, 0, 0, 0}, kCut},
         {{7, 2, 0, 0}, kBad},
         {{7, 7, 3, 0, 0, 0, 0}, kBad},
-        {{137, 3, 0}, kBad},
-        {{131, 3, 0}, kBad},
+        {{137, 3, 0}, kRoute},
+        {{131, 3, 0}, kRoute},
         {{68, 4, 4, 0}, kBad},
         {{68, 3, 5}, kBad},
         {{148, 3, 0}, kBad},
@@ -420,9 +494,12 @@ TEST(Parse, Ip6OptionsThatGoBeyondTheirHeaderAreNamed) {
             EXPECT_EQ(why({{0, header}}), to_string(row.why));
             EXPECT_EQ(why({{60, header}}), to_string(row.why));
             EXPECT_EQ(why({{0, sound}, {51, Frame(12, 1)}, {60, header}}), to_string(row.why));
-            EXPECT_EQ(why({{60, header}, {43, Frame(8)}, {60, sound}}), to_string(row.why));
+            Frame routing = header;
+            routing[2] = 4;
+            routing[3] = 0;
+            EXPECT_EQ(why({{60, header}, {43, routing}, {60, sound}}), to_string(row.why));
             // Other headers have none; nor has what a fragment carries after its first.
-            EXPECT_EQ(why({{43, header}}), to_string(kSound));
+            EXPECT_EQ(why({{43, routing}}), to_string(kSound));
         }
     }
     const Frame bad{0, 0, 1, 5, 0, 0, 0, 0}, whole = wrap_extensions(udp(kFlow6, "x"), {{60, bad}});
@@ -432,6 +509,65 @@ TEST(Parse, Ip6OptionsThatGoBeyondTheirHeaderAreNamed) {
     // Another reason is said first. Of a packet in an ICMP error they are nobody's business.
     EXPECT_EQ(parse(wrap_extensions(tcp(kFlow6, {}), {{60, bad}})).why, DropReason::bad_tcp_flags);
     EXPECT_EQ(parse(unreachable(kFlow6.dst, kFlow6.src, whole)).why, kSound);
+}
+
+// Rules see the address of the next segment; RFC 5095, RFC 6275, RFC 8754.
+TEST(Parse, RoutingHeadersOfTypesThatAreNotAllowedAreNamed) {
+    constexpr std::uint8_t kMobile = ipv6_routing::bit(2), kSegments = ipv6_routing::bit(4);
+    const auto why = [](std::uint8_t type, std::uint8_t left, std::uint8_t allowed) {
+        Frame header(24);
+        header[1] = 2, header[2] = type, header[3] = left;
+        std::string found;
+        for (const auto& chain : {std::vector<Extension>{{43, header}},
+                                  {{60, Frame(8)}, {43, header}, {60, Frame(8)}},
+                                  {{43, header}, {44, Frame{0, 0, 0, 1, 0, 0, 0, 9}}},
+                                  {{44, Frame(8)}, {43, header}}}) {
+            const Frame f = wrap_extensions(tcp(kFlow6, {.flags = tcp_flag::syn}), chain);
+            PacketInfo info{};
+            const auto n = static_cast<std::uint32_t>(f.size());
+            parse_packet(f.data(), n, n,
+                         {.secret = &kSecret, .ct_zone = CtZone{}, .routing_headers = allowed},
+                         info);
+            if (!found.empty()) {
+                EXPECT_EQ(found, to_string(info.why));
+            }
+            found = to_string(info.why);
+        }
+        return found;
+    };
+    const auto all = static_cast<std::uint8_t>(kMobile | kSegments);
+    EXPECT_EQ(why(0, 1, all), "ip6_source_route");
+    EXPECT_EQ(why(0, 0, all), "ip6_source_route");
+    EXPECT_EQ(why(2, 1, 0), "ip6_routing_header");
+    EXPECT_EQ(why(2, 1, kSegments), "ip6_routing_header");
+    EXPECT_EQ(why(2, 1, kMobile), "none");
+    EXPECT_EQ(why(4, 2, kMobile), "ip6_routing_header");
+    EXPECT_EQ(why(4, 2, kSegments), "none");
+    EXPECT_EQ(why(4, 0, 0), "none") << "it routes nothing";
+    for (unsigned type = 1; type < 256; ++type) {
+        if (type == 2 || type == 4) continue;
+        EXPECT_EQ(why(static_cast<std::uint8_t>(type), 1, 0xff), "ip6_routing_header") << type;
+        EXPECT_EQ(why(static_cast<std::uint8_t>(type), 0, 0), "none") << type;
+    }
+    // Of a packet in an ICMP error it is nobody's business.
+    const Frame routed = wrap_extensions(udp(kFlow6), {{43, Frame{0, 0, 0, 1, 0, 0, 0, 0}}});
+    EXPECT_EQ(parse(routed).why, DropReason::ip6_source_route);
+    EXPECT_EQ(parse(unreachable(kFlow6.dst, kFlow6.src, routed)).why, DropReason::none);
+}
+
+TEST(Parse, MobilityHipAndShim6EndTheChain) {
+    for (const unsigned number : {135u, 139u, 140u}) {
+        const auto protocol = static_cast<std::uint8_t>(number);
+        const Frame frame = wrap_extensions(udp(kFlow6), {{protocol, Frame(8)}});
+        const PacketInfo info = parse(frame);
+        EXPECT_EQ(info.why, DropReason::none);
+        EXPECT_EQ(info.protocol, protocol);
+        EXPECT_EQ(info.kind, L4Kind::other);
+        EXPECT_EQ(info.l4_off, kEth + 40u);
+        const PacketInfo behind = parse(wrap_extensions(frame, {{60, Frame(8)}}));
+        EXPECT_EQ(behind.protocol, protocol);
+        EXPECT_EQ(behind.key, info.key);
+    }
 }
 
 TEST(Parse, AnErrorGoesToTheSenderItSpeaksOf) {
@@ -445,6 +581,97 @@ TEST(Parse, AnErrorGoesToTheSenderItSpeaksOf) {
     }
 }
 
+/// An ICMP error's quotation is what a host remembers of a packet: its lengths may be anything.
+TEST(Parse, LengthsInAnErrorsQuotationAreNotLookedAt) {
+    for (const Flow& f : {kFlow4, kFlow6}) {
+        const bool v4 = f.src.family == Family::ipv4;
+        const Frame sound = unreachable(f.dst, f.src, tcp(f, {.flags = tcp_flag::syn}));
+        const FlowKey key = parse(sound).key;
+        const std::size_t quoted = kEth + (v4 ? 20 : 40) + 8, length = quoted + (v4 ? 2 : 4);
+        for (const unsigned value : {0u, 1u, 19u, 20u, 0x2800u, 0xffffu}) {
+            Frame odd = sound;
+            odd[length] = static_cast<std::uint8_t>(value >> 8);
+            odd[length + 1] = static_cast<std::uint8_t>(value);
+            const PacketInfo info = parse(odd);
+            EXPECT_EQ(to_string(info.why), "none") << value;
+            EXPECT_EQ(info.key, key);
+            EXPECT_EQ(*tuple_of(odd.data(), info), *tuple_of(sound.data(), parse(sound)));
+        }
+    }
+    // Extension headers are found all the same.
+    const Frame about = wrap_extensions(udp(kFlow6), {{60, Frame(8)}});
+    Frame odd = unreachable(kFlow6.dst, kFlow6.src, about);
+    const FlowKey key = parse(odd).key;
+    odd[kEth + 40 + 8 + 4] = odd[kEth + 40 + 8 + 5] = 0;
+    EXPECT_EQ(parse(odd).why, DropReason::none);
+    EXPECT_EQ(parse(odd).key, key);
+    // "Do not fragment", turned around, is no offset; another word is one.
+    Frame turned = unreachable(kFlow4.dst, kFlow4.src, udp(kFlow4));
+    turned[kEth + 28 + 7] = 0x40;
+    EXPECT_EQ(parse(turned).why, DropReason::none);
+    turned[kEth + 28 + 7] = 0x41;
+    EXPECT_EQ(parse(turned).why, DropReason::fragment);
+    // Of a packet itself they count.
+    Frame itself = udp(kFlow4);
+    itself[kEth + 2] = itself[kEth + 3] = 0;
+    EXPECT_EQ(parse(itself).why, DropReason::bad_ip_header);
+}
+
+TEST(Parse, RedirectsAndSourceQuenchAreNoErrors) {
+    const Frame about = udp(kFlow4);
+    for (const unsigned type : {3u, 4u, 5u, 11u, 12u}) {
+        Frame rest{0, 0, 0, 0};
+        rest.insert(rest.end(), about.begin() + kEth, about.end());
+        const PacketInfo info =
+            parse(icmp(kFlow4.dst, kFlow4.src, static_cast<std::uint8_t>(type), 0, rest));
+        EXPECT_EQ(info.why, DropReason::none);
+        const bool error = type != 4 && type != 5;
+        EXPECT_EQ(info.kind, error ? L4Kind::icmp_error : L4Kind::icmp_message) << type;
+        EXPECT_EQ(info.key == parse(about).key, error);
+    }
+    EXPECT_EQ(parse(icmp(kFlow4.src, kFlow4.dst, 9, 0, Frame(4))).kind, L4Kind::icmp_message);
+    EXPECT_EQ(parse(icmp(kFlow6.src, kFlow6.dst, 148, 0, Frame(4))).kind, L4Kind::icmp_message);
+    EXPECT_EQ(parse(icmp(kFlow6.src, kFlow6.dst, 4, 0, Frame(4))).why,
+              DropReason::truncated_l3);  // an error without what it is about
+    const PacketInfo unknown = parse(icmp(kFlow6.src, kFlow6.dst, 100, 0, Frame(4)));
+    EXPECT_EQ(unknown.why, DropReason::none);
+    EXPECT_EQ(unknown.kind, L4Kind::icmp_message);
+    EXPECT_EQ(unknown.key, parse(icmp(kFlow6.src, kFlow6.dst, 148, 0, Frame(4))).key);
+    EXPECT_EQ(unknown.pay_len, unknown.l4_len);
+}
+
+// What was not read cannot be asked for.
+TEST(Parse, TheTupleIsWhatWasRead) {
+    EXPECT_FALSE(tuple_of(nullptr, PacketInfo{}));
+    const auto tuple = [](const Frame& f, std::size_t n) {
+        const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[n]);
+        std::copy_n(f.begin(), n, exact.get());
+        PacketInfo info{};
+        const auto size = static_cast<std::uint32_t>(n);
+        parse_packet(exact.get(), size, size, {&kSecret, CtZone{}}, info);
+        const auto t = tuple_of(exact.get(), info);
+        return t ? t->to_string() : "nothing";
+    };
+    // An error that quotes an IPv6 packet up to the middle of its extension headers.
+    const Frame quoted = wrap_extensions(udp(kFlow6), {{60, Frame(72, 0)}});
+    Frame error = unreachable(kFlow6.dst, kFlow6.src, quoted, 44);
+    EXPECT_EQ(parse(error).why, DropReason::bad_ext_header);
+    EXPECT_EQ(tuple(error, error.size()),
+              bare_tuple(error.data() + kEth, Family::ipv6, proto::icmpv6).to_string());
+    // One that is about somebody else's packet still says which.
+    error = unreachable(kFlow4.src, kFlow4.dst, udp(kFlow4));
+    EXPECT_EQ(parse(error).why, DropReason::bad_icmp_error);
+    EXPECT_EQ(tuple(error, error.size()),
+              tuple_of(udp(kFlow4).data(), parse(udp(kFlow4)))->reversed().to_string());
+    // A transport header that is cut leaves the addresses.
+    Frame cut = udp(kFlow4);
+    cut[kEth + 3] = 22;
+    EXPECT_EQ(parse(cut).why, DropReason::truncated_l4);
+    EXPECT_EQ(tuple(cut, cut.size()),
+              bare_tuple(cut.data() + kEth, Family::ipv4, proto::udp).to_string());
+    EXPECT_EQ(tuple(cut, kEth + 19), "nothing");
+}
+
 TEST(Parse, RareTransportsMustBeWholeAndSound) {
     const auto why = [](std::uint8_t protocol, const Frame& l4) {
         return parse(ip(kFlow4.src, kFlow4.dst, protocol, l4)).why;
@@ -455,7 +682,7 @@ TEST(Parse, RareTransportsMustBeWholeAndSound) {
     }
     // RFC 3828 section 3.1: a coverage of 0, or at least the header.
     const auto covers = [&](std::uint8_t n) {
-        return why(proto::udplite, Frame{0, 1, 0, 2, 0, n, 0, 0, 'd', 'a', 't', 'a'});
+        return why(proto::udplite, Frame{0, 1, 0, 2, 0, n, 0, 1, 'd', 'a', 't', 'a'});
     };
     EXPECT_EQ(why(proto::udplite, Frame(7)), DropReason::truncated_l4);
     for (const std::uint8_t n : Frame{0, 8, 12})
@@ -474,7 +701,7 @@ TEST(Parse, ASenderThatIsItsOwnReceiverIsALand) {
 std::uint32_t reference(const std::vector<std::uint32_t>& host_words) {
     std::vector<std::uint32_t> words(host_words);
     // It reads the key as words.
-    alignas(4) const auto key = kSymmetricRssKey;
+    alignas(4) const auto key = kRss.key();
     return rte_softrss(words.data(), static_cast<std::uint32_t>(words.size()), key.data());
 }
 std::vector<std::uint32_t> words_of(const IpAddr& a) {
@@ -504,6 +731,49 @@ TEST(Rss, IsTheToeplitzHashOfANicWithOurKey) {
         EXPECT_EQ(parse(udp(f)).rss, reference(words));
         EXPECT_EQ(parse(tcp(f, {.flags = tcp_flag::syn})).rss, reference(words));
     }
+}
+
+/// The distance of the code that the low bits of all hashes are: the fewest input bits that any sum
+/// of output bits depends on. By the hash itself, not by how its word was chosen.
+int least_taps(const SymmetricRss& rss, unsigned bits) {
+    int least = 16;
+    for (std::uint32_t sum = 1; sum < 1u << bits; ++sum) {
+        int taps = 0;
+        for (unsigned i = 0; i < 16; ++i)
+            taps += std::popcount(rss.hash(static_cast<std::uint16_t>(1u << i)) & sum) & 1;
+        least = std::min(least, taps);
+    }
+    return least;
+}
+
+TEST(Rss, KeysAreDrawnFromThoseThatMix) {
+    std::set<std::uint16_t> words;
+    for (std::uint64_t seed = 0; seed < 300; ++seed) {
+        const SymmetricRss rss = SymmetricRss::draw(seed);
+        EXPECT_GE(least_taps(rss, SymmetricRss::kUsedBits), 4);
+        std::set<std::uint32_t> hashes;  // full rank: no two inputs have one hash
+        for (std::uint32_t folded = 0; folded < 65536; folded += 7)
+            hashes.insert(rss.hash(static_cast<std::uint16_t>(folded)));
+        EXPECT_EQ(hashes.size(), 65536u / 7 + 1);
+        words.insert(static_cast<std::uint16_t>(rss.key()[0] << 8 | rss.key()[1]));
+    }
+    EXPECT_GT(words.size(), 280u);
+    // The word of many documents sends whole ranges of ports to half of the workers.
+    EXPECT_FALSE(SymmetricRss::mixes_well(0x6d5a));
+    EXPECT_LT(least_taps(SymmetricRss(0x6d5a), SymmetricRss::kUsedBits), 4);
+}
+
+TEST(Steering, EqualFoldsAreSpreadByTheSecret) {
+    // Addresses and ports whose words have one XOR: one worker under every key of a device.
+    std::set<std::uint32_t> by_rss, by_secret;
+    for (unsigned i = 0; i < 256; ++i) {
+        const auto both = static_cast<std::uint8_t>(i);
+        const Flow f{IpAddr::v4(10, 0, 0, both), IpAddr::v4(192, 0, 2, both), 1024, 80};
+        steered_by_both(
+            [&] { (steering != nullptr ? by_rss : by_secret).insert(parse(udp(f)).rss % 128); });
+    }
+    EXPECT_EQ(by_rss.size(), 1u);
+    EXPECT_GT(by_secret.size(), 90u);  // of 128, by 256 balls
 }
 
 }  // namespace

@@ -107,11 +107,55 @@ TEST(KeepAlive, MasterThatIsBeingClosedKeepsItsShortTime) {
     EXPECT_TRUE(world.connection(50000));  // lives on without it
 }
 
+const std::string kFtps =
+    "helpers: [{name: ftp, params: {encrypted_passive: 50000-50003}}]\n"
+    "policy:\n"
+    "  rules:\n"
+    "    - {name: control, from: inside, proto: tcp, dport: 21, ct: [new], action: accept,"
+    " helper: ftp}\n"
+    "    - {name: data, ct: [related], related: [ftp], action: accept}\n";
+
+struct End {
+    Direction first;
+    bool reset;
+};
+class EncryptedRange : public ::testing::TestWithParam<End> {};
+
+TEST_P(EncryptedRange, EndsWithTheSessionAndNotWithTheConnection) {
+    constexpr std::uint8_t kFin = 0x11, kAck = 0x10, kRst = 0x04;
+    World world(kFtps, 3);
+    Talk control(world, frames::flow("192.0.2.1", 40000, "192.0.2.2", 21));
+    ASSERT_TRUE(control.open());
+    ASSERT_TRUE(control.server("220 ready\r\n"));
+    ASSERT_TRUE(control.client("AUTH TLS\r\n"));
+    ASSERT_TRUE(control.server("234 go ahead\r\n"));
+    ASSERT_EQ(world.fw().expectations().live(), 4u);
+    Talk data(world, frames::flow("192.0.2.1", 41000, "192.0.2.2", 50001));
+    ASSERT_TRUE(data.open());
+    const auto [first, reset] = GetParam();
+    if (reset) {
+        ASSERT_TRUE(control.packet(first, kRst));
+    } else {
+        ASSERT_TRUE(control.packet(first, kFin));
+        EXPECT_EQ(world.fw().expectations().live(), 4u) << "nobody has answered it";
+        ASSERT_TRUE(control.packet(!first, kAck));
+    }
+    EXPECT_TRUE(world.connection(21)) << "its state ends later";
+    EXPECT_EQ(world.fw().expectations().live(), 0u);
+    EXPECT_FALSE(Talk(world, frames::flow("192.0.2.1", 41001, "192.0.2.2", 50001)).open());
+    EXPECT_TRUE(data.server("the transfer goes on"));
+}
+INSTANTIATE_TEST_SUITE_P(Ends, EncryptedRange,
+                         ::testing::Values(End{Direction::original, false},
+                                           End{Direction::reply, false},
+                                           End{Direction::original, true},
+                                           End{Direction::reply, true}));
+
 TEST(KeepAlive, StaleMasterIsNobody) {
     World world(kFtpOnly, 1);
     Ftp ftp(world);
     ASSERT_TRUE(ftp.data(50000).open());
-    world.fw().worker(0).end_connection(world.connection(21)->id.index, ConnEnd::control);
+    world.fw().worker(0).tracking().end(world.connection(21)->id.index, ConnEnd::control);
     // Its slot is another connection's now, which has nothing to do with the child.
     Ftp other(world);
     for (unsigned s = 0; s < 14; s += 2) {
@@ -187,7 +231,7 @@ TEST(ExpectMail, FilesForALiveMasterOnly) {
     World world(kFtpOnly, 3);
     Ftp ftp(world);
     const auto control = *world.connection(21);
-    ExpectMail& mail = world.fw().worker(control.worker).expect_mail();
+    ExpectMail& mail = world.fw().worker(control.worker).requests().expect();
     const auto ask = [&](ConnId master) {
         mail.master = master;
         mail.request = {};
@@ -213,7 +257,7 @@ TEST(ExpectMail, FilesForALiveMasterOnly) {
     EXPECT_EQ(world.connection(2000)->conn.master, control.id);
     // It ends with its master, like a helper's own.
     EXPECT_TRUE(ask(control.id));
-    world.fw().worker(control.worker).end_connection(control.id.index, ConnEnd::control);
+    world.fw().worker(control.worker).tracking().end(control.id.index, ConnEnd::control);
     EXPECT_EQ(world.fw().expectations().live(), 0u);
     EXPECT_FALSE(ask(control.id));
 }

@@ -49,9 +49,17 @@ bool any_or_prefix(const std::vector<Prefix>& list, const IpAddr& a) {
            std::any_of(list.begin(), list.end(), [&](const Prefix& p) { return p.contains(a); });
 }
 bool matches(const PolicyRule& r, const PolicyQuery& q) {
-    const bool state = q.context.state == CtState::related
+    const bool about_one = q.context.state == CtState::established,
+               about_none = q.context.state == CtState::invalid;
+    if (about_one && (r.icmp_types.empty() || !r.related.empty())) return false;
+    const bool state = about_one ? r.match_related
+                       : q.context.state == CtState::related
                            ? r.match_related && any_or_in(r.related, q.context.related_by)
                            : r.match_new;
+    // What a rule has to name: any rule keeps it out, not any lets it in.
+    if ((q.context.state == CtState::untracked || about_none) && r.action == PolicyAction::accept &&
+        r.icmp_types.empty() && !(about_none && r.untracked))
+        return false;
     return state && any_or_in(r.from, q.context.from) && any_or_in(r.to, q.context.to) &&
            (r.family == Family::none || r.family == q.tuple.src.family) &&
            any_or_prefix(r.src, q.tuple.src) && any_or_prefix(r.dst, q.tuple.dst) &&
@@ -64,7 +72,9 @@ PolicyVerdict reference(const PolicyRules& rules, const PolicyQuery& q) {
     for (std::size_t i = 0; i < rules.rules.size(); ++i)
         if (matches(rules.rules[i], q))
             return {static_cast<RuleId>(i), rules.rules[i].action, rules.rules[i].helper};
-    return {kNoRule, rules.fallback, kNoHelper};
+    if (q.context.state == CtState::established) return {kNoRule, PolicyAction::accept, kNoHelper};
+    const bool named = q.context.state == CtState::untracked || q.context.state == CtState::invalid;
+    return {kNoRule, named ? PolicyAction::drop : rules.fallback, kNoHelper};
 }
 
 std::unique_ptr<Policy> build(const PolicyRules& rules) {
@@ -168,7 +178,8 @@ TEST(Policy, IcmpTypes) {
 }
 
 TEST(Policy, ListsOfNeighboursAreOneEntry) {
-    PolicyRule r{.from = {2, 0, 1}, .dport = {{80, 90}, {91, 100}, {85, 86}, {200, 200}}};
+    PolicyRule r{.from = {ZoneId{2}, ZoneId{0}, ZoneId{1}},
+                 .dport = {{80, 90}, {91, 100}, {85, 86}, {200, 200}}};
     const auto p = build({.rules = {r}});
     EXPECT_EQ(p->matches(Family::ipv4), 2u);
 }
@@ -207,7 +218,7 @@ class Dice {
     unsigned below(unsigned n) { return static_cast<unsigned>(rng_() % n); }
     bool one_in(unsigned n) { return below(n) == 0; }
 
-    ZoneId zone() { return static_cast<ZoneId>(pick({0, 1, 2, 3, kMaxZones - 1})); }
+    ZoneId zone() { return ZoneId::from(pick({0, 1, 2, 3, kMaxZones - 1})); }
     HelperId helper() { return static_cast<HelperId>(pick({0, 1, 2, 3, kMaxHelpers - 1})); }
     std::uint8_t protocol() {
         return static_cast<std::uint8_t>(pick({proto::tcp, proto::udp, proto::icmp, 0, 255}));
@@ -267,6 +278,7 @@ class Dice {
         r.related = some<HelperId>(2, [&] { return helper(); });
         r.action = static_cast<PolicyAction>(below(3));
         r.helper = one_in(3) ? helper() : kNoHelper;
+        r.untracked = one_in(4);
         return r;
     }
     PolicyQuery query() {
@@ -277,6 +289,10 @@ class Dice {
         if (one_in(2)) {
             q.context.state = CtState::related;
             q.context.related_by = helper();
+        } else if (one_in(4)) {
+            q.context.state = CtState::untracked;
+        } else if (one_in(8)) {
+            q.context.state = one_in(2) ? CtState::established : CtState::invalid;
         }
         return q;
     }
@@ -296,7 +312,7 @@ TEST(Policy, AgreesWithALinearScan) {
         PolicyRules rules;
         for (unsigned n = 1 + dice.below(seed % 4 == 0 ? 150 : 20); n > 0; --n)
             rules.rules.push_back(dice.rule());
-        if (seed % 2) rules.fallback = PolicyAction::reject;
+        if (seed % 2) rules.fallback = seed % 4 == 1 ? PolicyAction::reject : PolicyAction::accept;
         const auto policy = build(rules);
         ASSERT_NE(policy, nullptr);
         std::array<PolicyQuery, kMaxBurst> q;
@@ -310,7 +326,7 @@ TEST(Policy, AgreesWithALinearScan) {
                 const auto expected = reference(rules, q[i]);
                 ASSERT_EQ(v[i], expected)
                     << "seed " << seed << ": " << q[i].tuple.to_string() << " zones "
-                    << q[i].context.from << ">" << q[i].context.to << " "
+                    << q[i].context.from.number() << ">" << q[i].context.to.number() << " "
                     << to_string(q[i].context.state) << " by " << int(q[i].context.related_by);
                 ++(expected.rule == kNoRule ? by_default : by_rule);
             }
@@ -346,7 +362,8 @@ TEST(Policy, FiftyThousandRules) {
     PolicyRules rules;
     for (unsigned i = 0; i < 50000; ++i) {
         const auto a = static_cast<std::uint8_t>(i >> 8), b = static_cast<std::uint8_t>(i);
-        PolicyRule r{.from = {0}, .action = i % 3 ? PolicyAction::accept : PolicyAction::drop};
+        PolicyRule r{.from = {ZoneId{0}},
+                     .action = i % 3 ? PolicyAction::accept : PolicyAction::drop};
         r.src = {Prefix{IpAddr::v4(10, a, b, static_cast<std::uint8_t>(dice.below(256))), 32}};
         r.protocols = {proto::tcp};
         if (i % 2) r.dport = {{static_cast<std::uint16_t>(i), 65535}};
@@ -359,7 +376,7 @@ TEST(Policy, FiftyThousandRules) {
         auto q = tcp("192.0.2.1", "192.0.2.2", 65535);
         q.tuple.src = rules.rules[i].src[0].address;
         ASSERT_EQ(classify(*policy, q).rule, i);
-        q.context.from = 1;
+        q.context.from = ZoneId{1};
         ASSERT_EQ(classify(*policy, q).rule, kNoRule);
     }
 }

@@ -163,7 +163,7 @@ TEST_P(Effects, RuleExpectsTheServersCallBack) {
     EXPECT_EQ(child->conn.expected_by, kNoHelper);
     // The end of the call takes what is pending, not what runs.
     const auto call = *world.connection(1234);
-    world.fw().worker(call.worker).end_connection(call.id.index, ConnEnd::control);
+    world.fw().worker(call.worker).tracking().end(call.id.index, ConnEnd::control);
     EXPECT_EQ(world.fw().expectations().live(), 0u);
     EXPECT_TRUE(world.connection(7001));
 }
@@ -209,7 +209,7 @@ TEST_P(Effects, SlotsOfRulesExpectationsComeBack) {
     for (unsigned i = 0; i < 300; ++i) {  // 64 slots
         ASSERT_TRUE(syn(world, kCall, true)) << i;
         const auto call = *world.connection(1234);
-        world.fw().worker(call.worker).end_connection(call.id.index, ConnEnd::control);
+        world.fw().worker(call.worker).tracking().end(call.id.index, ConnEnd::control);
         world.turn();
         world.turn();
     }

@@ -2,6 +2,7 @@
 // The SCTP tracker as a table: conversations of packets, and what each one must do.
 #include "conntrack/sctp.h"
 
+#include <algorithm>
 #include <ostream>
 #include <vector>
 
@@ -127,10 +128,80 @@ const std::vector<Conversation> kConversations{
       {'<', 0xa, {{kError}}, closed}}},
     {"an association begun anew while it ends",
      after_handshake({{'>', 0xb, {{kShutdown}}, shutdown_sent},
-                      {'>', 0, {{kInit, 0, 0x1a}}, closed},
-                      {'<', 0x1a, {{kInitAck, 0, 0x1b}}, cookie_wait},
+                      {'>', 0, {{kInit, 0, 0x1a}}, shutdown_sent, kPass},
+                      {'<', 0x1a, {{kInitAck, 0, 0x1b}}, shutdown_sent, kPass},
                       {'>', 0x1b, {{kCookieEcho}}, cookie_echoed},
                       {'<', 0x1a, {{kCookieAck}}, established}})},
+    {"an association begun anew by the one who lost it",
+     after_handshake({{'>', 0, {{kInit, 0, 0x1a}}, established, kPass},
+                      {'<', 0xa, {{kData}}, established},  // it was on its way
+                      {'<', 0x1a, {{kInitAck, 0, 0x1b}}, established, kPass},
+                      {'>', 0x1b, {{kCookieEcho}, {kData}}, established},
+                      {'<', 0x1a, {{kCookieAck}, {kSack}}, established},
+                      {'>', 0xb, {{kData}}, established, kInvalid},
+                      {'>', 0x1b, {{kData}}, established},
+                      {'<', 0x1a, {{kData}}, established}})},
+    {"and by the other one",
+     after_handshake({{'<', 0, {{kInit, 0, 0x1b}}, established, kPass},
+                      {'>', 0x1b, {{kInitAck, 0, 0x1a}}, established, kPass},
+                      {'<', 0x1a, {{kCookieEcho}}, established},
+                      {'>', 0x1b, {{kCookieAck}}, established},
+                      {'<', 0x1a, {{kData}}, established}})},
+    {"a forged INIT changes nothing, answered or not",
+     after_handshake({{'<', 0, {{kInit, 0, 0x66}}, established, kPass},
+                      {'>', 0xb, {{kData}}, established},
+                      {'<', 0xa, {{kData}}, established},
+                      {'>', 0x66, {{kInitAck, 0, 0x1a}}, established, kPass},
+                      {'<', 0x77, {{kCookieEcho}}, established, kInvalid},
+                      {'>', 0x66, {{kData}}, established, kInvalid},
+                      {'>', 0xb, {{kHeartbeat}}, established},
+                      {'<', 0xa, {{kHeartbeatAck}}, established}})},
+    {"a forged INIT while it ends",
+     after_handshake({{'>', 0xb, {{kShutdown}}, shutdown_sent},
+                      {'>', 0, {{kInit, 0, 0x66}}, shutdown_sent, kPass},
+                      {'<', 0xa, {{kShutdownAck}}, shutdown_ack_sent},
+                      {'>', 0, {{kInit, 0, 0x66}}, shutdown_ack_sent, kPass},
+                      {'>', 0xb, {{kShutdownComplete}}, closed}})},
+    {"a forged INIT while it begins",
+     {{'>', 0, {{kInit, 0, 0xa}}, closed},
+      {'<', 0xa, {{kInitAck, 0, 0xb}}, cookie_wait},
+      {'>', 0, {{kInit, 0, 0x66}}, cookie_wait},
+      {'>', 0xb, {{kCookieEcho}}, cookie_echoed},
+      {'>', 0, {{kInit, 0, 0x66}}, cookie_echoed},
+      {'<', 0xa, {{kCookieAck}}, established}}},
+    {"an INIT that is repeated because its answer was lost, and the first answer counts",
+     {{'>', 0, {{kInit, 0, 0xa}}, closed},
+      {'<', 0xa, {{kInitAck, 0, 0xb}}, cookie_wait},
+      {'>', 0, {{kInit, 0, 0xa}}, cookie_wait},
+      {'<', 0xa, {{kInitAck, 0, 0x1b}}, cookie_wait},
+      {'>', 0xb, {{kCookieEcho}}, cookie_echoed},
+      {'<', 0xa, {{kCookieAck}}, established},
+      {'>', 0xb, {{kData}}, established}}},
+    {"the same, and the second one counts",
+     {{'>', 0, {{kInit, 0, 0xa}}, closed},
+      {'<', 0xa, {{kInitAck, 0, 0xb}}, cookie_wait},
+      {'>', 0, {{kInit, 0, 0xa}}, cookie_wait},
+      {'<', 0xa, {{kInitAck, 0, 0x1b}}, cookie_wait},
+      {'>', 0x1b, {{kCookieEcho}}, cookie_echoed},
+      {'<', 0xa, {{kCookieAck}}, established},
+      {'>', 0x1b, {{kData}}, established}}},
+    {"who does not want to begin anew says so, and goes on",
+     after_handshake({{'>', 0, {{kInit, 0, 0x1a}}, established, kPass},
+                      {'<', 0x1a, {{kAbort}}, established, kPass},
+                      {'<', 0xa, {{kData}}, established},
+                      {'<', 0x1a, {{kAbort}}, established, kInvalid}})},
+    {"an INIT ACK that nobody asked for",
+     after_handshake({{'<', 0x1a, {{kInitAck, 0, 0x1b}}, established, kInvalid},
+                      {'<', 0, {{kInitAck, 0, 0x1b}}, established, kInvalid},
+                      {'>', 0x1b, {{kCookieEcho}}, established, kInvalid}})},
+    {"a strange tag ends nothing",
+     after_handshake({{'>', 0x66, {{kShutdownAck}}, established, kPass},
+                      {'>', 0x66, {{kShutdownAck}, {kShutdown}}, established, kPass},
+                      {'>', 0x66, {{kHeartbeat}, {kShutdown}}, established, kPass},
+                      {'<', 0xa, {{kData}}, established},
+                      {'<', 0xa, {{kShutdown}}, shutdown_recd},
+                      {'>', 0x66, {{kShutdownAck}}, shutdown_recd, kPass},
+                      {'>', 0xb, {{kShutdownAck}}, shutdown_ack_sent}})},
     {"both open at once",
      {{'>', 0, {{kInit, 0, 0xa}}, closed},
       {'<', 0, {{kInit, 0, 0xb}}, closed, kPass},
@@ -203,6 +274,27 @@ TEST(Sctp, Conversations) {
             ASSERT_EQ(state, want.state);
         }
     }
+}
+
+TEST(Sctp, ErrorsQuoteThePacketsOfTheAssociation) {
+    SctpTrack t{};
+    t.tag = {0xb, 0xa};
+    const auto said = [&](std::uint32_t tag, SctpState state, std::size_t bytes = 100,
+                          std::uint32_t its_tag = 0) {
+        // As on the wire: what the tracker keeps are the bytes.
+        auto p = packet(tag, {{its_tag != 0 ? kInit : kData, 0, its_tag}});
+        p.resize(std::min(p.size(), bytes));
+        return sctp_has_sent(t, state, Direction::original, p);
+    };
+    t.tag = {__builtin_bswap32(0xb), __builtin_bswap32(0xa)};
+    EXPECT_TRUE(said(0xb, established));
+    EXPECT_TRUE(said(0xb, established, 8));
+    EXPECT_FALSE(said(0xa, established));
+    EXPECT_FALSE(said(0x66, established, 8));
+    EXPECT_FALSE(said(0, established, 8)) << "an INIT, perhaps";
+    EXPECT_TRUE(said(0, established, 100, 0xa)) << "the one that asked for it";
+    EXPECT_FALSE(said(0, established, 100, 0x66));
+    EXPECT_TRUE(said(0, closed, 8)) << "it was never answered";
 }
 
 TEST(Sctp, ChunksMustHaveASoundLength) {

@@ -3,13 +3,14 @@
 #include <cstdint>
 #include <cstdlib>
 #include <map>
+#include <memory>
 #include <random>
 #include <set>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "table/free_list.h"
+#include "table/sketch.h"
 #include "table/timing_wheel.h"
 
 namespace postern {
@@ -18,7 +19,6 @@ namespace {
 struct Object {
     WheelLink link;
     Tick deadline;
-    std::uint32_t next_free = 0;
 };
 
 struct ObjectSlots {
@@ -29,7 +29,6 @@ struct ObjectSlots {
     void prefetch(std::uint32_t i) const noexcept {
         if (i == 0 || i > count) std::abort();  // nobody's
     }
-    std::uint32_t& next_free(std::uint32_t i) noexcept { return objects[i].next_free; }
 };
 
 /// Looked at every minute.
@@ -409,20 +408,27 @@ TEST(TimingWheel, AgreesWithTheModelWhenDeadlinesMoveCloserInSilence) {
     agree_with_the_model<RestlessSlots>(true);
 }
 
-TEST(FreeList, HandsOutEachIndexOnceAndReusesWarmOnes) {
-    std::vector<Object> objects(5);
-    FreeList<ObjectSlots> list(ObjectSlots{objects.data()}, 4);
-    std::set<std::uint32_t> seen;
-    for (int i = 0; i < 4; ++i)
-        seen.insert(list.alloc());
-    EXPECT_EQ(seen, (std::set<std::uint32_t>{1, 2, 3, 4}));
-    EXPECT_EQ(list.alloc(), 0u);
-    list.free(2);
-    list.free(4);
-    EXPECT_EQ(list.used(), 2u);
-    EXPECT_EQ(list.alloc(), 4u);
-    EXPECT_EQ(list.alloc(), 2u);
-    EXPECT_EQ(list.alloc(), 0u);
+TEST(Sketch, NeverCountsTooLow) {
+    constexpr std::uint32_t kRow = 16;
+    Sketch<unsigned> sketch(std::make_unique<unsigned[]>(2 * kRow), kRow);
+    std::mt19937_64 random(1);
+    std::map<std::uint64_t, unsigned> truth;
+    std::vector<std::uint64_t> hashes(40);
+    for (auto& h : hashes)
+        h = random();
+    for (int i = 0; i < 1000; ++i) {
+        const std::uint64_t h = hashes[random() % hashes.size()];
+        const auto [a, b] = sketch.at(sketch.place(h));
+        ++a, ++b, ++truth[h];
+    }
+    for (const auto& [h, n] : truth) {
+        const SketchPlace place = sketch.place(h);
+        EXPECT_LT(place.first, kRow);
+        EXPECT_GE(place.second, kRow);
+        EXPECT_LT(place.second, 2 * kRow);
+        const auto [a, b] = sketch.at(place);
+        EXPECT_GE(std::min(a, b), n);
+    }
 }
 
 }  // namespace

@@ -436,7 +436,8 @@ TEST(TcpOffers, OfASynWithoutOptionsAreThoseOfTheLastOne) {
     EXPECT_EQ(flags(), 0);
 }
 
-void expect_same_sides(Conn a, Conn b) {
+void expect_same_sides(const Conn& first, const Conn& second) {
+    Conn a = first, b = second;
     for (unsigned d = 0; d < 2; ++d) {
         const TcpSideRef x = a.tcp_side(d), y = b.tcp_side(d);
         EXPECT_EQ(x.end, y.end);

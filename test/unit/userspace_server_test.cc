@@ -87,14 +87,14 @@ TEST(UserspaceWire, ReadsAnAnswerWithExpectations) {
     ASSERT_EQ(a.count, 2);
     const PinHole& h = a.requests[0];
     EXPECT_EQ(h.sport.host(), 20);
-    EXPECT_FALSE(h.any_sport);
+    EXPECT_FALSE(h.any_sport());
     EXPECT_EQ(h.dport.host(), 5000);
     EXPECT_EQ(h.src.length, 24);
-    EXPECT_EQ(h.timeout_s, 60u);
-    EXPECT_EQ(h.flags, PinHole::kPermanent | PinHole::kSkipMaster);
+    EXPECT_EQ(h.timeout_ms, 60'000u);
+    EXPECT_EQ(h.flags, expect_flag::permanent | expect_flag::skip_master);
     EXPECT_TRUE(h.announced_by_listener);
     EXPECT_EQ(h.dst.to_string(), "192.0.2.2");
-    EXPECT_TRUE(a.requests[1].any_sport);
+    EXPECT_TRUE(a.requests[1].any_sport());
 }
 
 TEST(UserspaceWire, EveryByteOfAnAnswerThatHasARangeIsChecked) {

@@ -18,12 +18,14 @@ using frames::flow;
 
 const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
 
-std::string policy(const std::string& more = {}, const std::string& params = {}) {
+std::string policy(const std::string& more = {}, const std::string& params = {},
+                   bool proof = false) {
     return "helpers:\n"
            "  - name: toy\n"
            "    ports: [7000]\n"
            "    userspace: {transports: [tcp, udp], wait_ms: 100, " +
-           more + "classes: [{name: data, proto: tcp, max: 2, timeout: 30s}]}\n" + params +
+           std::string(proof ? "" : "proof: false, ") + more +
+           "classes: [{name: data, proto: tcp, max: 2, timeout: 30s}]}\n" + params +
            "policy:\n"
            "  rules:\n"
            "    - {name: control, from: inside, proto: [tcp, udp], dport: 7000, action: accept,"
@@ -296,8 +298,8 @@ TEST_P(Userspace, TheGuardsAskNobodyElse) {
     EXPECT_EQ(s.world.fw().expectations().live(), 2u) << "the class has max: 2";
 }
 
-TEST_P(Userspace, NothingOpensBeforeTheProofThatIsAskedFor) {
-    Scene s = scene(policy("proof: true, "));
+TEST_P(Userspace, NothingOpensBeforeTheProof) {
+    Scene s = scene(policy("", "", true));
     for (const bool proven : {false, true}) {
         const auto q = s.asked("say\n");
         ASSERT_TRUE(q);
@@ -338,7 +340,7 @@ TEST_P(Userspace, ConnectionThatEndsTakesItsPacketsAlong) {
     ASSERT_TRUE(q);
     const auto found = s.world.connection(7000);
     ASSERT_TRUE(found);
-    s.world.fw().worker(found->worker).end_connection(found->id.index, ConnEnd::control);
+    s.world.fw().worker(found->worker).tracking().end(found->id.index, ConnEnd::control);
     EXPECT_EQ(s.world.buffers_in_use(), 0u);
     EXPECT_EQ(s.world.drops(DropReason::helper_gone), 1u);
     EXPECT_FALSE(s.process.ask());

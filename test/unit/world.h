@@ -16,6 +16,7 @@
 
 #include "config/load.h"
 #include "firewall.h"
+#include "pipeline/turn.h"
 #include "support/frames.h"
 
 namespace postern {
@@ -29,14 +30,21 @@ class World {
 
     World(const std::string& policy, unsigned workers, const std::string& more = {},
           const std::string& limits = kLimits, const std::string& bridge = {},
-          std::uint32_t conn_events = 0) {
-        const std::string text =
-            "zones: [inside, outside]\n"
-            "ports:\n"
-            "  - {name: in0, device: net_null0, zone: inside}\n"
-            "  - {name: out0, device: net_null1, zone: outside}\n"
-            "bridges: [{ports: [in0, out0], pass: [arp, nd]" +
-            bridge + "}]\nlimits: {" + limits + "}\n" + more + policy;
+          std::uint32_t conn_events = 0, const std::string& pass = "[arp, nd]")
+        : World(Whole{"zones: [inside, outside]\n"
+                      "ports:\n"
+                      "  - {name: in0, device: net_null0, zone: inside}\n"
+                      "  - {name: out0, device: net_null1, zone: outside}\n"
+                      "bridges: [{ports: [in0, out0], pass: " +
+                      pass + bridge + "}]\nlimits: {" + limits + "}\n" + more + policy},
+                workers, conn_events) {}
+
+    /// A whole configuration.
+    struct Whole {
+        std::string text;
+    };
+    World(const Whole& whole, unsigned workers, std::uint32_t conn_events = 0) {
+        const std::string& text = whole.text;
         auto loaded = load_spec_text(text, "world.yaml", build_schema());
         for (const auto& e : loaded.errors)
             std::fprintf(stderr, "%s\n", e.to_string().c_str());
@@ -62,6 +70,11 @@ class World {
         if (pool_ == nullptr) std::abort();
     }
     ~World() {
+        turn();  // empties the rings between workers
+        if (const std::string wrong = unbalanced(); !wrong.empty()) {
+            std::fprintf(stderr, "counters do not add up: %s\n", wrong.c_str());
+            std::abort();
+        }
         // Who is still a reader keeps what the table has yet to reuse.
         for (unsigned i = 0; i <= fw().workers(); ++i)
             rte_rcu_qsbr_thread_offline(fw().rcu(), i);
@@ -82,7 +95,11 @@ class World {
     bool send(const frames::Frame& frame, PortIndex port, unsigned on = 0) {
         rte_mbuf* m = packet(frame, port);
         sent_ = 0;
-        burst(fw().worker(on), &m, 1);
+        Worker& worker = fw().worker(on);
+        worker.begin_turn(now);
+        worker.begin(&m, 1, now);
+        worker.run_stages();
+        put_out(worker);
         turn();
         return sent_ != 0;
     }
@@ -108,6 +125,7 @@ class World {
         unsigned n = 0;
         for (const Packet& p : packets)
             pkts[n++] = packet(p.frame, p.port);
+        fw().worker(on).begin_turn(now);
         fw().worker(on).begin(pkts, n, now);
     }
     std::string fates(unsigned on) {
@@ -122,19 +140,8 @@ class World {
     }
     /// finish(); what is accepted goes to `out`.
     void put_out(Worker& w) {
-        w.finish();
-        for (unsigned p = 0; p < w.tx().size(); ++p) {
-            TxBuffer& tx = w.tx()[p];
-            for (unsigned i = 0; i < tx.n; ++i) {
-                const auto* data = rte_pktmbuf_mtod(tx.pkt[i], const std::uint8_t*);
-                if (keep_out)
-                    out.push_back({frames::Frame(data, data + rte_pktmbuf_data_len(tx.pkt[i])),
-                                   static_cast<PortIndex>(p)});
-                rte_pktmbuf_free(tx.pkt[i]);
-            }
-            sent_ += tx.n;
-            tx.n = 0;
-        }
+        Io io(*this, w);
+        conclude(w, io);
     }
     /// With keep_out: all that came out, and by which port.
     bool keep_out = false;
@@ -148,20 +155,38 @@ class World {
         return n;
     }
 
-    /// One turn of every worker: what others left for it, and its housekeeping.
+    /// Turns of every worker: what others left for it, and its housekeeping.
     void turn() {
         for (unsigned round = 0; round < 2; ++round)
             for (unsigned w = 0; w < fw().workers(); ++w) {
-                Worker& worker = fw().worker(w);
-                rte_mbuf* pkts[kMaxBurst];
-                if (const unsigned n = worker.take_handoff(pkts); n != 0) burst(worker, pkts, n);
-                if (worker.resume(now)) put_out(worker);
-                while (!worker.housekeeping(now)) {
+                Io io(*this, fw().worker(w));
+                while (run_turn(fw().worker(w), io, now).timers_left) {
                 }
-                worker.answer_mail();
-                rte_rcu_qsbr_quiescent(fw().rcu(), w);
             }
         rte_rcu_qsbr_quiescent(fw().rcu(), fw().control_reader());
+    }
+    /// What does not add up in the workers' counters while no packet is in a ring between them;
+    /// empty: nothing. Every frame that came has left, was dropped, or is held; an answer is one
+    /// frame more.
+    std::string unbalanced() {
+        std::uint64_t drops = 0;
+        for (unsigned r = 0; r < kDropReasons; ++r)
+            drops += this->drops(static_cast<DropReason>(r));
+        using C = WorkerCounters;
+        const std::uint64_t in = sum(&C::rx_packets) + sum(&C::rejected);
+        const std::uint64_t sent = sum(&C::tx_packets) - sum(&C::unsent);
+        const std::uint64_t held = sum(&C::fragments_held) + sum(&C::helper_waits);
+        const std::uint64_t dropped = sum(&C::dropped);
+        std::string wrong;
+        const auto compare = [&](const char* what, std::uint64_t a, std::uint64_t b) {
+            if (a != b)
+                wrong += std::string(what) + ": " + std::to_string(a) + " and " +
+                         std::to_string(b) + "; ";
+        };
+        compare("handed over, taken over", sum(&C::handed_off), sum(&C::taken_over));
+        compare("dropped, sum of drops", dropped, drops);
+        compare("received + answers, sent + dropped + held", in, sent + dropped + held);
+        return wrong;
     }
     /// Time passes for everybody, in steps.
     void pass(std::uint32_t ms, std::uint32_t step_ms = 50) {
@@ -194,11 +219,25 @@ class World {
     }
 
   private:
-    void burst(Worker& w, rte_mbuf** pkts, unsigned n) {
-        w.begin(pkts, n, now);
-        w.run_stages();
-        put_out(w);
-    }
+    /// Nothing comes from outside; see send_burst().
+    struct Io : TurnIoDefaults {
+        World& world;
+        Worker& worker;
+
+        Io(World& its, Worker& w) : world(its), worker(w) {}
+        unsigned receive(rte_mbuf**) { return 0; }
+        void send(PortIndex port, rte_mbuf** pkts, unsigned n) {
+            for (unsigned i = 0; i < n; ++i) {
+                const auto* data = rte_pktmbuf_mtod(pkts[i], const std::uint8_t*);
+                if (world.keep_out)
+                    world.out.push_back(
+                        {frames::Frame(data, data + rte_pktmbuf_data_len(pkts[i])), port});
+                rte_pktmbuf_free(pkts[i]);
+            }
+            world.sent_ += n;
+        }
+        void quiescent() { rte_rcu_qsbr_quiescent(world.fw().rcu(), worker.id()); }
+    };
     rte_mbuf* packet(const frames::Frame& frame, PortIndex port) {
         rte_mbuf* m = rte_pktmbuf_alloc(pool_);
         std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size())), frame.data(),
@@ -216,8 +255,9 @@ class World {
 class Talk {
   public:
     /// `client` and `server` as in frames::flow(); who is inside is told by `opens_inside`.
-    Talk(World& world, frames::Flow flow, bool opens_inside = true)
-        : world_(world), flow_(flow), inside_(opens_inside) {}
+    /// `bridge`: its number, where bridge n has the ports 2n and 2n + 1.
+    Talk(World& world, frames::Flow flow, bool opens_inside = true, unsigned bridge = 0)
+        : world_(world), flow_(flow), inside_(opens_inside), bridge_(bridge) {}
 
     /// The three packets that open it; false as soon as one does not pass.
     bool open() {
@@ -233,8 +273,9 @@ class Talk {
         if (flags & 0x10) t.ack = seq_[1 - index(d)];
         t.payload = text;
         const bool original = d == Direction::original;
+        const unsigned port = original == inside_ ? World::kInside : World::kOutside;
         const bool passed = world_.send(frames::tcp(original ? flow_ : flow_.back(), t),
-                                        original == inside_ ? World::kInside : World::kOutside);
+                                        static_cast<PortIndex>(port + 2 * bridge_));
         if (passed)
             seq_[index(d)] +=
                 static_cast<std::uint32_t>(text.size()) + ((flags & 0x03) != 0 ? 1u : 0u);
@@ -250,6 +291,7 @@ class Talk {
     World& world_;
     frames::Flow flow_;
     bool inside_;
+    unsigned bridge_;
     std::uint32_t seq_[2] = {1000, 5000};
 };
 

@@ -39,7 +39,8 @@ class Zones : public ::testing::TestWithParam<unsigned> {
         for (unsigned w = 0; w < world.fw().workers(); ++w) {
             const ConnTable& t = world.fw().worker(w).conns();
             for (std::uint32_t s = 1; s <= t.capacity(); ++s)
-                if (t.at(s).alive() && t.at(s).dport.host() == dport) found.insert(t.at(s).zone());
+                if (t.at(s).alive() && t.at(s).dport.host() == dport)
+                    found.insert(t.at(s).ct_zone().number());
         }
         return found;
     }
@@ -74,7 +75,7 @@ TEST_P(Zones, TheSameTupleLivesInEachVlan) {
         for (std::uint32_t s = 1; s <= t.capacity(); ++s) {
             if (!t.at(s).alive() || !t.at(s).has(conn_flag::seen_reply)) continue;
             ++replied;
-            EXPECT_EQ(t.at(s).zone(), 200);
+            EXPECT_EQ(t.at(s).ct_zone(), CtZone{200});
         }
     }
     EXPECT_EQ(replied, 1u);
@@ -130,7 +131,7 @@ struct Control {
 TEST_P(Zones, ExpectationsDoNotCross) {
     World world = make(kPerVlan);
     ASSERT_TRUE((Control{world, 4094}.announce(50000)));
-    EXPECT_EQ(world.fw().expectations().live_in_zone(4094), 1u);
+    EXPECT_EQ(world.fw().expectations().live_in_zone(CtZone{4094}), 1u);
     const Frame syn = frames::tcp(flow("192.0.2.1", 41000, "192.0.2.2", 50000), {.flags = 0x02});
     EXPECT_FALSE(world.from_inside(wrap_vlan(syn, 100)));
     EXPECT_FALSE(world.from_inside(syn));
@@ -152,6 +153,29 @@ TEST_P(Zones, FragmentsDoNotCross) {
     EXPECT_TRUE(world.from_inside(wrap_vlan(parts[1], 0x6000 | 100)));
     EXPECT_TRUE(world.from_inside(wrap_vlan(parts[0], 200)));
     EXPECT_EQ(zones(world, 53), (std::multiset<unsigned>{100, 200}));
+}
+
+// The same security zones, but other bridges, and so other conntrack zones.
+TEST_P(Zones, FragmentsDoNotCrossBridges) {
+    World world(World::Whole{"zones: [inside, outside]\n"
+                             "ports:\n"
+                             "  - {name: in0, device: net_null0, zone: inside}\n"
+                             "  - {name: out0, device: net_null1, zone: outside}\n"
+                             "  - {name: in1, device: net_null2, zone: inside}\n"
+                             "  - {name: out1, device: net_null3, zone: outside}\n"
+                             "bridges: [{ports: [in0, out0]}, {ports: [in1, out1]}]\n"
+                             "limits: {" +
+                             std::string(World::kLimits) +
+                             "}\npolicy: {rules: [{from: inside, action: accept}]}\n"},
+                GetParam());
+    const auto parts = frames::fragments(frames::udp(kDns, std::string(2000, 'x')), 1200, 7);
+    ASSERT_EQ(parts.size(), 2u);
+    EXPECT_FALSE(world.send(parts[0], 0));
+    EXPECT_FALSE(world.send(parts[1], 2));
+    EXPECT_TRUE(zones(world, 53).empty());
+    EXPECT_TRUE(world.send(parts[1], 0));
+    EXPECT_TRUE(world.send(parts[0], 2));
+    EXPECT_EQ(zones(world, 53), (std::multiset<unsigned>{0, 1}));
 }
 
 }  // namespace

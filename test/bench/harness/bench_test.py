@@ -118,5 +118,13 @@ class Parts(unittest.TestCase):
         self.assertIsNone(svg.plot('t', 'x', 'y', {'none': []}))
 
 
+class Against(unittest.TestCase):
+    def test_a_commit_that_is_not_there(self):
+        run = subprocess.run([SCRIPT, '--against', 'no-such-commit'], text=True, check=False,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn('--against no-such-commit: git knows no such commit', run.stderr)
+
+
 if __name__ == '__main__':
     unittest.main()

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 
+import against
 import bench as b
 import machine
 import report
@@ -48,6 +49,8 @@ def arguments():
 
 
 def main():
+    if any(word.split('=')[0] == '--against' for word in sys.argv[1:]):
+        return against.main(sys.argv[1:])
     given = arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(143))

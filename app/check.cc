@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "check.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include <unistd.h>
+
+#include "firewall.h"
+#include "port_config.h"
+
+namespace postern {
+namespace {
+
+constexpr int kRefused = 1;
+
+int refuse(const Error& error) {
+    std::fprintf(stderr, "%s\n", error.message.c_str());
+    return kRefused;
+}
+
+/// What `run` would make, on one thread and without hugepages, so that anybody may ask.
+Result<void> compile(const Spec& spec) {
+    FirewallOptions options;
+    options.workers = spec.workers.count;
+    options.secret = HashSecret::random();
+    options.expect_events = kExpectEvents;
+    options.conn_events = kConnEvents;
+    auto firewall = Firewall::build(spec, options);
+    if (!firewall) return firewall.error();
+    return PortSet::check(port_config(spec, **firewall));
+}
+
+}  // namespace
+
+int run_check(const Spec& spec) {
+    EalConfig eal;
+    eal.hugepages = EalConfig::Huge::no;
+    eal.memory_mb = spec.eal.memory_mb;
+    // The machine that it is for may have more; or has it set aside as hugepages.
+    const std::uint64_t here = available_memory_mb();
+    const bool less = here != 0 && here * 9 / 10 < eal.memory_mb;
+    if (less)
+        eal.memory_mb = static_cast<std::uint32_t>(std::max<std::uint64_t>(here * 9 / 10, 64));
+    int code = 0;
+    if (auto r = start_eal(eal); !r)
+        code = refuse(r.error());
+    else if (auto compiled = compile(spec); !compiled)
+        code = refuse(compiled.error());
+    else
+        std::fputs(describe(spec).c_str(), stdout);
+    if (code != 0 && less)
+        std::fprintf(stderr, "(tried with %u MiB, not eal.memory_mb: this machine has no more)\n",
+                     eal.memory_mb);
+    std::fflush(stdout);
+    // DPDK's threads need not be asked to end.
+    _exit(code);
+}
+
+}  // namespace postern

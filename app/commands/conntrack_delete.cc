@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `conntrack delete`.
+#include "commands/context.h"
+#include "conn_conditions.h"
+
+namespace postern {
+
+Command command_conntrack_delete(const CommandContext& context) {
+    return {.name = "conntrack delete",
+            .help = "End the connections that match (at least one condition)",
+            .args = connection_conditions(plan_of(context)),
+            .handler =
+                [&fw = context.fw, orders = context.orders](const Json& args) {
+                    if (args.empty())
+                        return Source(Error{"which ones? (`conntrack flush` ends all)"});
+                    auto filter = read_connection_filter(fw.plan(), args);
+                    if (!filter) return Source(filter.error());
+                    return Source(std::make_unique<EndSource>(fw, orders, *filter));
+                },
+            .effect = Effect::write,
+            .columns = {number("DELETED", "deleted")}};
+}
+
+}  // namespace postern

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `conntrack events`.
+#include "commands/context.h"
+#include "conn_conditions.h"
+#include "event_hub.h"
+#include "list_rows.h"
+
+namespace postern {
+namespace {
+
+constexpr std::string_view kTypes[] = {"new", "update", "destroy"};
+
+Source events(Firewall& fw, const std::shared_ptr<EventHub<ConnEvent>>& hub, const Json& args) {
+    const Plan& plan = fw.plan();
+    auto filter = read_connection_filter(plan, args);
+    if (!filter) return filter.error();
+    Args a(plan, args);
+    const auto only = a.word("event", kTypes);
+    const auto count = a.uint("count", UINT32_MAX);
+    if (!a.problem.empty()) return Error{a.problem};
+    const auto wanted = [filter = *filter, only](const ConnEvent& e) {
+        return (!only || static_cast<std::size_t>(e.type) == *only) && filter.matches(e.conn);
+    };
+    const auto to_row = [&fw](const ConnEvent& e, Json& row) {
+        row["event"] = to_string(e.type);
+        row["cause"] = e.type == ConnEventType::destroy ? Json(to_string(e.end)) : Json(nullptr);
+        row["at_ms"] = e.at.ms;
+        row.update(
+            connection_row(fw.plan(), static_cast<WorkerId>(e.worker), e.slot, e.conn, e.at));
+    };
+    return Source(std::make_unique<EventSource<ConnEvent>>(hub, wanted, count, to_row));
+}
+
+}  // namespace
+
+Command command_conntrack_events(const CommandContext& context) {
+    Firewall& fw = context.fw;
+    std::vector<EventRing<ConnEvent>*> rings;
+    for (unsigned w = 0; w < fw.workers(); ++w)
+        rings.push_back(&fw.worker(w).tracking().events());
+    auto hub = std::make_shared<EventHub<ConnEvent>>(std::move(rings), [&fw](bool on) {
+        for (unsigned w = 0; w < fw.workers(); ++w)
+            fw.worker(w).tracking().listen(on);
+    });
+    auto args = connection_conditions(plan_of(context));
+    args.push_back({.name = "event", .help = "only these", .values = words_of(kTypes)});
+    args.push_back({"count", ArgType::integer, false, "end after this many events"});
+    std::vector<Column> columns{{"EVENT", {"event"}}, {"CAUSE", {"cause"}}};
+    const auto tuple = tuple_columns();
+    columns.insert(columns.end(), tuple.begin(), tuple.end());
+    columns.insert(columns.end(),
+                   {{"STATE", {"state"}},
+                    {"PROTO_STATE", {"proto_state"}},
+                    {"RULE", {"rule"}},
+                    {"HELPER", {"helper"}},
+                    {"PACKETS", {"packets_original", "packets_reply"}, CellForm::pair, true},
+                    {"ID", {"id"}},
+                    {"MASTER", {"master_id"}}});
+    return {.name = "conntrack events",
+            .help = "What happens to connections, as it happens, until interrupted",
+            .args = std::move(args),
+            .handler = [&fw, hub](const Json& json) { return events(fw, hub, json); },
+            .effect = Effect::read,
+            .columns = std::move(columns),
+            .endless = true};
+}
+
+}  // namespace postern

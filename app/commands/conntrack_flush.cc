@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `conntrack flush`.
+#include "commands/context.h"
+#include "conn_conditions.h"
+
+namespace postern {
+
+Command command_conntrack_flush(const CommandContext& context) {
+    return {.name = "conntrack flush",
+            .help = "End all connections, or those that match",
+            .args = connection_conditions(plan_of(context)),
+            .handler =
+                [&fw = context.fw, orders = context.orders](const Json& args) {
+                    auto filter = read_connection_filter(fw.plan(), args);
+                    if (!filter) return Source(filter.error());
+                    return Source(std::make_unique<EndSource>(fw, orders, *filter));
+                },
+            .effect = Effect::write,
+            .columns = {number("DELETED", "deleted")}};
+}
+
+}  // namespace postern

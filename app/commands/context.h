@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the daemon's commands work with. Each command is one file of this folder: a function that
+// describes it and says what it does (registry.cc is made of the list in meson.build).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "args.h"
+#include "conn_orders.h"
+#include "control/command.h"
+#include "firewall.h"
+#include "letters.h"
+#include "metrics/registry.h"
+#include "userspace/server.h"
+
+namespace postern {
+
+class PortWatch;
+
+/// Outlives the commands; what it refers to outlives the server's last poll(). Control only.
+struct CommandContext {
+    Firewall& fw;
+    std::function<Tick()> now;  ///< the workers' time
+    const MetricRegistry& metrics;
+    const PortWatch* watch = nullptr;            ///< null: no devices (tests)
+    const UserspaceServer* processes = nullptr;  ///< null: no helper lives in another process
+    std::shared_ptr<MailOwners> orders;
+    std::shared_ptr<Letters> expects, restores;
+
+    CommandContext(Firewall& firewall, std::function<Tick()> clock, const MetricRegistry& registry)
+        : fw(firewall),
+          now(std::move(clock)),
+          metrics(registry),
+          orders(std::make_shared<MailOwners>(firewall.workers())),
+          expects(std::make_shared<Letters>(firewall.workers())),
+          restores(std::make_shared<Letters>(firewall.workers())) {}
+};
+
+/// What a handler gives.
+using Source = Result<std::unique_ptr<RowSource>>;
+
+/// All commands of the daemon.
+std::vector<Command> all_commands(const CommandContext& context);
+
+/// For conditions and completion.
+inline PlanSource plan_of(const CommandContext& context) {
+    return [&fw = context.fw]() -> const Plan& { return fw.plan(); };
+}
+
+/// Numbers stand at the right.
+inline Column number(std::string title, std::string field) {
+    return {std::move(title), {std::move(field)}, CellForm::value, true};
+}
+
+}  // namespace postern

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `expect create`.
+#include "commands/context.h"
+#include "control_reader.h"
+
+namespace postern {
+namespace {
+
+/// Asks the master's worker, which alone may touch the master's list.
+class CreateSource : public RowSource {
+  public:
+    CreateSource(Firewall& fw, ConnId master, const ExpectRequest& request,
+                 std::shared_ptr<Letters> letters)
+        : fw_(fw), master_(master), request_(request), letters_(std::move(letters)) {}
+    ~CreateSource() override { letters_->forget(this); }
+    CreateSource(const CreateSource&) = delete;
+    CreateSource& operator=(const CreateSource&) = delete;
+
+    Pull next(Json& row) override {
+        if (said_) return Pull::done;
+        ExpectMail& m = fw_.worker(master_.worker).requests().expect();
+        if (!letters_->answered(this, master_.worker, m, [this](ExpectMail& mail) {
+                mail.master = master_;
+                mail.request = request_;
+            }))
+            return Pull::pending;
+        const auto outcome = m.found ? m.result.outcome : InsertOutcome::master_gone;
+        row["outcome"] = to_string(outcome);
+        row["help"] = m.found ? help_text(outcome) : "no live connection with a helper has this id";
+        letters_->take(master_.worker, m);
+        said_ = true;
+        return Pull::row;
+    }
+
+  private:
+    Firewall& fw_;
+    ConnId master_;
+    ExpectRequest request_;
+    std::shared_ptr<Letters> letters_;
+    bool said_ = false;
+};
+
+Source create(Firewall& fw, const Json& json, const std::function<Tick()>& now,
+              const std::shared_ptr<Letters>& letters) {
+    Args a(fw.plan(), json);
+    ExpectRequest r;
+    r.protocol = a.protocol("proto").value_or(0);
+    if (const auto dst = a.prefix("dst")) {
+        if (dst->length != full_length(dst->address)) a.wrong("dst", "expected one address");
+        r.dst = dst->address;
+    }
+    r.dport = a.port("dport").value_or(Be16{});
+    if (const auto src = a.prefix("src")) {
+        if (src->address.family != r.dst.family) a.wrong("src", "is of another family than dst");
+        r.src = *src;
+    }
+    if (const auto sport = a.port("sport")) r.set_sport(*sport);
+    r.helper = a.helper("helper").value_or(kNoHelper);
+    r.child_helper = a.helper("child_helper").value_or(kNoHelper);
+    r.mark = a.uint("mark", UINT32_MAX).value_or(0);
+    r.label = a.uint("label", UINT32_MAX).value_or(0);
+    r.class_index = static_cast<std::uint8_t>(a.uint("class", kExpectClasses - 1).value_or(0));
+    r.flags = expect_flag::userspace;
+    if (a.flag("permanent")) r.flags |= expect_flag::permanent;
+    if (a.flag("inactive")) r.flags |= expect_flag::inactive;
+    const auto zone = a.uint("zone", kCtZones - 1);
+    const auto timeout_s = a.uint("timeout", kMaxTimeoutS);
+    if (timeout_s == 0u) a.wrong("timeout", "expected at least 1 second");
+    const auto master = a.connection("master");
+    if (!a.problem.empty()) return Error{a.problem};
+    r.timeout_ms = timeout_s.value_or(300) * 1000;
+    if (master) {
+        if (a.flag("no_master")) return Error{"master and no_master exclude each other"};
+        if (zone) return Error{"zone: it is the master's"};
+        return Source(std::make_unique<CreateSource>(fw, *master, r, letters));
+    }
+    if (!a.flag("no_master"))
+        return Error{
+            "expected master=WORKER/INDEX.GENERATION of a live connection with a helper "
+            "(conntrack list shows it), or no_master=true with zone and timeout"};
+    if (!zone || !timeout_s) return Error{"no_master needs zone and timeout"};
+    r.ct_zone = CtZone::from(*zone);
+    Online online(fw);
+    const auto outcome = control_owner(fw).insert(r, nullptr, {now()}).outcome;
+    return Source(rows_of({{{"outcome", to_string(outcome)}, {"help", help_text(outcome)}}}));
+}
+
+}  // namespace
+
+Command command_expect_create(const CommandContext& context) {
+    const auto helpers = helper_names(plan_of(context));
+    return {
+        .name = "expect create",
+        .help = "File an expectation, for a live master or for none",
+        .args = {{"proto", ArgType::scalar, true, "tcp, udp, … or a number"},
+                 {"dst", ArgType::address, true, "destination address"},
+                 {"dport", ArgType::integer, true, "destination port"},
+                 {"src", ArgType::prefix, false, "source address or prefix; default: any"},
+                 {"sport", ArgType::integer, false, "source port; default: any"},
+                 {"master", ArgType::id, false, "id of its master, WORKER/INDEX.GENERATION"},
+                 {"no_master", ArgType::boolean, false, "it has none; needs zone and timeout"},
+                 {"zone", ArgType::integer, false, "conntrack zone; the master's if it has one"},
+                 {"timeout", ArgType::integer, false, "seconds; default 300 with a master"},
+                 {.name = "helper",
+                  .help = "in whose name; default: the master's",
+                  .candidates = helpers},
+                 {.name = "child_helper",
+                  .help = "helper of the expected connection",
+                  .candidates = helpers},
+                 {"class", ArgType::integer, false, "class of the helper, from 0"},
+                 {"mark", ArgType::integer, false, "mark of the expected connection"},
+                 {"label", ArgType::integer, false, "label of the expected connection"},
+                 {"permanent", ArgType::boolean, false, "stays after it matched"},
+                 {"inactive", ArgType::boolean, false, "matches nothing"}},
+        .handler = [&fw = context.fw, now = context.now, letters = context.expects](
+                       const Json& args) { return create(fw, args, now, letters); },
+        .effect = Effect::write,
+        .columns = {{"OUTCOME", {"outcome"}}, {"HELP", {"help"}}}};
+}
+
+}  // namespace postern

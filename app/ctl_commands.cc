@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "ctl_commands.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "control/suggest.h"
+
+namespace postern {
+namespace {
+
+std::string name_of(const Json& command) {
+    return command.value("command", "");
+}
+
+Words split(const std::string& text) {
+    Words words;
+    for (std::size_t at = 0;;) {
+        const std::size_t blank = text.find(' ', at);
+        words.push_back(text.substr(at, blank - at));
+        if (blank == std::string::npos) return words;
+        at = blank + 1;
+    }
+}
+
+std::string join(const Words& words, std::size_t n, const char* between = " ") {
+    std::string all;
+    for (std::size_t i = 0; i < std::min(n, words.size()); ++i)
+        all += (i == 0 ? "" : between) + words[i];
+    return all;
+}
+
+bool begins_with(const Words& words, const Words& beginning) {
+    return beginning.size() <= words.size() &&
+           std::equal(beginning.begin(), beginning.end(), words.begin());
+}
+
+const Json& args_of(const Json& command) {
+    static const Json kNone = Json::array();
+    const auto it = command.find("args");
+    return it == command.end() ? kNone : *it;
+}
+
+bool uses_file(const Json& command) {
+    return command.value("file", "none") != "none";
+}
+
+std::string row(const std::string& left, const std::string& right, std::size_t width) {
+    return "  " + left + std::string(width - std::min(width, left.size()), ' ') + "  " + right +
+           "\n";
+}
+
+/// "state=new|related|established", "sport=INTEGER".
+std::string shape_of(const Json& arg) {
+    std::string type;
+    for (const char c : arg.value("type", "string"))
+        type += c == ' ' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    if (type == "BOOLEAN") type = "true|false";
+    if (const Words values = arg.value("values", Words{}); !values.empty() && values.size() <= 4)
+        type = join(values, values.size(), "|");
+    return arg.value("name", "") + "=" + type;
+}
+
+Words names_of(const Json& args) {
+    Words names;
+    for (const Json& arg : args)
+        names.push_back(arg.value("name", ""));
+    return names;
+}
+
+std::string takes(const Json& command) {
+    const Words names = names_of(args_of(command));
+    if (names.empty()) return "; it takes none";
+    return "; it takes " + join(names, names.size(), "=, ") + "=";
+}
+
+const Json* find_arg(const Json& command, const std::string& name) {
+    for (const Json& arg : args_of(command))
+        if (arg.value("name", "") == name) return &arg;
+    return nullptr;
+}
+
+}  // namespace
+
+Result<CtlCommands> CtlCommands::ask(ControlClient& client) {
+    client.ask("help");
+    CtlCommands out;
+    Reply reply;
+    while ((reply = client.next()).kind == Reply::Kind::row) {
+        Json command = Json::parse(reply.text, nullptr, false);
+        if (command.is_object()) out.commands_.push_back(std::move(command));
+    }
+    if (reply.kind != Reply::Kind::end) return Error{reply.text};
+    return out;
+}
+
+CtlCommands::Match CtlCommands::match(const Words& words) const {
+    Match best;
+    for (const Json& command : commands_) {
+        const Words name = split(name_of(command));
+        if (begins_with(words, name) && name.size() > best.words) best = {&command, name.size()};
+    }
+    return best;
+}
+
+std::string CtlCommands::no_match(const Words& words) const {
+    Words names, next;
+    for (const Json& command : commands_) {
+        const Words name = split(name_of(command));
+        names.push_back(name_of(command));
+        if (name.size() > 1 && name[0] == words[0]) next.push_back(name[1]);
+    }
+    if (next.empty()) {
+        std::string near = nearest(join(words, 2), names);
+        if (near.empty()) near = nearest(words[0], names);
+        return "there is no command '" + join(words, 2) + "'" +
+               (near.empty() ? "" : ", did you mean '" + near + "'?") +
+               "; 'posternctl help' lists them";
+    }
+    const std::string all = join(next, next.size(), ", ");
+    if (words.size() == 1) return words[0] + ": expected one of " + all;
+    return "there is no command '" + join(words, 2) + "'" + suggestion(words[1], next) +
+           "; expected one of " + all;
+}
+
+std::string CtlCommands::list(const Words& beginning) const {
+    std::size_t width = 0;
+    for (const Json& command : commands_)
+        width = std::max(width, name_of(command).size());
+    std::string out;
+    for (const Json& command : commands_)
+        if (begins_with(split(name_of(command)), beginning))
+            out += row(name_of(command), command.value("help", ""), width);
+    return out;
+}
+
+Words CtlCommands::complete(const Words& words, ControlClient& client) const {
+    Words out;
+    if (words.empty()) return out;
+    const Words before(words.begin(), words.end() - 1);
+    const std::string& last = words.back();
+    const auto add = [&](const std::string& candidate) {
+        if (candidate.starts_with(last) &&
+            std::find(out.begin(), out.end(), candidate) == out.end())
+            out.push_back(candidate);
+    };
+    const Match found = match(before);
+    if (found.command == nullptr) {
+        for (const Json& command : commands_) {
+            const Words name = split(name_of(command));
+            if (begins_with(name, before)) add(name[before.size()]);
+        }
+        return out;
+    }
+    const auto given = [&](const std::string& name) {
+        return std::any_of(before.begin(), before.end(),
+                           [&](const std::string& w) { return w.starts_with(name + "="); });
+    };
+    const auto add_values = [&](const std::string& name, const std::string& prefix) {
+        client.ask("complete", {{"command", name_of(*found.command)}, {"argument", name}});
+        Reply reply;
+        while ((reply = client.next()).kind == Reply::Kind::row)
+            add(prefix + Json::parse(reply.text).value("value", ""));
+    };
+    if (const auto equals = last.find('='); equals != std::string::npos) {
+        add_values(last.substr(0, equals), last.substr(0, equals + 1));
+        return out;
+    }
+    for (const Json& arg : args_of(*found.command)) {
+        const std::string name = arg.value("name", "");
+        if (given(name) || uses_file(*found.command)) continue;
+        if (arg.value("positional", false)) add_values(name, "");
+        add(name + "=");
+    }
+    return out;
+}
+
+Result<Json> read_arguments(const Json& command, const Words& words) {
+    Json args = Json::object();
+    const std::string name = name_of(command);
+    const auto give = [&](const std::string& key, const std::string& value) -> Result<void> {
+        if (args.contains(key)) return Error{name + ": '" + key + "' is given more than once"};
+        args[key] = value;
+        return {};
+    };
+    for (const std::string& word : words) {
+        const auto equals = word.find('=');
+        if (equals == std::string::npos || equals == 0) {
+            std::string free;
+            for (const Json& arg : args_of(command))
+                if (free.empty() && arg.value("positional", false) &&
+                    !args.contains(arg.value("name", "")))
+                    free = arg.value("name", "");
+            if (free.empty())
+                return Error{name + ": '" + word + "' is not KEY=VALUE" + takes(command)};
+            args[free] = word;
+            continue;
+        }
+        const std::string key = word.substr(0, equals);
+        if (find_arg(command, key) == nullptr)
+            return Error{name + ": there is no argument '" + key + "'" +
+                         suggestion(key, names_of(args_of(command))) + takes(command)};
+        if (auto r = give(key, word.substr(equals + 1)); !r) return r.error();
+    }
+    return args;
+}
+
+Result<std::string> read_file_argument(const Json& command, const Words& words) {
+    if (words.size() != 1 || words[0].empty())
+        return Error{name_of(command) + ": expected one file"};
+    return words[0];
+}
+
+std::string help_of(const Json& command) {
+    const Json& args = args_of(command);
+    std::string usage = "Usage: posternctl [-s SOCKET] [--json] " + name_of(command);
+    if (uses_file(command)) usage += " FILE";
+    std::size_t width = 0;
+    bool optional = false;
+    for (const Json& arg : args) {
+        if (uses_file(command)) break;
+        width = std::max(width, shape_of(arg).size());
+        if (arg.value("required", false))
+            usage += " " + (arg.value("positional", false) ? arg.value("name", "") : shape_of(arg));
+        else
+            optional = true;
+    }
+    std::string out =
+        usage + (optional ? " [KEY=VALUE...]" : "") + "\n\n" + command.value("help", "") + "\n";
+    if (command.value("file", "none") == "write")
+        out += "\n" + row("FILE", "is written by posternctl: a new file of mode 0600", 4);
+    if (command.value("file", "none") == "read")
+        out += "\n" + row("FILE", "yours or root's, and nobody else may write to it", 4);
+    if (!uses_file(command) && !args.empty()) {
+        out += "\nArguments:\n";
+        for (const Json& arg : args) {
+            std::string text = arg.value("help", "");
+            if (arg.value("required", false)) text += " (required)";
+            if (arg.value("positional", false))
+                text += "; '" + arg.value("name", "") + "=' may be left out";
+            if (const Words values = arg.value("values", Words{}); values.size() > 4)
+                text += ": " + join(values, values.size(), ", ");
+            out += row(shape_of(arg), text, width);
+        }
+    }
+    const Json columns = command.value("columns", Json::array());
+    if (!columns.empty()) {
+        out += "\nColumns:";
+        for (const Json& column : columns)
+            out += " " + column.value("title", "");
+        out += "\n";
+    }
+    out += "\nEffect: " + command.value("effect", "write") +
+           (command.value("effect", "write") == "read" ? " (the reading socket takes it, too)\n"
+                                                       : " (the control socket only)\n");
+    out += "Exit codes:";
+    const Json codes = command.value("exit_codes", Json::object());
+    for (const auto& [code, meaning] : codes.items())
+        out += (out.ends_with(":") ? " " : ", ") + code + " " + meaning.get<std::string>();
+    return out + "\n";
+}
+
+}  // namespace postern

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The conditions that `expect` commands take: which expectations are meant; and what ends them.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "args.h"
+#include "base/result.h"
+#include "control/command.h"
+#include "control_reader.h"
+#include "expect/table.h"
+
+namespace postern {
+
+/// `plan` knows the names that there are.
+std::vector<ArgSpec> expectation_conditions(const PlanSource& plan);
+/// Columns of its two ends.
+std::vector<Column> expected_columns();
+
+struct ExpectFilter {
+    std::optional<HelperId> helper;
+    std::optional<std::uint8_t> protocol;
+    std::optional<Prefix> src, dst;
+    std::optional<Be16> dport;
+    std::optional<std::uint32_t> zone;
+    std::optional<ConnId> master;
+    std::optional<std::pair<OwnerId, ExpectId>> id;
+
+    static Result<ExpectFilter> read(const Plan& plan, const Json& json) {
+        Args a(plan, json);
+        ExpectFilter f{a.helper("helper"),     a.protocol("proto"), a.prefix("src"),
+                       a.prefix("dst"),        a.port("dport"),     a.uint("zone", kCtZones - 1),
+                       a.connection("master"), a.expectation("id")};
+        if (!a.problem.empty()) return Error{a.problem};
+        return f;
+    }
+    bool matches(const ExpectInfo& e) const {
+        if (helper && e.helper != *helper) return false;
+        if (protocol && e.protocol != *protocol) return false;
+        if (src && (e.src.length < src->length || !src->contains(e.src.address))) return false;
+        if (dst && !dst->contains(e.dst)) return false;
+        if (dport && e.dport != *dport) return false;
+        if (zone && e.ct_zone.number() != *zone) return false;
+        if (id && *id != std::pair{e.owner, e.id}) return false;
+        return !master || e.master == *master;
+    }
+};
+
+/// Expectations looked at in one step: control is a reader of the table meanwhile.
+inline constexpr std::uint32_t kObjectsAStep = 1024;
+
+/// Ends the expectations that match, and tells how many these were.
+class DeleteSource : public RowSource {
+  public:
+    DeleteSource(Firewall& fw, ExpectFilter filter, std::function<Tick()> now)
+        : fw_(fw), filter_(filter), now_(std::move(now)) {}
+
+    Pull next(Json& row) override {
+        if (said_) return Pull::done;
+        if (more_) {
+            Online online(fw_);
+            more_ = fw_.expectations().walk(cursor_, kObjectsAStep, [this](const ExpectInfo& e) {
+                if (filter_.matches(e) &&
+                    control_owner(fw_).remove(e.id, ExpectEnd::control, {now_()}))
+                    ++deleted_;
+            });
+            if (more_) return Pull::pending;
+        }
+        row["deleted"] = deleted_;
+        said_ = true;
+        return Pull::row;
+    }
+
+  private:
+    Firewall& fw_;
+    ExpectFilter filter_;
+    std::function<Tick()> now_;
+    std::uint32_t cursor_ = 0;
+    std::uint64_t deleted_ = 0;
+    bool more_ = true, said_ = false;
+};
+
+}  // namespace postern

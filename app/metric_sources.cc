@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "metric_sources.h"
+
+#include "control/server.h"
+#include "firewall.h"
+#include "port/port_set.h"
+#include "port_watch.h"
+#include "userspace/server.h"
+
+namespace postern {
+namespace {
+
+using Reader = MetricRegistry::Reader;
+
+MetricLabels worker_label(unsigned w) {
+    return {{"worker", std::to_string(w)}};
+}
+
+void add_worker(MetricRegistry& registry, Firewall& fw, unsigned w) {
+    Worker& worker = fw.worker(w);
+    registry.add_set(metric_group::worker, worker_label(w), worker.counters());
+    registry.add(metric_group::worker, worker_label(w), [&worker](const Reader& read) {
+        read(ConnTable::kCountMetric, worker.conns().count());
+        read(ConnTable::kCapacityMetric, std::uint64_t{worker.conns().capacity()});
+        worker.helpers().each_pool_metric(read);
+    });
+    const ExpectOwner& owner = fw.expectations().owner(static_cast<OwnerId>(w));
+    registry.add(metric_group::expect, worker_label(w), [&owner](const Reader& read) {
+        for (unsigned o = 0; o < kInsertOutcomes; ++o) {
+            const auto outcome = static_cast<InsertOutcome>(o);
+            read(metric_of(outcome), owner.inserted(outcome));
+        }
+        for (unsigned e = 0; e < kExpectEnds; ++e) {
+            const auto end = static_cast<ExpectEnd>(e);
+            read(metric_of(end), owner.ended(end));
+        }
+    });
+}
+
+void add_drops(MetricRegistry& registry, Firewall& fw) {
+    for (unsigned w = 0; w < fw.workers(); ++w)
+        registry.add(metric_group::drops, worker_label(w), [&fw, w](const Reader& read) {
+            const WorkerCounters& c = fw.worker(w).counters();
+            for (unsigned r = 1; r < kDropReasons; ++r)
+                read.with({"reason", std::string(drop_reason_table()[r].name)},
+                          WorkerCounters::kDropsDesc, c.drops[r].get());
+        });
+}
+
+/// Helpers come and go with plans.
+void add_helpers(MetricRegistry& registry, Firewall& fw) {
+    for (unsigned w = 0; w < fw.workers(); ++w)
+        registry.add(metric_group::helper, worker_label(w), [&fw, w](const Reader& read) {
+            for (std::size_t h = 0; h < fw.plan().helpers.size(); ++h) {
+                const std::string& name = fw.plan().helpers[h].name;
+                if (name.empty()) continue;
+                fw.worker(w).helpers().for_each_counter(fw.helpers(), static_cast<HelperId>(h + 1),
+                                                        [&](const CounterValue& c) {
+                                                            read.with({"helper", name}, c, c.value);
+                                                        });
+            }
+        });
+}
+
+void add_processes(MetricRegistry& registry, Firewall& fw, const UserspaceServer& processes) {
+    registry.add(metric_group::process, {}, [&fw, &processes](const Reader& read) {
+        for (std::size_t h = 0; h < fw.plan().helpers.size(); ++h)
+            if (const auto s = processes.status(static_cast<HelperId>(h + 1)))
+                s->counters.each([&](const MetricDesc& desc, const Counter& c) {
+                    read.with({"helper", fw.plan().helpers[h].name}, desc, c.get());
+                });
+    });
+}
+
+void add_port(MetricRegistry& registry, const MetricSources& sources, PortIndex p) {
+    Firewall& fw = *sources.firewall;
+    registry.add(metric_group::port, {{"port", fw.plan().ports[p].name}},
+                 [sources, p](const Reader& read) {
+                     std::uint64_t wrong_zone = 0, spoofed = 0;
+                     for (unsigned w = 0; w < sources.firewall->workers(); ++w) {
+                         const WorkerCounters& c = sources.firewall->worker(w).counters();
+                         wrong_zone += c.wrong_zone[p].get();
+                         spoofed += c.spoofed[p].get();
+                     }
+                     read(WorkerCounters::kWrongZoneDesc, wrong_zone);
+                     read(WorkerCounters::kSpoofedDesc, spoofed);
+                     if (sources.ports != nullptr) sources.ports->stats(p).each(read);
+                     if (sources.watch != nullptr) sources.watch->counters(p).each(read);
+                 });
+}
+
+}  // namespace
+
+void add_metrics(MetricRegistry& registry, const MetricSources& sources) {
+    Firewall& fw = *sources.firewall;
+    for (unsigned w = 0; w < fw.workers(); ++w)
+        add_worker(registry, fw, w);
+    registry.add(metric_group::expect, {}, [&fw](const Reader& read) {
+        read(kExpectationsMetric, std::uint64_t{fw.expectations().live()});
+        read(kUnprovenExpectationsMetric, std::uint64_t{fw.expectations().live_unproven()});
+    });
+    for (std::size_t p = 0; p < fw.plan().ports.size(); ++p)
+        add_port(registry, sources, static_cast<PortIndex>(p));
+    add_drops(registry, fw);
+    add_helpers(registry, fw);
+    if (sources.control != nullptr)
+        registry.add_set(metric_group::control, {}, sources.control->counters());
+    if (sources.processes != nullptr) add_processes(registry, fw, *sources.processes);
+}
+
+}  // namespace postern

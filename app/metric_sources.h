@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which metrics a running daemon has: its owners' counters, with their labels.
+#pragma once
+
+#include "metrics/registry.h"
+
+namespace postern {
+
+class ControlServer;
+class Firewall;
+class PortSet;
+class PortWatch;
+class UserspaceServer;
+
+/// Groups of the registry. Labels: `worker` of the first three; `reason`; `helper`; `port`.
+namespace metric_group {
+inline constexpr std::string_view worker = "worker", drops = "drops", helper = "helper",
+                                  process = "process", expect = "expect", port = "port",
+                                  control = "control";
+}
+
+/// What counts; null: there is none of it (a test, a replay). All outlive the registry's use.
+struct MetricSources {
+    Firewall* firewall = nullptr;
+    const PortSet* ports = nullptr;
+    const PortWatch* watch = nullptr;
+    const UserspaceServer* processes = nullptr;
+    const ControlServer* control = nullptr;
+};
+void add_metrics(MetricRegistry& registry, const MetricSources& sources);
+
+}  // namespace postern

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// PortWatch: what becomes of the ports while the daemon runs. It hears when links go down and come
+// back and when interfaces vanish, takes dead devices away, attaches them again when their
+// interface is back, and says so in the log.
+//
+// Called by control only: turn() after each poll, and at once when Linux reports a change.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "config/spec.h"
+#include "control/command.h"
+#include "metrics/metric.h"
+#include "port/interface.h"
+#include "port/port_set.h"
+
+namespace postern {
+
+// X(name, kind, unit, help)
+#define POSTERN_PORT_WATCH_METRICS(X)                                              \
+    X(link_downs, counter, events, "how often the link went down")                 \
+    X(removals, counter, events, "how often the device or its interface was lost") \
+    X(attaches, counter, events, "how often it was attached again")                \
+    X(attach_failures, counter, events, "how often that failed")
+
+class PortWatch {
+  public:
+    /// Looks at each port for the first time; what is unfinished about packets there is said now
+    /// where it can be known.
+    static Result<PortWatch> create(PortSet& ports, const Spec& spec);
+
+    /// Readable when there is something to do.
+    int fd() const noexcept { return interfaces_.fd(); }
+    void turn();
+
+    /// `port list`.
+    std::vector<Json> rows() const;
+
+    struct Counters {
+        POSTERN_PLAIN_METRICS(POSTERN_PORT_WATCH_METRICS)
+    };
+    const Counters& counters(PortIndex p) const { return watched_[p].counters; }
+
+  private:
+    enum class State {
+        up,
+        down,
+        gone
+    };
+    struct Watched {
+        std::string name, zone, bridge;
+        std::string interface;  ///< as it was called when the port was opened; empty: none
+        bool makes_interface = false;
+        unsigned mtu = 0;
+        State state = State::up;
+        unsigned index = 0;   ///< of the interface that the device sits on
+        bool enabled = true;  ///< the interface was set up
+        bool warned_sums = false, warned_cut = false;
+        std::string last_failure;
+        std::chrono::steady_clock::time_point since, tried;
+        Counters counters;
+    };
+
+    PortWatch(PortSet& ports, Interfaces interfaces)
+        : ports_(&ports), interfaces_(std::move(interfaces)) {}
+    void look(PortIndex p);
+    void look_at_interface(PortIndex p, Watched& w);
+    void enter(Watched& w, State state);
+    void lost(PortIndex p, Watched& w, const std::string& why);
+    void try_again(PortIndex p, Watched& w);
+    void warn_of_unfinished(PortIndex p, Watched& w);
+    void advise(const Watched& w) const;
+
+    PortSet* ports_;
+    Interfaces interfaces_;
+    std::vector<Watched> watched_;
+    std::chrono::steady_clock::time_point looked_;
+};
+
+}  // namespace postern

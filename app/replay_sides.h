@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Sides: by which port a frame of a capture came in, when no capture of its own says so.
+//
+// First its bridge: the only one there is; the one that --bridge names; the one between the zones
+// of its two addresses, by the zones' prefixes; the one by which its MAC addresses came before.
+// Then the side of that bridge: by MAC or prefix as the command line says, else by zones, else the
+// first to speak is inside. A frame whose bridge nothing tells is not judged.
+#pragma once
+
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "net/addr.h"
+#include "net/packet.h"
+#include "plan/plan.h"
+#include "replay.h"
+
+namespace postern {
+
+class Sides {
+  public:
+    /// What is wrong with the options, or with asking at all: a configuration of several bridges
+    /// and nothing that tells which. `spec` outlives it. `by_port`: captures do, so nobody will
+    /// ask.
+    static Result<Sides> create(const ReplayOptions& options, const Spec& spec, bool by_port);
+
+    /// Whether frames tell their side; else it is inferred from their addresses.
+    bool known() const noexcept { return mac_.has_value(); }
+
+    /// `parsed`: what parse_packet() says of the frame. Nothing: its bridge is not known.
+    std::optional<PortIndex> port_of(Bytes frame, const PacketInfo& parsed, const Plan& plan);
+
+  private:
+    using Mac = std::array<std::uint8_t, 6>;
+    struct Ends {
+        PortIndex inside, outside;
+    };
+    /// A bridge, and the port by which a frame came in where zones or MAC addresses say so.
+    struct Place {
+        const Ends* bridge = nullptr;
+        std::optional<PortIndex> port;
+    };
+
+    Place by_zones(const IpAddr& from, const IpAddr& to, std::uint16_t tci, const Plan& plan) const;
+    Place by_macs(const Mac& from, const Mac& to) const;
+    Place at(PortIndex port) const;
+    bool inside(const Mac& from, const Mac& to, const std::optional<std::pair<IpAddr, IpAddr>>& ip);
+
+    template <class T>
+    static bool first_speaker(std::set<std::pair<T, T>>& seen, const T& from, const T& to) {
+        if (seen.count({to, from}) != 0) return false;
+        seen.insert({from, to});
+        return true;
+    }
+
+    std::vector<Ends> bridges_;
+    const Ends* chosen_ = nullptr;  ///< of all frames; null: each has to be found
+    std::vector<Prefix> prefixes_;
+    std::optional<Mac> mac_;
+    std::set<std::pair<IpAddr, IpAddr>> addresses_;  // {inside, outside}
+    std::set<std::pair<Mac, Mac>> macs_;
+    std::map<Mac, PortIndex> ports_;  ///< by which they came last, of several bridges
+};
+
+}  // namespace postern

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "ftp/reply.h"
+
+#include <algorithm>
+
+#include "helper/text.h"
+
+namespace postern::ftp {
+namespace {
+
+/// How servers end a reply that do not end it as they began it: by another reply's last line, or by
+/// `211-End`.
+bool is_other_end(const ReplyLine& line, std::uint32_t code) noexcept {
+    if (line.ends) return line.code >= 200;
+    return line.code == code && line.text.size() >= 4 && same_word(line.text.first(4), "-END");
+}
+
+/// The reply that was left ends after all: what came in it was text. Or the server answers the one
+/// command that is unanswered with the same code.
+void end_left_reply(FtpState& s, std::uint32_t code) noexcept {
+    if (outstanding(s) == 0 || outstanding(s) > 1u + s.slack || !fits(s, code)) {
+        s.set(flag::ahead);
+        s.clear(flag::unending | flag::sure);
+    }
+    s.slack = static_cast<std::uint8_t>(std::min(s.over + unsigned{s.slack}, 255u));
+    s.over = 0;
+    s.multi_line = s.inner = 0;
+    s.clear(flag::left | flag::other_end);
+}
+
+}  // namespace
+
+void shift(FtpState& s, unsigned n) noexcept {
+    for (std::uint8_t* each : {&s.unanswered, &s.port_reply, &s.passive_reply, &s.auth_reply})
+        *each = *each > n ? static_cast<std::uint8_t>(*each - n) : std::uint8_t{0};
+}
+
+unsigned outstanding(const FtpState& s) noexcept {
+    return s.unanswered > s.over ? unsigned{s.unanswered} - s.over : 0;
+}
+
+bool fits(const FtpState& s, std::uint32_t code) noexcept {
+    if (s.expected == 0) return false;
+    const unsigned wanted = kShortest + s.expected;
+    return code == wanted || (wanted == 226 && code == 250);
+}
+
+ReplyLine read_line(Bytes line) noexcept {
+    Cursor c{line};
+    const auto code = take_number(c, 3, 999);
+    const auto mark = c.peek();
+    if (!code || *code < 100 || (mark && *mark != ' ' && *mark != '-')) return {};
+    return {*code, mark != std::uint8_t{'-'}, c.rest()};
+}
+
+bool read_text(FtpState& s, const ReplyLine& line) noexcept {
+    const bool left = s.has(flag::left);
+    if (!left || s.inner != 0) {  // text up to the same code without a hyphen (RFC 959, 4.2)
+        const std::uint32_t code = left ? s.inner : s.multi_line;
+        if (line.ends && line.code == code) {
+            if (left)
+                s.inner = 0;
+            else
+                s.multi_line = 0;
+            s.clear(flag::other_end);
+            return true;
+        }
+        if (left && line.ends && line.code == s.multi_line && !s.has(flag::unending)) {
+            end_left_reply(s, line.code);
+            return true;
+        }
+        s.clear(flag::other_end);
+        if (is_other_end(line, code)) s.set(flag::other_end);
+        return false;
+    }
+    if (line.code == 0) {  // text, so that reply is not over; if it is not the next one's
+        if (s.slack == 0) s.clear(flag::unending | flag::sure);
+        return false;
+    }
+    if (line.code != s.multi_line) return true;
+    if (line.ends) {
+        end_left_reply(s, line.code);
+        return true;
+    }
+    if (s.slack < outstanding(s)) ++s.slack;  // text, or the next reply begins with the same code
+    return false;
+}
+
+}  // namespace postern::ftp

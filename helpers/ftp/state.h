@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the FTP helper remembers of a control connection, within the private bytes of a helper, and
+// how it is saved.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/field.h"
+
+namespace postern::ftp {
+
+/// What the client's AUTH has asked for (RFC 2228, RFC 4217 section 4).
+enum class Auth : std::uint16_t {
+    none,
+    other,
+    tls
+};
+
+/// What has been seen of the proof of protocol: a greeting, then a command, then its answer.
+enum class Proof : std::uint16_t {
+    none,
+    commanded,  ///< the client waited for the greeting; no command is answered yet
+    early,      ///< it did not wait: no proof before all its commands are answered
+    // Met in mid-stream there is no greeting: two commands, each with its fitting answer.
+    picked_up,
+    picked_up_once,  ///< the first of them
+    given
+};
+
+/// Bits of FtpState::flags.
+namespace flag {
+constexpr std::uint16_t greeted = 1;     ///< by the server, with the last line of its greeting
+constexpr std::uint16_t waiting = 2;     ///< `host` and `port` of a PORT that open with the proof
+constexpr std::uint16_t epsv_asked = 4;  ///< EPSV ALL; what its reply was may still change
+constexpr std::uint16_t epsv_all = 8;    ///< the server has agreed: EPSV only, from here on
+/// The client has gone on inside the reply `multi_line`, so that one may be over or not.
+constexpr std::uint16_t left = 16;
+/// That has happened in this connection, so what looks like a reply may be the text of one.
+constexpr std::uint16_t careful = 32;
+/// Counting began in the middle: earlier commands may have been unanswered.
+constexpr std::uint16_t inexact = 64;
+/// The last line of a multi-line reply looks like an end, though not like its own.
+constexpr std::uint16_t other_end = 128;
+/// This server does not end replies as it began them: after the client had gone on, a command had
+/// its fitting answer; or it went on after a line like an end.
+constexpr std::uint16_t unending = 256;
+/// A reply has ended in which the client had gone on: it is ahead of the replies. Nothing shows
+/// `unending` any more.
+constexpr std::uint16_t ahead = 512;
+/// `unending` was known when the client asked for what is unanswered.
+constexpr std::uint16_t sure = 1024;
+/// 200 or 334 may have been AUTH's answer, or that of an earlier command that was not counted.
+constexpr std::uint16_t auth_agreed = 2048;
+}  // namespace flag
+
+/// Replies that answer a passive command: 227, 228 and 229.
+constexpr unsigned kBeforePassive = 226;
+constexpr bool is_passive(std::uint32_t code) noexcept {
+    return code > kBeforePassive && code <= kBeforePassive + 3;
+}
+
+struct FtpState {
+    std::uint16_t multi_line : 10 = 0;  ///< code of the reply whose last line has not come yet
+    Proof proof : 3 = Proof::none;
+    Auth auth : 2 = Auth::none;
+    /// Code of a multi-line reply inside the one that was left, if that one is over.
+    std::uint16_t inner : 10 = 0;
+    std::uint16_t passive : 2 = 0;      ///< PASV, LPSV or EPSV wants this code, less kBeforePassive
+    std::uint16_t epsv_before : 4 = 0;  ///< of the final replies since EPSV ALL, before its own
+    std::uint16_t flags : 12 = 0;
+    std::uint16_t epsv_replies : 4 = 0;  ///< final replies since EPSV ALL, at most kMostReplies
+    std::uint16_t port = 0;              ///< announced by PORT; host byte order
+    // While commands are counted. Replies come in their order (RFC 959 section 5.4).
+    std::uint8_t unanswered = 0;     ///< commands whose final reply has not come
+    std::uint8_t over = 0;           ///< so many of them are answered, if the left reply is over
+    std::uint8_t port_reply = 0;     ///< which final reply from now is PORT's, 1 the next; 0: none
+    std::uint8_t passive_reply = 0;  ///< the same of PASV, EPSV or LPSV
+    std::uint8_t auth_reply = 0;     ///< the same of AUTH
+    std::uint8_t slack = 0;          ///< so many more may have been answered in a reply's text
+    std::uint8_t expected = 0;       ///< code that the last command should have, see short_code()
+    std::uint8_t epsv_200s = 0;      ///< a bit for each of epsv_replies: it was 200
+    std::array<std::uint8_t, 16> host{};  ///< in PORT, of the client's family
+
+    bool has(std::uint16_t f) const noexcept { return (flags & f) != 0; }
+    void set(std::uint16_t f) noexcept { flags = (flags | f) & 0xfff; }
+    void clear(std::uint16_t f) noexcept { flags = flags & ~f & 0xfff; }
+};
+constexpr unsigned kMostReplies = 8;
+
+/// A final reply's code in a byte; 0: none.
+constexpr unsigned kShortest = 199;
+constexpr std::uint8_t short_code(std::uint32_t code) noexcept {
+    return code > kShortest ? static_cast<std::uint8_t>(code - kShortest) : std::uint8_t{0};
+}
+
+// Bit-fields begin at the lowest bit of each word.
+inline constexpr Field kState[] = {
+    {"multi_line", 0, 2, 1, 999},
+    {"proof", 0, 2, 1, unsigned(Proof::given), 10},
+    {"auth", 0, 2, 1, unsigned(Auth::tls), 13},
+    {"inner", 2, 2, 1, 999},
+    {"passive", 2, 2, 1, 3, 10},
+    {"epsv_before", 2, 2, 1, 15, 12},
+    {"flags", 4, 2, 1, 4095},
+    {"epsv_replies", 4, 2, 1, kMostReplies, 12},
+    POSTERN_FIELD(FtpState, port),
+    POSTERN_FIELD(FtpState, unanswered),
+    POSTERN_FIELD(FtpState, over),
+    POSTERN_FIELD(FtpState, port_reply),
+    POSTERN_FIELD(FtpState, passive_reply),
+    POSTERN_FIELD(FtpState, auth_reply),
+    POSTERN_FIELD(FtpState, slack),
+    POSTERN_FIELD(FtpState, expected),
+    POSTERN_FIELD(FtpState, epsv_200s),
+    POSTERN_FIELD(FtpState, host),
+};
+
+}  // namespace postern::ftp

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How a key of the configuration is described: once, beside the field that it fills.
+//
+// Each struct of a Spec has `template <class Keys> static void describe(Keys& keys)`, which names
+// its keys one after the other. Three visitors call it: the reader (read_keys.h), and what makes
+// the tables of the documentation and the JSON schema (description.h). A visitor takes
+//
+//   keys("mtu", &PortSpec::mtu, {.help = "...", .range = {1280, 9600}});   a field, read as such
+//   keys.by_hand("pass", {.help = "...", ...});          read by the code of its section
+//   keys.mapping("userspace", of<UserspaceSpec>, {...}); the same, with keys of its own
+//   keys.group("idle", {...}, [](auto& of) { of(...); }); keys one level down, of the same struct
+//
+// The default is the field's own initial value. Life-cycle: constant data. Nothing here knows YAML.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace postern {
+
+/// How a number is written.
+enum class KeyUnit : std::uint8_t {
+    none,     ///< decimal or 0x-hexadecimal
+    seconds,  ///< 90, 30s, 5m, 2h, 5d
+    size      ///< 4096, 4K, 1M, 1G (powers of 1024)
+};
+
+/// Both ends belong to it.
+struct KeyRange {
+    std::uint64_t min = 0;
+    std::uint64_t max = 0;
+    KeyUnit unit = KeyUnit::none;
+};
+
+/// What one value is.
+enum class Form : std::uint8_t {
+    by_field,  ///< as the field's type says
+    mapping,   ///< has keys of its own
+    boolean,   ///< true or false
+    number,    ///< within `range`
+    text,      ///< one line
+    name,      ///< letters, digits, '_', '-', '.'; also of something defined elsewhere in the file
+    choice,    ///< one of `words`
+    prefix,    ///< address or prefix
+    protocol,  ///< by name or number
+    port_range,  ///< a port, or FIRST-LAST
+    icmp_type,   ///< by name or number
+    pass_word,   ///< one of `words`, or an ethertype
+    masked,      ///< number, or NUMBER/MASK, of 32 bits
+    stage,       ///< a stage of this build
+    helper_kind  ///< a helper of this build
+};
+
+/// How many values there are, and how they are arranged.
+enum class Shape : std::uint8_t {
+    one,
+    list,         ///< may be empty
+    one_or_more,  ///< a value, or a list that is not empty
+    any_number,   ///< a value, or a list that may be empty
+    by_name,      ///< a mapping whose keys are names
+    by_number,    ///< a mapping whose keys are numbers, `min_key` to `max_key`
+    one_or_by_number
+};
+
+/// One key, but for its name and its field.
+struct About {
+    std::string_view help;  ///< what it means: Markdown, one line
+    KeyRange range = {};    ///< of numbers
+    Form form = Form::by_field;
+    Shape shape = Shape::one;
+    std::span<const std::string_view> words = {};
+    std::string_view noun = {};  ///< completes: "x" is not ... ("an action")
+    /// A word that may stand in place of all values, such as `any`; or words, separated by spaces.
+    std::string_view instead = {};
+    std::uint32_t min_key = 0, max_key = 0;  ///< of mappings by number
+    bool required = false;
+    bool own_table = true;  ///< of a mapping: the documentation has a table of its keys
+    // In the documentation, where what follows from the above is not enough.
+    std::string_view type = {};
+    std::string_view default_text = {};
+    std::string_view range_text = {};
+    /// Of a required key: completes "... is missing (expected ...)".
+    std::string_view expected = {};
+    /// Its name in earlier versions; still read, with a warning.
+    std::string_view formerly = {};
+};
+
+/// The type of a mapping, as an argument.
+template <class T>
+struct Of {
+    using type = T;
+};
+template <class T>
+inline constexpr Of<T> of{};
+
+/// The words of an enumeration in the configuration; several words may mean the same.
+template <class E, std::size_t N>
+struct Words {
+    std::string_view noun;  ///< completes: "x" is not ...
+    std::array<std::string_view, N> texts{};
+    std::array<E, N> values{};
+
+    constexpr std::string_view text_of(E value) const noexcept {
+        for (std::size_t i = 0; i < N; ++i)
+            if (values[i] == value) return texts[i];
+        return {};
+    }
+};
+template <class E, std::size_t N>
+constexpr Words<E, N> words(std::string_view noun,
+                            const std::pair<std::string_view, E> (&list)[N]) noexcept {
+    Words<E, N> out{noun};
+    for (std::size_t i = 0; i < N; ++i) {
+        out.texts[i] = list[i].first;
+        out.values[i] = list[i].second;
+    }
+    return out;
+}
+/// Specialised beside each enumeration that a field has.
+template <class E>
+inline constexpr int kWordsOf = 0;
+
+}  // namespace postern

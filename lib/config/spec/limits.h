@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `limits`: how much there may be of what.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "base/types.h"
+#include "config/key.h"
+
+namespace postern {
+
+/// Expectations pending at once; 0 = no limit.
+struct ExpectationsPerSpec {
+    std::uint32_t ct_zone = 0;  ///< of each conntrack zone
+    /// Of conntrack zones that have a limit of their own.
+    std::vector<std::pair<CtZone, std::uint32_t>> of_ct_zones;
+    std::uint32_t source = 0;  ///< of masters that one address (an IPv6 /64) began; the loader's
+                               ///< default: a quarter of LimitsSpec::expectations
+    std::uint32_t destination = 64;  ///< for one address and port
+
+    template <class Keys>
+    static void describe(Keys& keys) {
+        constexpr KeyRange kCount{0, 16u << 20, KeyUnit::size};
+        keys.by_hand("ct_zone", {.help = "of each conntrack zone; with a mapping, of those that "
+                                         "it names. 0 = no limit",
+                                 .range = kCount,
+                                 .form = Form::number,
+                                 .shape = Shape::one_or_by_number,
+                                 .max_key = kCtZones - 1,
+                                 .type = "count, or a mapping of conntrack zones to counts",
+                                 .default_text = "no limit",
+                                 .formerly = "zone"});
+        keys.by_hand("source", {.help = "of all masters that one address, or an IPv6 /64, began. "
+                                        "0 = no limit",
+                                .range = kCount,
+                                .form = Form::number,
+                                .default_text = "a quarter of `expectations`, 64 at least"});
+        keys("destination", &ExpectationsPerSpec::destination,
+             {.help = "for one address and port, from different sources",
+              .range = {1, 65535, KeyUnit::size},
+              .range_text = "1 to 65535"});
+    }
+};
+
+/// Fixed at start; memory is set aside for all of it. Totals over all workers.
+struct LimitsSpec {
+    std::uint32_t connections = 262144;        ///< tracked at once
+    std::uint32_t expectations = 65536;        ///< live at once
+    std::uint32_t helped_connections = 16384;  ///< connections with a helper at once
+    std::uint32_t stream_buffer_bytes = 4096;  ///< a direction of a control stream
+    std::uint32_t fragments = 4096;            ///< held for their datagram at once
+    /// Of one source (an IPv4 address, an IPv6 /64); 0 = no limit. Connections not yet answered,
+    /// and for TCP confirmed.
+    std::uint32_t half_open_per_source = 0;       ///< at once
+    std::uint32_t new_per_second_per_source = 0;  ///< begun within a second
+    // Answers to rejected packets; 0 = no limit.
+    std::uint32_t answers_per_second = 1000;
+    std::uint32_t answers_per_second_per_source = 50;
+    /// Of one worker; 0 = no limit. Begun within a second.
+    std::uint32_t new_per_second_per_worker = 1u << 20;
+    ExpectationsPerSpec expectations_per;
+    std::vector<std::uint32_t>
+        per_zone;  ///< connections opened from a zone, by ZoneId; 0 = no limit
+
+    template <class Keys>
+    static void describe(Keys& keys) {
+        using L = LimitsSpec;
+        constexpr KeyRange kPerSource{0, 60000, KeyUnit::size};
+        constexpr KeyRange kConnections{0, 256u << 20, KeyUnit::size};
+        keys("connections", &L::connections,
+             {.help =
+                  "tracked at once. At the limit a new one takes the place of the least "
+                  "valuable of a few looked at: never answered, else closing, else not yet "
+                  "assured (`early_dropped`); assured ones stay, and if all are, the new one "
+                  "is dropped (`ct_table_full`). 1/64 is kept for expected ones; those beyond it "
+                  "have no precedence. Several workers share it, each with 1/64 of the whole "
+                  "on top, since hashing does not spread evenly",
+              .range = {64, 256u << 20, KeyUnit::size}});
+        keys("expectations", &L::expectations,
+             {.help = "live at once. The TCP segment that announces one more is dropped "
+                      "(`helper`); when its sender repeats it, it passes and opens nothing "
+                      "(`announced_unexpected`), as a datagram does at once. Connections that "
+                      "nobody has answered yet have others besides, 16 each",
+              .range = {16, 16u << 20, KeyUnit::size}});
+        keys.by_hand("helped_connections",
+                     {.help = "watched by a helper at once, once the peer has answered. A further "
+                              "one takes the place of the one that was silent for longest "
+                              "(`helper_slots_displaced`); a source that has an eighth of all, or "
+                              "a destination that has half, takes its own. Connections without an "
+                              "answer have a quarter as many places besides, for 32 seconds",
+                      .range = {16, 16u << 20, KeyUnit::size},
+                      .form = Form::number,
+                      .default_text = "16K, or `connections` if that is less",
+                      .range_text = "16 to 16M, at most `connections`"});
+        keys("stream_buffer", &L::stream_buffer_bytes,
+             {.help = "bytes kept of a direction of a control connection. A longer message or gap "
+                      "makes the helper give that direction up. SIP (32 KiB), H.323 (16 KiB) and "
+                      "IRC (8703 bytes) may have longer ones: they wait in 64 long buffers a "
+                      "worker, which exist only if such a helper does",
+              .range = {512, 32768, KeyUnit::size},
+              .type = "size"});
+        keys("fragments", &L::fragments,
+             {.help = "fragments held at once until their datagram is whole, and datagrams begun. "
+                      "At the limit the oldest datagram gives way (`fragment_full`). Each takes a "
+                      "packet buffer of the largest MTU",
+              .range = {64, 1u << 20, KeyUnit::size}});
+        keys.mapping("expectations_per", of<ExpectationsPerSpec>,
+                     {.help = "expectations of one conntrack zone, source, destination. Besides, "
+                              "masters to one server have at most half of `expectations`, and "
+                              "masters from one zone three quarters"});
+        keys.group("per_source", {.help = "what one source may do", .default_text = "no limits"},
+                   [&](auto& of) {
+                       of("half_open", &L::half_open_per_source,
+                          {.help = "connections at once that nobody has answered, and for TCP "
+                                   "confirmed. A further one is dropped (`source_half_open`)",
+                           .range = kPerSource,
+                           .default_text = "0 = no limit",
+                           .range_text = "0 to 60000"});
+                       of("new_per_second", &L::new_per_second_per_source,
+                          {.help = "connections begun within a second. A further one is dropped "
+                                   "(`source_rate`)",
+                           .range = kPerSource,
+                           .default_text = "0 = no limit",
+                           .range_text = "0 to 60000"});
+                   });
+        keys.group("answers", {.help = "how many senders of rejected packets are told"},
+                   [&](auto& of) {
+                       of("per_second", &L::answers_per_second,
+                          {.help = "answers to all senders. 0 = no limit",
+                           .range = {0, 1u << 20, KeyUnit::size}});
+                       of("per_source", &L::answers_per_second_per_source,
+                          {.help = "answers a second to one sender: an IPv4 address, or an IPv6 "
+                                   "/64. 0 = no limit",
+                           .range = kPerSource,
+                           .range_text = "0 to 60000"});
+                   });
+        keys.group("per_worker", {.help = "what one worker may do"}, [&](auto& of) {
+            of("new_per_second", &L::new_per_second_per_worker,
+               {.help = "connections begun within a second, spread over it. A further one is "
+                        "dropped (`worker_rate`). Expected connections are not counted. It keeps "
+                        "a worker from spending all of its time on new connections when many fall "
+                        "on it",
+                .range = {0, 16u << 20, KeyUnit::size},
+                .range_text = "0 to 16M; 0 = no limit"});
+        });
+        keys.by_hand("per_zone",
+                     {.help = "by the name of a security zone: connections opened from it at once; "
+                              "0 = no limit. A further one is dropped (`zone_full`)",
+                      .range = kConnections,
+                      .form = Form::number,
+                      .shape = Shape::by_name,
+                      .type = "mapping of zones to counts",
+                      .default_text = "no limits",
+                      .range_text = "0 to 256M each"});
+    }
+};
+
+}  // namespace postern

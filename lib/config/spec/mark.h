@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+namespace postern {
+
+/// Where in the file an item was written; both count from 1.
+struct SpecMark {
+    unsigned line = 0;
+    unsigned column = 0;
+};
+
+}  // namespace postern

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `policy`: which connections may begin.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+#include "config/key.h"
+#include "config/spec/mark.h"
+#include "config/spec/timeouts.h"
+#include "net/addr.h"
+
+namespace postern {
+
+/// What becomes of the connections that a rule accepts. Where only one direction passes, tracking
+/// in full cannot work.
+enum class TrackMode : std::uint8_t {
+    yes,
+    sloppy,  ///< states by what is seen, begun with any packet
+    no       ///< there are none: each packet is asked about
+};
+template <>
+inline constexpr auto kWordsOf<TrackMode> = words<TrackMode>("how connections are tracked",
+                                                             {{"yes", TrackMode::yes},
+                                                              {"sloppy", TrackMode::sloppy},
+                                                              {"no", TrackMode::no}});
+
+enum class RuleAction : std::uint8_t {
+    drop,
+    reject,  ///< drop, and tell the sender (TCP RST, ICMP unreachable)
+    accept
+};
+template <>
+inline constexpr auto kWordsOf<RuleAction> = words<RuleAction>("an action",
+                                                               {{"accept", RuleAction::accept},
+                                                                {"drop", RuleAction::drop},
+                                                                {"reject", RuleAction::reject}});
+constexpr const char* to_string(RuleAction a) noexcept {
+    return kWordsOf<RuleAction>.text_of(a).data();
+}
+
+/// Both ends belong to the range; host byte order.
+struct PortRange {
+    std::uint16_t first = 0;
+    std::uint16_t last = 65535;
+    friend constexpr bool operator==(const PortRange&, const PortRange&) = default;
+};
+
+/// Values that bits of a connection's mark and label take; they are 0 at first, or its master's.
+struct SetSpec {
+    std::uint32_t mark = 0, mark_mask = 0;  ///< mask: which bits
+    std::uint32_t label = 0, label_mask = 0;
+
+    template <class Keys>
+    static void describe(Keys& keys) {
+        keys.by_hand("mark", {.help = "of 32 bits, decimal or `0x...`: the bits of the mask (all, "
+                                      "if there is none) take this value",
+                              .form = Form::masked,
+                              .default_text = "unchanged"});
+        keys.by_hand("label",
+                     {.help = "the same", .form = Form::masked, .default_text = "unchanged"});
+    }
+};
+
+inline constexpr unsigned kMaxExpectPorts = 64;
+inline constexpr std::string_view kExpectToWords[] = {"client", "server"};
+
+/// Connections that one accepted by a rule expects, without any parser: like `ct expectation` of
+/// nftables, but filed once, when the connection begins.
+struct ExpectSpec {
+    std::uint8_t protocol = 0;
+    PortRange dport;         ///< at most kMaxExpectPorts
+    bool to_server = false;  ///< they go the way of the connection's first packet, or back
+    std::uint32_t timeout_s = 300;
+    std::uint8_t max = 0;    ///< pending at once for one connection
+    bool permanent = false;  ///< not used up by the first that comes
+
+    template <class Keys>
+    static void describe(Keys& keys) {
+        keys.by_hand("proto", {.help = "of what is expected",
+                               .form = Form::protocol,
+                               .required = true,
+                               .type = "`tcp`, `udp`, `sctp`, `dccp`, `udplite`",
+                               .expected = "tcp, udp, sctp, dccp or udplite"});
+        keys.by_hand("dport", {.help = "its destination port; any source port will do",
+                               .form = Form::port_range,
+                               .required = true,
+                               .type = "a port, or a range of at most 64",
+                               .expected = "a port or a range"});
+        keys.by_hand("to", {.help = "`client`: from whom the connection asked to who began it, as "
+                                    "`ct expectation` of nftables; `server`: the other way",
+                            .form = Form::choice,
+                            .words = kExpectToWords,
+                            .noun = "an end of the connection",
+                            .default_text = "`client`"});
+        keys("timeout", &ExpectSpec::timeout_s,
+             {.help = "how long it is expected", .range = kTimeoutRange});
+        keys.by_hand("max",
+                     {.help = "pending at once for one connection, those that an operator files "
+                              "for it (`expect create`) included; then the oldest goes",
+                      .range = {1, 255},
+                      .form = Form::number,
+                      .default_text = "the number of ports",
+                      .range_text = "the number of ports to 255"});
+        keys("permanent", &ExpectSpec::permanent,
+             {.help = "the first connection does not use it up: more may come until `timeout`, or "
+                      "the master's end"});
+    }
+};
+
+inline constexpr std::string_view kFamilyWords[] = {"ipv4", "ipv6"};
+inline constexpr std::string_view kStateWords[] = {"new", "established", "related"};
+inline constexpr std::string_view kProtocolWords[] = {"tcp",  "udp",  "icmp",    "icmpv6",
+                                                      "sctp", "dccp", "udplite", "gre"};
+
+/// One rule; its RuleId is its index. All given conditions must hold; within a list one is enough;
+/// an empty list means "any". The first rule that matches decides.
+struct RuleSpec {
+    std::string name;  ///< unique; "rule<index>" where the file gives none
+    std::vector<ZoneId> from;
+    std::vector<ZoneId> to;
+    Family family = Family::none;  ///< none = both
+    std::vector<Prefix> src;       ///< of one family or both; see `family`
+    std::vector<Prefix> dst;
+    std::vector<std::uint8_t> protocols;
+    std::vector<PortRange> sport;
+    std::vector<PortRange> dport;
+    /// Only with ICMP or ICMPv6 alone in `protocols`.
+    std::vector<std::uint8_t> icmp_types;
+    /// Which connections: at least one of the three is set. `established` is implied by "accepted
+    /// before" and never asked of policy, so a rule with only that one matches nothing.
+    bool match_new = true;
+    bool match_related = true;
+    bool match_established = false;
+    /// With match_related: only connections that one of these helpers expected. Empty = any.
+    std::vector<HelperId> related;
+    RuleAction action = RuleAction::drop;
+    HelperId helper = kNoHelper;  ///< watches connections that this rule accepts
+    /// Only connections whose inherited mark has these bits under the mask; new ones have mark 0.
+    std::uint32_t mark = 0, mark_mask = 0;  ///< mask 0: any
+    SetSpec set;                ///< of connections that this rule accepts, like all below
+    std::uint8_t timeouts = 0;  ///< 0: Spec::timeouts, else index into timeout_profiles plus 1
+    bool liberal = false;       ///< TCP windows are not enforced
+    TrackMode track = TrackMode::yes;
+    std::optional<ExpectSpec> expect;  ///< excludes `helper`
+    SpecMark where;
+
+    template <class Keys>
+    static void describe(Keys& keys) {
+        constexpr Shape kSome = Shape::one_or_more;
+        keys.by_hand("name", {.help = "shown by `conntrack list` and `replay`",
+                              .form = Form::name,
+                              .type = "name, unique",
+                              .default_text = "`rule0`, `rule1`, ..."});
+        keys("action", &RuleSpec::action,
+             {.help = "`reject`: drop, and tell the sender (TCP reset, or ICMP \"administratively "
+                      "prohibited\"), within "
+                      "[`limits.answers`](#limitsanswers-how-many-senders-of-rejected-packets-are-"
+                      "told)",
+              .required = true,
+              .expected = "accept, drop or reject"});
+        keys.by_hand("from", {.help = "zone of the port it came in by",
+                              .form = Form::name,
+                              .shape = kSome,
+                              .instead = "any",
+                              .type = "one or more zones",
+                              .default_text = "any"});
+        keys.by_hand("to", {.help = "zone of the port it would leave by",
+                            .form = Form::name,
+                            .shape = kSome,
+                            .instead = "any",
+                            .type = "one or more zones",
+                            .default_text = "any"});
+        keys.by_hand("family", {.help = "of its addresses",
+                                .form = Form::choice,
+                                .words = kFamilyWords,
+                                .noun = "an address family",
+                                .instead = "any",
+                                .type = "`ipv4`, `ipv6`",
+                                .default_text = "any"});
+        keys.by_hand("src", {.help = "`192.0.2.0/24`, `2001:db8::1`; both families may be mixed",
+                             .form = Form::prefix,
+                             .shape = kSome,
+                             .instead = "any",
+                             .default_text = "any"});
+        keys.by_hand("dst", {.help = "the same, of its destination",
+                             .form = Form::prefix,
+                             .shape = kSome,
+                             .instead = "any",
+                             .default_text = "any"});
+        keys.by_hand("proto",
+                     {.help = "its protocol",
+                      .range = {0, 255},
+                      .form = Form::protocol,
+                      .shape = kSome,
+                      .words = kProtocolWords,
+                      .noun = "a protocol, by name or number 0 to 255",
+                      .instead = "any",
+                      .type = "one or more of `tcp`, `udp`, `icmp`, `icmpv6`, `sctp`, `dccp`, "
+                              "`udplite`, `gre`, 0 to 255",
+                      .default_text = "any"});
+        keys.by_hand("sport", {.help = "needs `proto` with protocols that have ports",
+                               .range = {0, 65535},
+                               .form = Form::port_range,
+                               .shape = kSome,
+                               .instead = "any",
+                               .type = "one or more ports or ranges (`137-139`)",
+                               .default_text = "any"});
+        keys.by_hand("dport", {.help = "the same",
+                               .range = {0, 65535},
+                               .form = Form::port_range,
+                               .shape = kSome,
+                               .instead = "any",
+                               .type = "one or more ports or ranges",
+                               .default_text = "any"});
+        keys.by_hand("icmp_type",
+                     {.help = "needs `proto: icmp` or `proto: icmpv6`, alone. Names such as "
+                              "`echo-request`; a wrong one lists the others",
+                      .range = {0, 255},
+                      .form = Form::icmp_type,
+                      .shape = kSome,
+                      .instead = "any",
+                      .type = "one or more names or 0 to 255",
+                      .default_text = "any"});
+        keys.by_hand("ct", {.help = "state of the connection that would begin. `related`: a helper "
+                                    "expected it. `established` is implied, and matches nothing",
+                            .form = Form::choice,
+                            .shape = kSome,
+                            .words = kStateWords,
+                            .noun = "a connection state",
+                            .instead = "any",
+                            .type = "one or more of `new`, `related`, `established`",
+                            .default_text = "`new` and `related`"});
+        keys.by_hand("related", {.help = "expected by one of these; implies `ct: [related]`",
+                                 .form = Form::name,
+                                 .shape = kSome,
+                                 .instead = "any",
+                                 .type = "one or more helpers",
+                                 .default_text = "any"});
+        keys.by_hand("mark", {.help = "the mark that the connection would inherit has these bits, "
+                                      "such as `0x10/0xff`. What nobody expected has mark 0",
+                              .form = Form::masked,
+                              .instead = "any",
+                              .default_text = "any"});
+        keys.mapping("set", of<SetSpec>,
+                     {.help = "mark and label of the connections that this rule accepts, see below",
+                      .default_text = "none"});
+        keys.by_hand("timeouts", {.help = "of the connections that this rule accepts. At most 15 "
+                                          "profiles are in use by rules",
+                                  .form = Form::name,
+                                  .type = "a profile of `timeouts`",
+                                  .default_text = "the values of `timeouts` itself"});
+        keys.by_hand("liberal",
+                     {.help = "TCP windows are not enforced on the connections that this rule "
+                              "accepts. A helper reads what is within 64 KiB (or the largest "
+                              "window offered) of the highest acknowledgement",
+                      .form = Form::boolean,
+                      .default_text = "false"});
+        keys("track", &RuleSpec::track,
+             {.help = "`sloppy`, `no`: for paths of which the firewall sees one direction, see "
+                      "[Asymmetric paths](#asymmetric-paths). Only with `accept`; not with "
+                      "`helper`, `expect` or `related`"});
+        keys.mapping("expect", of<ExpectSpec>,
+                     {.help = "the connections that this rule accepts expect others, see below. "
+                              "Not together with `helper`",
+                      .default_text = "none"});
+        keys.by_hand("helper", {.help = "watches the connections that this rule accepts. Only with "
+                                        "`accept`, and with the helper's protocol",
+                                .form = Form::name,
+                                .type = "a helper",
+                                .default_text = "none"});
+    }
+};
+
+inline constexpr unsigned kMaxRules = 65000;  ///< of one policy; RuleId has 16 bits
+inline constexpr std::string_view kFallbackWords[] = {"drop", "reject"};
+
+struct PolicySpec {
+    RuleAction fallback = RuleAction::drop;  ///< `default:`; drop or reject
+    std::vector<RuleSpec> rules;             ///< at most kMaxRules
+
+    template <class Keys>
+    static void describe(Keys& keys) {
+        keys.by_hand("default", {.help = "what no rule matches",
+                                 .form = Form::choice,
+                                 .words = kFallbackWords,
+                                 .noun = "a default for policy",
+                                 .default_text = "`drop`"});
+        keys.mapping("rules", of<RuleSpec>,
+                     {.help = "tried from top to bottom, the first that matches decides",
+                      .shape = Shape::list,
+                      .type = "list, at most 65000",
+                      .default_text = "none"});
+    }
+};
+
+}  // namespace postern

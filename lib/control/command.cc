@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/command.h"
+
+namespace postern {
+namespace {
+
+const char* to_string(CellForm form) {
+    constexpr const char* kNames[] = {"value", "endpoint", "pair", "ends"};
+    return kNames[static_cast<unsigned>(form)];
+}
+const char* to_string(FileUse use) {
+    constexpr const char* kNames[] = {"none", "write", "read"};
+    return kNames[static_cast<unsigned>(use)];
+}
+
+Json describe(const ArgSpec& a) {
+    Json out{{"name", a.name},
+             {"type", type_name(a.type)},
+             {"required", a.required},
+             {"positional", a.positional},
+             {"help", a.help}};
+    if (!a.values.empty()) out["values"] = a.values;
+    if (a.candidates) out["completed"] = true;
+    return out;
+}
+
+Json describe(const Column& c) {
+    Json out{{"title", c.title},
+             {"form", to_string(c.form)},
+             {"fields", c.fields},
+             {"right", c.right},
+             {"absent", c.absent}};
+    if (!c.except.empty()) out["except"] = c.except;
+    return out;
+}
+
+class ReadyRows : public RowSource {
+  public:
+    explicit ReadyRows(std::vector<Json> rows) : rows_(std::move(rows)) {}
+    Pull next(Json& row) override {
+        if (at_ == rows_.size()) return Pull::done;
+        row = std::move(rows_[at_++]);
+        return Pull::row;
+    }
+
+  private:
+    std::vector<Json> rows_;
+    std::size_t at_ = 0;
+};
+
+}  // namespace
+
+const char* type_name(ArgType type) {
+    switch (type) {
+        case ArgType::string: return "string";
+        case ArgType::integer: return "integer";
+        case ArgType::boolean: return "boolean";
+        case ArgType::scalar: return "string or integer";
+        case ArgType::address: return "address";
+        case ArgType::prefix: return "address or prefix";
+        case ArgType::id: return "id";
+    }
+    return "?";
+}
+
+const char* to_string(Effect effect) {
+    return effect == Effect::read ? "read" : "write";
+}
+
+Json describe(const Command& command) {
+    Json args = Json::array(), columns = Json::array();
+    for (const ArgSpec& a : command.args)
+        args.push_back(describe(a));
+    for (const Column& c : command.columns)
+        columns.push_back(describe(c));
+    return {{"command", command.name},
+            {"help", command.help},
+            {"effect", to_string(command.effect)},
+            {"args", args},
+            {"columns", columns},
+            {"endless", command.endless},
+            {"file", to_string(command.file)},
+            {"exit_codes",
+             {{"0", "answered"},
+              {"1", "no daemon, or no answer"},
+              {"2", "wrong command line, or a command that this socket does not take"}}}};
+}
+
+std::unique_ptr<RowSource> rows_of(std::vector<Json> rows) {
+    return std::make_unique<ReadyRows>(std::move(rows));
+}
+
+}  // namespace postern

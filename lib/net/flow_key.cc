@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "net/flow_key.h"
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <tuple>
+
+#include "net/bytes.h"
+#include "net/keyed_hash.h"
+#include "net/rss.h"
+
+namespace postern {
+namespace {
+
+using namespace wire;
+
+L4Kind kind_of_ports(std::uint8_t protocol) noexcept {
+    switch (protocol) {
+        case proto::tcp: return L4Kind::tcp;
+        case proto::sctp: return L4Kind::sctp;
+        case proto::dccp: return L4Kind::dccp;
+        default: return L4Kind::ports;
+    }
+}
+
+/// Whether the source is the key's high end. Any total order of the ends would do; raw words are
+/// compared, which is cheapest. parse_plain() has the same order.
+bool source_is_high(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t sport,
+                    std::uint16_t dport, Family family) noexcept {
+    if (family == Family::ipv4)
+        return (std::uint64_t{raw32(src)} << 16 | sport) >
+               (std::uint64_t{raw32(dst)} << 16 | dport);
+    return std::tuple(raw64(src + 8), raw64(src), sport) >
+           std::tuple(raw64(dst + 8), raw64(dst), dport);
+}
+
+FlowKey build_key(const std::uint8_t* low, const std::uint8_t* high, std::uint16_t low_port,
+                  std::uint16_t high_port, Family family, std::uint8_t protocol, CtZone ct_zone,
+                  const HashSecret& secret) noexcept {
+    FlowKey key;
+    key.protocol = protocol;
+    key.family = static_cast<std::uint8_t>(family);
+    key.ct_zone = ct_zone;
+    if (family == Family::ipv4) {
+        key.words[0] = raw32(low);
+        key.words[1] = raw32(high);
+        key.words[2] = low_port | std::uint32_t{high_port} << 16;
+        return key;
+    }
+    // Ends, then what else the key has.
+    std::uint8_t whole[40];
+    std::memcpy(whole, low, 16);
+    std::memcpy(whole + 16, high, 16);
+    std::memcpy(whole + 32, &low_port, 2);
+    std::memcpy(whole + 34, &high_port, 2);
+    constexpr std::size_t kRest = offsetof(FlowKey, protocol);
+    static_assert(sizeof(FlowKey) - kRest == 4);
+    std::memcpy(whole + 36, reinterpret_cast<const std::uint8_t*>(&key) + kRest, 4);
+    std::array<std::uint64_t, 5> words;
+    std::memcpy(words.data(), whole, sizeof whole);
+    const KeyDigest digest = keyed_digest(words, secret);
+    std::memcpy(&key.words[0], &digest.rest, 8);
+    key.words[2] = digest.hash;
+    return key;
+}
+
+/// An ICMP query's key has, for ports, the identifier and {class, whether the high end asks}: two
+/// hosts that ping each other with one identifier have two connections, as they should.
+FlowKey icmp_key(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t id, IcmpRole role,
+                 Family family, std::uint8_t protocol, CtZone ct_zone, const HashSecret& secret,
+                 bool& swapped) noexcept {
+    swapped = source_is_high(src, dst, 0, 0, family);
+    const bool high_asks = swapped == (role.kind == L4Kind::icmp_request);
+    const auto tag = static_cast<std::uint16_t>(role.icmp_class << 1 | (high_asks ? 1 : 0));
+    return swapped ? build_key(dst, src, id, tag, family, protocol, ct_zone, secret)
+                   : build_key(src, dst, id, tag, family, protocol, ct_zone, secret);
+}
+
+/// GRE version 1 carries the receiver's call id only, so its key is of one direction: the id, and
+/// {2, whether the high end receives}. The tag keeps it apart from GRE without calls, which has 0.
+FlowKey gre_key(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t call, Family family,
+                CtZone ct_zone, const HashSecret& secret, bool& swapped) noexcept {
+    swapped = source_is_high(src, dst, 0, 0, family);
+    const std::uint16_t tag = swapped ? 2 : 3;
+    return swapped ? build_key(dst, src, call, tag, family, proto::gre, ct_zone, secret)
+                   : build_key(src, dst, call, tag, family, proto::gre, ct_zone, secret);
+}
+
+/// The keyed hash of two addresses, whatever they talk. Fragments of a datagram meet by it: those
+/// of IPv6 need not even agree in the protocol.
+std::uint32_t hash_of_addresses(const std::uint8_t* src, const std::uint8_t* dst, Family family,
+                                const ParseContext& context) noexcept {
+    bool swapped;
+    return hash_of(key_from(src, dst, 0, 0, family, 0, context.ct_zone, *context.secret, swapped),
+                   *context.secret);
+}
+
+/// The tuple of the IP packet at `ip` with its transport header at `l4`, all of which that has its
+/// ends or ids was read.
+Tuple tuple_at(const std::uint8_t* ip, const std::uint8_t* l4, Family family,
+               std::uint8_t protocol) noexcept {
+    Tuple t = bare_tuple(ip, family, protocol);
+    const bool v4 = family == Family::ipv4;
+    if (has_ports(protocol)) {
+        t.sport = Be16::from_raw(raw16(l4));
+        t.dport = Be16::from_raw(raw16(l4 + 2));
+    } else if (protocol == (v4 ? proto::icmp : proto::icmpv6) &&
+               icmp_role(family, l4[0]).icmp_class != 0) {
+        t.sport = t.dport = Be16::from_raw(raw16(l4 + 4));
+    } else if (protocol == proto::gre && is_gre_call(l4)) {
+        t.dport = Be16::from_raw(raw16(l4 + kGreCallOffset));
+    }
+    return t;
+}
+
+}  // namespace
+
+IcmpRole icmp_role(Family family, std::uint8_t type) noexcept {
+    if (family == Family::ipv4) {
+        switch (type) {
+            case 8: return {1, L4Kind::icmp_request};
+            case 0: return {1, L4Kind::icmp_reply};
+            case 13: return {2, L4Kind::icmp_request};
+            case 14: return {2, L4Kind::icmp_reply};
+            case 15: return {3, L4Kind::icmp_request};
+            case 16: return {3, L4Kind::icmp_reply};
+            case 17: return {4, L4Kind::icmp_request};
+            case 18: return {4, L4Kind::icmp_reply};
+            case 37: return {5, L4Kind::icmp_request};
+            case 38: return {5, L4Kind::icmp_reply};
+            case 42: return {6, L4Kind::icmp_request};
+            case 43: return {6, L4Kind::icmp_reply};
+            // Redirects (5) and source quench (4) quote a packet as errors do, but nobody has to
+            // believe them because of a connection: RFC 1122 section 3.2.2.2, RFC 6633.
+            case 3:
+            case 11:
+            case 12: return {0, L4Kind::icmp_error};
+            default: return {0, L4Kind::icmp_message};
+        }
+    }
+    switch (type) {
+        case 128: return {1, L4Kind::icmp_request};
+        case 129: return {1, L4Kind::icmp_reply};
+        case 139: return {2, L4Kind::icmp_request};
+        case 140: return {2, L4Kind::icmp_reply};
+        case 144: return {3, L4Kind::icmp_request};
+        case 145: return {3, L4Kind::icmp_reply};
+        case 146: return {4, L4Kind::icmp_request};
+        case 147: return {4, L4Kind::icmp_reply};
+        case 160: return {5, L4Kind::icmp_request};
+        case 161: return {5, L4Kind::icmp_reply};
+        // Neighbour discovery (RFC 4861) and multicast listeners (RFC 2710, 3810) are link-local
+        // housekeeping, not connections.
+        case 130:
+        case 131:
+        case 132:
+        case 133:
+        case 134:
+        case 135:
+        case 136:
+        case 137:
+        case 143: return {0, L4Kind::icmp_nd};
+        default: return {0, type < 128 ? L4Kind::icmp_error : L4Kind::icmp_message};
+    }
+}
+
+FlowKey key_from(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t sport,
+                 std::uint16_t dport, Family family, std::uint8_t protocol, CtZone ct_zone,
+                 const HashSecret& secret, bool& swapped) noexcept {
+    swapped = source_is_high(src, dst, sport, dport, family);
+    return swapped ? build_key(dst, src, dport, sport, family, protocol, ct_zone, secret)
+                   : build_key(src, dst, sport, dport, family, protocol, ct_zone, secret);
+}
+
+bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t have,
+                      const ParseContext& context, L4Kind& kind, FlowKey& key, bool& swapped,
+                      bool reversed) noexcept {
+    const std::uint8_t* src = reversed ? ip.dst : ip.src;
+    const std::uint8_t* dst = reversed ? ip.src : ip.dst;
+    if (has_ports(ip.protocol)) {
+        if (have < 4) return false;
+        const std::uint16_t sp = raw16(l4), dp = raw16(l4 + 2);
+        key = key_from(src, dst, reversed ? dp : sp, reversed ? sp : dp, ip.family, ip.protocol,
+                       context.ct_zone, *context.secret, swapped);
+        kind = kind_of_ports(ip.protocol);
+        return true;
+    }
+    if (ip.protocol == (ip.family == Family::ipv4 ? proto::icmp : proto::icmpv6)) {
+        // The shortest end with the checksum (RFC 4286 section 4); others of less than 8 have
+        // nothing that is looked at.
+        if (have < 4) return false;
+        IcmpRole role = icmp_role(ip.family, l4[0]);
+        // A kind says what can be read: whoever asks for the tuple goes by it.
+        if (have < 8 && role.kind != L4Kind::icmp_message) return false;
+        kind = role.kind;
+        if (role.icmp_class != 0) {
+            if (reversed)
+                role.kind =
+                    role.kind == L4Kind::icmp_request ? L4Kind::icmp_reply : L4Kind::icmp_request;
+            key = icmp_key(src, dst, raw16(l4 + 4), role, ip.family, ip.protocol, context.ct_zone,
+                           *context.secret, swapped);
+            return true;
+        }
+    } else if (ip.protocol == proto::gre) {
+        if (have < 4) return false;
+        if (is_gre_call(l4)) {
+            if (have < kGreCallHeader) return false;
+            kind = L4Kind::gre_call;
+            // Of what the packet itself is, whichever way is asked for: it has no other.
+            key = gre_key(ip.src, ip.dst, raw16(l4 + kGreCallOffset), ip.family, context.ct_zone,
+                          *context.secret, swapped);
+            swapped ^= reversed;
+            return true;
+        }
+        kind = L4Kind::other;
+    } else {
+        kind = L4Kind::other;
+    }
+    key =
+        key_from(src, dst, 0, 0, ip.family, ip.protocol, context.ct_zone, *context.secret, swapped);
+    return true;
+}
+
+std::uint32_t rss_of(const Layers& ip, const std::uint8_t* ports, const FlowKey* key,
+                     const ParseContext& context) noexcept {
+    if (context.rss == nullptr) {
+        if (key != nullptr && ip.protocol != proto::gre) return hash_of(*key, *context.secret);
+        return hash_of_addresses(ip.src, ip.dst, ip.family, context);
+    }
+    const unsigned n = address_bytes(ip.family);
+    std::uint16_t folded = fold16(ip.src, n) ^ fold16(ip.dst, n);
+    if (ports != nullptr) folded ^= fold16(ports, 4);
+    return context.rss->hash(folded);
+}
+
+std::optional<Tuple> special_tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
+    const std::uint8_t* ip = data + info.l3_off;
+    switch (info.kind) {
+        case L4Kind::unparsed: return std::nullopt;
+        case L4Kind::other:
+        case L4Kind::icmp_nd:
+        case L4Kind::icmp_message: return bare_tuple(ip, info.family, info.protocol);
+        case L4Kind::icmp_error:
+            return tuple_at(data + info.pay_off, data + info.quoted_l4_off, info.family,
+                            info.quoted_protocol)
+                .reversed();
+        default: return tuple_at(ip, data + info.l4_off, info.family, info.protocol);
+    }
+}
+
+FlowKey make_key(const Tuple& t, CtZone ct_zone, const HashSecret& secret, bool& swapped,
+                 std::uint8_t key_class, bool request) noexcept {
+    if (key_class == kGreCall && t.protocol == proto::gre)
+        return gre_key(t.src.bytes.data(), t.dst.bytes.data(), t.dport.raw(), t.src.family, ct_zone,
+                       secret, swapped);
+    if (key_class != 0)
+        return icmp_key(t.src.bytes.data(), t.dst.bytes.data(), t.sport.raw(),
+                        {key_class, request ? L4Kind::icmp_request : L4Kind::icmp_reply},
+                        t.src.family, t.protocol, ct_zone, secret, swapped);
+    return key_from(t.src.bytes.data(), t.dst.bytes.data(), t.sport.raw(), t.dport.raw(),
+                    t.src.family, t.protocol, ct_zone, secret, swapped);
+}
+
+std::uint32_t steering_hash(const Tuple& t, std::uint8_t key_class,
+                            const ParseContext& context) noexcept {
+    const std::uint8_t *src = t.src.bytes.data(), *dst = t.dst.bytes.data();
+    if (context.rss != nullptr) {
+        const unsigned n = address_bytes(t.src.family);
+        const unsigned ports = has_ports(t.protocol) ? t.sport.host() ^ t.dport.host() : 0u;
+        return context.rss->hash(
+            static_cast<std::uint16_t>(fold16(src, n) ^ fold16(dst, n) ^ ports));
+    }
+    if (t.protocol == proto::gre) return hash_of_addresses(src, dst, t.src.family, context);
+    bool swapped;
+    return hash_of(make_key(t, context.ct_zone, *context.secret, swapped, key_class),
+                   *context.secret);
+}
+
+}  // namespace postern

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a worker counts of packets that it does not forward.
+#pragma once
+
+#include <array>
+
+#include "base/drop_reason.h"
+#include "base/types.h"
+#include "metrics/metric.h"
+
+namespace postern {
+
+// X(name, kind, unit, help)
+#define POSTERN_DROP_METRICS(X) \
+    X(dropped, counter, packets, "frames not forwarded, for all reasons; the sum of `drops`")
+
+struct DropCounters {
+    POSTERN_METRICS(POSTERN_DROP_METRICS)
+    std::array<Counter, kDropReasons> drops;
+    static constexpr MetricDesc kDropsDesc{"drops", "packets not forwarded, by reason",
+                                           Unit::packets};
+    std::array<Counter, kMaxPorts> wrong_zone;  ///< of these, for this reason, by port of arrival
+    static constexpr MetricDesc kWrongZoneDesc{
+        "wrong_zone", "frames dropped because their connection is elsewhere", Unit::packets};
+    std::array<Counter, kMaxPorts> spoofed;
+    static constexpr MetricDesc kSpoofedDesc{
+        "spoofed", "frames dropped because their source's zone is another", Unit::packets};
+
+    void count_dropped(unsigned frames, DropReason why) noexcept {
+        drops[static_cast<unsigned>(why)].add(frames);
+        dropped.add(frames);
+    }
+};
+
+}  // namespace postern

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// HelperQuestions: what one worker asks the processes of helpers.
+//
+// What: puts the messages of one packet at a time into the ring of questions, and knows which
+// processes are there, and which were late. Who calls: Helping only (userspace.cc).
+// Synchronisation: none but the two rings of its lane. Cost: a turn with nothing to ask reads one
+// line of the ring of answers.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/types.h"
+#include "net/addr.h"
+#include "userspace/link.h"
+
+namespace postern {
+
+class HelperQuestions {
+  public:
+    HelperQuestions(UserspaceLink& link, WorkerId worker);
+
+    /// Whether the helper lives in another process.
+    bool serves(HelperId helper) const noexcept { return settings_[helper] != nullptr; }
+    const UserspaceHelper& settings(HelperId helper) const noexcept { return *settings_[helper]; }
+
+    /// Whether asking makes sense; if not, and its traffic may bypass it, it passes at once.
+    bool present(HelperId helper) const noexcept { return link_.connected(helper); }
+    bool served() const noexcept { return link_.served(); }
+    /// Its last question was not answered in time. Until something comes from it, traffic that may
+    /// bypass it does not wait.
+    bool late(HelperId helper) const noexcept { return (late_ >> helper & 1) != 0; }
+    void set_late(HelperId helper, bool on) noexcept {
+        const std::uint64_t b = std::uint64_t{1} << helper;
+        late_ = on ? late_ | b : late_ & ~b;
+    }
+    /// Refreshes which processes are connected, once a turn: one that has come or gone is not late.
+    void refresh_peers() noexcept {
+        const std::uint64_t now = link_.connected();
+        late_ &= ~(now ^ there_);
+        there_ = now;
+    }
+
+    // --- one packet's questions ---
+    enum class Mode : std::uint8_t {
+        pass_by,  ///< the messages have been answered, or shall not be asked about
+        ask
+    };
+    struct Asking {
+        Mode mode = Mode::pass_by;
+        HelperId helper = kNoHelper;
+        ConnId conn;
+        CtZone ct_zone;
+        const Tuple* original = nullptr;
+        const std::uint8_t* state = nullptr;
+        Tick deadline;
+        // What came of it:
+        std::uint32_t messages = 0;  ///< that there were
+        std::uint32_t asked = 0;     ///< of these, questions put
+        bool too_long = false;       ///< of the others, at least one
+    };
+    Asking& asking() noexcept { return asking_; }
+    /// One message of it. Numbers of a packet's questions follow each other.
+    void message(Direction direction, Bytes bytes) noexcept;
+    std::uint32_t next_number() const noexcept { return number_; }
+    /// False: the ring is full.
+    bool tell_ended(HelperId helper, ConnId conn, CtZone ct_zone, const Tuple& original,
+                    const std::uint8_t* state) noexcept;
+    auto& answers() noexcept { return lane_.answers; }
+
+  private:
+    UserspaceLink& link_;
+    UserspaceLink::Lane& lane_;
+    std::array<const UserspaceHelper*, kMaxHelpers> settings_{};
+    std::uint32_t number_ = 1;
+    std::uint64_t late_ = 0;
+    std::uint64_t there_ = 0;  ///< who was connected in the last turn
+    Asking asking_;
+};
+
+}  // namespace postern

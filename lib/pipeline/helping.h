@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Helping: which connections of a worker have a helper, and what their helpers read and ask for.
+//
+// What: gives connections their helper, shows it their packets, files what it expects, and takes it
+// away again. It has the helper engine and, by helper slot, what may be pending. helping.cc is the
+// path of packets; pools.cc which connections have a helper, and how safely; userspace.cc helpers
+// in other processes.
+// Who: the stages and Tracking of the same worker; once a turn the worker itself. Synchronisation:
+// all is the worker's own but the rings to helpers' processes. Cost: connections without a helper
+// touch nothing here.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "conntrack/conn_table.h"
+#include "helper/engine.h"
+#include "metrics/metric.h"
+#include "pipeline/batch.h"
+#include "pipeline/drop_counters.h"
+#include "pipeline/expecting.h"
+#include "pipeline/held_packets.h"
+#include "pipeline/helper_questions.h"
+#include "pipeline/known_flows.h"
+#include "pipeline/peers.h"
+#include "pipeline/reassembly.h"
+#include "userspace/counters.h"
+
+namespace postern {
+
+// X(name, kind, unit, help)
+#define POSTERN_HELPING_METRICS(X)                                                                \
+    X(helper_waits, gauge, packets, "frames that wait for the answer of a helper's process, now") \
+    X(helper_pool_empty, counter, connections,                                                    \
+      "connections that passed without their helper: all in use")                                 \
+    X(helper_slots_displaced, counter, connections,                                               \
+      "connections that lost their helper to another one's")                                      \
+    X(unproven_expired, counter, connections,                                                     \
+      "connections that lost their helper: nobody answered")                                      \
+    X(helpers_not_assigned, counter, connections,                                                 \
+      "connections to a helper's port that a rule let in without it")                             \
+    X(helpers_detached, counter, connections,                                                     \
+      "connections that lost their helper because it was removed")                                \
+    X(announced_unexpected, counter, events,                                                      \
+      "announcements that passed although nothing could be filed")
+
+struct HelpingCounters {
+    POSTERN_METRICS(POSTERN_HELPING_METRICS)
+};
+
+class Helping {
+  public:
+    /// What outlives it, but for the engine, which it takes.
+    struct Parts {
+        std::unique_ptr<HelperEngine> engine;
+        /// Null when no helper lives in another process.
+        UserspaceLink* userspace = nullptr;
+        WorkerId worker = 0;  ///< whose lane of it
+        const HashSecret& secret;
+        Batch& batch;
+        ConnTable& conns;
+        Expecting& expecting;
+        Peers& peers;
+        const Reassembly& reassembly;
+        DropCounters& drops;
+        HelpingCounters& counters;
+    };
+    explicit Helping(Parts parts);
+
+    // --- the path of packets ---
+    /// Gives the new connection of packet i its helper: at once, if the packet may say something.
+    /// Else it waits for the peer to answer, see await().
+    void begin(unsigned i, std::uint32_t slot, HelperId helper) noexcept;
+    /// Files what a connection expects by its rule. False: not all could be, and its first packet
+    /// should not pass, so that it is repeated.
+    bool expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept;
+    /// A connection as it was before a packet: the numbers at which its streams begin, while
+    /// nothing has been said.
+    struct Opening {
+        std::array<std::uint32_t, 2> end{};  ///< by Direction
+        bool answered = false;               ///< end[1] is known
+    };
+    static Opening opening_of(Conn& conn) noexcept;
+    /// Whether a connection has a helper, waits for one, or has something pending by its rule.
+    static bool has_duty(const Conn& conn) noexcept {
+        return conn.helper != kNoHelper || conn.has(conn_flag::has_helper_slot);
+    }
+    /// Packet i was accepted: it may be the first that its connection's helper should see, and it
+    /// may prove the connection.
+    void await(unsigned i, const Opening& before) noexcept;
+    /// The two ends have opened a connection with a helper anew; `opener` did so by TcpLast::seq.
+    void renew(std::uint32_t slot, Direction opener) noexcept;
+    /// Windows are not enforced on packet i's connection, which has a helper: its payload is cut to
+    /// what the acknowledgements allow that the helper's streams saw.
+    void cut_to_own_window(unsigned i, Conn& conn) noexcept;
+    /// The TCP connection's session is over: what lives no longer than that ends.
+    void end_session(const Conn& conn) noexcept;
+    /// Raises its time to what its helper asked for by Emit::master_timeout().
+    void keep_min_timeout(Conn& conn) noexcept {
+        if (conn.patient) [[unlikely]]
+            raise_timeout(conn, engine_->at(conn.helper_slot)->min_timeout_s);
+    }
+    /// Starts to fetch what a helper knows of a connection.
+    [[gnu::always_inline]] void prefetch(std::uint32_t helper_slot) noexcept {
+        engine_->prefetch(helper_slot);
+    }
+    /// Shows the packets in `helped` to their helpers and files what these expect; may drop some.
+    void run() noexcept;
+
+    // --- ends ---
+    /// Remembers a connection of a helper that picks up, if it was seen from its first packet on:
+    /// once it is forgotten, what follows is no connection met in mid-stream.
+    void note_known(const Conn& conn) noexcept;
+    /// Whether a connection with a slot has been granted what is to outlive its silence.
+    bool has_lasting(const Conn& conn) noexcept { return expecting_.has_lasting(conn.helper_slot); }
+    /// A connection with a helper slot ends: what hangs on the slot ends with it.
+    void release(std::uint32_t slot) noexcept;
+    /// The plan does not serve the helper of a connection, which goes on without it.
+    void take_away(std::uint32_t slot) noexcept;
+    /// Packets of this burst that the helper of a connection was to see: it will not.
+    void forget_shown(std::uint32_t slot) noexcept;
+    /// Frees the packets that wait for a helper's process.
+    void release_held() noexcept;
+
+    // --- once a turn ---
+    /// Handles replies of helper processes and expires overdue questions. True: packets that waited
+    /// go on; they are the batch now. Bounded work.
+    bool resume() noexcept { return questions_ != nullptr && resume_waiting(); }
+    void look_at_unproven() noexcept;
+
+    // --- control, by the worker ---
+    /// Raises a connection's timeout to at least `least_s` seconds, where its state allows it.
+    static void raise_timeout(Conn& conn, std::uint16_t least_s) noexcept;
+    /// Gives a restored connection the helper that it had. False: no slot is left.
+    bool restore(std::uint32_t slot, const HelperImage& image) noexcept;
+    HelperEngine& engine() noexcept { return *engine_; }
+
+  private:
+    // The path of packets: helping.cc.
+    Bytes payload_of(unsigned i) noexcept;
+    /// Whether packet i's payload lies in one piece: then it is linear_payload_of().
+    bool is_linear(unsigned i) const noexcept;
+    Bytes linear_payload_of(unsigned i) const noexcept;
+    /// Sequence number of packet i, a TCP segment.
+    std::uint32_t seq_of(unsigned i) const noexcept;
+    /// Whether the receiver of packet i, which a helper is to see, will find its checksums right;
+    /// counts those that are not.
+    bool sums_hold(unsigned i, const HelperConn& hc) noexcept;
+    /// `skim`: what the engine said of packet i.
+    void run_one(unsigned i, Conn& conn, HelperConn* hc, Skim skim) noexcept;
+    /// Shows packet i's payload to the engine.
+    void read_payload(unsigned i, HelperConn* hc, Skim skim = Skim::not_asked) noexcept;
+    /// What a helper asked for besides expectations.
+    void act(const EmitAction& action, const Conn& conn) noexcept;
+    void order_child(const Conn& master, const Tuple& child, bool adopt) noexcept;
+    InsertOutcome file(const PinHole& hole, const Conn& conn) noexcept {
+        return expecting_.file(hole, conn, conns_.id_of(conns_.slot_of(conn)));
+    }
+    /// What a packet announces could not be filed. Whether it is to be dropped, so that its sender
+    /// repeats it: of TCP, once.
+    bool may_refuse(const PacketInfo& info, const std::uint8_t* data,
+                    const HelperConn* hc) const noexcept;
+    void note_refused(const PacketInfo& info, const std::uint8_t* data,
+                      const HelperConn* hc) noexcept;
+    /// It passes nevertheless.
+    void count_unexpected(const HelperConn* hc) noexcept;
+
+    // Which connections have a helper, and how safely: pools.cc.
+    ZoneId zone_of(const Conn& conn) const noexcept {
+        return batch_.plan->edges.zone_of(conn.edge(Direction::original));
+    }
+    /// Whether the helper may read the connection, which was met in mid-stream; counts it if not.
+    bool may_pick_up(const Conn& conn, HelperId helper) noexcept;
+    /// The helper reads its connection in mid-stream, from packet i on.
+    void pick_up(unsigned i, HelperConn* hc) noexcept;
+    /// Whether packet i shows that the peer of its connection is there.
+    bool proves(unsigned i, const Conn& conn, std::uint32_t reply_end) const noexcept;
+    /// A slot for the connection, with its helper; one of another connection, if need be.
+    HelperConn* take_slot(std::uint32_t slot, HelperId helper, Standing standing) noexcept;
+    /// Gives a connection what its helper keeps, with nothing pending.
+    void set_slot(Conn& conn, const HelperConn* hc) noexcept;
+    void promote(Conn& conn) noexcept;
+    /// Makes room for an applicant, at another connection's cost.
+    void make_room(const Applicant& applicant) noexcept;
+    /// The connection goes on without its helper. UDP gets it again with its next packet; a TCP
+    /// stream that was not read cannot be read any more.
+    void lose(std::uint32_t slot) noexcept;
+    void detach(std::uint32_t slot, ExpectEnd why) noexcept;
+    /// Ends what the helper's state of a connection hangs on.
+    void release_state(Conn& conn, ExpectEnd why) noexcept;
+
+    // Helpers in other processes: userspace.cc.
+    bool resume_waiting() noexcept;
+    /// Shows packet i to a helper in another process, or lets it wait. `front`: it has waited.
+    void run_remote(unsigned i, Conn& conn, HelperConn* hc, bool front) noexcept;
+    /// Whether the helper lives in another process.
+    bool is_remote(HelperId helper) const noexcept {
+        return questions_ != nullptr && questions_->serves(helper);
+    }
+    void handle_reply(const Answer& answer) noexcept;
+    void expire_overdue() noexcept;
+    /// Continues the packets of a connection that waited.
+    void resume_one(std::uint32_t helper_slot) noexcept;
+    void hold(unsigned i, const Conn& conn, bool front) noexcept;
+    unsigned put_back(const HeldPackets::Held& held) noexcept;
+    void drop_waiting(std::uint32_t helper_slot, HelperId helper) noexcept;
+    void count(HelperId helper, UserspaceCounter what, std::uint64_t n = 1) noexcept {
+        engine_->counters(helper).own(static_cast<unsigned>(what)).add(n);
+    }
+
+    std::unique_ptr<HelperEngine> engine_;
+    // Null: no helper lives in another process.
+    std::unique_ptr<HelperQuestions> questions_;
+    std::unique_ptr<HeldPackets> held_;
+    Batch& batch_;
+    ConnTable& conns_;
+    Expecting& expecting_;
+    Peers& peers_;
+    const Reassembly& reassembly_;
+    DropCounters& drops_;
+    HelpingCounters& counters_;
+    /// By helper slot: where the last TCP segment ended that was dropped because nothing could be
+    /// filed. What ends no later is not dropped again.
+    struct Refused {
+        std::array<std::uint32_t, 2> end{};  ///< by Direction
+        std::array<bool, 2> any{};
+    };
+    std::unique_ptr<Refused[]> refused_;
+    const HashSecret& secret_;
+    KnownFlows known_flows_;
+    Tick looked_;  ///< when late answers were last looked for
+    Emit emit_;
+    Emit parting_;  ///< of a connection that ends, perhaps while emit_ is being worked on
+    /// Payload of a packet in several segments, put together for its helper.
+    std::unique_ptr<std::uint8_t[]> linear_;
+};
+
+}  // namespace postern

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Peers: one worker's ends of the rings that join the workers.
+//
+// What: three rings lead to each worker: packets whose connections it has, ids of masters whose
+// children were active, and orders about children. PeerRings owns all rings of a firewall.
+// Who: control makes PeerRings before the workers and frees it after them; a worker writes to the
+// rings of others and alone reads its own. Synchronisation: rte_ring, many producers, one consumer.
+// A full ring loses what is said, and a counter tells. Cost: an enqueue is one compare-and-swap.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "metrics/metric.h"
+#include "net/packet.h"
+
+struct rte_mbuf;
+struct rte_ring;
+
+namespace postern {
+
+// X(name, kind, unit, help)
+#define POSTERN_PEER_METRICS(X)                                                                    \
+    X(handed_off, counter, packets, "packets given to their home worker; a whole datagram is one") \
+    X(taken_over, counter, packets, "packets got from another worker")                             \
+    X(masters_not_told, counter, events, "of a child's activity: the ring to its master was full") \
+    X(children_not_told, counter, events,                                                          \
+      "times a worker was not told what becomes of a child: its ring was full")
+
+struct PeerCounters {
+    POSTERN_METRICS(POSTERN_PEER_METRICS)
+};
+
+/// What a worker's helper wants of a running child, told to all: who has it is not known. An
+/// element of a ring.
+struct alignas(4) ChildOrder {
+    Tuple tuple;
+    CtZone ct_zone;
+    bool adopt = false;  ///< `by` becomes its master. Else it ends, if `by` is its master
+    EdgeId sides[2];     ///< of the master's two ends: a child of other zones is none of its
+    ConnId by;
+};
+static_assert(sizeof(ChildOrder) % 4 == 0 && std::is_trivially_copyable_v<ChildOrder>);
+
+class PeerRings {
+  public:
+    /// `packets`, `messages`: what a ring of each kind holds, less one; powers of two. Fails for
+    /// want of memory.
+    static Result<std::unique_ptr<PeerRings>> create(unsigned workers, std::uint32_t packets,
+                                                     std::uint32_t messages);
+    /// Frees the packets that are still in the rings. No worker runs any more.
+    ~PeerRings();
+    PeerRings(const PeerRings&) = delete;
+    PeerRings& operator=(const PeerRings&) = delete;
+
+  private:
+    friend class Peers;
+    struct Free {
+        void operator()(rte_ring* ring) const noexcept;
+    };
+    using Ring = std::unique_ptr<rte_ring, Free>;
+    using Rings = std::array<Ring, kMaxWorkers>;  ///< by the worker that reads
+
+    PeerRings() = default;
+
+    unsigned workers_ = 0;
+    Rings packets_, active_;  ///< none where there is one worker
+    Rings orders_;
+};
+
+class Peers {
+  public:
+    /// `rings` and `counters` outlive it.
+    Peers(const PeerRings& rings, WorkerId self, PeerCounters& counters) noexcept
+        : rings_(rings), self_(self), counters_(counters) {}
+
+    /// Gives a packet to its home worker, another one. False: that one's ring is full.
+    bool hand_off(rte_mbuf* packet, WorkerId home) noexcept;
+    /// Up to kMaxBurst packets that others gave to this worker.
+    unsigned take_handoff(rte_mbuf** out) noexcept;
+
+    /// Tells another worker that a child of its connection was active.
+    void tell_active(ConnId master) noexcept;
+    /// Masters that others have told of; at most `max`.
+    unsigned take_active(ConnId* out, unsigned max) noexcept;
+
+    /// Tells all workers, this one too: ending a child may be what ending another asks for.
+    void broadcast(ChildOrder order) noexcept;
+    unsigned take_orders(ChildOrder* out, unsigned max) noexcept;
+
+  private:
+    const PeerRings& rings_;
+    WorkerId self_;
+    PeerCounters& counters_;
+};
+
+}  // namespace postern

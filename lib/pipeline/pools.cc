@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which connections have a helper, and how safely they hold it: see "Pools" in lib/helper/NOTES.md.
+//
+// A connection is proven once its peer has shown that it is there: by TCP's third segment, by an
+// answer of UDP's, or by a child that came. Until then its helper's slot, stream buffers and
+// expectations are of pools that proven connections never need, so a stranger who forges packets
+// displaces only others of his kind.
+#include <algorithm>
+
+#include "pipeline/helping.h"
+
+namespace postern {
+namespace {
+
+constexpr unsigned kStaleBudget = 32;  ///< unproven slots that end in a turn
+
+/// Nothing but the handshake of TCP so far.
+bool is_opening(TcpState state) noexcept {
+    return state == TcpState::syn_sent || state == TcpState::syn_recv ||
+           state == TcpState::syn_sent2;
+}
+
+/// The next packet too: the fast path asks for no helper and proves nobody.
+void stay_off_fast_path(Conn& conn) noexcept {
+    conn.flags &= static_cast<std::uint8_t>(~conn_flag::assured);
+}
+
+/// Picked up without its SYN: the tracker leaves the windows of both sides open for good.
+bool is_midstream(const Conn& conn) noexcept {
+    return (conn.tcp_far.flags[0] & conn.tcp_far.flags[1] & tcp_side::liberal) != 0;
+}
+
+}  // namespace
+
+Helping::Opening Helping::opening_of(Conn& conn) noexcept {
+    if (conn.protocol() != proto::tcp) return {};
+    return {{conn.tcp_near.side[0].end, conn.tcp_near.side[1].end},
+            conn.has(conn_flag::seen_reply) && conn.tcp_state() != TcpState::syn_sent};
+}
+
+void Helping::begin(unsigned i, std::uint32_t slot, HelperId helper) noexcept {
+    if (!batch_.plan->serves(helper)) return;
+    Conn& conn = conns_.at(slot);
+    const PacketInfo& info = batch_.info[i];
+    conn.helper = helper;
+    if (info.kind == L4Kind::tcp) {
+        const bool midstream = is_midstream(conn);
+        if (midstream && !may_pick_up(conn, helper)) {
+            conn.helper = kNoHelper;
+            return;
+        }
+        if (info.pay_len == 0) return;
+        if (midstream) {
+            HelperConn* hc = take_slot(slot, helper, Standing::unproven);
+            if (hc != nullptr) pick_up(i, hc);
+            return;
+        }
+    }
+    take_slot(slot, helper, Standing::unproven);
+}
+
+void Helping::note_known(const Conn& conn) noexcept {
+    if (conn.helper == kNoHelper || conn.protocol() != proto::tcp) return;
+    if (conn.has(conn_flag::seen_reply) && !is_midstream(conn) && engine_->picks_up(conn.helper))
+        known_flows_.note(hash_of(conn.key, secret_));
+}
+
+bool Helping::may_pick_up(const Conn& conn, HelperId helper) noexcept {
+    if (engine_->picks_up(helper)) {
+        const std::uint32_t hash = hash_of(conn.key, secret_);
+        if (!known_flows_.knows(hash)) return true;
+        known_flows_.note(hash);
+    }
+    // Nothing of it can be proven.
+    engine_->counters(helper)[HelperCounter::blind_midstream].add();
+    return false;
+}
+
+bool Helping::proves(unsigned i, const Conn& conn, std::uint32_t reply_end) const noexcept {
+    const PacketInfo& info = batch_.info[i];
+    if (info.kind != L4Kind::tcp) return info.dir == Direction::reply;
+    // The tracker takes acknowledgements from a window of 64 KiB, which can be guessed.
+    return info.dir == Direction::original && conn.has(conn_flag::assured) &&
+           (info.tcp_flags & tcp_flag::ack) != 0 &&
+           read_segment(batch_.data[i], info).ack == reply_end;
+}
+
+void Helping::await(unsigned i, const Opening& before) noexcept {
+    const PacketInfo& info = batch_.info[i];
+    Conn& conn = conns_.at(info.conn);
+    const bool proven = proves(i, conn, before.end[index(Direction::reply)]);
+    if (conn.has(conn_flag::has_helper_slot)) {
+        HelperConn& hc = *engine_->at(conn.helper_slot);
+        if (hc.stranger && proven) promote(conn);
+        if (hc.stranger && hc.picked_up) stay_off_fast_path(conn);
+        if (conn.has(conn_flag::helped) || conn.helper == kNoHelper) return;
+    }
+    const bool tcp = info.kind == L4Kind::tcp;
+    if (tcp && info.pay_len == 0 && is_opening(conn.tcp_state())) return;
+    if (tcp && (info.tcp_flags & tcp_flag::rst) != 0) return;
+    note_known(conn);
+    const Standing standing =
+        proven || (!tcp && conn.has(conn_flag::seen_reply)) ? Standing::proven : Standing::unproven;
+    HelperConn* hc = take_slot(info.conn, conn.helper, standing);
+    if (hc == nullptr || !tcp) return;
+    if (is_midstream(conn)) {
+        pick_up(i, hc);
+        if (hc->stranger) stay_off_fast_path(conn);
+        return;
+    }
+    engine_->on_syn(hc, Direction::original, before.end[0] - 1);
+    if (before.answered) engine_->on_syn(hc, Direction::reply, before.end[1] - 1);
+}
+
+void Helping::pick_up(unsigned i, HelperConn* hc) noexcept {
+    // Nothing that was said before has been read: what this segment acknowledges ends there.
+    const PacketInfo& info = batch_.info[i];
+    const TcpSegment s = read_segment(batch_.data[i], info);
+    if (info.dir == Direction::original)
+        engine_->pick_up(hc, s.seq, s.ack);
+    else
+        engine_->pick_up(hc, s.ack, s.seq);
+}
+
+void Helping::set_slot(Conn& conn, const HelperConn* hc) noexcept {
+    conn.helper_slot = engine_->index_of(hc) & Conn::kHelperSlotMask;
+    conn.flags |= conn_flag::has_helper_slot;
+    conn.patient = hc->min_timeout_s != 0 && !hc->stranger;
+    expecting_.begin(conn.helper_slot, hc->stranger);
+    refused_[conn.helper_slot] = {};
+}
+
+HelperConn* Helping::take_slot(std::uint32_t slot, HelperId helper, Standing standing) noexcept {
+    Conn& conn = conns_.at(slot);
+    if (!batch_.plan->serves(helper)) {
+        conn.helper = kNoHelper;
+        return nullptr;
+    }
+    HelperConn* hc;
+    if (conn.has(conn_flag::has_helper_slot)) {
+        hc = engine_->at(conn.helper_slot);
+        engine_->assign(*hc, helper);
+    } else {
+        const Tuple tuple = conn.tuple();
+        const Applicant applicant{helper, tuple, slot, standing, zone_of(conn), batch_.now};
+        if (!engine_->has_room(standing)) make_room(applicant);
+        hc = engine_->attach(applicant);
+        if (hc == nullptr) {
+            counters_.helper_pool_empty.add();
+            conn.helper = kNoHelper;
+            return nullptr;
+        }
+        set_slot(conn, hc);
+    }
+    if (helper == kNoHelper) return hc;
+    conn.helper = helper;
+    conn.flags |= conn_flag::helped;
+    conns_.note_helper(slot, true);
+    return hc;
+}
+
+void Helping::promote(Conn& conn) noexcept {
+    HelperConn& hc = *engine_->at(conn.helper_slot);
+    if (!engine_->has_room(Standing::proven)) {
+        const Applicant applicant{hc.helper,        hc.original,   hc.owner,
+                                  Standing::proven, zone_of(conn), batch_.now};
+        make_room(applicant);
+    }
+    engine_->promote(hc, batch_.now);
+    expecting_.promote(conn.helper_slot);
+    conn.patient = hc.min_timeout_s != 0;
+    keep_min_timeout(conn);
+}
+
+void Helping::make_room(const Applicant& applicant) noexcept {
+    const std::uint32_t taken = engine_->victim(applicant, [this](std::uint32_t candidate) {
+        return conns_.at(engine_->at(candidate)->owner).last_seen();
+    });
+    if (taken == 0) return;
+    counters_.helper_slots_displaced.add();
+    lose(engine_->at(taken)->owner);
+}
+
+void Helping::lose(std::uint32_t slot) noexcept {
+    Conn& conn = conns_.at(slot);
+    const HelperId helper = conn.helper;
+    const bool reads_stream = conn.protocol() == proto::tcp && conn.has(conn_flag::helped);
+    const std::uint32_t helper_slot = conn.helper_slot;
+    // Packets of the same burst that it was to see.
+    Batch& b = batch_;
+    for_each(b[MaskId::helped], [&](unsigned i) {
+        if (b.helper_slot[i] == helper_slot) b[MaskId::helped] &= ~bit(i);
+    });
+    detach(slot, ExpectEnd::displaced);
+    conn.patient = false;
+    const std::uint32_t before_ms = conn.timeout_ms;
+    conn.timeout_ms = std::min(before_ms, timeout_of(conn, batch_.plan->track));
+    conns_.arm_if_shorter(slot, before_ms, conn.timeout_ms);
+    if (helper == kNoHelper || reads_stream) return;
+    conn.helper = helper;
+    stay_off_fast_path(conn);
+}
+
+void Helping::look_at_unproven() noexcept {
+    known_flows_.age(batch_.now);
+    expecting_.for_each_claimed(
+        [this](std::uint32_t helper_slot) { promote(conns_.at(engine_->at(helper_slot)->owner)); });
+    for (unsigned n = 0; n < kStaleBudget; ++n) {
+        const std::uint32_t stale = engine_->stale_unproven(batch_.now);
+        if (stale == 0) return;
+        const HelperConn& hc = *engine_->at(stale);
+        if (expecting_.of(stale).claimed) {
+            promote(conns_.at(hc.owner));
+            continue;
+        }
+        engine_->counters(hc.helper)[HelperCounter::unproven_timeout].add();
+        counters_.unproven_expired.add();
+        lose(hc.owner);
+    }
+}
+
+bool Helping::restore(std::uint32_t slot, const HelperImage& image) noexcept {
+    Conn& conn = conns_.at(slot);
+    const Tuple tuple = conn.tuple();
+    const bool proven =
+        conn.has(conn.protocol() == proto::tcp ? conn_flag::assured : conn_flag::seen_reply);
+    const Applicant applicant{
+        image.conn.helper, tuple,     slot, proven ? Standing::proven : Standing::unproven,
+        zone_of(conn),     batch_.now};
+    const HelperConn* hc = engine_->resume(image, applicant);
+    if (hc == nullptr) return false;
+    set_slot(conn, hc);
+    conn.helper = hc->helper;
+    if (conn.helper != kNoHelper) {
+        conn.flags |= conn_flag::helped;
+        conns_.note_helper(slot, true);
+    }
+    return true;
+}
+
+bool Helping::may_refuse(const PacketInfo& info, const std::uint8_t* data,
+                         const HelperConn* hc) const noexcept {
+    if (info.kind != L4Kind::tcp) return false;
+    // Without its pin-hole the announcement is worth nothing: let the sender repeat it, when there
+    // may be room. (The receiver never sees it, so nothing is half done.) But only once: the
+    // connection is worth more than what it announces.
+    const Refused& refused = refused_[engine_->index_of(hc)];
+    const unsigned d = index(info.dir);
+    const std::uint32_t end = read_segment(data, info).seq + info.pay_len;
+    return !refused.any[d] || static_cast<std::int32_t>(end - refused.end[d]) > 0;
+}
+
+void Helping::note_refused(const PacketInfo& info, const std::uint8_t* data,
+                           const HelperConn* hc) noexcept {
+    Refused& refused = refused_[engine_->index_of(hc)];
+    const unsigned d = index(info.dir);
+    refused.end[d] = read_segment(data, info).seq + info.pay_len;
+    refused.any[d] = true;
+}
+
+void Helping::count_unexpected(const HelperConn* hc) noexcept {
+    engine_->counters(hc->helper)[HelperCounter::announced_unexpected].add();
+    counters_.announced_unexpected.add();
+}
+
+}  // namespace postern

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Puts a saved connection into the table of its home worker.
+#include "pipeline/new_connection.h"
+
+namespace postern {
+
+RestoreMail::Outcome Tracking::restore(RestoreMail& m) noexcept {
+    using enum RestoreMail::Outcome;
+    const Tick now = batch_.now;
+    Conn& image = m.image.conn;
+    image.last_seen_ms = now.ms - m.idle_ms;
+    image.start_ms = now.ms - m.age_ms;
+    // What its rule says, and how long its state is kept, may have changed since.
+    if (image.rule < batch_.plan->effects.size()) {
+        const RuleEffect& effect = batch_.plan->effects[image.rule];
+        image.set_timeouts(effect.timeouts);
+        image.flags &= static_cast<std::uint8_t>(~conn_flag::liberal);
+        if (effect.liberal) image.flags |= conn_flag::liberal;
+        image.sloppy = effect.sloppy ? 1 : 0;
+    }
+    const std::uint32_t by_state_ms = image.timeout_ms = timeout_of(image, batch_.plan->track);
+    // Without a helper its state is what its rule expects.
+    const HelperImage& helper = m.image.helper;
+    const bool expects_by_rule =
+        image.rule < batch_.plan->effects.size() && batch_.plan->effects[image.rule].expects != 0;
+    const bool wanted = helper.there && batch_.plan->serves(helper.conn.helper) &&
+                        (helper.conn.helper != kNoHelper || expects_by_rule);
+    if (!batch_.plan->serves(image.helper)) image.helper = kNoHelper;
+    if (wanted) Helping::raise_timeout(image, helper.conn.min_timeout_s);
+    if (m.idle_ms >= image.timeout_ms) return expired;
+    if (conns_.find(image.tuple(), image.ct_zone(), image.key_class) != 0) return exists;
+    const bool paired = image.protocol() == proto::gre && image.gre.second_key != 0;
+    NewConnection made(*this, image.has(conn_flag::expected));
+    const Edges& edges = batch_.plan->edges;
+    if (!made.adopt(image,
+                    edges.pair(image.edge(Direction::original), image.edge(Direction::reply))))
+        return full;
+    if (paired && conns_.holder_of(made.slot(), image.sport) != 0) return exists;
+    if (paired && !conns_.pair(made.slot(), image.sport)) return full;
+    Conn& conn = made.conn();
+    m.id = conns_.id_of(made.slot());
+    const bool has_helper = wanted && helping_.restore(made.slot(), helper);
+    if (!has_helper) conn.timeout_ms = by_state_ms;
+    made.commit();
+    return helper.there && !has_helper ? without_helper : restored;
+}
+
+}  // namespace postern

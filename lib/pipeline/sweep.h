@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Sweep: brings the connections of a worker in line with another plan.
+//
+// What a connection holds of a plan it holds by number. Numbers of names that a new plan does not
+// have any more stay taken until no connection holds them: each worker looks at all of its slots,
+// some a turn, and says when it has done so (swept()). New connections get nothing that the plan of
+// their turn does not have, so one pass over the table is enough.
+// Who: its worker; control reads swept(). Cost: nothing while no sweep is on its way.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "pipeline/batch.h"
+#include "pipeline/helping.h"
+#include "pipeline/tracking.h"
+#include "plan/plan.h"
+
+namespace postern {
+
+class Sweep {
+  public:
+    /// `first`: version of the plan that there is nothing to sweep for. References outlive it.
+    Sweep(Tracking& tracking, Helping& helping, Batch& batch, std::uint64_t first)
+        : tracking_(tracking), helping_(helping), batch_(batch), swept_(first) {}
+
+    /// The worker has taken another plan, which is the batch's now.
+    void begin() noexcept;
+    bool is_under_way() const noexcept { return at_ != 0; }
+    /// Some slots a turn. False: there are more.
+    bool step() noexcept;
+    /// While the sweep is on its way: takes from connections of this burst the helpers that the
+    /// plan does not serve, so that no packet is shown to one.
+    void detach_unserved() noexcept;
+    /// Version of a plan that this worker has taken, and of which it has swept its connections:
+    /// none holds what that plan took out of service. Control reads it. Acquire pairs with the
+    /// worker's release: what ended by the sweep has ended.
+    std::uint64_t swept() const noexcept { return swept_.load(std::memory_order_acquire); }
+
+  private:
+    void sweep(std::uint32_t slot) noexcept;
+
+    Tracking& tracking_;
+    Helping& helping_;
+    Batch& batch_;
+    std::uint32_t at_ = 0;              ///< next slot; 0: no sweep is on its way
+    std::uint64_t version_ = 0;         ///< of the plan that it began with
+    std::atomic<std::uint64_t> swept_;  // worker: w, control: r
+};
+
+}  // namespace postern

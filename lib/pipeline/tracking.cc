@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The path of packets, from the look-up to the end of a connection. find_and_track() and what it
+// calls are in one translation unit: they are inlined into each other. Restoring is restore.cc.
+#include "pipeline/tracking.h"
+
+#include <bit>
+
+#include <rte_mbuf.h>
+
+#include "pipeline/ask_policy.h"
+#include "pipeline/zones.h"
+
+namespace postern {
+namespace {
+
+constexpr unsigned kActivityBudget = 32;  ///< masters kept alive a turn
+constexpr unsigned kOrdersBudget = 16;    ///< children ended or adopted a turn
+
+/// Whether the packet of a helped connection, as track() has left it, may mean anything to a
+/// helper.
+bool says_something(const PacketInfo& info) noexcept {
+    constexpr std::uint8_t kEnds = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
+    return info.pay_len != 0 || (info.tcp_flags & kEnds) != 0;
+}
+
+}  // namespace
+
+void Tracking::find_and_track() noexcept {
+    Batch& b = batch_;
+    ConnTable& conns = conns_;
+    const TrackConfig& config = b.plan->track;
+    const Mask ip = b[MaskId::ip];
+    Mask to_guess = ip & ~b.guessed, fast = 0;
+    b[MaskId::hit] = 0;
+    for_each(ip, [&](unsigned i) {
+        // The last of the burst, whose lines of the index are here by now.
+        if (to_guess != 0) {
+            conns.prefetch_conn(b.info[static_cast<unsigned>(std::countr_zero(to_guess))]);
+            to_guess &= to_guess - 1;
+        }
+        PacketInfo& info = b.info[i];
+        ConnTable::Found found = conns.lookup(info, b.data[i]);
+        if (!found) [[unlikely]] {
+            if (!conns.may_be_another(info)) return;
+            found = find_another(i);
+            if (!found) return;
+        }
+        Conn& conn = found.for_next_segment();
+        const std::uint32_t timeout_before = conn.timeout_ms;
+        if (!track_settled(conn, info, b.data[i], b.now, config)) {
+            if (found.checked(info, b.data[i]) == nullptr) [[unlikely]]
+                return;
+            b[MaskId::hit] |= bit(i);
+            return track_hit(i);
+        }
+        conn.account(info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+        if (conn.has(conn_flag::helped)) {
+            // What carries nothing says nothing to its helper. Else what that knows of the
+            // connection is on its way while the others are tracked. No branch: who can tell.
+            const bool says = info.pay_len != 0;
+            helping_.prefetch(says ? conn.helper_slot : 0);
+            b.show_helper(i, conn, says);
+            helping_.keep_min_timeout(conn);
+        }
+        conns.arm_if_shorter(info.conn, timeout_before, conn.timeout_ms);
+        info.ct = CtState::established;
+        fast |= bit(i);
+    });
+    b[MaskId::live] &= ~fast;
+    b[MaskId::accept] |= fast;
+    b[MaskId::hit] |= fast;
+    b[MaskId::miss] = ip & ~b[MaskId::hit];
+}
+
+ConnTable::Found Tracking::find_another(unsigned i) noexcept {
+    PacketInfo& info = batch_.info[i];
+    Conn* const conn = conns_.lookup_one(info, batch_.data[i]);
+    if (conn == nullptr || between_its_zones(*conn, info, batch_.plan->edges))
+        return ConnTable::Found(conn);
+    refuse_zones(i);
+    return ConnTable::Found(nullptr);
+}
+
+void Tracking::refuse_zones(unsigned i) noexcept {
+    Batch& b = batch_;
+    if (may_replace(i)) {
+        b.contested |= bit(i);
+        return;
+    }
+    b[MaskId::hit] |= bit(i);
+    b.drop(i, DropReason::wrong_zone);
+}
+
+void Tracking::put_event(ConnEventType type, std::uint32_t slot, ConnEnd why) noexcept {
+    ConnEvent* event = events_.reserve();
+    if (event == nullptr) return;
+    event->type = type;
+    event->end = why;
+    event->worker = conns_.worker();
+    event->slot = slot;
+    event->at = batch_.now;
+    event->conn = conns_.at(slot);
+    events_.publish();
+}
+
+/// track_one(), and a look whether that changed what listeners are told of.
+void Tracking::track_and_tell(unsigned i) noexcept {
+    constexpr std::uint8_t kTold = conn_flag::seen_reply | conn_flag::assured;
+    PacketInfo& info = batch_.info[i];
+    const std::uint32_t slot = info.conn;
+    const std::uint16_t generation = conns_.at(slot).generation;
+    const std::uint8_t state = conns_.at(slot).state, flags = conns_.at(slot).flags;
+    track_one(i);
+    const Conn& conn = conns_.at(slot);
+    if (!conn.alive() || conn.generation != generation) return;
+    if (conn.state != state || ((conn.flags ^ flags) & kTold) != 0)
+        tell(ConnEventType::update, slot);
+}
+
+void Tracking::track_one(unsigned i) noexcept {
+    Batch& b = batch_;
+    PacketInfo& info = b.info[i];
+    const std::uint32_t slot = info.conn;
+    Conn& conn = conns_.at(slot);
+    // What comes this way first, or is no part of the connection: the zones do not tell yet that
+    // the source is there.
+    if ((info.kind == L4Kind::icmp_error ||
+         (info.dir == Direction::reply && !conn.has(conn_flag::seen_reply))) &&
+        is_spoofed(b, i)) [[unlikely]]
+        return b.drop(i, DropReason::spoofed);
+    const std::uint32_t timeout_before = conn.timeout_ms;
+    const std::uint8_t state_before = conn.state;
+    const bool steady_before = conn.steady();
+    const bool duty = Helping::has_duty(conn);
+    const Helping::Opening before = duty ? Helping::opening_of(conn) : Helping::Opening{};
+    const TrackResult result = track(conn, info, b.data[i], info.dir, b.now, batch_.plan->track);
+    if (conn.steady() != steady_before) conns_.note_steady(info.hash, slot, !steady_before);
+    switch (result) {
+        case TrackResult::invalid:
+            // By the last packet that was accepted, perhaps long ago: it may be over at once.
+            if (conn.timeout_ms < timeout_before) conns_.arm(slot);
+            b.drop(i, info.why);
+            return;
+        case TrackResult::reopen:
+            end(slot, ConnEnd::reopened);
+            info.conn = 0;
+            b[MaskId::hit] &= ~bit(i);
+            b[MaskId::miss] |= bit(i);
+            return;
+        case TrackResult::end:
+            conn.account(info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+            b.accept(i);
+            end(slot, ConnEnd::closed);
+            return;
+        case TrackResult::renewed:
+            if (conn.has(conn_flag::helped)) helping_.renew(slot, !info.dir);
+            break;
+        case TrackResult::unbounded:
+        case TrackResult::accept: break;
+    }
+    if (info.kind == L4Kind::icmp_error && !rules_let_error(i)) return;
+    check_half_open(conn);
+    if (duty && info.kind != L4Kind::icmp_error) [[unlikely]]
+        helping_.await(i, before);
+    if (result == TrackResult::unbounded && conn.has(conn_flag::helped))
+        helping_.cut_to_own_window(i, conn);
+    if (conn.has(conn_flag::helped)) {
+        helping_.keep_min_timeout(conn);
+        if (conn.state != state_before && conn.protocol() == proto::tcp && conn.closing())
+            helping_.end_session(conn);
+    }
+    if (info.kind != L4Kind::icmp_error) conn.account(info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+    conns_.arm_if_shorter(slot, timeout_before, conn.timeout_ms);
+    b.accept(i);
+    if (conn.has(conn_flag::helped) && info.kind != L4Kind::icmp_error)
+        b.show_helper(i, conn, says_something(info));
+}
+
+bool Tracking::rules_let_error(unsigned i) noexcept {
+    if (!batch_.plan->policy->judges_errors()) return true;
+    Batch& b = batch_;
+    ask_policy(b, bit(i));
+    const PolicyVerdict& verdict = b.verdict[i];
+    b.info[i].rule = verdict.rule;
+    if (verdict.action == PolicyAction::accept) return true;
+    // Nobody is told of a rejected error (RFC 1122 section 3.2.2).
+    b.drop(i, verdict.action == PolicyAction::reject ? DropReason::reject : DropReason::policy);
+    return false;
+}
+
+bool Tracking::is_call_taken(unsigned i) const noexcept {
+    const PacketInfo& info = batch_.info[i];
+    const ExpectMatch& match = batch_.match[i];
+    if (info.kind != L4Kind::gre_call || match.sport_mask.raw() == 0) return false;
+    const std::uint32_t holder =
+        conns_.holder_of(*tuple_of(batch_.data[i], info), info.key.ct_zone, match.sport);
+    if (holder == 0) return false;
+    const Conn& conn = conns_.at(holder);
+    const Edges& edges = batch_.plan->edges;
+    if (same_ends(conn, edges.side_of(info.zones.from), edges.side_of(info.zones.to), edges))
+        return false;
+    return is_shielded(conn, Direction::original, batch_.now, batch_.plan->track) ||
+           is_shielded(conn, Direction::reply, batch_.now, batch_.plan->track);
+}
+
+void Tracking::end(std::uint32_t slot, ConnEnd why) noexcept {
+    tell(ConnEventType::destroy, slot, why);
+    if (why != ConnEnd::control) helping_.note_known(conns_.at(slot));
+    discard(slot);
+    counters_.connections_ended.add();
+}
+
+void Tracking::discard(std::uint32_t slot) noexcept {
+    Conn& conn = conns_.at(slot);
+    if (conn.has(conn_flag::has_helper_slot)) helping_.release(slot);
+    limits_.ended(conn, batch_.plan->edges);
+    conns_.remove(slot);
+}
+
+std::uint32_t Tracking::expire(std::uint32_t budget) noexcept {
+    const Tick now = batch_.now;
+    return conns_.expire(
+        now, budget,
+        [this](std::uint32_t slot) {
+            if (keep_lasting(slot)) return;
+            counters_.connections_expired.add();
+            end(slot, ConnEnd::expired);
+        },
+        [this, now](std::uint32_t slot) {
+            const Conn& child = conns_.at(slot);
+            const auto silent_ms = static_cast<std::uint32_t>(now - child.last_seen());
+            if (child.master && silent_ms <= conns_.visit_ms()) tell_master(child.master);
+        });
+}
+
+/// A master may have been granted more time than it is patient for, by an answer that came in
+/// another connection, on another worker.
+bool Tracking::keep_lasting(std::uint32_t slot) noexcept {
+    Conn& conn = conns_.at(slot);
+    if (!conn.has(conn_flag::has_helper_slot) || conn.protocol() != proto::udp) return false;
+    if (!helping_.has_lasting(conn)) return false;
+    conn.last_seen_ms = batch_.now.ms;
+    conns_.arm(slot);
+    return true;
+}
+
+void Tracking::tell_master(ConnId master) noexcept {
+    if (master.worker == conns_.worker()) return keep_master(master);
+    peers_.tell_active(master);
+}
+
+void Tracking::keep_master(ConnId master) noexcept {
+    Conn* conn = conns_.find(master);
+    if (conn == nullptr) return;
+    // One that is being closed keeps its short time.
+    if (conn->protocol() == proto::tcp && conn->tcp_state() != TcpState::established) return;
+    conn->last_seen_ms = batch_.now.ms;
+    counters_.masters_kept.add();
+}
+
+void Tracking::hear_peers() noexcept {
+    ConnId masters[kActivityBudget];
+    const unsigned active = peers_.take_active(masters, kActivityBudget);
+    for (unsigned i = 0; i < active; ++i)
+        keep_master(masters[i]);
+    ChildOrder orders[kOrdersBudget];
+    const unsigned told = peers_.take_orders(orders, kOrdersBudget);
+    for (unsigned i = 0; i < told; ++i)
+        obey(orders[i]);
+}
+
+/// Orders of several masters about one child may come in another order than they were given: an old
+/// master's end before a new one's claim to it. Then the child begins anew, by what the new master
+/// has filed before that.
+void Tracking::obey(const ChildOrder& order) noexcept {
+    // Of GRE only calls are told apart by more than their addresses.
+    const std::uint32_t slot =
+        conns_.find(order.tuple, order.ct_zone,
+                    order.tuple.protocol == proto::gre ? kGreCall : std::uint8_t{0});
+    if (slot == 0) return;
+    Conn& child = conns_.at(slot);
+    // A call is found by the id of one side; with another id of the other it is another call.
+    const Tuple have = child.tuple();
+    if (have != order.tuple && have.reversed() != order.tuple) return;
+    if (!same_ends(child, order.sides[0], order.sides[1], batch_.plan->edges)) return;
+    if (!order.adopt) {
+        if (child.master != order.by) return;
+        counters_.children_ended.add();
+        end(slot, ConnEnd::parent);
+    } else if (child.master && child.master != order.by) {
+        child.master = order.by;
+        counters_.children_adopted.add();
+    }
+}
+
+}  // namespace postern

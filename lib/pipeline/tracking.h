@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Tracking: the connections of one worker.
+//
+// What: finds and tracks the packets of known connections, makes connections (by NewConnection),
+// ends them, and tells listeners what happened to them. A connection that ends takes with it what
+// it holds of the other parts: its helper, and its share of the limits.
+// Who: the stages of its worker; once a turn the worker itself. Synchronisation: all is the
+// worker's own but the ring of events, which control reads, and its switch. Cost: find_and_track()
+// is the path that every packet takes; what it calls for the usual ones is inlined.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "conntrack/conn_table.h"
+#include "conntrack/event.h"
+#include "metrics/metric.h"
+#include "pipeline/batch.h"
+#include "pipeline/helping.h"
+#include "pipeline/mailbox.h"
+#include "pipeline/peers.h"
+#include "pipeline/worker_limits.h"
+#include "table/event_ring.h"
+
+namespace postern {
+
+// X(name, kind, unit, help)
+#define POSTERN_TRACKING_METRICS(X)                                                               \
+    X(window_scales_limited, counter, packets,                                                    \
+      "SYNs with a window scale beyond 14, which counts as 14")                                   \
+    X(connections_created, counter, connections, "connections begun")                             \
+    X(connections_expected, counter, connections, "of these, children of an expectation")         \
+    X(connections_sloppy, counter, connections, "of these, by a rule with `track: sloppy`")       \
+    X(connections_ended, counter, connections, "connections ended, for all reasons")              \
+    X(connections_expired, counter, connections, "of these, by silence")                          \
+    X(early_dropped, counter, connections, "connections ended early to make room for new ones")   \
+    X(table_full, counter, packets, "packets dropped because the connection table was full")      \
+    X(masters_kept, counter, events, "times a child's activity kept its master connection alive") \
+    X(children_ended, counter, connections,                                                       \
+      "running connections ended because their helper said so")                                   \
+    X(children_adopted, counter, connections, "running connections that became another master's")
+
+struct TrackingCounters {
+    POSTERN_METRICS(POSTERN_TRACKING_METRICS)
+};
+
+class Tracking {
+  public:
+    /// `events`: connection events kept until control reads them; 0: none are ever told. All
+    /// references outlive it.
+    Tracking(ConnTable& conns, Batch& batch, Limits& limits, Helping& helping, Peers& peers,
+             TrackingCounters& counters, std::uint32_t events)
+        : conns_(conns),
+          batch_(batch),
+          limits_(limits),
+          helping_(helping),
+          peers_(peers),
+          counters_(counters),
+          events_(events) {}
+
+    // --- the path of packets ---
+    /// Finds the connections of the burst and tracks its packets, oldest first, each before the
+    /// next is looked up: what it ends is not found any more. Sets the masks hit and miss.
+    void find_and_track() noexcept;
+    /// Tracks packet i, whose connection, just looked up, info.conn is: accepts or drops it, or,
+    /// when its connection is over, puts it among the misses.
+    void track_hit(unsigned i) noexcept {
+        if (telling_) [[unlikely]]
+            return track_and_tell(i);
+        track_one(i);
+    }
+    /// Packet i belongs by its tuple to info.conn, but not by its zones: whether that may give way
+    /// to it.
+    bool may_replace(unsigned i) const noexcept {
+        const PacketInfo& info = batch_.info[i];
+        return info.kind != L4Kind::icmp_error &&
+               !is_shielded(conns_.at(info.conn), info.dir, batch_.now, batch_.plan->track);
+    }
+    /// Packet i begins an expected GRE call: whether its answers would be those of a running call
+    /// between other zones, which keeps its place.
+    bool is_call_taken(unsigned i) const noexcept;
+
+    // --- ends ---
+    /// Ends a connection: its pending expectations, its helper's state, its slot.
+    void end(std::uint32_t slot, ConnEnd why) noexcept;
+
+    // --- once a turn ---
+    void begin_turn() noexcept {
+        telling_ = listened_.load(std::memory_order_relaxed) && events_.enabled();
+    }
+    /// Ends connections that have been silent for too long, and tells masters of active children.
+    /// Returns how many it looked at; at most `budget`.
+    std::uint32_t expire(std::uint32_t budget) noexcept;
+    /// What other workers tell: keeps masters whose children were active, ends and hands over
+    /// children as helpers want.
+    void hear_peers() noexcept;
+
+    // --- control, by the worker ---
+    /// A connection is told of while somebody listens. Control reads the events, and says whether
+    /// anybody does; the worker takes notice in its next turn.
+    EventRing<ConnEvent>& events() noexcept { return events_; }
+    void listen(bool on) noexcept { listened_.store(on, std::memory_order_relaxed); }
+    void tell(ConnEventType type, std::uint32_t slot, ConnEnd why = ConnEnd::expired) noexcept {
+        if (telling_) [[unlikely]]
+            put_event(type, slot, why);
+    }
+    RestoreMail::Outcome restore(RestoreMail& mail) noexcept;
+
+    ConnTable& table() noexcept { return conns_; }
+    TrackingCounters& counters() noexcept { return counters_; }
+
+    /// Answered and confirmed: a connection does not count as half-open (any more).
+    static bool is_confirmed(const Conn& conn) noexcept {
+        // Of what is seen one way, the first packet that is no greeting has to do.
+        if (conn.sloppy) [[unlikely]]
+            return conn.protocol() != proto::tcp || conn.tcp_state() >= TcpState::established;
+        return conn.has(conn.protocol() == proto::tcp ? conn_flag::assured : conn_flag::seen_reply);
+    }
+    /// Takes a connection out of those half-open once it is confirmed.
+    void check_half_open(Conn& conn) noexcept {
+        if (conn.has(conn_flag::half_open) && is_confirmed(conn))
+            limits_.no_longer_half_open(conn, batch_.plan->edges);
+    }
+
+  private:
+    friend class NewConnection;
+
+    void put_event(ConnEventType type, std::uint32_t slot, ConnEnd why) noexcept;
+    /// The connection of packet i, which is not the one that was guessed, or which has no tag.
+    /// Nothing where there is none, or one between other zones.
+    [[gnu::noinline]] ConnTable::Found find_another(unsigned i) noexcept;
+    /// Packet i belongs by its tuple to a connection, but not by its zones: drops it, or leaves it
+    /// among the misses, contested.
+    void refuse_zones(unsigned i) noexcept;
+    void track_one(unsigned i) noexcept;
+    void track_and_tell(unsigned i) noexcept;
+    /// Whether rules that name its type let packet i pass, an error about a connection; drops it if
+    /// not.
+    bool rules_let_error(unsigned i) noexcept;
+    /// Forgets a connection and gives back what it holds.
+    void discard(std::uint32_t slot) noexcept;
+    /// A child has been active lately: its master must not end by silence, wherever it lives.
+    void tell_master(ConnId master) noexcept;
+    void keep_master(ConnId master) noexcept;
+    bool keep_lasting(std::uint32_t slot) noexcept;
+    void obey(const ChildOrder& order) noexcept;
+
+    ConnTable& conns_;
+    Batch& batch_;
+    Limits& limits_;
+    Helping& helping_;
+    Peers& peers_;
+    TrackingCounters& counters_;
+    bool telling_ = false;  ///< somebody listens; looked up once a turn
+    EventRing<ConnEvent> events_;
+    std::atomic<bool> listened_{false};  // control: w, worker: r, relaxed: a switch, guards nothing
+};
+
+}  // namespace postern

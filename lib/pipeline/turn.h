@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Turn: the order in which a worker does its work, for the daemon, replay, tests and benchmarks.
+//
+// What: a turn reads what others have published, takes the bursts of the ports, what other workers
+// left in the ring, and packets whose helper process has answered; each burst runs through the
+// stages and out. Then come the timers and the requests of control. At its end the worker holds no
+// pointer into shared memory. Where packets come from and go to is the template parameter `Io`.
+//
+// Who: one driver per worker calls run_turn() again and again. Tests that look at a batch between
+// two stages use the steps below it. Synchronisation: none of its own. Cost: what the steps cost;
+// all of it is inlined into its caller.
+#pragma once
+
+#include <concepts>
+
+#include "pipeline/worker.h"
+
+namespace postern {
+
+/// Source and sink of one worker's packets. Calls are in this order, none of them from elsewhere.
+template <class Io>
+concept TurnIo = requires(Io io, Worker& worker, rte_mbuf** pkts, unsigned n, PortIndex port) {
+    /// The next burst of this turn, of at most kMaxBurst packets; 0: there is none, and the
+    /// next call belongs to the next turn.
+    { io.receive(pkts) } -> std::convertible_to<unsigned>;
+    /// The stages are through with worker.batch(); nothing of it is sent or freed yet.
+    {io.decided(worker)};
+    /// Takes over packets that leave by `port`. Those that it cannot send it frees, and reports
+    /// by worker.count_unsent().
+    {io.send(port, pkts, n)};
+    /// Sends packets that other workers left for queues of this one; returns how many.
+    { io.send_for_others() } -> std::convertible_to<unsigned>;
+    /// The worker holds no pointer into shared memory.
+    {io.quiescent()};
+};
+
+/// What an Io does not care about.
+struct TurnIoDefaults {
+    void decided(Worker&) noexcept {}
+    unsigned send_for_others() noexcept { return 0; }
+    void quiescent() noexcept {}
+};
+
+/// Runs one burst through the stages and carries out what they decided; accepted packets are in
+/// worker.tx() then.
+[[gnu::always_inline]] inline void run_burst(Worker& worker, rte_mbuf* const* pkts, unsigned n,
+                                             Tick now, std::uint64_t cookie = 0,
+                                             Arrival from = Arrival::port) noexcept {
+    worker.begin(pkts, n, now, cookie, from);
+    worker.run_stages();
+    worker.finish();
+}
+
+/// Hands accepted packets to `io`.
+template <class Io>
+void send_accepted(Worker& worker, Io& io) {
+    for (std::size_t p = 0; p < worker.tx().size(); ++p) {
+        TxBuffer& tx = worker.tx()[p];
+        if (tx.n == 0) continue;
+        io.send(static_cast<PortIndex>(p), tx.pkt.data(), tx.n);
+        tx.n = 0;
+    }
+}
+
+/// Carries out what the stages decided about the batch.
+template <class Io>
+void conclude(Worker& worker, Io& io) {
+    io.decided(worker);
+    worker.finish();
+    send_accepted(worker, io);
+}
+
+struct TurnDone {
+    unsigned packets = 0;      ///< worked on
+    bool timers_left = false;  ///< some that are due wait for the next turn
+};
+
+/// One turn. `cookie` as in Batch.
+template <TurnIo Io>
+TurnDone run_turn(Worker& worker, Io& io, Tick now, std::uint64_t cookie = 0) {
+    TurnDone done;
+    rte_mbuf* pkts[kMaxBurst];
+    const auto work = [&](unsigned n, Arrival from) {
+        worker.begin(pkts, n, now, cookie, from);
+        worker.run_stages();
+        conclude(worker, io);
+        done.packets += n;
+    };
+    worker.begin_turn(now, cookie);
+    while (const unsigned n = io.receive(pkts))
+        work(n, Arrival::port);
+    if (const unsigned n = worker.peers().take_handoff(pkts); n != 0) work(n, Arrival::worker);
+    if (worker.resume()) {
+        done.packets += worker.batch().n;
+        conclude(worker, io);
+    }
+    done.packets += io.send_for_others();
+    done.timers_left = !worker.housekeeping(now, cookie);
+    worker.answer_requests();
+    io.quiescent();
+    return done;
+}
+
+}  // namespace postern

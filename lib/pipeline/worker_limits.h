@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Limits: how much a worker lets be begun: by source, by zone, and in all; and how many answers to
+// rejected packets it sends.
+//
+// What: this worker's share of each limit of the configuration. What is not limited is not counted.
+// Who: its worker, and nobody else. Synchronisation: none. Cost: packets of known connections touch
+// nothing here; a new one pays for the limits that there are.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "base/drop_reason.h"
+#include "base/rate_limit.h"
+#include "base/types.h"
+#include "conntrack/conn.h"
+#include "conntrack/source_table.h"
+#include "pipeline/answer_limits.h"
+#include "plan/edges.h"
+
+namespace postern {
+
+class Limits {
+  public:
+    struct Config {
+        SourceLimits sources;
+        AnswerRates answers;
+        std::array<std::uint32_t, kMaxZones> per_zone{};  ///< connections at once; 0 = no limit
+        std::uint32_t new_per_second = 0;                 ///< in all; 0 = no limit
+        Tick start;
+    };
+    Limits(const Config& config, const HashSecret& secret)
+        : sources_(config.sources, secret),
+          answers_(config.answers, secret),
+          new_connections_(config.new_per_second, config.start),
+          per_zone_(config.per_zone),
+          zones_limited_(std::ranges::any_of(per_zone_, [](auto limit) { return limit != 0; })) {}
+
+    /// Time has passed. Once a burst.
+    void refill(Tick now) noexcept { new_connections_.refill(now); }
+
+    /// Whether a connection may begin as far as limits go; `none`, or why not. To be asked once for
+    /// each connection that policy lets in: it counts. Expected ones are not asked.
+    /// `source_of()` is its source, which is not asked where sources are not limited.
+    template <class SourceOf>
+    DropReason admit(ZoneId zone, SourceOf&& source_of, Tick now) noexcept {
+        if (per_zone_[zone.number()] != 0 && zone_count_[zone.number()] >= per_zone_[zone.number()])
+            return DropReason::zone_full;
+        if (sources_.enabled()) {
+            switch (sources_.admit(zone, source_of(), now)) {
+                case SourceTable::Answer::too_fast: return DropReason::source_rate;
+                case SourceTable::Answer::too_many_half_open: return DropReason::source_half_open;
+                case SourceTable::Answer::ok: break;
+            }
+        }
+        // Last: what is refused for another reason takes nothing from the rest.
+        return new_connections_.take() ? DropReason::none : DropReason::worker_rate;
+    }
+
+    /// A connection has its slot; `edges` tell its zone. `half_open`: it counts as such until
+    /// no_longer_half_open(), or until it ends.
+    void opened(Conn& conn, const Edges& edges, bool half_open) noexcept {
+        if (zones_limited_) ++zone_count_[zone_of(conn, edges).number()];
+        if (!half_open || !sources_.enabled()) return;
+        sources_.opened(zone_of(conn, edges), conn.tuple().src);
+        conn.flags |= conn_flag::half_open;
+    }
+    void no_longer_half_open(Conn& conn, const Edges& edges) noexcept {
+        sources_.closed(zone_of(conn, edges), conn.tuple().src);
+        conn.flags &= static_cast<std::uint8_t>(~conn_flag::half_open);
+    }
+    /// A connection ends; its memory is still as it was.
+    void ended(Conn& conn, const Edges& edges) noexcept {
+        if (conn.has(conn_flag::half_open)) no_longer_half_open(conn, edges);
+        if (zones_limited_) --zone_count_[zone_of(conn, edges).number()];
+    }
+
+    AnswerLimits& answers() noexcept { return answers_; }
+
+  private:
+    /// The zone that it was opened from. In the connection's second line.
+    static ZoneId zone_of(const Conn& conn, const Edges& edges) noexcept {
+        return edges.zone_of(conn.edge(Direction::original));
+    }
+
+    SourceTable sources_;
+    AnswerLimits answers_;
+    RateLimit new_connections_;
+    std::array<std::uint32_t, kMaxZones> per_zone_;
+    bool zones_limited_;  ///< else nobody counts: an end would have to read the second line
+    std::array<std::uint32_t, kMaxZones> zone_count_{};
+};
+
+}  // namespace postern

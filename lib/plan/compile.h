@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// compile(): from a Spec to a Plan. Control thread, at start and on every new configuration. Needs
+// an initialised EAL, whose heap holds the policy's tries; knows no ports, threads or workers.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "config/spec.h"
+#include "plan/helpers.h"
+#include "plan/names.h"
+#include "plan/plan.h"
+
+namespace postern {
+
+/// What this build of the program has.
+struct Catalogue {
+    FindHelper find_helper = nullptr;
+    const StageDesc* (*find_stage)(std::string_view name) = nullptr;
+    /// What is wrong with an order of stages; nothing when it works.
+    std::optional<std::string> (*order_problem)(const std::vector<const StageDesc*>&) = nullptr;
+};
+
+struct CompileOptions {
+    /// Those of the plan before it, which the new one shares if its helpers are the same.
+    std::shared_ptr<const HelperInstances> previous_helpers;
+    unsigned workers = 1;
+    bool believe_checksums = false;         ///< whatever the ports' `checksums` say: see Plan
+    ScannerCache* scanner_cache = nullptr;  ///< used while compiling only
+};
+
+/// `previous`: the names of the plan that it will replace, see Names.
+Result<Plan> compile(const Spec& spec, const Names& previous, const Catalogue& catalogue,
+                     const CompileOptions& options);
+
+}  // namespace postern

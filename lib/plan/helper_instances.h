@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// HelperInstances: the HelperSet of a configuration, with what it refers to and what workers need
+// to use it. Immutable; plans whose helpers are the same share it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "helper/descriptor.h"
+#include "helper/helper_set.h"
+#include "plan/names.h"
+
+namespace postern {
+
+class DeclaredHelper;
+class ScannerCache;
+struct Spec;
+
+using FindHelper = const HelperDesc* (*)(std::string_view);
+
+class HelperInstances {
+  public:
+    struct Options {
+        FindHelper find = nullptr;
+        unsigned workers = 1;
+        ScannerCache* cache = nullptr;  ///< used while creating only
+        /// Is returned when it is of the same helpers; may be null.
+        std::shared_ptr<const HelperInstances> previous;
+    };
+    /// Adds to `spec` the helpers that those it configures need besides. In its rules, numbers of
+    /// helpers become those that their names have in `names`, and a rule that means what a helper
+    /// expects means what the children of that helper expect, too.
+    static Result<std::shared_ptr<const HelperInstances>> create(Spec& spec, NameTable& names,
+                                                                 const Options& options);
+    HelperInstances();
+    ~HelperInstances();
+    HelperInstances(const HelperInstances&) = delete;
+    HelperInstances& operator=(const HelperInstances&) = delete;
+
+    const HelperSet& set() const noexcept { return *set_; }
+    /// Working memory of one worker; nobody else may use it.
+    const Scratch& scratch(WorkerId worker) const noexcept { return scratch_[worker]; }
+
+    /// Of the helpers of the Spec as create() has left it, in its order.
+    const std::vector<HelperId>& ids() const noexcept { return ids_; }
+
+  private:
+    std::vector<std::unique_ptr<DeclaredHelper>> declared_;  ///< `set_` refers to them
+    std::unique_ptr<const HelperSet> set_;
+    std::vector<Scratch> scratch_;  ///< by worker
+    std::vector<HelperId> ids_;
+    std::string made_of_;  ///< all that the above depends on, as text
+};
+
+}  // namespace postern

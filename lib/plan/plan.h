@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Plan: all that configuration decides about packets. Made by compile() on the control thread,
+// immutable; workers read one pointer to it a turn.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+#include "conntrack/track.h"
+#include "helper/descriptor.h"
+#include "net/packet.h"
+#include "plan/edges.h"
+#include "plan/helper_instances.h"
+#include "plan/names.h"
+#include "plan/port_plan.h"
+#include "policy/policy.h"
+#include "policy/zone_prefixes.h"
+
+namespace postern {
+
+struct StageDesc;
+
+/// A helper instance as the path sees it.
+struct HelperPlan {
+    std::string name;
+    std::uint8_t transports = 0;       ///< bits of `transport`
+    std::vector<std::uint16_t> ports;  ///< its usual control ports, host order
+    struct Class {
+        std::string name;
+        std::uint8_t max_expected = 1;
+        std::uint32_t timeout_ms = 0;
+        std::uint8_t max_per_call = 0;
+    };
+    std::vector<Class> classes;
+    std::uint16_t max_pending = 0;  ///< of one connection's calls together; 0: no limit
+
+    bool speaks(std::uint8_t protocol) const noexcept {
+        return (transports & transport::of(protocol)) != 0;
+    }
+};
+
+/// Which helper a control port is usually for, whatever the rules say.
+class HelperPorts {
+  public:
+    struct Entry {
+        std::uint16_t port = 0;
+        std::uint8_t protocol = 0;
+        HelperId helper = kNoHelper;
+        bool assign = false;  ///< without being asked by a rule
+    };
+    /// The first one of a port stays.
+    void add(const Entry& entry);
+    const Entry* find(std::uint8_t protocol, std::uint16_t port) const noexcept {
+        if ((known_[port / 64] >> port % 64 & 1) == 0) return nullptr;
+        for (const Entry& e : entries_)
+            if (e.port == port && e.protocol == protocol) return &e;
+        return nullptr;
+    }
+
+  private:
+    std::array<std::uint64_t, 1024> known_{};  ///< a bit a port, so that most look-ups end here
+    std::vector<Entry> entries_;
+};
+
+/// What a connection expects by its rule, without any parser: others to its ports, from its peer.
+struct RuleExpect {
+    std::uint8_t protocol = 0;
+    bool to_server = false;  ///< from who began it to whom it asked; else the other way
+    std::uint16_t first_port = 0,
+                  last_port = 0;  ///< host order; destinations of one connection each
+    std::uint32_t timeout_ms = 0;
+    std::uint8_t class_max = 0;  ///< pending at once, of one connection
+    bool permanent = false;
+};
+
+/// What a rule does to the connections that it accepts.
+struct RuleEffect {
+    std::uint32_t mark = 0, mark_mask = 0;  ///< bits of the mask take the value
+    std::uint32_t label = 0, label_mask = 0;
+    std::uint8_t timeouts = 0;  ///< index into TrackConfig::timeouts
+    bool liberal = false;       ///< TCP windows are not enforced
+    bool sloppy = false;        ///< states by what is seen, see Conn::sloppy
+    bool untracked = false;     ///< makes no connections: it is asked for each packet
+    std::uint16_t expects = 0;  ///< 0: nothing, else place in Plan::expects plus 1
+    static constexpr std::uint32_t set(std::uint32_t old, std::uint32_t value,
+                                       std::uint32_t mask) noexcept {
+        return (old & ~mask) | value;
+    }
+};
+
+/// Copies share what is large: policy, prefixes, helpers.
+struct Plan {
+    std::vector<PortPlan> ports;
+    bool some_without_peer = false;   ///< some of the ports are in no bridge
+    std::vector<HelperPlan> helpers;  ///< by HelperId - 1; without a name: no helper has this id
+    std::shared_ptr<const HelperInstances> helper_instances;  ///< what engines are made of
+    HelperPorts helper_ports;
+    std::vector<std::string> rules;   ///< names, by RuleId; empty: no rule has this number
+    std::vector<RuleEffect> effects;  ///< by RuleId
+    std::vector<RuleExpect> expects;
+    Edges edges;
+    std::shared_ptr<const ZonePrefixes> zone_prefixes;  ///< null: no zone declares any
+    std::vector<std::string> timeout_names;             ///< of TrackConfig::timeouts from [1] on
+    std::shared_ptr<const Policy> policy;
+    TrackConfig track;
+    /// A rule is sloppy or untracked: policy is also asked about packets that can begin nothing.
+    bool asks_about_all = false;
+    bool believe_checksums = false;  ///< all are taken for right: of captures, see replay
+    std::vector<const StageDesc*> stages;
+    Names names;           ///< with the numbers above, and those that are gone
+    unsigned workers = 1;  ///< that it is made for
+    /// Which plan it is; each that is published has a higher one. See PlanStore.
+    std::uint64_t version = 0;
+    /// Bit h: helper h may be given to connections, which then keep it. Bit 0 is always set.
+    std::uint64_t helpers_in_service = 1;
+
+    /// Connections may hold what this plan does not serve: each worker looks through its own.
+    bool sweep = false;
+
+    /// How often a child's activity is told to its master: well within the time that a silent
+    /// control connection has, be it TCP or UDP.
+    std::uint32_t visit_ms = 60'000;
+
+    // Names for people; empty: there is none, or not any more.
+    const std::string& rule_name(RuleId id) const noexcept { return at_or_none(rules, id); }
+    const std::string& helper_name(HelperId id) const noexcept {
+        return id != kNoHelper && id <= helpers.size() ? helpers[id - 1u].name : none();
+    }
+    /// Of a profile; 0 is the default, which has no name.
+    const std::string& timeouts_name(unsigned profile) const noexcept {
+        return profile == 0 ? none() : at_or_none(timeout_names, profile - 1);
+    }
+
+    bool serves(HelperId helper) const noexcept { return (helpers_in_service >> helper & 1) != 0; }
+
+  private:
+    static const std::string& none() noexcept;
+    static const std::string& at_or_none(const std::vector<std::string>& names,
+                                         std::size_t i) noexcept {
+        return i < names.size() ? names[i] : none();
+    }
+};
+
+}  // namespace postern

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From the configuration's rules to the matcher's: the one place that knows both lib/config and
+// lib/policy. Control thread, at start and on every new configuration.
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "config/spec.h"
+#include "policy/policy.h"
+
+namespace postern {
+
+/// The same rules in the same order, with these numbers; without any a RuleId is an index into
+/// spec.policy.rules.
+PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids = {});
+
+/// Needs an initialised EAL. `socket_id` is the NUMA node for the tries; -1 = any.
+Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, std::vector<RuleId> ids = {},
+                                             int socket_id = -1);
+
+}  // namespace postern

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// PortPlan: what the configuration decides about the packets of one port. Part of a Plan.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+#include "net/packet.h"
+
+namespace postern {
+
+/// How a port's checksums are compared.
+enum class Checksums : std::uint8_t {
+    off,
+    nic,  ///< where the device says that one is wrong, look
+    full  ///< and where it says nothing
+};
+
+/// What a port's packets are, and where they go.
+struct PortPlan {
+    std::string name;
+    bool has_peer = false;
+    PortIndex peer = 0;                ///< transparent mode: the other side of the bridge
+    ZonePair zones;                    ///< of what comes in; without a peer, back to its own edge
+    PlainImages plain;                 ///< of what comes in untagged; see fill_images()
+    std::vector<ZonePair> vlan_pairs;  ///< the same by VLAN id; empty: tags do not matter
+    CtZone ct_zone;                    ///< of untagged frames
+    std::vector<CtZone> vlan_zones;    ///< by VLAN id; empty: tags do not matter
+    Checksums checksums = Checksums::nic;
+    std::uint8_t routing_headers = 0;  ///< ParseContext::routing_headers
+    bool pass_all_non_ip = false;
+    bool pass_bpdu = false;   ///< spanning tree
+    bool pass_cisco = false;  ///< CDP and its relatives
+    bool pass_isis = false;
+    bool pass_nd = false;  ///< IPv6 neighbour discovery and multicast listeners
+    std::vector<std::uint16_t> pass_ethertypes;  ///< sorted
+
+    /// Once `zones` and `ct_zone` are known.
+    void fill_images(PortIndex own) noexcept { plain = plain_images(own, ct_zone, zones); }
+    bool passes(std::uint16_t ethertype) const noexcept;
+    const ZonePair& zones_of(std::uint16_t tci) const noexcept {
+        return vlan_pairs.empty() ? zones : vlan_pairs[vlan_id(tci)];
+    }
+};
+
+}  // namespace postern

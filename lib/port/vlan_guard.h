@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Keeps frames out of net_af_packet that it would pass on altered.
+//
+// The kernel takes the outermost VLAN tag off a frame and hands its type apart. DPDK's driver puts
+// the tag back as 0x8100, whatever type it had (rte_vlan_insert(), 22.11): a provider's tag
+// (0x88a8) would leave as a customer's, which is another network. The type cannot be learnt from
+// the driver, so a filter on its sockets refuses such frames. Called once a port, by control, at
+// start.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+
+namespace postern {
+
+/// Refuses frames with a tag of another type than 0x8100 on each packet socket of this process that
+/// is bound to the interface. Fails if there is none, or one takes no filter.
+Result<void> refuse_foreign_tags(const std::string& interface);
+
+}  // namespace postern

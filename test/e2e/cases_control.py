@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What an operator says to the daemon: signals, `postern check` before `run`, names in questions."""
+
+import json
+import re
+import signal
+
+import lab as laboratory
+from cases import Case, expect
+from cases_operation import left_behind, nothing_new, refuses, variant
+from middle import POSTERN, Postern, Setting
+from peers import FtpServer, Transfer
+
+RUNTIME_FAILURE, CONFIG_ERROR = 1, 2
+STOP_S = 15
+
+
+def lives_on(number, answer):
+    """A signal that is no order to end: it is answered in the log, and traffic goes on."""
+    def check(bench):
+        daemon = Postern(Setting()).start(bench.lab)
+        daemon.process.signal(number)
+        daemon.process.await_output(answer)
+        daemon.ctl('conntrack', 'count')
+        server = FtpServer(bench.lab)
+        problem = Transfer('curl', 'epsv', 4).start(bench.lab, server.port, 20).problem(server)
+        expect(problem is None, problem)
+        expect(daemon.terminate() == 0, 'it did not end with exit code 0')
+    return check
+
+
+def other_signals(bench):
+    """Signals that nobody sends a firewall on purpose do not end it."""
+    daemon = Postern(Setting()).start(bench.lab)
+    for number in (signal.SIGPIPE, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO,
+                   signal.SIGPWR, signal.SIGXCPU, signal.SIGXFSZ):
+        daemon.process.signal(number)
+    daemon.ctl('conntrack', 'count')
+    expect(daemon.terminate() == 0, 'it did not end with exit code 0')
+
+
+def quits_clean(bench):
+    before = left_behind(bench.lab)
+    daemon = Postern(Setting()).start(bench.lab)
+    daemon.process.signal(signal.SIGQUIT)
+    code = daemon.process.wait(STOP_S)
+    expect(code == 0, f'exit code {code}')
+    expect('summary' in daemon.process.stdout, 'no summary')
+    nothing_new(bench.lab, before)
+
+
+def check_refuses(change, *words):
+    """What `run` refuses, `check` refuses with the same words."""
+    def check(bench):
+        path = bench.lab.write('refused.yaml', json.dumps(variant(bench.lab, change)))
+        done = laboratory.run(POSTERN, 'check', path, check=False)
+        expect(done.returncode == RUNTIME_FAILURE, f'check: exit code {done.returncode}')
+        for word in words:
+            expect(re.search(word, done.stderr), f'no {word!r} in: {done.stderr}')
+        refuses(change, RUNTIME_FAILURE, *words)(bench)
+    return check
+
+
+def rules_that_multiply(config):
+    # Each list may be this long, the product of all may not.
+    config['policy']['rules'].insert(0, {
+        'name': 'wide', 'action': 'accept', 'proto': ['tcp', 'udp'],
+        'src': [f'10.{n // 250}.{n % 250}.0/24' for n in range(1000)],
+        'dst': [f'11.{n // 250}.{n % 250}.0/24' for n in range(1000)]})
+
+
+def expectations_without_room(config):
+    config['eal']['memory_mb'] = 128
+    config['limits']['expectations'] = '1M'
+
+
+def packets_without_room(config):
+    config['eal']['memory_mb'] = 64
+    config['limits'].update(fragments='256K', expectations=1024)
+
+
+def unknown_driver(config):
+    config['ports'][0]['device'] = 'net_af_pocket0,iface=pst-in'
+
+
+def names_like_numbers(bench):
+    """Rules, zones and helpers may be called 0, 123 or true, and are found by these names."""
+    lab = bench.lab
+
+    def numbered(config):
+        text = json.dumps(config)
+        for name, number in (('inside', '0'), ('outside', '007'), ('ftp-control', '123'),
+                             ('ftp-data', 'true')):
+            text = text.replace(f'"{name}"', f'"{number}"')
+        config.clear()
+        config.update(json.loads(text))
+        config['helpers'][0].update(name='42', helper='ftp')
+        for rule in config['policy']['rules']:
+            if rule.get('helper'):
+                rule['helper'] = '42'
+            if rule.get('related'):
+                rule['related'] = ['42']
+    bench.middle = daemon = Postern(config=variant(lab, numbered)).start(lab)
+    server = FtpServer(lab)
+    problem = Transfer('curl', 'epsv', 4).start(lab, server.port, 20).problem(server)
+    expect(problem is None, problem)
+    for key, value, other in (('rule', '123', 'true'), ('helper', '42', None), ('from', '0', '007'),
+                              ('to', '007', '0')):
+        expect(daemon.ctl('conntrack', 'list', f'{key}={value}', 'dport=21'),
+               f'{key}={value} finds nothing')
+        if other:
+            expect(not daemon.ctl('conntrack', 'list', f'{key}={other}', 'dport=21'),
+                   f'{key}={other} finds the control connection')
+    # The data connection may have ended; asking is not refused.
+    daemon.ctl('conntrack', 'list', 'expected_by=42', 'rule=true')
+    daemon.ctl('expect', 'list', 'helper=42')
+    [row] = daemon.ctl('helper', 'remove', 'name=42')
+    expect(row['removed'] is True, row)
+
+
+def cases():
+    daemon = frozenset({'control-socket'})
+    own = (
+        ('sighup', lives_on(signal.SIGHUP, 'SIGHUP: the configuration is read at start only')),
+        ('sigusr1', lives_on(signal.SIGUSR1, r'summary: \d+ packets')),
+        ('sigusr2', lives_on(signal.SIGUSR2, 'SIGUSR2 means nothing')),
+        ('other-signals', other_signals),
+        ('sigquit', quits_clean),
+        ('check-rules-that-multiply', check_refuses(rules_that_multiply, 'multiply')),
+        ('check-expectations-without-room', check_refuses(expectations_without_room,
+                                                          'no memory for .* expectations')),
+        ('check-packets-without-room', check_refuses(packets_without_room, 'eal.memory_mb')),
+        ('check-unknown-driver', check_refuses(unknown_driver, 'net_af_pocket0')),
+        ('names-like-numbers', names_like_numbers),
+    )
+    return [Case(f'control/{name}', None, check, needs=daemon) for name, check in own]

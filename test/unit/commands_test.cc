@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The daemon's commands as they describe themselves: each is run, its columns are compared with its
+// rows, and what writes is refused on the reading socket. Every metric has unit and help.
+#include <map>
+#include <set>
+
+#include "commands/context.h"
+#include "control_fixture.h"
+#include "metric_sources.h"
+#include "support/eal.h"
+#include "world.h"
+
+namespace postern {
+namespace {
+
+using frames::flow;
+
+const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
+
+const std::string kPolicy =
+    "helpers: [{name: ftp}]\n"
+    "policy:\n"
+    "  rules:\n"
+    "    - {name: control, proto: tcp, dport: 21, ct: [new], action: accept, helper: ftp}\n"
+    "    - {name: data, ct: [related], related: [ftp], action: accept}\n"
+    "    - {name: dns, proto: udp, ct: [new], action: accept}\n";
+
+class CommandsTest : public ::testing::Test {
+  protected:
+    CommandsTest()
+        : world_(kPolicy, 2, {}, World::kLimits, {}, 64),
+          context_(
+              world_.fw(), [this] { return world_.now; }, metrics_) {
+        ControlOptions options;
+        options.path = dir_ / "control.sock";
+        options.read_path = dir_ / "read.sock";
+        auto server = ControlServer::open(options);
+        if (!server) std::abort();
+        server_ = std::move(*server);
+        add_metrics(metrics_, {.firewall = &world_.fw(), .control = server_.get()});
+        for (Command& command : all_commands(context_))
+            server_->register_command(std::move(command));
+    }
+
+    /// The lines of an answer; of a stream the first ones, after `enough` rows.
+    std::vector<Json> ask(const std::string& path, std::string_view command,
+                          const Json& args = Json::object(), std::size_t enough = SIZE_MAX) {
+        auto fd = connect_unix(path);
+        if (!fd) return {};
+        ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
+        const std::string line = Json{{"v", 1}, {"command", command}, {"args", args}}.dump() + "\n";
+        EXPECT_EQ(::send(fd->get(), line.data(), line.size(), MSG_NOSIGNAL),
+                  static_cast<ssize_t>(line.size()));
+        std::string text;
+        std::vector<Json> lines;
+        for (int turn = 0; turn < 10'000; ++turn) {
+            server_->poll(0);
+            // Control and workers share this thread.
+            for (unsigned i = 0; i <= world_.fw().workers(); ++i)
+                rte_rcu_qsbr_thread_online(world_.fw().rcu(), i);
+            world_.turn();
+            char buffer[65536];
+            const ssize_t n = ::recv(fd->get(), buffer, sizeof buffer, 0);
+            if (n <= 0) continue;
+            text.append(buffer, static_cast<std::size_t>(n));
+            for (std::size_t end; (end = text.find('\n')) != std::string::npos;) {
+                lines.push_back(Json::parse(text.substr(0, end)));
+                text.erase(0, end + 1);
+                if (!lines.back().contains("row") || lines.size() == enough) return lines;
+            }
+        }
+        ADD_FAILURE() << command << ": no answer";
+        return lines;
+    }
+    std::vector<Json> rows(std::string_view command, const Json& args = Json::object(),
+                           std::size_t enough = SIZE_MAX) {
+        std::vector<Json> all;
+        for (const Json& line : ask(server_->path(), command, args, enough)) {
+            EXPECT_FALSE(line.contains("error")) << command << ": " << line;
+            if (line.contains("row")) all.push_back(line["row"]);
+        }
+        return all;
+    }
+    static bool has(const Json& row, const std::string& path) {
+        const Json* at = &row;
+        for (std::size_t from = 0;;) {
+            const std::size_t dot = path.find('.', from);
+            const std::string key = path.substr(from, dot - from);
+            if (!at->is_object() || !at->contains(key)) return false;
+            at = &(*at)[key];
+            if (dot == std::string::npos) return true;
+            from = dot + 1;
+        }
+    }
+    /// A connection with a helper, one without, an expectation.
+    void fill() {
+        world_.from_inside(frames::udp(flow("10.0.0.1", 1000, "20.0.0.1", 53), "q"));
+        rows("expect create", {{"proto", "tcp"},
+                               {"dst", "20.0.0.1"},
+                               {"dport", 5000},
+                               {"no_master", true},
+                               {"zone", 0},
+                               {"timeout", 60}});
+    }
+
+    TempDir dir_;
+    World world_;
+    MetricRegistry metrics_;
+    CommandContext context_;
+    std::unique_ptr<ControlServer> server_;
+};
+
+/// Arguments with which each command that needs some can be run.
+Json arguments_of(const std::string& command) {
+    if (command == "expect create")
+        return {{"proto", "tcp"},    {"dst", "20.0.0.1"}, {"dport", 5001},
+                {"no_master", true}, {"zone", 0},         {"timeout", 60}};
+    if (command == "conntrack restore") return {{"records", "[]"}, {"elapsed_ms", 0}};
+    if (command == "conntrack delete") return {{"proto", "udp"}};
+    if (command == "expect delete") return {{"dport", 5001}};
+    if (command == "helper remove") return {{"name", "ftp"}};
+    if (command == "complete") return {{"command", "helper remove"}, {"argument", "name"}};
+    return Json::object();
+}
+
+/// Fields that only some rows have: of events the first one, "listening", has none.
+const std::set<std::string> kOptionalFields{"src_prefix", "process.state"};
+
+TEST_F(CommandsTest, EachDescribedCommandRunsAndFillsItsColumns) {
+    std::size_t run = 0;
+    for (const auto& [name, command] : server_->commands()) {
+        fill();
+        SCOPED_TRACE(name);
+        EXPECT_FALSE(command.help.empty());
+        if (command.endless) {
+            // What happens is told after "listening".
+            const auto first = rows(name, arguments_of(name), 1);
+            ASSERT_EQ(first.size(), 1u);
+            EXPECT_EQ(first[0]["event"], "listening");
+            ++run;
+            continue;
+        }
+        const auto all = rows(name, arguments_of(name));
+        ++run;
+        if (name == "conntrack restore" || name == "port list") continue;  // nothing to restore
+        EXPECT_FALSE(all.empty());
+        if (command.file == FileUse::none) {
+            EXPECT_FALSE(command.columns.empty());
+        }
+        for (const Json& row : all)
+            for (const Column& column : command.columns)
+                for (const std::string& field : column.fields)
+                    EXPECT_TRUE(has(row, field) || kOptionalFields.contains(field))
+                        << column.title << " shows " << field << " of " << row;
+    }
+    EXPECT_EQ(run, server_->commands().size());
+    EXPECT_GE(run, 20u);
+}
+
+TEST_F(CommandsTest, EventsFillTheirColumns) {
+    for (const char* name : {"conntrack events", "expect events"}) {
+        SCOPED_TRACE(name);
+        auto source = server_->commands().at(name).handler(Json::object());
+        ASSERT_TRUE(source);
+        Json row = Json::object();
+        ASSERT_EQ((*source)->next(row), Pull::row);
+        world_.turn();  // the workers notice that somebody listens
+        fill();
+        world_.turn();
+        row = Json::object();
+        ASSERT_EQ((*source)->next(row), Pull::row);
+        for (const Column& column : server_->commands().at(name).columns)
+            for (const std::string& field : column.fields)
+                EXPECT_TRUE(has(row, field) || kOptionalFields.contains(field)) << field << row;
+        rows("conntrack flush");
+        rows("expect flush");
+    }
+}
+
+TEST_F(CommandsTest, ArgumentsAreDescribed) {
+    for (const auto& [name, command] : server_->commands()) {
+        std::set<std::string> names;
+        for (const ArgSpec& arg : command.args) {
+            SCOPED_TRACE(name + " " + arg.name);
+            EXPECT_TRUE(names.insert(arg.name).second) << "described twice";
+            EXPECT_FALSE(arg.help.empty());
+            // Whatever completion offers is taken.
+            const auto offered = rows("complete", {{"command", name}, {"argument", arg.name}});
+            if (!arg.values.empty()) {
+                EXPECT_EQ(offered.size(), arg.values.size());
+            }
+            if (command.effect == Effect::write || command.endless) continue;
+            for (const Json& value : offered) {
+                if (value["value"].get<std::string>().empty() || name == "complete") continue;
+                EXPECT_TRUE(ask(server_->path(), name, {{arg.name, value["value"]}})
+                                .back()
+                                .contains("end"))
+                    << value;
+            }
+        }
+    }
+    EXPECT_EQ(rows("complete", {{"command", "helper remove"}, {"argument", "name"}})[0]["value"],
+              "ftp");
+    EXPECT_EQ(rows("complete", {{"command", "conntrack list"}, {"argument", "from"}}).size(), 2u);
+}
+
+TEST_F(CommandsTest, ReadingSocketRefusesWhatWrites) {
+    fill();
+    const std::string reading = dir_ / "read.sock";
+    std::size_t writing = 0, read = 0;
+    for (const auto& [name, command] : server_->commands()) {
+        SCOPED_TRACE(name);
+        if (command.effect == Effect::write) {
+            const auto answer = ask(reading, name, arguments_of(name));
+            ASSERT_EQ(answer.size(), 1u);
+            EXPECT_EQ(answer[0]["error"]["code"], "read_only");
+            EXPECT_NE(answer[0]["error"]["message"].get<std::string>().find(name),
+                      std::string::npos);
+            EXPECT_EQ(server_->counters().control_writes_refused.get(), ++writing);
+        } else {
+            ++read;
+            EXPECT_FALSE(ask(reading, name, arguments_of(name), 1).back().contains("error"));
+        }
+    }
+    EXPECT_EQ(rows("conntrack count")[0]["connections"], 1) << "nothing was flushed";
+    // A new command has to be put into one of these on purpose.
+    const std::set<std::string> kWriting{"conntrack delete", "conntrack flush", "conntrack restore",
+                                         "conntrack save",   "expect create",   "expect delete",
+                                         "expect flush",     "helper remove"};
+    EXPECT_EQ(writing, kWriting.size());
+    for (const std::string& name : kWriting)
+        EXPECT_EQ(server_->commands().at(name).effect, Effect::write) << name;
+    EXPECT_EQ(read + writing, server_->commands().size());
+}
+
+TEST_F(CommandsTest, EveryMetricHasUnitAndHelp) {
+    std::map<std::string, std::string> seen;
+    std::set<std::string> groups;
+    metrics_.for_each([&](const MetricSample& s) {
+        const std::string name(s.desc.name);
+        SCOPED_TRACE(name);
+        groups.insert(std::string(s.group));
+        EXPECT_FALSE(name.empty());
+        EXPECT_FALSE(s.desc.help.empty());
+        EXPECT_FALSE(to_string(s.desc.unit).empty());
+        EXPECT_EQ(s.desc.kind == MetricKind::histogram, s.histogram != nullptr);
+        std::string key = std::string(s.group) + " " + name;
+        for (const MetricLabel& l : s.labels)
+            key += " " + std::string(l.name) + "=" + l.value;
+        EXPECT_TRUE(seen.emplace(key, std::string(s.desc.help)).second) << key << " twice";
+        // Who says "now" goes up and down.
+        if (s.desc.help.ends_with(" now")) {
+            EXPECT_EQ(s.desc.kind, MetricKind::gauge);
+        }
+    });
+    EXPECT_EQ(groups,
+              (std::set<std::string>{"control", "drops", "expect", "helper", "port", "worker"}));
+    EXPECT_EQ(rows("metrics").size(), seen.size());
+}
+
+TEST_F(CommandsTest, ViewsAgreeWithTheMetrics) {
+    fill();
+    world_.from_inside(frames::tcp(flow("10.0.0.1", 1001, "20.0.0.1", 99), {.flags = 0x02}));
+    std::map<std::string, std::uint64_t> sums;
+    metrics_.for_each([&](const MetricSample& s) {
+        sums[std::string(s.group) + " " + std::string(s.desc.name) + " " +
+             std::string(s.label("reason"))] += s.value;
+    });
+    EXPECT_EQ(sums["drops drops policy"], 1u);
+    for (const Json& row : rows("drops"))
+        EXPECT_EQ(row["packets"], sums["drops drops " + row["reason"].get<std::string>()]) << row;
+    std::map<std::string, std::uint64_t> of_stats;
+    for (const Json& row : rows("stats"))
+        of_stats[row["name"]] += row["value"].get<std::uint64_t>();
+    for (const char* name : {"rx_packets", "connections_created", "dropped"})
+        EXPECT_GE(of_stats[name], 1u) << name;
+    EXPECT_EQ(of_stats["connections"], sums["worker connections "]);
+    EXPECT_EQ(of_stats["expectations_created"], sums["expect expectations_created "]);
+}
+
+TEST_F(CommandsTest, HistogramsAreCumulative) {
+    rows("conntrack list");
+    bool found = false;
+    for (const Json& row : rows("metrics")) {
+        if (row["kind"] != "histogram") continue;
+        found = true;
+        EXPECT_EQ(row["buckets"].back()["count"], row["value"]);
+        EXPECT_TRUE(row["buckets"].back()["below"].is_null());
+        EXPECT_EQ(row["buckets"][0]["below"], 1);
+    }
+    EXPECT_TRUE(found);
+}
+
+TEST(HistogramTest, CountsByPowersOfTwo) {
+    Histogram h;
+    for (const std::uint64_t v : {0u, 1u, 2u, 3u, 4u})
+        h.add(v);
+    h.add(~std::uint64_t{0});
+    EXPECT_EQ(h.bucket(0), 1u);  // below 1
+    EXPECT_EQ(h.bucket(1), 1u);  // below 2
+    EXPECT_EQ(h.bucket(2), 2u);
+    EXPECT_EQ(h.bucket(3), 1u);
+    EXPECT_EQ(h.bucket(Histogram::kBuckets - 1), 1u);
+    EXPECT_EQ(h.count(), 6u);
+    EXPECT_EQ(h.sum(), 9u);  // 10 and the largest number there is
+}
+
+}  // namespace
+}  // namespace postern

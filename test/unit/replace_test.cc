@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Another configuration while connections run: what they keep, what they lose, and when.
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "support/eal.h"
+#include "world.h"
+
+namespace postern {
+namespace {
+
+const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
+
+constexpr const char* kBase = R"(
+ports:
+  - {name: in0, device: net_null0, zone: inside}
+  - {name: out0, device: net_null1, zone: outside}
+bridges: [{ports: [in0, out0]}]
+limits: {connections: 1024, expectations: 256, helped_connections: 64}
+)";
+const std::string kZones = "zones: [inside, outside]\n";
+const std::string kFtp = "helpers: [{name: ftp}]\n";
+
+std::string policy(const std::string& rules) {
+    return "policy:\n  default: drop\n  rules:\n" + rules;
+}
+std::string rule(const std::string& name, const std::string& rest) {
+    return "    - {name: " + name + ", action: accept, " + rest + "}\n";
+}
+const std::string kWeb = rule("web", "from: inside, to: outside, proto: tcp, dport: 80");
+const std::string kMail = rule("mail", "from: inside, to: outside, proto: tcp, dport: 25");
+const std::string kFtpRules =
+    rule("ftp-control", "from: inside, to: outside, proto: tcp, dport: 21, helper: ftp") +
+    rule("ftp-data", "ct: [related], related: [ftp]");
+
+Spec spec_of(const std::string& text) {
+    auto loaded = load_spec_text(text, "next.yaml", build_schema());
+    for (const auto& e : loaded.errors)
+        ADD_FAILURE() << e.to_string();
+    return loaded.ok() ? *loaded.spec : Spec{};
+}
+
+class Replaced : public ::testing::TestWithParam<unsigned> {
+  protected:
+    /// Begins with this configuration.
+    void begin(const std::string& text) { world_.emplace(World::Whole{kBase + text}, GetParam()); }
+    World& world() { return *world_; }
+    Firewall& fw() { return world_->fw(); }
+    void replace(const std::string& text) {
+        const auto done = fw().replace_plan(spec_of(kBase + text));
+        EXPECT_TRUE(done.ok()) << (done ? "" : done.error().message);
+    }
+    Talk talk(unsigned dport, unsigned sport = 40000) {
+        return Talk(world(), frames::flow("192.0.2.1", sport, "192.0.2.2", dport));
+    }
+    std::string rule_of(std::uint16_t dport) {
+        const auto found = world().connection(dport);
+        return found ? fw().plan().rule_name(found->conn.rule) : "no connection";
+    }
+    RuleId number_of(const std::string& rule) {
+        const auto& names = fw().plan().rules;
+        const auto at = std::find(names.begin(), names.end(), rule);
+        return at == names.end() ? kNoRule : static_cast<RuleId>(at - names.begin());
+    }
+
+  private:
+    std::optional<World> world_;
+};
+INSTANTIATE_TEST_SUITE_P(Workers, Replaced, ::testing::Values(1u, 4u));
+
+TEST_P(Replaced, NewConnectionsAreJudgedByTheNewRules) {
+    begin(kZones + policy(kWeb));
+    EXPECT_FALSE(talk(25).open());
+    Talk web = talk(80);
+    EXPECT_TRUE(web.open());
+    replace(kZones + policy(kMail));
+    EXPECT_TRUE(talk(25).open());
+    EXPECT_FALSE(talk(80, 40001).open());
+    EXPECT_TRUE(web.client("GET / HTTP/1.0\r\n\r\n"));  // it was accepted
+}
+
+TEST_P(Replaced, ARuleKeepsItsNumberWhateverIsWrittenBeforeIt) {
+    begin(kZones + policy(kWeb + kMail));
+    EXPECT_TRUE(talk(80).open());
+    EXPECT_TRUE(talk(25).open());
+    replace(kZones + policy(rule("first", "from: outside, proto: udp") + kMail + kWeb));
+    world().turn();
+    EXPECT_EQ(rule_of(80), "web");
+    EXPECT_EQ(rule_of(25), "mail");
+    Talk more = talk(80, 40001);
+    EXPECT_TRUE(more.open());
+    EXPECT_EQ(rule_of(80), "web");
+    EXPECT_EQ(number_of("first"), 2);
+}
+
+TEST_P(Replaced, TheFirstRuleThatMatchesDecidesWhateverItsNumber) {
+    begin(kZones + policy(kWeb));
+    const std::string no =
+        "    - {name: no-web, action: drop, from: inside, proto: tcp, dport: 80}\n";
+    replace(kZones + policy(no + kWeb));
+    EXPECT_GT(number_of("no-web"), number_of("web"));
+    EXPECT_FALSE(talk(80).open());
+    replace(kZones + policy(kWeb + no));
+    EXPECT_TRUE(talk(80, 40001).open());
+}
+
+TEST_P(Replaced, ConnectionsOfARuleThatIsGoneHaveNone) {
+    begin(kZones + policy(kWeb + kMail));
+    EXPECT_TRUE(talk(80).open());
+    replace(kZones + policy(kMail));
+    EXPECT_EQ(rule_of(80), "");  // also before a worker has looked
+    world().turn();
+    EXPECT_EQ(world().connection(80)->conn.rule, kNoRule);
+}
+
+TEST_P(Replaced, TheNumberOfARuleThatIsGoneIsFreeAfterTheSweepOnly) {
+    begin(kZones + policy(kWeb + kMail));
+    EXPECT_TRUE(talk(80).open());
+    const RuleId old = number_of("web");
+    replace(kZones + policy(kMail));
+    replace(kZones + policy(kMail + rule("a", "proto: udp")));
+    EXPECT_NE(number_of("a"), old);
+    world().turn();
+    replace(kZones + policy(kMail + rule("b", "proto: udp")));
+    EXPECT_EQ(number_of("b"), old);
+    EXPECT_EQ(rule_of(80), "");
+}
+
+TEST_P(Replaced, TheSweepLooksAtABoundedNumberOfConnectionsATurn) {
+    begin(kZones + policy(kWeb + kMail));
+    replace(kZones + policy(kMail));
+    Worker& w = fw().worker(0);
+    const std::uint64_t before = w.sweep().swept();
+    w.begin_turn(world().now);
+    unsigned turns = 1;
+    while (!w.housekeeping(world().now))
+        ++turns;
+    EXPECT_GE(turns, w.conns().capacity() / 256);
+    EXPECT_GT(w.sweep().swept(), before);
+}
+
+TEST_P(Replaced, AnExpectationHoldsTheNumberOfItsRule) {
+    begin(kZones + kFtp + policy(kFtpRules + kMail));
+    Talk control = talk(21);
+    ASSERT_TRUE(control.open());
+    ASSERT_TRUE(control.server("220 hello\r\n"));
+    ASSERT_TRUE(control.client("PASV\r\n"));
+    ASSERT_TRUE(control.server("227 Entering Passive Mode (192,0,2,2,195,80)\r\n"));
+    ASSERT_EQ(fw().expectations().live(), 1u);
+    const RuleId old = number_of("ftp-control");
+    // The helper stays by another rule; the expectation, too.
+    const std::string renamed =
+        rule("renamed", "from: inside, to: outside, proto: tcp, dport: 21, helper: ftp") +
+        rule("ftp-data", "ct: [related], related: [ftp]");
+    replace(kZones + kFtp + policy(renamed + kMail));
+    world().turn();
+    EXPECT_EQ(fw().expectations().live(), 1u);
+    replace(kZones + kFtp + policy(renamed + kMail + rule("a", "proto: udp")));
+    EXPECT_NE(number_of("a"), old);
+    EXPECT_TRUE(talk(50000, 41000).open());  // the data connection
+    world().turn();
+    world().pass(2000);  // what has been claimed is free after a grace period
+    replace(kZones + kFtp + policy(renamed + kMail + rule("b", "proto: udp")));
+    EXPECT_EQ(number_of("b"), old);
+}
+
+TEST_P(Replaced, AHelperGoesOnReadingWithItsNewParameters) {
+    begin(kZones + kFtp + policy(kFtpRules));
+    Talk control = talk(21);
+    ASSERT_TRUE(control.open());
+    ASSERT_TRUE(control.server("220 hello\r\n"));
+    ASSERT_TRUE(control.client("PA"));
+    replace(kZones + "helpers: [{name: ftp, params: {loose: true, own_address: false}}]\n" +
+            policy(kFtpRules));
+    ASSERT_TRUE(control.client("SV\r\n"));
+    // Loose: another host's address.
+    ASSERT_TRUE(control.server("227 Entering Passive Mode (192,0,2,77,195,80)\r\n"));
+    EXPECT_NE(fw().expectations().live(), 0u);
+    EXPECT_TRUE(Talk(world(), frames::flow("192.0.2.1", 41000, "192.0.2.77", 50000)).open());
+}
+
+TEST_P(Replaced, AHelperThatIsGoneReadsNothingMore) {
+    begin(kZones + kFtp + policy(kFtpRules));
+    Talk control = talk(21);
+    ASSERT_TRUE(control.open());
+    ASSERT_TRUE(control.server("220 hello\r\n"));
+    ASSERT_TRUE(control.client("PASV\r\n"));
+    ASSERT_TRUE(control.server("227 Entering Passive Mode (192,0,2,2,195,80)\r\n"));
+    ASSERT_EQ(fw().expectations().live(), 1u);
+    const std::string without =
+        kZones + policy(rule("ftp-control", "from: inside, to: outside, proto: tcp, dport: 21"));
+    replace(without);
+    // Its next packet comes before the sweep has found it.
+    const unsigned on = world().connection(21)->worker;
+    frames::TcpFields t{.flags = 0x18, .seq = 1007, .ack = 5000 + 1 + 11 + 46};
+    t.payload = "PASV\r\n";
+    EXPECT_EQ(
+        world().send_burst(
+            {{frames::tcp(frames::flow("192.0.2.1", 40000, "192.0.2.2", 21), t), World::kInside}},
+            on),
+        "a");
+    world().turn();
+    EXPECT_EQ(fw().expectations().live(), 0u);
+    EXPECT_EQ(world().connection(21)->conn.helper, kNoHelper);
+    EXPECT_EQ(world().sum(&WorkerCounters::helpers_detached), 1u);
+    EXPECT_FALSE(talk(50000, 41000).open());
+    // And back: for new connections.
+    replace(kZones + kFtp + policy(kFtpRules));
+    Talk again = talk(21, 40005);
+    ASSERT_TRUE(again.open());
+    ASSERT_TRUE(again.server("220 hello\r\n"));
+    ASSERT_TRUE(again.client("PASV\r\n"));
+    ASSERT_TRUE(again.server("227 Entering Passive Mode (192,0,2,2,195,81)\r\n"));
+    EXPECT_TRUE(talk(50001, 41001).open());
+}
+
+TEST_P(Replaced, AHelperThatWasRemovedComesBackWithThePlanThatHasIt) {
+    begin(kZones + kFtp + policy(kFtpRules));
+    fw().remove_helper(1);
+    world().turn();
+    EXPECT_TRUE(fw().is_gone(1));
+    replace(kZones + kFtp + policy(kFtpRules));
+    EXPECT_FALSE(fw().is_removed(1));
+    ASSERT_TRUE(talk(21).open());
+    world().turn();
+    EXPECT_NE(world().connection(21)->conn.helper, kNoHelper);
+}
+
+TEST_P(Replaced, ZonesInAnotherOrderAreTheSameZones) {
+    begin(kZones + policy(kWeb));
+    Talk web = talk(80);
+    EXPECT_TRUE(web.open());
+    replace("zones: [dmz, outside, inside]\n" + policy(kWeb));
+    EXPECT_TRUE(web.client("GET / HTTP/1.0\r\n\r\n"));
+    EXPECT_TRUE(web.server("HTTP/1.0 200 OK\r\n\r\n"));
+    EXPECT_TRUE(talk(80, 40001).open());
+    EXPECT_FALSE(Talk(world(), frames::flow("192.0.2.9", 40002, "192.0.2.1", 80), false).open());
+    EXPECT_EQ(world().drops(DropReason::wrong_zone), 0u);
+}
+
+TEST_P(Replaced, ConnectionsFollowTheirZoneWhereItIsLooseNow) {
+    const std::string loose =
+        "zones: [{name: inside, sides: loose}, outside, {name: lab, sides: loose}]\n";
+    begin(kZones + policy(kWeb));
+    Talk web = talk(80);
+    EXPECT_TRUE(web.open());
+    replace(loose + policy(kWeb));
+    EXPECT_TRUE(web.client("a"));
+    world().turn();
+    EXPECT_TRUE(web.server("b"));
+    replace(kZones + policy(kWeb));
+    EXPECT_TRUE(web.client("c"));
+    world().turn();
+    EXPECT_TRUE(web.server("d"));
+    EXPECT_EQ(world().drops(DropReason::wrong_zone), 0u);
+}
+
+TEST_P(Replaced, ConnectionsOfAZoneThatIsGoneEnd) {
+    begin(kZones + policy(kWeb));
+    EXPECT_TRUE(talk(80).open());
+    std::string moved = kBase;
+    moved.replace(moved.find("zone: inside"), 12, "zone: branch");
+    const auto done = fw().replace_plan(
+        spec_of(moved + "zones: [branch, outside]\n" +
+                policy(rule("web", "from: branch, to: outside, proto: tcp, dport: 80"))));
+    ASSERT_TRUE(done.ok());
+    world().turn();
+    EXPECT_FALSE(world().connection(80));
+    EXPECT_TRUE(talk(80, 40001).open());
+    EXPECT_EQ(fw().plan().edges[world().connection(80)->conn.edge(Direction::original)].name,
+              "branch");
+}
+
+TEST_P(Replaced, ATimeoutProfileKeepsItsNumberAndItsConnectionsLoseOneThatIsGone) {
+    const std::string profiles =
+        "timeouts:\n  profiles: {short: {tcp: {established: 60}}, shorter: {tcp: {established: "
+        "30}}}\n";
+    const auto with = [](const std::string& profile) {
+        return rule("web",
+                    "from: inside, to: outside, proto: tcp, dport: 80, timeouts: " + profile);
+    };
+    begin(kZones + profiles + policy(with("short") + rule("udp", "proto: udp, timeouts: shorter")));
+    Talk web = talk(80);
+    EXPECT_TRUE(web.open());
+    EXPECT_EQ(world().connection(80)->conn.timeout_ms, 60'000u);
+    replace(kZones + profiles +
+            policy(rule("udp", "proto: udp, timeouts: shorter") + with("short")));
+    world().turn();
+    EXPECT_EQ(fw().plan().timeouts_name(world().connection(80)->conn.timeouts()), "short");
+    replace(kZones + policy(kWeb));
+    world().turn();
+    EXPECT_EQ(world().connection(80)->conn.timeouts(), 0u);
+    EXPECT_EQ(world().connection(80)->conn.timeout_ms, 5u * 24 * 3600 * 1000);
+}
+
+TEST_P(Replaced, APlanThatDoesNotCompileChangesNothing) {
+    begin(kZones + policy(kWeb));
+    EXPECT_TRUE(talk(80).open());
+    const std::uint64_t version = fw().plan().version;
+    Spec bad = spec_of(kBase + kZones + policy(kMail));
+    bad.pipeline = {"forward", "parse"};
+    EXPECT_FALSE(fw().replace_plan(bad).ok());
+    EXPECT_EQ(fw().plan().version, version);
+    EXPECT_EQ(rule_of(80), "web");
+    EXPECT_FALSE(talk(25).open());
+}
+
+TEST_P(Replaced, HelpersThatAreTheSameAreShared) {
+    begin(kZones + kFtp + policy(kFtpRules));
+    const auto before = fw().plan().helper_instances;
+    replace(kZones + kFtp + policy(kFtpRules + kWeb));
+    EXPECT_EQ(fw().plan().helper_instances, before);
+    replace(kZones + "helpers: [{name: ftp, params: {loose: true, own_address: false}}]\n" +
+            policy(kFtpRules));
+    EXPECT_NE(fw().plan().helper_instances, before);
+}
+
+TEST_P(Replaced, ReplacedPlansAreFreed) {
+    begin(kZones + kFtp + policy(kFtpRules));
+    std::weak_ptr<const Policy> old = fw().plan().policy;
+    replace(kZones + kFtp + policy(kFtpRules + kWeb));
+    fw().reclaim_plans();
+    EXPECT_FALSE(old.expired());
+    world().turn();
+    fw().reclaim_plans();
+    EXPECT_TRUE(old.expired());
+    EXPECT_TRUE(talk(80).open());
+}
+
+}  // namespace
+}  // namespace postern
