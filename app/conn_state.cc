@@ -527,7 +527,7 @@ WorkerId home_of(const Steering& steering, const Conn& conn) noexcept {
 }
 
 Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId worker,
-                       const Mailbox::Row& row) {
+                       const ConnQuery::Row& row) {
     Conn c = row.conn;
     Json out = tuple_into(
         {{"id", id_text({row.slot, c.generation, worker})}, {"master", id_or_null(c.master)}},

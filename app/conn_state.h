@@ -19,14 +19,14 @@
 #include "control/command.h"
 #include "expect/types.h"
 #include "helper/helper_set.h"
-#include "pipeline/mailbox.h"
+#include "pipeline/control_requests.h"
 #include "plan/plan.h"
 #include "plan/steering.h"
 
 namespace postern {
 
 Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId worker,
-                       const Mailbox::Row& row);
+                       const ConnQuery::Row& row);
 Json expectation_record(const Plan& plan, const ExpectInfo& info, Tick now);
 
 /// A connection read from its record; `idle_ms` and `age_ms` are as they were when it was saved.

@@ -10,12 +10,12 @@ Command command_conntrack_delete(const CommandContext& context) {
             .help = "End the connections that match (at least one condition)",
             .args = connection_conditions(plan_of(context)),
             .handler =
-                [&fw = context.fw, orders = context.orders](const Json& args) {
+                [&fw = context.fw, owners = context.query_owners](const Json& args) {
                     if (args.empty())
                         return Source(Error{"which ones? (`conntrack flush` ends all)"});
                     auto filter = read_connection_filter(fw.plan(), args);
                     if (!filter) return Source(filter.error());
-                    return Source(std::make_unique<EndSource>(fw, orders, *filter));
+                    return Source(std::make_unique<EndSource>(fw, owners, *filter));
                 },
             .effect = Effect::write,
             .columns = {number("DELETED", "deleted")}};

@@ -10,10 +10,10 @@ Command command_conntrack_flush(const CommandContext& context) {
             .help = "End all connections, or those that match",
             .args = connection_conditions(plan_of(context)),
             .handler =
-                [&fw = context.fw, orders = context.orders](const Json& args) {
+                [&fw = context.fw, owners = context.query_owners](const Json& args) {
                     auto filter = read_connection_filter(fw.plan(), args);
                     if (!filter) return Source(filter.error());
-                    return Source(std::make_unique<EndSource>(fw, orders, *filter));
+                    return Source(std::make_unique<EndSource>(fw, owners, *filter));
                 },
             .effect = Effect::write,
             .columns = {number("DELETED", "deleted")}};

@@ -9,21 +9,21 @@ namespace {
 
 class ListSource : public RowSource {
   public:
-    ListSource(Firewall& fw, std::shared_ptr<MailOwners> owners, const ConnFilter& filter)
-        : fw_(fw), orders_(fw, std::move(owners), Mailbox::Order::list, filter) {}
+    ListSource(Firewall& fw, std::shared_ptr<QueryOwners> owners, const ConnFilter& filter)
+        : fw_(fw), queries_(fw, std::move(owners), ConnQuery::Action::list, filter) {}
 
     Pull next(Json& row) override {
-        const Pull pull = orders_.next(found_);
+        const Pull pull = queries_.next(found_);
         if (pull == Pull::row)
             row =
-                connection_row(fw_.plan(), orders_.worker(), found_.slot, found_.conn, found_.now);
+                connection_row(fw_.plan(), queries_.worker(), found_.slot, found_.conn, found_.now);
         return pull;
     }
 
   private:
     Firewall& fw_;
-    Orders orders_;
-    Mailbox::Row found_;
+    ConnQueries queries_;
+    ConnQuery::Row found_;
 };
 
 }  // namespace
@@ -45,10 +45,10 @@ Command command_conntrack_list(const CommandContext& context) {
             .help = "The connections",
             .args = connection_conditions(plan_of(context)),
             .handler =
-                [&fw = context.fw, orders = context.orders](const Json& args) {
+                [&fw = context.fw, owners = context.query_owners](const Json& args) {
                     auto filter = read_connection_filter(fw.plan(), args);
                     if (!filter) return Source(filter.error());
-                    return Source(std::make_unique<ListSource>(fw, orders, *filter));
+                    return Source(std::make_unique<ListSource>(fw, owners, *filter));
                 },
             .effect = Effect::read,
             .columns = std::move(columns)};

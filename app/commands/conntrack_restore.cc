@@ -17,7 +17,7 @@ namespace {
 using Clock = std::function<Tick()>;
 using Ids = std::map<std::string, ConnId>;  ///< new ones, by old
 
-const char* to_string(RestoreMail::Outcome o) {
+const char* to_string(RestoreRequest::Outcome o) {
     constexpr const char* kNames[] = {"restored", "without_helper", "exists", "expired", "full"};
     return kNames[static_cast<unsigned>(o)];
 }
@@ -25,7 +25,7 @@ const char* to_string(RestoreMail::Outcome o) {
 class RestoreSource : public RowSource {
   public:
     struct Shared {
-        std::shared_ptr<Letters> expects, restores;
+        std::shared_ptr<RequestSlots> expects, restores;
         std::shared_ptr<Ids> ids;
         Clock now;
     };
@@ -76,18 +76,19 @@ class RestoreSource : public RowSource {
                 saved.image.conn.master = master->second;
             asked_ = true;
         }
-        RestoreMail& m = fw_.worker(worker_).requests().restore();
-        if (!shared_.restores->answered(this, worker_, m, [this, &saved](RestoreMail& mail) {
-                mail.image = saved.image;
+        RestoreRequest& m = fw_.worker(worker_).requests().restore();
+        if (!shared_.restores->answered(this, worker_, m, [this, &saved](RestoreRequest& request) {
+                request.image = saved.image;
                 const std::uint64_t idle = std::uint64_t{saved.idle_ms} + elapsed_ms_;
-                mail.idle_ms = static_cast<std::uint32_t>(std::min<std::uint64_t>(idle, INT32_MAX));
-                mail.age_ms = saved.age_ms + elapsed_ms_;
+                request.idle_ms =
+                    static_cast<std::uint32_t>(std::min<std::uint64_t>(idle, INT32_MAX));
+                request.age_ms = saved.age_ms + elapsed_ms_;
             }))
             return {};
         const auto outcome = m.outcome;
         const ConnId id = m.id;
         shared_.restores->take(worker_, m);
-        using enum RestoreMail::Outcome;
+        using enum RestoreRequest::Outcome;
         good_ = outcome == restored || outcome == without_helper;
         if (good_) (*shared_.ids)[saved.id] = id;
         return good_ && saved.forgets ? to_string(without_helper) : to_string(outcome);
@@ -107,11 +108,12 @@ class RestoreSource : public RowSource {
             master_ = master->second;
             asked_ = true;
         }
-        ExpectMail& m = fw_.worker(master_.worker).requests().expect();
-        if (!shared_.expects->answered(this, master_.worker, m, [this, &saved](ExpectMail& mail) {
-                mail.master = master_;
-                mail.request = saved.request;
-            }))
+        CreateExpectRequest& m = fw_.worker(master_.worker).requests().expect();
+        if (!shared_.expects->answered(this, master_.worker, m,
+                                       [this, &saved](CreateExpectRequest& request) {
+                                           request.master = master_;
+                                           request.request = saved.request;
+                                       }))
             return {};
         const auto outcome = m.found ? m.result.outcome : InsertOutcome::master_gone;
         shared_.expects->take(master_.worker, m);

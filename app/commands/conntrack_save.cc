@@ -13,8 +13,10 @@ namespace {
 /// All of them as records, and what they expect: a file of connections, line by line.
 class SaveSource : public RowSource {
   public:
-    SaveSource(Firewall& fw, std::shared_ptr<MailOwners> owners, std::function<Tick()> now)
-        : fw_(fw), orders_(fw, std::move(owners), Mailbox::Order::save, {}), now_(std::move(now)) {}
+    SaveSource(Firewall& fw, std::shared_ptr<QueryOwners> owners, std::function<Tick()> now)
+        : fw_(fw),
+          queries_(fw, std::move(owners), ConnQuery::Action::save, {}),
+          now_(std::move(now)) {}
 
     Pull next(Json& row) override {
         switch (step_) {
@@ -27,12 +29,12 @@ class SaveSource : public RowSource {
                 return Pull::row;
             }
             case Step::connections: {
-                const Pull pull = orders_.next(found_);
+                const Pull pull = queries_.next(found_);
                 if (pull == Pull::done) step_ = Step::expectations;
                 if (pull != Pull::row) return Pull::pending;
                 ++connections_;
                 if (found_.helper.there && found_.helper.cut) ++cut_;
-                row = connection_record(fw_.plan(), fw_.helpers(), orders_.worker(), found_);
+                row = connection_record(fw_.plan(), fw_.helpers(), queries_.worker(), found_);
                 return Pull::row;
             }
             case Step::expectations:
@@ -65,10 +67,10 @@ class SaveSource : public RowSource {
         done
     };
     Firewall& fw_;
-    Orders orders_;
+    ConnQueries queries_;
     std::function<Tick()> now_;
     Step step_ = Step::head;
-    Mailbox::Row found_;
+    ConnQuery::Row found_;
     std::deque<ExpectInfo> expected_;
     std::uint32_t cursor_ = 0;
     bool more_ = true;
@@ -83,8 +85,8 @@ Command command_conntrack_save(const CommandContext& context) {
             .help = "Write connections and expectations into a file for conntrack restore",
             .args = {},
             .handler =
-                [&fw = context.fw, orders = context.orders, now = context.now](const Json&) {
-                    return Source(std::make_unique<SaveSource>(fw, orders, now));
+                [&fw = context.fw, owners = context.query_owners, now = context.now](const Json&) {
+                    return Source(std::make_unique<SaveSource>(fw, owners, now));
                 },
             // Records hold what waits of incomplete messages: payload.
             .effect = Effect::write,

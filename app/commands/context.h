@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "args.h"
-#include "conn_orders.h"
+#include "conn_queries.h"
 #include "control/command.h"
 #include "firewall.h"
-#include "letters.h"
 #include "metrics/registry.h"
+#include "request_slots.h"
 #include "userspace/server.h"
 
 namespace postern {
@@ -27,16 +27,16 @@ struct CommandContext {
     const MetricRegistry& metrics;
     const PortWatch* watch = nullptr;            ///< null: no devices (tests)
     const UserspaceServer* processes = nullptr;  ///< null: no helper lives in another process
-    std::shared_ptr<MailOwners> orders;
-    std::shared_ptr<Letters> expects, restores;
+    std::shared_ptr<QueryOwners> query_owners;
+    std::shared_ptr<RequestSlots> expects, restores;
 
     CommandContext(Firewall& firewall, std::function<Tick()> clock, const MetricRegistry& registry)
         : fw(firewall),
           now(std::move(clock)),
           metrics(registry),
-          orders(std::make_shared<MailOwners>(firewall.workers())),
-          expects(std::make_shared<Letters>(firewall.workers())),
-          restores(std::make_shared<Letters>(firewall.workers())) {}
+          query_owners(std::make_shared<QueryOwners>(firewall.workers())),
+          expects(std::make_shared<RequestSlots>(firewall.workers())),
+          restores(std::make_shared<RequestSlots>(firewall.workers())) {}
 };
 
 /// What a handler gives.

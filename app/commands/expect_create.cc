@@ -10,24 +10,24 @@ namespace {
 class CreateSource : public RowSource {
   public:
     CreateSource(Firewall& fw, ConnId master, const ExpectRequest& request,
-                 std::shared_ptr<Letters> letters)
-        : fw_(fw), master_(master), request_(request), letters_(std::move(letters)) {}
-    ~CreateSource() override { letters_->forget(this); }
+                 std::shared_ptr<RequestSlots> slots)
+        : fw_(fw), master_(master), request_(request), slots_(std::move(slots)) {}
+    ~CreateSource() override { slots_->forget(this); }
     CreateSource(const CreateSource&) = delete;
     CreateSource& operator=(const CreateSource&) = delete;
 
     Pull next(Json& row) override {
         if (said_) return Pull::done;
-        ExpectMail& m = fw_.worker(master_.worker).requests().expect();
-        if (!letters_->answered(this, master_.worker, m, [this](ExpectMail& mail) {
-                mail.master = master_;
-                mail.request = request_;
+        CreateExpectRequest& m = fw_.worker(master_.worker).requests().expect();
+        if (!slots_->answered(this, master_.worker, m, [this](CreateExpectRequest& request) {
+                request.master = master_;
+                request.request = request_;
             }))
             return Pull::pending;
         const auto outcome = m.found ? m.result.outcome : InsertOutcome::master_gone;
         row["outcome"] = to_string(outcome);
         row["help"] = m.found ? help_text(outcome) : "no live connection with a helper has this id";
-        letters_->take(master_.worker, m);
+        slots_->take(master_.worker, m);
         said_ = true;
         return Pull::row;
     }
@@ -36,12 +36,12 @@ class CreateSource : public RowSource {
     Firewall& fw_;
     ConnId master_;
     ExpectRequest request_;
-    std::shared_ptr<Letters> letters_;
+    std::shared_ptr<RequestSlots> slots_;
     bool said_ = false;
 };
 
 Source create(Firewall& fw, const Json& json, const std::function<Tick()>& now,
-              const std::shared_ptr<Letters>& letters) {
+              const std::shared_ptr<RequestSlots>& slots) {
     Args a(fw.plan(), json);
     ExpectRequest r;
     r.protocol = a.protocol("proto").value_or(0);
@@ -72,7 +72,7 @@ Source create(Firewall& fw, const Json& json, const std::function<Tick()>& now,
     if (master) {
         if (a.flag("no_master")) return Error{"master and no_master exclude each other"};
         if (zone) return Error{"zone: it is the master's"};
-        return Source(std::make_unique<CreateSource>(fw, *master, r, letters));
+        return Source(std::make_unique<CreateSource>(fw, *master, r, slots));
     }
     if (!a.flag("no_master"))
         return Error{
@@ -112,8 +112,8 @@ Command command_expect_create(const CommandContext& context) {
                  {"label", ArgType::integer, false, "label of the expected connection"},
                  {"permanent", ArgType::boolean, false, "stays after it matched"},
                  {"inactive", ArgType::boolean, false, "matches nothing"}},
-        .handler = [&fw = context.fw, now = context.now, letters = context.expects](
-                       const Json& args) { return create(fw, args, now, letters); },
+        .handler = [&fw = context.fw, now = context.now, slots = context.expects](
+                       const Json& args) { return create(fw, args, now, slots); },
         .effect = Effect::write,
         .columns = {{"OUTCOME", {"outcome"}}, {"HELP", {"help"}}}};
 }

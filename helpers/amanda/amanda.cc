@@ -50,7 +50,7 @@ enum OwnCounter : unsigned {
 };
 
 /// The control connection may be silent for so long: answers take their time.
-constexpr std::uint32_t kPatienceS = 300;
+constexpr std::uint32_t kMinTimeoutS = 300;
 
 /// Streams that the server connects to. What else a CONNECT line may name is passed over.
 constexpr std::string_view kStreams[] = {"DATA", "MESG", "INDEX", "STATE", "CTL"};
@@ -150,7 +150,7 @@ void on_message(View& view, Emit& emit) noexcept {
     Cursor c{view.message};
     const auto header = take_header(c);
     if (!header) return emit.parse_error();
-    if (!view.from_client()) emit.master_timeout(kPatienceS);
+    if (!view.from_client()) emit.min_timeout(kMinTimeoutS);
     auto s = view.load<AmandaState>();
     if (header->kind == Kind::request) {
         if (!view.from_client()) return emit.refuse(HelperCounter::wrong_direction);

@@ -223,7 +223,7 @@ bool only_epsv(const FtpState& s) noexcept {
                                      (s.epsv_200s >> s.epsv_before & 1) != 0);
 }
 
-void settle_epsv(FtpState& s) noexcept {
+void conclude_epsv_all(FtpState& s) noexcept {
     if (only_epsv(s)) s.set(flag::epsv_all);
     s.clear(flag::epsv_asked);
 }
@@ -233,7 +233,7 @@ void settle_epsv(FtpState& s) noexcept {
 void note_epsv_reply(FtpState& s, std::uint32_t code) noexcept {
     if (s.unanswered == 0 && s.has(flag::inexact) && s.epsv_before < kMostReplies) ++s.epsv_before;
     if (code == 200) s.epsv_200s |= static_cast<std::uint8_t>(1u << s.epsv_replies);
-    if (++s.epsv_replies >= kMostReplies) settle_epsv(s);
+    if (++s.epsv_replies >= kMostReplies) conclude_epsv_all(s);
 }
 
 /// AUTH has its answer, or may have it: 234 (RFC 2228), as older servers write it 334 or 200.
@@ -361,7 +361,7 @@ void on_epsv(const View& view, FtpState& s, Cursor c) noexcept {
     if (!ftp::take_verb(c, "ALL")) {
         return await_passive(s, 229);
     }
-    settle_epsv(s);
+    conclude_epsv_all(s);
     start_counting(view, s);
     s.set(flag::epsv_asked);
     s.epsv_before = std::min(outstanding(s) - 1, kMostReplies) & 15;
@@ -403,7 +403,7 @@ void on_command(View& view, Emit& emit, FtpState& s) noexcept {
     if (!is_picked_up(s) && s.proof != Proof::given)
         s.proof = waited && s.proof != Proof::early ? Proof::commanded : Proof::early;
     // A client in step has all its answers: EPSV ALL's was among them.
-    if (s.has(flag::epsv_asked) && outstanding(s) == 0) settle_epsv(s);
+    if (s.has(flag::epsv_asked) && outstanding(s) == 0) conclude_epsv_all(s);
     if (counts(view, s) && s.unanswered != UINT8_MAX) ++s.unanswered;
 
     const auto argument = [&] { return take(c, ' ') ? c.rest() : Bytes{}; };

@@ -154,13 +154,13 @@ void on_registration_confirm(const View& view, Emit& emit, const RasState& s,
     const std::uint32_t ttl_s = time_to_live(items).value_or(s.ttl_s[registrant]);
     if (ttl_s == 0) return;
     emit.activate(kRegistered, tag_of(!view.direction), ttl_s);
-    emit.master_timeout(ttl_s);
+    emit.min_timeout(ttl_s);
 }
 
 void on_unregistration(Emit& emit, RasState& s) noexcept {
     emit.remove(kRegistered, 0);
     emit.remove(kRouted, 0);
-    emit.master_timeout(0);
+    emit.min_timeout(0);
     s.registers = {};
 }
 

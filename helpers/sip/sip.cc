@@ -42,7 +42,7 @@ enum Class : std::uint8_t {
     kImage
 };
 
-constexpr std::uint32_t kMasterTimeoutS = 3600;  ///< of the control connection, as in Linux
+constexpr std::uint32_t kMinTimeoutS = 3600;  ///< of the control connection, as in Linux
 constexpr std::uint32_t kMaxRegistrationS = 0xffff;
 constexpr std::uint8_t kAgain = 3;
 /// Further flows of answers to one port: a server that falls silent for half a minute while it
@@ -530,7 +530,7 @@ void on_message(View& view, Emit& emit) noexcept {
     else
         on_response(view, emit, s, *m);
     // The connection has to be there as long as what it has registered.
-    emit.master_timeout(std::max<std::uint32_t>(kMasterTimeoutS, s.registered_s));
+    emit.min_timeout(std::max<std::uint32_t>(kMinTimeoutS, s.registered_s));
     view.save(s);
 }
 

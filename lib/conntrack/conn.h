@@ -63,12 +63,12 @@ struct alignas(64) Conn {
     std::uint8_t dst[16] = {};
     Be16 sport;  ///< GRE version 1: the source's call id, 0 if not known
     Be16 dport;
-    std::uint32_t helper_slot : 25 = 0;   ///< HelperConn of the worker's engine; 0 = none. Also
-                                          ///< with a rule that expects, without a helper
-    std::uint32_t patient : 1 = 0;        ///< its helper may have asked for a least timeout
-    std::uint32_t from_edge : 6 = 0;      ///< where its original direction comes in
-    std::uint64_t bytes_before[2] = {};   ///< of the rounds that are full; and see kBytesBits
-    std::uint32_t rounds_before[2] = {};  ///< full ones, of kRound packets each
+    std::uint32_t helper_slot : 25 = 0;     ///< HelperConn of the worker's engine; 0 = none. Also
+                                            ///< with a rule that expects, without a helper
+    std::uint32_t has_min_timeout : 1 = 0;  ///< its helper may have asked for a least timeout
+    std::uint32_t from_edge : 6 = 0;        ///< where its original direction comes in
+    std::uint64_t bytes_before[2] = {};     ///< of the rounds that are full; and see kBytesBits
+    std::uint32_t rounds_before[2] = {};    ///< full ones, of kRound packets each
 
     // --- line 2: its state, and what is seldom asked for ---
     union {
@@ -143,7 +143,7 @@ struct alignas(64) Conn {
     bool tcp_data_unacked() const noexcept {
         return ((tcp_marks.of[0] | tcp_marks.of[1]) & tcp_mark::data_unacked) != 0;
     }
-    /// Of segments that went the short way the last is known again, as far as it is.
+    /// Rebuilds TcpLast after fast-path segments; sequence and window stay unknown.
     void recall_last() noexcept {
         if (((tcp_marks.of[0] | tcp_marks.of[1]) & tcp_mark::brief) == 0) return;
         const unsigned d = (tcp_marks.of[1] & tcp_mark::brief) != 0 ? 1 : 0;
@@ -163,7 +163,7 @@ struct alignas(64) Conn {
         tcp_marks.of[d] |= tcp_mark::latest;
         tcp_marks.of[1 - d] &= static_cast<std::uint8_t>(~tcp_mark::latest);
     }
-    /// From now on no segment may go the short way.
+    /// From now on no segment may take the fast path.
     void forbid_shortcuts() noexcept { tcp_near.cover[0] = tcp_near.cover[1] = 0; }
     /// From now on the next segment in order may.
     void allow_shortcuts() noexcept {
@@ -172,7 +172,7 @@ struct alignas(64) Conn {
             tcp_near.cover[d] = static_cast<std::uint16_t>(std::min(covered, 0xffffu));
         }
     }
-    /// Whether its next segment in order may go the short way.
+    /// Whether its next segment in order may take the fast path.
     bool tcp_steady() const noexcept { return (tcp_near.cover[0] | tcp_near.cover[1]) != 0; }
     /// Whether most of its packets will not need its state.
     bool steady() const noexcept {

@@ -315,7 +315,7 @@ std::uint32_t ConnTable::find_victim(Tick now) noexcept {
 void ConnTable::arm_pending() noexcept {
     unsigned n = 0;
     for (unsigned i = 0; i < pending_count_; ++i) {
-        if (wheel_.settled(pending_[i])) continue;
+        if (wheel_.needs_no_rearm(pending_[i])) continue;
         pending_[n++] = pending_[i];
         wheel_.prefetch_neighbours(pending_[i]);
     }

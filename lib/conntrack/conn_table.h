@@ -61,7 +61,7 @@ class ConnTable {
     class [[nodiscard]] Found {
       public:
         explicit operator bool() const noexcept { return conn_ != nullptr; }
-        /// Enough for track_settled(), which takes such segments only, or what is checked already.
+        /// Enough for track_fast(), which takes such segments only, or what is checked already.
         Conn& for_next_segment() const noexcept { return *conn_; }
         /// Whatever the packet is. Null, info.conn 0 and why ct_collision when the connection is
         /// another one's with the same digest; also null when nothing was found.

@@ -2,9 +2,9 @@
 // What a connection keeps of TCP, and where: in its first line of memory what the next segment in
 // order is judged by and changes, all else in its third.
 //
-// The last segment is known in one of three ways. One that went the long way is in TcpLast,
-// exactly. One that went the short way has left a mark only (`brief`). When the next one goes the
-// long way, recall_last() makes of that mark a TcpLast that is `vague`, until a plain ACK replaces
+// The last segment is known in one of three ways. One that took the slow path is in TcpLast,
+// exactly. One that took the fast path has left a mark only (`brief`). When the next one takes the
+// slow path, recall_last() makes of that mark a TcpLast that is `vague`, until a plain ACK replaces
 // it.
 //
 // Who: conn.h has the parts; tcp_track() works on them where they lie, tcp_in_order() on the first
@@ -46,7 +46,7 @@ namespace tcp_mark {
 inline constexpr std::uint8_t scale = 0x0f,  ///< its window scale
     data_unacked = 0x10,                     ///< it sent data that is not acknowledged yet
     latest = 0x20,                           ///< it is TcpLast::dir
-    brief = 0x40;  ///< and its last segment went the short way, so TcpLast knows nothing of it
+    brief = 0x40;  ///< and its last segment took the fast path, so TcpLast knows nothing of it
 }  // namespace tcp_mark
 
 /// The last segment of note: to see retransmissions, and to get back into step after segments that
@@ -74,7 +74,7 @@ struct TcpNear {
     };
     Side side[2];
     /// A segment whose window field is 1 to this does not change TcpFar::max_win. 0: no segment may
-    /// go the short way. Where one may, the connection is called steady.
+    /// take the fast path. Where one may, the connection is called steady.
     std::uint16_t cover[2];
 };
 static_assert(sizeof(TcpNear) == 28);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a segment within its windows teaches, and the short way for the one segment that nearly all
+// What a segment within its windows teaches, and the fast path for the one segment that nearly all
 // are: the next one, of an established connection.
 //
 // Used by tcp.cc for every segment, and by track.cc before anybody looks at states: what
@@ -18,7 +18,7 @@ namespace postern {
 
 /// How far behind an acknowledgement may be: at least this much, or the sender's largest window.
 inline constexpr std::uint32_t kTcpMinAckWindow = 66000;
-/// No window grows beyond this but by a peer that means to: its packets go the long way.
+/// No window grows beyond this but by a peer that means to: its packets take the slow path.
 inline constexpr std::uint32_t kTcpSaneWindow = 0x4fffffff;
 
 /// A segment's place: from `seq` to before `end`, acknowledging up to `ack`, selectively up to
@@ -53,8 +53,8 @@ inline void tcp_learn(TcpSideRef sender, TcpSideRef receiver, const TcpReach& s)
     const bool wider = seq_after(allowed, receiver.max_end - 1);
     receiver.max_end = wider ? allowed + (win == 0 ? 1 : 0) : receiver.max_end;
     // Nor on whether all is acknowledged.
-    const unsigned settled = s.ack == receiver.end ? tcp_mark::data_unacked : 0u;
-    receiver.marks &= static_cast<std::uint8_t>(~settled);
+    const unsigned acked = s.ack == receiver.end ? tcp_mark::data_unacked : 0u;
+    receiver.marks &= static_cast<std::uint8_t>(~acked);
 }
 
 /// Remembers a plain ACK, or counts it as one more of the same. Of a last one that is vague the end
@@ -124,10 +124,10 @@ inline bool tcp_known(TcpSideRef side) noexcept {
     const std::uint32_t allowed = s.ack + (std::uint32_t{s.win} << scale);
     receiver.max_end = seq_after(allowed, receiver.max_end) ? allowed : receiver.max_end;
     const unsigned sent = s.payload_len != 0 ? tcp_mark::data_unacked : 0u;
-    const unsigned settled = behind == 0 ? tcp_mark::data_unacked : 0u;
+    const unsigned acked = behind == 0 ? tcp_mark::data_unacked : 0u;
     constexpr unsigned kLastMarks = tcp_mark::latest | tcp_mark::brief;
     const unsigned ours = marks.of[d] | sent | kLastMarks;
-    const unsigned theirs = marks.of[peer] & ~(settled | kLastMarks);
+    const unsigned theirs = marks.of[peer] & ~(acked | kLastMarks);
     marks.of[d] = static_cast<std::uint8_t>(ours);
     marks.of[peer] = static_cast<std::uint8_t>(theirs);
     unacked = ((ours | theirs) & tcp_mark::data_unacked) != 0;

@@ -296,8 +296,8 @@ std::uint32_t timeout_of(Conn& conn, const TrackConfig& config) noexcept {
     }
 }
 
-bool track_settled_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
-                       const Timeouts& timeouts) noexcept {
+bool track_fast_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
+                    const Timeouts& timeouts) noexcept {
     bool unacked;
     if (!tcp_in_order(conn.tcp_near, conn.tcp_marks, info.dir, read_segment(data, info), unacked))
         return false;

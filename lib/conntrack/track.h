@@ -76,22 +76,21 @@ bool is_shielded(const Conn& conn, Direction dir, Tick now, const TrackConfig& c
 /// time depends on.
 std::uint32_t timeout_of(Conn& conn, const TrackConfig& config) noexcept;
 
-/// track_settled() for TCP. A function of its own: inlined, its values and its caller's do not fit
+/// track_fast() for TCP. A function of its own: inlined, its values and its caller's do not fit
 /// into the registers.
-[[gnu::noinline]] bool track_settled_tcp(Conn& conn, const PacketInfo& info,
-                                         const std::uint8_t* data,
-                                         const Timeouts& timeouts) noexcept;
+[[gnu::noinline]] bool track_fast_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
+                                      const Timeouts& timeouts) noexcept;
 
-/// The short way of track(), for what nearly all packets are: UDP of a stream, and TCP's next
+/// The fast path of track(), for what nearly all packets are: UDP of a stream, and TCP's next
 /// segment of an established connection. True when it was such a packet; it is accepted, as
 /// established, and what track() would have changed is changed. Else false, and nothing is.
-[[gnu::always_inline]] inline bool track_settled(Conn& conn, const PacketInfo& info,
-                                                 const std::uint8_t* data, Tick now,
-                                                 const TrackConfig& config) noexcept {
-    constexpr std::uint8_t kSettled = conn_flag::seen_reply | conn_flag::assured;
-    if ((conn.flags & (kSettled | conn_flag::half_open)) != kSettled) return false;
+[[gnu::always_inline]] inline bool track_fast(Conn& conn, const PacketInfo& info,
+                                              const std::uint8_t* data, Tick now,
+                                              const TrackConfig& config) noexcept {
+    constexpr std::uint8_t kConfirmed = conn_flag::seen_reply | conn_flag::assured;
+    if ((conn.flags & (kConfirmed | conn_flag::half_open)) != kConfirmed) return false;
     if (info.kind == L4Kind::tcp) {
-        if (!track_settled_tcp(conn, info, data, config.timeouts_of(conn))) return false;
+        if (!track_fast_tcp(conn, info, data, config.timeouts_of(conn))) return false;
     } else if (info.kind != L4Kind::ports) {
         return false;
     } else {

@@ -164,9 +164,9 @@ class Emit {
     /// From now on this connection may be silent for so long at least (up to 65535 s; 0: as its
     /// protocol has it). A shorter time than before counts from the next packet on. A TCP
     /// connection that is being closed keeps its short times.
-    void master_timeout(std::uint32_t seconds) noexcept {
-        master_timeout_s_ = static_cast<std::uint16_t>(seconds < 0xffff ? seconds : 0xffff);
-        master_timeout_set_ = true;
+    void min_timeout(std::uint32_t seconds) noexcept {
+        min_timeout_s_ = static_cast<std::uint16_t>(seconds < 0xffff ? seconds : 0xffff);
+        min_timeout_set_ = true;
     }
 
     // For the caller of the engine.
@@ -205,8 +205,8 @@ class Emit {
     unsigned acts_ = 0;
     HelperCounters* counters_ = nullptr;
     HelperCounter blind_ = HelperCounter::kCount;
-    std::uint16_t master_timeout_s_ = 0;
-    bool master_timeout_set_ = false;
+    std::uint16_t min_timeout_s_ = 0;
+    bool min_timeout_set_ = false;
     bool proven_ = false;
     bool read_all_ = false;
     bool read_all_set_ = false;

@@ -133,7 +133,7 @@ void HelperEngine::prepare_skim() noexcept {
 }
 
 void HelperEngine::adopt(const HelperSet& set, const Scratch& scratch) noexcept {
-    assembler_.settle();
+    assembler_.recycle();
     last_ = nullptr;
     set_ = &set;
     scratch_ = &scratch;
@@ -245,7 +245,7 @@ void HelperEngine::promote(HelperConn& conn, Tick now) noexcept {
     unproven_.remove(slot);
     proven_.insert(slot, proven_accounts(conn.original), now);
     conn.stranger = false;
-    assembler_.settle();
+    assembler_.recycle();
     last_ = nullptr;
     for (Stream& s : conn.stream)
         assembler_.recharge(s);
@@ -279,7 +279,7 @@ HelperConn* HelperEngine::resume(const HelperImage& image, const Applicant& appl
     conn->min_timeout_s = image.conn.min_timeout_s;
     conn->skip = image.conn.skip;
     conn->state = image.conn.state;
-    assembler_.settle();
+    assembler_.recycle();
     last_ = nullptr;
     for (unsigned d = 0; d < 2; ++d) {
         Stream& s = conn->stream[d];
@@ -290,7 +290,7 @@ HelperConn* HelperEngine::resume(const HelperImage& image, const Applicant& appl
 }
 
 void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {
-    assembler_.settle();
+    assembler_.recycle();
     last_ = nullptr;
     emit.clear(counters_[conn->helper]);
     const HelperInstance* instance = set_->find(conn->helper);  // null: by reserve()
@@ -300,7 +300,7 @@ void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {
     }
     for (Stream& s : conn->stream)
         assembler_.stop(s, StreamState::ended);
-    assembler_.settle();
+    assembler_.recycle();
     conn->helper = kNoHelper;
     const std::uint32_t slot = index_of(conn);
     unproven_.remove(slot);
@@ -311,7 +311,7 @@ void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {
 void HelperEngine::begin(HelperConn* conn, Direction direction, Emit& emit) noexcept {
     emit.clear(counters_[conn->helper]);
     Stream& s = conn->stream[index(direction)];
-    assembler_.settle(s);
+    assembler_.recycle(s);
     last_ = conn;
     last_direction_ = direction;
     saved_ = *conn;
@@ -408,7 +408,7 @@ void HelperEngine::on_datagram(HelperConn* conn, Direction direction, Bytes payl
 }
 
 void HelperEngine::on_answer(HelperConn* conn, const RemoteAnswer& answer, Emit& emit) noexcept {
-    assembler_.settle();
+    assembler_.recycle();
     last_ = nullptr;
     Reading r{*conn, (*set_)[conn->helper], counters_[conn->helper], emit, answer.direction};
     emit.clear(r.counters);
@@ -562,7 +562,7 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
               r.direction,     id,      r.conn.helper,     r.conn.picked_up};
     Emit& e = r.emit;
     e.blind_ = HelperCounter::kCount;
-    e.proven_ = e.read_all_set_ = e.read_both_ = e.master_timeout_set_ = false;
+    e.proven_ = e.read_all_set_ = e.read_both_ = e.min_timeout_set_ = false;
     e.asked_ = 0;
     const unsigned acts_before = e.acts_;
     desc.on_message(view, e);
@@ -571,7 +571,7 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
         each.wanted = std::min<std::uint16_t>(each.wanted, 1);
     if (e.proven_) r.conn.proven = true;
     if (!r.conn.proven) e.acts_ = acts_before;
-    if (e.master_timeout_set_ && r.conn.proven) r.conn.min_timeout_s = e.master_timeout_s_;
+    if (e.min_timeout_set_ && r.conn.proven) r.conn.min_timeout_s = e.min_timeout_s_;
     if (e.read_all_set_) s.read_all = e.read_all_;
     if (e.read_both_) r.conn.stream[index(!r.direction)].read_all = e.read_all_;
     if (e.asked_ != 0) guard(r, view);

@@ -54,7 +54,7 @@ struct alignas(64) HelperConn {
     bool proven : 1 = false;              ///< its protocol is: it may open
     bool stranger : 1 = false;            ///< its standing is Standing::unproven
     bool picked_up : 1 = false;           ///< in mid-stream, see pick_up()
-    std::uint16_t min_timeout_s = 0;      ///< Emit::master_timeout()
+    std::uint16_t min_timeout_s = 0;      ///< Emit::min_timeout()
     std::array<std::uint32_t, 2> skip{};  ///< bytes still to pass over, by Direction
     alignas(8) std::array<std::uint8_t, kPrivateBytes> state{};
     Tuple original;
@@ -211,7 +211,7 @@ class HelperEngine {
         if (skimmed == Skim::read) return emit.clear();
         read_segment(conn, direction, seq, flags, payload, emit, skimmed == Skim::may_match);
     }
-    /// The short way of on_segment(), for what nearly all are: segments without payload, and whole
+    /// The fast path of on_segment(), for what nearly all are: segments without payload, and whole
     /// lines, next in order and not the first, none of which can match. `read`: it was such a one;
     /// it asks for nothing, and cannot be undone. Else nothing has changed, and on_segment() has to
     /// follow.
@@ -309,7 +309,7 @@ class HelperEngine {
     std::uint32_t longest(const Reading& r) const noexcept {
         return std::max<std::uint32_t>(assembler_.buffer_bytes(), r.instance.desc->longest_message);
     }
-    /// The long way of on_segment(). `filtered`: the line filter cannot rule out the payload.
+    /// The slow path of on_segment(). `filtered`: the line filter cannot rule out the payload.
     void read_segment(HelperConn* conn, Direction direction, std::uint32_t seq, std::uint8_t flags,
                       Bytes payload, Emit& emit, bool filtered) noexcept;
     void begin(HelperConn* conn, Direction direction, Emit& emit) noexcept;

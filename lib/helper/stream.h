@@ -23,8 +23,8 @@
 // Streams of unproven connections have buffers of their own and never take those of proven ones.
 //
 // Undo: a push destroys no byte that was already waiting, unless moved() says so, and buffers given
-// back stay untouched until settle() (one that moves is copied). So a copy of the Stream and of its
-// ranges taken before a push brings it back.
+// back stay untouched until recycle() (one that moves is copied). So a copy of the Stream and of
+// its ranges taken before a push brings it back.
 //
 // Cost: no buffer: a few comparisons. Otherwise one copy of the payload.
 #pragma once
@@ -148,7 +148,7 @@ class Assembler {
     BlindCause push(Stream& s, std::uint32_t seq, std::uint8_t flags, Bytes payload, Reader&& read,
                     std::uint32_t longest = 0) noexcept;
 
-    /// Gives up or ends a stream; its buffer is kept until settle().
+    /// Gives up or ends a stream; its buffer is kept until recycle().
     void stop(Stream& s, StreamState state) noexcept {
         s.state = state;
         release(s);
@@ -156,18 +156,19 @@ class Assembler {
 
     /// Reuses what the last push gave back. Takes away what was read in front of the waiting bytes
     /// of `s`, once it is enough to be worth moving them.
-    void settle(Stream& s) noexcept {
-        settle();
+    void recycle(Stream& s) noexcept {
+        recycle();
         if (s.start != 0 && s.start > slack(s.buffer)) compact(s);
         moved_ = false;
     }
-    void settle() noexcept {
+    void recycle() noexcept {
         while (released_count_ != 0)
             give(released_[--released_count_]);
     }
-    /// Since the last settle(), waiting bytes were moved: a copied Stream does not bring them back.
+    /// Since the last recycle(), waiting bytes were moved: a copied Stream does not bring them
+    /// back.
     bool moved() const noexcept { return moved_; }
-    /// Reverses what was given back since the last settle(), but only for these two buffers: their
+    /// Reverses what was given back since the last recycle(), but only for these two buffers: their
     /// owners have been restored.
     void take_back(std::uint32_t a, std::uint32_t b) noexcept {
         for (unsigned i = 0; i < released_count_; ++i)

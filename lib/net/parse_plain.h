@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The short way of parse_packet(), for what nearly every frame is.
+// The fast path of parse_packet(), for what nearly every frame is.
 //
 // Called inline by the parse stage and by parse_packet() itself, which goes the general way with
 // what this refuses. Both give the same answers (test/unit/parse_test.cc).

@@ -6,7 +6,7 @@
 namespace postern {
 
 HelperQuestions::HelperQuestions(UserspaceLink& link, WorkerId worker)
-    : link_(link), lane_(link.lane(worker)) {
+    : link_(link), rings_(link.rings(worker)) {
     for (const UserspaceHelper& h : link.helpers())
         settings_[h.id] = &h;
 }
@@ -19,7 +19,7 @@ void HelperQuestions::message(Direction direction, Bytes bytes) noexcept {
         a.too_long = true;
         return;
     }
-    Question* q = lane_.questions.reserve();
+    Question* q = rings_.questions.reserve();
     if (q == nullptr) return;
     q->kind = Question::Kind::message;
     q->helper = a.helper;
@@ -33,13 +33,13 @@ void HelperQuestions::message(Direction direction, Bytes bytes) noexcept {
     q->original = *a.original;
     std::memcpy(q->state.data(), a.state, q->state.size());
     std::memcpy(q->bytes, bytes.data(), bytes.size());
-    lane_.questions.publish();
+    rings_.questions.publish();
     ++a.asked;
 }
 
 bool HelperQuestions::tell_ended(HelperId helper, ConnId conn, CtZone ct_zone,
                                  const Tuple& original, const std::uint8_t* state) noexcept {
-    Question* q = lane_.questions.reserve();
+    Question* q = rings_.questions.reserve();
     if (q == nullptr) return false;
     q->kind = Question::Kind::ended;
     q->helper = helper;
@@ -51,7 +51,7 @@ bool HelperQuestions::tell_ended(HelperId helper, ConnId conn, CtZone ct_zone,
     q->conn = conn;
     q->original = original;
     std::memcpy(q->state.data(), state, q->state.size());
-    lane_.questions.publish();
+    rings_.questions.publish();
     return true;
 }
 

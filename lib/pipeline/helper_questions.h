@@ -3,7 +3,7 @@
 //
 // What: puts the messages of one packet at a time into the ring of questions, and knows which
 // processes are there, and which were late. Who calls: Helping only (userspace.cc).
-// Synchronisation: none but the two rings of its lane. Cost: a turn with nothing to ask reads one
+// Synchronisation: none but its two rings. Cost: a turn with nothing to ask reads one
 // line of the ring of answers.
 #pragma once
 
@@ -66,11 +66,11 @@ class HelperQuestions {
     /// False: the ring is full.
     bool tell_ended(HelperId helper, ConnId conn, CtZone ct_zone, const Tuple& original,
                     const std::uint8_t* state) noexcept;
-    auto& answers() noexcept { return lane_.answers; }
+    auto& answers() noexcept { return rings_.answers; }
 
   private:
     UserspaceLink& link_;
-    UserspaceLink::Lane& lane_;
+    UserspaceLink::WorkerRings& rings_;
     std::array<const UserspaceHelper*, kMaxHelpers> settings_{};
     std::uint32_t number_ = 1;
     std::uint64_t late_ = 0;

@@ -160,7 +160,7 @@ void Helping::run_one(unsigned i, Conn& conn, HelperConn* hc, Skim skim) noexcep
         keep_min_timeout(conn);
         conns_.arm(info.conn);
     }
-    conn.patient = hc->min_timeout_s != 0 && !hc->stranger;
+    conn.has_min_timeout = hc->min_timeout_s != 0 && !hc->stranger;
     if (emit_.empty()) return keep_min_timeout(conn);
     const auto actions = emit_.actions();
     unsigned acted = 0, filed = 0;
@@ -175,7 +175,7 @@ void Helping::run_one(unsigned i, Conn& conn, HelperConn* hc, Skim skim) noexcep
         if (hole.more_ports != 0) continue;  // most of a range is better than no session
         if (may_refuse(info, b.data[i], hc) && engine_->undo(hc)) {
             note_refused(info, b.data[i], hc);
-            conn.patient = hc->min_timeout_s != 0 && !hc->stranger;
+            conn.has_min_timeout = hc->min_timeout_s != 0 && !hc->stranger;
             b.drop(i, DropReason::helper);
             return keep_min_timeout(conn);
         }
@@ -193,7 +193,7 @@ void Helping::act(const EmitAction& action, const Conn& conn) noexcept {
     }
 }
 
-void Helping::raise_timeout(Conn& conn, std::uint16_t least_s) noexcept {
+void Helping::apply_min_timeout(Conn& conn, std::uint16_t least_s) noexcept {
     const std::uint32_t least_ms = least_s * 1000u;
     if (conn.timeout_ms >= least_ms) return;
     if (conn.protocol() == proto::tcp && !conn.tcp_steady() &&

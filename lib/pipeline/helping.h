@@ -56,7 +56,7 @@ class Helping {
         std::unique_ptr<HelperEngine> engine;
         /// Null when no helper lives in another process.
         UserspaceLink* userspace = nullptr;
-        WorkerId worker = 0;  ///< whose lane of it
+        WorkerId worker = 0;  ///< whose rings of it
         const HashSecret& secret;
         Batch& batch;
         ConnTable& conns;
@@ -96,10 +96,10 @@ class Helping {
     void cut_to_own_window(unsigned i, Conn& conn) noexcept;
     /// The TCP connection's session is over: what lives no longer than that ends.
     void end_session(const Conn& conn) noexcept;
-    /// Raises its time to what its helper asked for by Emit::master_timeout().
+    /// Raises its time to what its helper asked for by Emit::min_timeout().
     void keep_min_timeout(Conn& conn) noexcept {
-        if (conn.patient) [[unlikely]]
-            raise_timeout(conn, engine_->at(conn.helper_slot)->min_timeout_s);
+        if (conn.has_min_timeout) [[unlikely]]
+            apply_min_timeout(conn, engine_->at(conn.helper_slot)->min_timeout_s);
     }
     /// Starts to fetch what a helper knows of a connection.
     [[gnu::always_inline]] void prefetch(std::uint32_t helper_slot) noexcept {
@@ -131,7 +131,7 @@ class Helping {
 
     // --- control, by the worker ---
     /// Raises a connection's timeout to at least `least_s` seconds, where its state allows it.
-    static void raise_timeout(Conn& conn, std::uint16_t least_s) noexcept;
+    static void apply_min_timeout(Conn& conn, std::uint16_t least_s) noexcept;
     /// Gives a restored connection the helper that it had. False: no slot is left.
     bool restore(std::uint32_t slot, const HelperImage& image) noexcept;
     HelperEngine& engine() noexcept { return *engine_; }

@@ -125,7 +125,7 @@ void Helping::pick_up(unsigned i, HelperConn* hc) noexcept {
 void Helping::set_slot(Conn& conn, const HelperConn* hc) noexcept {
     conn.helper_slot = engine_->index_of(hc) & Conn::kHelperSlotMask;
     conn.flags |= conn_flag::has_helper_slot;
-    conn.patient = hc->min_timeout_s != 0 && !hc->stranger;
+    conn.has_min_timeout = hc->min_timeout_s != 0 && !hc->stranger;
     expecting_.begin(conn.helper_slot, hc->stranger);
     refused_[conn.helper_slot] = {};
 }
@@ -168,7 +168,7 @@ void Helping::promote(Conn& conn) noexcept {
     }
     engine_->promote(hc, batch_.now);
     expecting_.promote(conn.helper_slot);
-    conn.patient = hc.min_timeout_s != 0;
+    conn.has_min_timeout = hc.min_timeout_s != 0;
     keep_min_timeout(conn);
 }
 
@@ -192,7 +192,7 @@ void Helping::lose(std::uint32_t slot) noexcept {
         if (b.helper_slot[i] == helper_slot) b[MaskId::helped] &= ~bit(i);
     });
     detach(slot, ExpectEnd::displaced);
-    conn.patient = false;
+    conn.has_min_timeout = false;
     const std::uint32_t before_ms = conn.timeout_ms;
     conn.timeout_ms = std::min(before_ms, timeout_of(conn, batch_.plan->track));
     conns_.arm_if_shorter(slot, before_ms, conn.timeout_ms);

@@ -6,49 +6,49 @@ namespace postern {
 void Requests::answer(Tracking& tracking, Helping& helping, Expecting& expecting,
                       Tick now) noexcept {
     answer_expect(tracking, expecting);
-    if (restore_->state.load(std::memory_order_acquire) == Mailbox::asked) {
+    if (restore_->state.load(std::memory_order_acquire) == ConnQuery::asked) {
         restore_->outcome = tracking.restore(*restore_);
-        restore_->state.store(Mailbox::answered, std::memory_order_release);
+        restore_->state.store(ConnQuery::answered, std::memory_order_release);
     }
     answer_list(tracking, helping, now);
 }
 
 void Requests::answer_list(Tracking& tracking, Helping& helping, Tick now) noexcept {
-    Mailbox& m = *mailbox_;
+    ConnQuery& m = *conn_query_;
     // Acquire pairs with control's release of the order, release with its acquire of the answer.
-    if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
+    if (m.state.load(std::memory_order_acquire) != ConnQuery::asked) return;
     const ConnTable& conns = tracking.table();
     bool done = m.cancelled.load(std::memory_order_relaxed);
-    for (std::uint32_t n = 0; !done && n < Mailbox::kSlotsATurn; ++n, ++m.cursor) {
+    for (std::uint32_t n = 0; !done && n < ConnQuery::kSlotsATurn; ++n, ++m.cursor) {
         done = m.cursor > conns.capacity();
         if (done) break;
         const Conn& c = conns.at(m.cursor);
         if (!c.alive() || !m.filter.matches(c)) continue;
-        if (m.order == Mailbox::Order::end) {
+        if (m.action == ConnQuery::Action::end) {
             tracking.end(m.cursor, ConnEnd::control);
             ++m.ended;
             continue;
         }
-        Mailbox::Row* row = m.rows.reserve();
+        ConnQuery::Row* row = m.rows.reserve();
         if (row == nullptr) return;  // control is busy: this slot again, next turn
         row->slot = m.cursor;
         row->now = now;
         row->conn = c;
-        row->helper.there = m.order == Mailbox::Order::save && c.helper_slot != 0;
+        row->helper.there = m.action == ConnQuery::Action::save && c.helper_slot != 0;
         if (row->helper.there)
             helping.engine().save(*helping.engine().at(c.helper_slot), row->helper);
         m.rows.publish();
     }
-    if (done) m.state.store(Mailbox::answered, std::memory_order_release);
+    if (done) m.state.store(ConnQuery::answered, std::memory_order_release);
 }
 
 void Requests::answer_expect(Tracking& tracking, Expecting& expecting) noexcept {
-    ExpectMail& m = expect_;
-    if (m.state.load(std::memory_order_acquire) != Mailbox::asked) return;
+    CreateExpectRequest& m = expect_;
+    if (m.state.load(std::memory_order_acquire) != ConnQuery::asked) return;
     const Conn* conn = tracking.table().find(m.master);
     m.found = conn != nullptr && conn->helper_slot != 0;
     if (m.found) m.result = expecting.file_for_control(m.request, *conn, m.master);
-    m.state.store(Mailbox::answered, std::memory_order_release);
+    m.state.store(ConnQuery::answered, std::memory_order_release);
 }
 
 }  // namespace postern

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Requests: what control asks of one worker (mailbox.h), and the worker's answers, once a turn.
+// Requests: what control asks of one worker (control_requests.h), and the worker's answers, once a
+// turn.
 #pragma once
 
 #include <memory>
 
+#include "pipeline/control_requests.h"
 #include "pipeline/expecting.h"
-#include "pipeline/mailbox.h"
 #include "pipeline/tracking.h"
 
 namespace postern {
@@ -13,9 +14,9 @@ namespace postern {
 class Requests {
   public:
     // Control's ends.
-    Mailbox& mailbox() noexcept { return *mailbox_; }
-    ExpectMail& expect() noexcept { return expect_; }
-    RestoreMail& restore() noexcept { return *restore_; }
+    ConnQuery& conn_query() noexcept { return *conn_query_; }
+    CreateExpectRequest& expect() noexcept { return expect_; }
+    RestoreRequest& restore() noexcept { return *restore_; }
 
     /// The worker's: answers what is asked; bounded work. Lists and ends connections, some slots a
     /// turn; files an expectation for one of them; puts a saved one into the table.
@@ -25,9 +26,9 @@ class Requests {
     void answer_expect(Tracking& tracking, Expecting& expecting) noexcept;
     void answer_list(Tracking& tracking, Helping& helping, Tick now) noexcept;
 
-    std::unique_ptr<Mailbox> mailbox_ = std::make_unique<Mailbox>();
-    ExpectMail expect_;
-    std::unique_ptr<RestoreMail> restore_ = std::make_unique<RestoreMail>();
+    std::unique_ptr<ConnQuery> conn_query_ = std::make_unique<ConnQuery>();
+    CreateExpectRequest expect_;
+    std::unique_ptr<RestoreRequest> restore_ = std::make_unique<RestoreRequest>();
 };
 
 }  // namespace postern

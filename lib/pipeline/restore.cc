@@ -4,8 +4,8 @@
 
 namespace postern {
 
-RestoreMail::Outcome Tracking::restore(RestoreMail& m) noexcept {
-    using enum RestoreMail::Outcome;
+RestoreRequest::Outcome Tracking::restore(RestoreRequest& m) noexcept {
+    using enum RestoreRequest::Outcome;
     const Tick now = batch_.now;
     Conn& image = m.image.conn;
     image.last_seen_ms = now.ms - m.idle_ms;
@@ -26,7 +26,7 @@ RestoreMail::Outcome Tracking::restore(RestoreMail& m) noexcept {
     const bool wanted = helper.there && batch_.plan->serves(helper.conn.helper) &&
                         (helper.conn.helper != kNoHelper || expects_by_rule);
     if (!batch_.plan->serves(image.helper)) image.helper = kNoHelper;
-    if (wanted) Helping::raise_timeout(image, helper.conn.min_timeout_s);
+    if (wanted) Helping::apply_min_timeout(image, helper.conn.min_timeout_s);
     if (m.idle_ms >= image.timeout_ms) return expired;
     if (conns_.find(image.tuple(), image.ct_zone(), image.key_class) != 0) return exists;
     const bool paired = image.protocol() == proto::gre && image.gre.second_key != 0;

@@ -47,7 +47,7 @@ void Tracking::find_and_track() noexcept {
         }
         Conn& conn = found.for_next_segment();
         const std::uint32_t timeout_before = conn.timeout_ms;
-        if (!track_settled(conn, info, b.data[i], b.now, config)) {
+        if (!track_fast(conn, info, b.data[i], b.now, config)) {
             if (found.checked(info, b.data[i]) == nullptr) [[unlikely]]
                 return;
             b[MaskId::hit] |= bit(i);
@@ -269,9 +269,9 @@ void Tracking::hear_peers() noexcept {
         obey(orders[i]);
 }
 
-/// Orders of several masters about one child may come in another order than they were given: an old
-/// master's end before a new one's claim to it. Then the child begins anew, by what the new master
-/// has filed before that.
+/// ConnQueries of several masters about one child may come in another order than they were given:
+/// an old master's end before a new one's claim to it. Then the child begins anew, by what the new
+/// master has filed before that.
 void Tracking::obey(const ChildOrder& order) noexcept {
     // Of GRE only calls are told apart by more than their addresses.
     const std::uint32_t slot =

@@ -17,8 +17,8 @@
 #include "conntrack/event.h"
 #include "metrics/metric.h"
 #include "pipeline/batch.h"
+#include "pipeline/control_requests.h"
 #include "pipeline/helping.h"
-#include "pipeline/mailbox.h"
 #include "pipeline/peers.h"
 #include "pipeline/worker_limits.h"
 #include "table/event_ring.h"
@@ -105,7 +105,7 @@ class Tracking {
         if (telling_) [[unlikely]]
             put_event(type, slot, why);
     }
-    RestoreMail::Outcome restore(RestoreMail& mail) noexcept;
+    RestoreRequest::Outcome restore(RestoreRequest& request) noexcept;
 
     ConnTable& table() noexcept { return conns_; }
     TrackingCounters& counters() noexcept { return counters_; }

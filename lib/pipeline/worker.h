@@ -11,8 +11,8 @@
 // Life-cycle: created by control before the lcore starts, destroyed after it has ended.
 // Synchronisation: everything is this worker's own but: the expectation table (lib/expect), the
 // rings between workers (peers.h), the rings to helpers' processes, connection events, requests of
-// control (mailbox.h), counters (read by control), the plan in force (plan_store.h, read once a
-// turn), and the version of the plan that its connections are in line with (sweep.h).
+// control (control_requests.h), counters (read by control), the plan in force (plan_store.h, read
+// once a turn), and the version of the plan that its connections are in line with (sweep.h).
 #pragma once
 
 #include <array>

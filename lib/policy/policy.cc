@@ -331,27 +331,28 @@ Result<std::unique_ptr<Policy>> Policy::build(const PolicyRules& rules, int sock
 }
 
 template <class Key>
-void Policy::answer(const PolicyLane<Key>& lane, const Parts& parts,
+void Policy::answer(const FamilyKeys<Key>& family, const Parts& parts,
                     PolicyVerdict* verdicts) const noexcept {
-    if (lane.n == 0) return;
+    if (family.n == 0) return;
     std::array<std::uint32_t, kMaxBurst> words, more;
-    if (parts.empty()) std::fill_n(words.data(), lane.n, 0u);
+    if (parts.empty()) std::fill_n(words.data(), family.n, 0u);
     for (std::size_t part = 0; part < parts.size(); ++part) {
         std::uint32_t* const results = part == 0 ? words.data() : more.data();
         // Fails on invalid arguments only, of which there are none. It changes no pointer.
-        rte_acl_classify(parts[part].get(), const_cast<const std::uint8_t**>(lane.pointers.data()),
-                         results, lane.n, 1);
-        for (unsigned k = 0; part != 0 && k < lane.n; ++k)
+        rte_acl_classify(parts[part].get(),
+                         const_cast<const std::uint8_t**>(family.pointers.data()), results,
+                         family.n, 1);
+        for (unsigned k = 0; part != 0 && k < family.n; ++k)
             words[k] = words[k] != 0 ? words[k] : more[k];
     }
     const auto unmatched = [&](std::uint8_t origin) {
         if (origin == kOriginError) return PolicyAction::accept;
         return origin < kOriginNew ? PolicyAction::drop : fallback_;
     };
-    for (unsigned k = 0; k < lane.n; ++k)
-        verdicts[lane.packet[k]] =
+    for (unsigned k = 0; k < family.n; ++k)
+        verdicts[family.packet[k]] =
             words[k] != 0 ? verdicts_[words[k] - 1]
-                          : PolicyVerdict{kNoRule, unmatched(lane.keys[k].origin), kNoHelper};
+                          : PolicyVerdict{kNoRule, unmatched(family.keys[k].origin), kNoHelper};
 }
 
 void Policy::classify(const PolicyBurst& burst, PolicyVerdict* verdicts) const noexcept {

@@ -75,7 +75,7 @@ class Policy {
     Result<void> build_parts(const PolicyRules& rules, int socket_id, Parts& parts,
                              std::size_t& matches);
     template <class Key>
-    void answer(const PolicyLane<Key>& lane, const Parts& parts,
+    void answer(const FamilyKeys<Key>& family, const Parts& parts,
                 PolicyVerdict* verdicts) const noexcept;
 
     Parts parts4_;  ///< asked in this order; normally one, none when no rule can match the family

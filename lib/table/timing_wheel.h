@@ -81,7 +81,7 @@ class TimingWheel {
 
     /// Whether arm() would do nothing: the object is armed, and will be looked at before its
     /// deadline, wherever it is filed.
-    bool settled(std::uint32_t index) noexcept {
+    bool needs_no_rearm(std::uint32_t index) noexcept {
         if constexpr (requires { Slots::kLookAgainMs; })
             return armed(index) && due_unit(index) >= furthest_unit();
         return false;
@@ -90,7 +90,7 @@ class TimingWheel {
     /// in the past fires within one unit.
     void arm(std::uint32_t index) noexcept {
         assert(index != 0 && index <= kMaxIndex);
-        if (settled(index)) return;
+        if (needs_no_rearm(index)) return;
         if (armed(index))
             unlink(index);
         else

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // UserspaceLink: the rings between workers and the thread that talks to helper processes.
 //
-// What: a helper whose parser lives in another process is asked about messages. Each worker has a
-// lane of two rings: questions to the server (server.h), answers back. Neither side ever waits for
-// the other: a full ring is counted by who wanted to write.
+// What: a helper whose parser lives in another process is asked about messages. Each worker has
+// two rings: questions to the server (server.h), and answers back. Neither side ever waits for the
+// other: a full ring is counted by who wanted to write.
 // Life-cycle: all memory is taken by the constructor, before workers and server start; outlives
 // both. Synchronisation: each ring has one writer and one reader; `connected` is a hint.
 // Cost: an element is filled in place; a question copies the message once.
@@ -73,8 +73,8 @@ struct Answer {
 
 class UserspaceLink {
   public:
-    struct Lane {
-        Lane(std::uint32_t slots, std::uint32_t message_bytes)
+    struct WorkerRings {
+        WorkerRings(std::uint32_t slots, std::uint32_t message_bytes)
             : questions(slots),
               answers(slots),
               bytes(new std::uint8_t[std::size_t{questions.capacity()} * message_bytes]) {
@@ -95,13 +95,13 @@ class UserspaceLink {
         for (const UserspaceHelper& h : helpers_)
             slots += 2 * h.queue;
         for (unsigned w = 0; w < workers; ++w)
-            lanes_.push_back(std::make_unique<Lane>(slots, message_bytes));
+            rings_.push_back(std::make_unique<WorkerRings>(slots, message_bytes));
     }
 
     const std::vector<UserspaceHelper>& helpers() const noexcept { return helpers_; }
     std::uint32_t message_bytes() const noexcept { return message_bytes_; }
-    unsigned workers() const noexcept { return static_cast<unsigned>(lanes_.size()); }
-    Lane& lane(unsigned worker) noexcept { return *lanes_[worker]; }
+    unsigned workers() const noexcept { return static_cast<unsigned>(rings_.size()); }
+    WorkerRings& rings(unsigned worker) noexcept { return *rings_[worker]; }
 
     /// Somebody will answer: there is a server. Before the workers start. Without one (replay) all
     /// processes are absent, and nothing waits for them.
@@ -124,7 +124,7 @@ class UserspaceLink {
   private:
     std::vector<UserspaceHelper> helpers_;
     std::uint32_t message_bytes_;
-    std::vector<std::unique_ptr<Lane>> lanes_;
+    std::vector<std::unique_ptr<WorkerRings>> rings_;
     bool served_ = false;
     std::atomic<std::uint64_t> connected_{0};  // server: w, workers: r
 };

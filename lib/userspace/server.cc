@@ -166,7 +166,7 @@ void UserspaceServer::take_answer(Seat& seat, Bytes record) {
         return;
     }
     seat.counters.answers.add();
-    auto& ring = link_.lane(answer_.conn.worker).answers;
+    auto& ring = link_.rings(answer_.conn.worker).answers;
     Answer* slot = ring.reserve();
     if (slot == nullptr) return seat.counters.answers_lost.add();
     *slot = answer_;
@@ -176,7 +176,7 @@ void UserspaceServer::take_answer(Seat& seat, Bytes record) {
 bool UserspaceServer::take_questions() {
     bool any = false;
     for (unsigned w = 0; w < link_.workers(); ++w) {
-        auto& ring = link_.lane(w).questions;
+        auto& ring = link_.rings(w).questions;
         for (unsigned i = 0; i < kQuestionsARound; ++i) {
             const Question* q = ring.front();
             if (q == nullptr) break;

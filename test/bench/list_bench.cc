@@ -58,20 +58,20 @@ enum class What {
 
 void measure(Bench& bench, Flows& flows, What what, const char* name, std::uint32_t turns) {
     Worker& w = bench.worker();
-    Mailbox& m = w.requests().mailbox();
+    ConnQuery& m = w.requests().conn_query();
     if (what != What::nothing) {
         m.filter = {};
         if (what == What::find_none) m.filter.label = m.filter.label_mask = 1;
         m.cursor = 1;
-        m.state.store(Mailbox::asked);
+        m.state.store(ConnQuery::asked);
     }
     Random random;
     Turns all;
     std::uint64_t rows = 0;
-    Mailbox::Row row;
+    ConnQuery::Row row;
     const std::uint64_t begun = rte_rdtsc();
-    for (std::uint32_t n = 0; what == What::nothing ? n < turns : m.state.load() == Mailbox::asked;
-         ++n) {
+    for (std::uint32_t n = 0;
+         what == What::nothing ? n < turns : m.state.load() == ConnQuery::asked; ++n) {
         const Cost burst = bench.run(kBurst, Fate::accepted, [&](rte_mbuf* p, std::uint32_t) {
             const std::uint32_t i = random.below(flows.count());
             flows.write(p, i, Direction(random.next() & 1), tcp_flag::ack);
@@ -84,7 +84,7 @@ void measure(Bench& bench, Flows& flows, What what, const char* name, std::uint3
     }
     const double seconds =
         static_cast<double>(rte_rdtsc() - begun) / static_cast<double>(rte_get_tsc_hz());
-    m.state.store(Mailbox::idle);
+    m.state.store(ConnQuery::idle);
     if (what == What::list && rows != flows.count()) die("the list is not complete");
     all.print(name, seconds, rows);
 }
@@ -101,7 +101,7 @@ int run(const MachineOptions& machine, std::uint32_t connections) {
         "%-22s %9s %8s %8s %8s %8s %8s %9s\n",
         connections, kBurst, "", "turns", "median", "99 %", "99.99 %", "99.999 %", "longest",
         "disturbed");
-    const std::uint32_t turns = connections / Mailbox::kSlotsATurn;
+    const std::uint32_t turns = connections / ConnQuery::kSlotsATurn;
     measure(bench, flows, What::nothing, "no list", turns);
     measure(bench, flows, What::list, "list of all", turns);
     measure(bench, flows, What::find_none, "filter that finds none", turns);

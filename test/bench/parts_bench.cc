@@ -75,7 +75,7 @@ BENCHMARK_CAPTURE(key_and_hash, ipv4, kFlow4);
 BENCHMARK_CAPTURE(key_and_hash, ipv6, kFlow6);
 
 /// The next packets of one established connection, data and its answer by turns: as most go
-/// (track_settled), and by the whole tracker. Its lines are in the cache.
+/// (track_fast), and by the whole tracker. Its lines are in the cache.
 void track_next(benchmark::State& state, std::uint8_t protocol, bool settled) {
     const TrackConfig config;
     const bool tcp = protocol == proto::tcp;
@@ -124,7 +124,7 @@ void track_next(benchmark::State& state, std::uint8_t protocol, bool settled) {
             const std::uint8_t* data = reply ? answer.data() : there.data();
             PacketInfo& p = info[reply];
             p.dir = Direction(reply);
-            right &= settled ? track_settled(conn, p, data, now, config)
+            right &= settled ? track_fast(conn, p, data, now, config)
                              : track(conn, p, data, p.dir, now, config) == TrackResult::accept;
         }
     }

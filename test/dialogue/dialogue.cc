@@ -230,10 +230,10 @@ Dialogue parse(const std::filesystem::path& path) {
                 all += " " + word;
             if (d.words.empty()) wrong("nobody has said anything");
             (parting ? d.parting : d.words.back().expect).push_back(all);
-        } else if (key == "master_timeout") {
+        } else if (key == "min_timeout") {
             unsigned v = 0;
-            if (!(rest >> v) || d.words.empty()) wrong("bad master_timeout");
-            d.words.back().master_timeout_s = static_cast<std::uint16_t>(v);
+            if (!(rest >> v) || d.words.empty()) wrong("bad min_timeout");
+            d.words.back().min_timeout_s = static_cast<std::uint16_t>(v);
         } else if (key == "destroy") {
             parting = true;
         } else if (key == "count") {

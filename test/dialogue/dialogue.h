@@ -37,7 +37,7 @@
 //   grant_in_master CLASS TAG TIMEOUT [call=TAG] PROTO ADDRESS:PORT asked_call=TAG asked_tag=TAG
 //                                      a TAG is a number, or $NAME: the same number each time
 //   end PROTO SRC:PORT -> DST:PORT     a running connection; `adopt`: it becomes this one's child
-//   master_timeout N                   from here on, in seconds; in any place
+//   min_timeout N                   from here on, in seconds; in any place
 // At the end:
 //   destroy                            what follows (`end`) is asked for when the connection ends
 //   count COUNTER N                    refusals, blind streams and parse errors that are not named
@@ -71,7 +71,7 @@ struct Words {
     bool lost = false;
     std::string text;
     std::vector<std::string> expect;  ///< as print() writes them
-    std::optional<std::uint16_t> master_timeout_s;
+    std::optional<std::uint16_t> min_timeout_s;
 };
 
 struct Dialogue {

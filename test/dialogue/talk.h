@@ -154,12 +154,12 @@ class Talk {
         bool lost = false;
         std::string text;
         std::vector<std::string> expect;
-        std::uint16_t patience = 0;  ///< the connection's after it
+        std::uint16_t min_timeout_s = 0;  ///< the connection's after it
     };
 
     std::vector<Turn> make_turns(bool join) const {
         std::vector<Turn> out;
-        std::uint16_t patience = 0;
+        std::uint16_t min_timeout_s = 0;
         bool last_lost = false;
         for (const Words& w : dialogue_.words) {
             if (!join || out.empty() || w.lost || last_lost || out.back().by != w.by)
@@ -169,8 +169,8 @@ class Talk {
             turn.text += expand(w.text, addresses_);
             for (const std::string& e : w.expect)
                 turn.expect.push_back(expand(e, addresses_));
-            patience = w.master_timeout_s.value_or(patience);
-            turn.patience = patience;
+            min_timeout_s = w.min_timeout_s.value_or(min_timeout_s);
+            turn.min_timeout_s = min_timeout_s;
         }
         return out;
     }
@@ -185,10 +185,10 @@ class Talk {
         if (!same(got_, turn.expect))
             return "after \"" + turn.text + "\": got " + list(got_) + ", expected " +
                    list(turn.expect);
-        if (conn_->min_timeout_s != turn.patience)
-            return "after \"" + turn.text + "\": master_timeout is " +
+        if (conn_->min_timeout_s != turn.min_timeout_s)
+            return "after \"" + turn.text + "\": min_timeout is " +
                    std::to_string(conn_->min_timeout_s) + ", expected " +
-                   std::to_string(turn.patience);
+                   std::to_string(turn.min_timeout_s);
         return {};
     }
 

@@ -97,7 +97,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const Conn before = conn;
         info.dir = dir;
         Conn shortened = conn;
-        const bool settled = track_settled(shortened, info, l4.data(), Tick{ms}, kConfig);
+        const bool settled = track_fast(shortened, info, l4.data(), Tick{ms}, kConfig);
         const TrackResult r = track(conn, info, l4.data(), dir, Tick{ms}, kConfig);
         require(conn.timeout_ms != 0 && conn.timeout_ms <= kLongestMs, "no sound timeout");
         if (r == TrackResult::reopen || r == TrackResult::end) {
@@ -128,7 +128,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             require(r == TrackResult::accept && conn.state == shortened.state &&
                         conn.flags == shortened.flags &&
                         std::memcmp(&conn.tcp_near, &shortened.tcp_near, sizeof(TcpNear)) == 0,
-                    "the short way is not the long way cut short");
+                    "the fast path is not the slow path cut short");
             conn = shortened;  // and goes on from there
         }
         require(conn.state_name() != nullptr || conn.protocol() == proto::udp, "no such state");

@@ -237,7 +237,7 @@ class Wall {
             saved;  // by name: the order does not tell the worker
         for (const auto& [name, where] : names()) {
             Worker& worker = fw().worker(where.first);
-            Mailbox::Row row;
+            ConnQuery::Row row;
             row.conn = worker.conns().at(where.second);
             row.slot = where.second;
             row.now = world_.now;
@@ -312,17 +312,17 @@ class Wall {
     }
     void restore(const SavedConnection& c, std::map<std::string, ConnId>& ids) {
         Worker& home = fw().worker(home_of(fw().steering(), c.image.conn));
-        RestoreMail& m = home.requests().restore();
+        RestoreRequest& m = home.requests().restore();
         m.image = c.image;
         if (const auto master = ids.find(c.master); master != ids.end())
             m.image.conn.master = master->second;
         m.idle_ms = c.idle_ms;
         m.age_ms = c.age_ms;
-        m.state = Mailbox::asked;
+        m.state = ConnQuery::asked;
         world_.turn();
-        require(m.state == Mailbox::answered, "a restored connection got no answer");
-        m.state = Mailbox::idle;
-        using enum RestoreMail::Outcome;
+        require(m.state == ConnQuery::answered, "a restored connection got no answer");
+        m.state = ConnQuery::idle;
+        using enum RestoreRequest::Outcome;
         require(m.outcome != exists, "a connection that has ended is still there");
         if (m.outcome == full || m.outcome == without_helper) ++not_restored_;
         if (m.outcome == restored || m.outcome == without_helper) ids[c.id] = m.id;

@@ -58,7 +58,7 @@ struct SavedSetting {
         return kNoHelper;
     }
     Json record_of(const SavedConnection& saved) const {
-        Mailbox::Row row;
+        ConnQuery::Row row;
         static_cast<ConnImage&>(row) = saved.image;
         if (row.helper.there) row.conn.helper = row.helper.conn.helper;
         row.now.ms = saved.idle_ms;  // the image's own stamps are 0

@@ -30,26 +30,27 @@ const std::string kPolicy =
 
 /// Gives all workers an order, one after the other, and takes what they answer.
 struct Answer {
-    std::vector<Mailbox::Row> rows;
+    std::vector<ConnQuery::Row> rows;
     std::uint64_t ended = 0;
 };
-Answer order(World& world, const ConnFilter& filter, Mailbox::Order what = Mailbox::Order::list) {
+Answer order(World& world, const ConnFilter& filter,
+             ConnQuery::Action what = ConnQuery::Action::list) {
     Answer answer;
     for (unsigned w = 0; w < world.fw().workers(); ++w) {
-        Mailbox& m = world.fw().worker(w).requests().mailbox();
-        m.order = what;
+        ConnQuery& m = world.fw().worker(w).requests().conn_query();
+        m.action = what;
         m.filter = filter;
         m.cursor = 1;
         m.ended = 0;
-        m.state.store(Mailbox::asked, std::memory_order_release);
-        Mailbox::Row row;
-        while (m.state.load(std::memory_order_acquire) == Mailbox::asked) {
+        m.state.store(ConnQuery::asked, std::memory_order_release);
+        ConnQuery::Row row;
+        while (m.state.load(std::memory_order_acquire) == ConnQuery::asked) {
             world.turn();
             while (m.rows.pop(row))
                 answer.rows.push_back(row);
         }
         answer.ended += m.ended;
-        m.state.store(Mailbox::idle);
+        m.state.store(ConnQuery::idle);
     }
     return answer;
 }
@@ -63,7 +64,7 @@ std::string ports(const Answer& answer) {
     return text;
 }
 
-class Orders : public ::testing::TestWithParam<unsigned> {
+class ConnQueries : public ::testing::TestWithParam<unsigned> {
   protected:
     void SetUp() override {
         // 21: helped, marked; 50000: its child; 53: unanswered; 54: answered, IPv6; 80: half-open.
@@ -84,10 +85,10 @@ class Orders : public ::testing::TestWithParam<unsigned> {
     World world_{kPolicy, GetParam()};
     Talk control_{world_, flow("192.0.2.1", 40000, "192.0.2.2", 21)};
 };
-INSTANTIATE_TEST_SUITE_P(Workers, Orders, ::testing::Values(1u, 3u),
+INSTANTIATE_TEST_SUITE_P(Workers, ConnQueries, ::testing::Values(1u, 3u),
                          [](const auto& p) { return std::to_string(p.param); });
 
-TEST_P(Orders, ListsWhatTheFilterMeans) {
+TEST_P(ConnQueries, ListsWhatTheFilterMeans) {
     const ConnId master = world_.connection(21)->id;
     EXPECT_EQ(list({}), "21 53 54 80 50000");
     EXPECT_EQ(list({.ct_zone = CtZone{0}}), "21 53 54 80 50000");
@@ -112,16 +113,16 @@ TEST_P(Orders, ListsWhatTheFilterMeans) {
     EXPECT_EQ(list({.rule = RuleId{2}}), "53 54");
 }
 
-TEST_P(Orders, EndsWhatTheFilterMeansAndNothingElse) {
+TEST_P(ConnQueries, EndsWhatTheFilterMeansAndNothingElse) {
     // A pending expectation goes with its master; a child that runs does not.
     ASSERT_TRUE(control_.client("EPSV\r\n"));
     ASSERT_TRUE(control_.server("229 ok (|||50001|)\r\n"));
     ASSERT_EQ(world_.fw().expectations().live(), 1u);
-    EXPECT_EQ(order(world_, {.helper = HelperId{1}}, Mailbox::Order::end).ended, 1u);
+    EXPECT_EQ(order(world_, {.helper = HelperId{1}}, ConnQuery::Action::end).ended, 1u);
     EXPECT_EQ(list({}), "53 54 80 50000");
     EXPECT_EQ(world_.fw().expectations().live(), 0u);
-    EXPECT_EQ(order(world_, {.protocol = proto::sctp}, Mailbox::Order::end).ended, 0u);
-    EXPECT_EQ(order(world_, {}, Mailbox::Order::end).ended, 4u);
+    EXPECT_EQ(order(world_, {.protocol = proto::sctp}, ConnQuery::Action::end).ended, 0u);
+    EXPECT_EQ(order(world_, {}, ConnQuery::Action::end).ended, 4u);
     EXPECT_EQ(list({}), "");
     EXPECT_EQ(world_.sum(&WorkerCounters::connections_ended), 5u);
 }
@@ -130,18 +131,18 @@ TEST(OrdersAtSize, AllRowsComeThoughTheRingIsSmallerThanTheTable) {
     World world(kPolicy, 1, "", "connections: 4096, expectations: 64, helped_connections: 64");
     for (unsigned i = 0; i < 3000; ++i)
         ASSERT_TRUE(world.from_inside(frames::udp(flow("192.0.2.1", 1024 + i, "192.0.2.2", 53))));
-    Mailbox& m = world.fw().worker(0).requests().mailbox();
-    m.state.store(Mailbox::asked);
+    ConnQuery& m = world.fw().worker(0).requests().conn_query();
+    m.state.store(ConnQuery::asked);
     // Control does not read: the worker stops at the ring's end, and each turn is short.
     for (unsigned turn = 0; turn < 100; ++turn)
         world.turn();
-    EXPECT_EQ(m.state.load(), Mailbox::asked);
-    EXPECT_EQ(m.cursor, Mailbox::kRows + 1);
+    EXPECT_EQ(m.state.load(), ConnQuery::asked);
+    EXPECT_EQ(m.cursor, ConnQuery::kRows + 1);
     // 500 end meanwhile, and 500 come; who was there all the time is listed exactly once.
     std::map<unsigned, unsigned> seen;
-    Mailbox::Row row;
+    ConnQuery::Row row;
     bool changed = false;
-    while (m.state.load() == Mailbox::asked) {
+    while (m.state.load() == ConnQuery::asked) {
         while (m.rows.pop(row))
             ++seen[row.conn.sport.host()];
         if (!std::exchange(changed, true))
@@ -166,11 +167,11 @@ TEST(OrdersAtSize, AllRowsComeThoughTheRingIsSmallerThanTheTable) {
 
 TEST(OrdersAtSize, ACancelledOrderEndsAtOnce) {
     World world(kPolicy, 1);
-    Mailbox& m = world.fw().worker(0).requests().mailbox();
-    m.state.store(Mailbox::asked);
+    ConnQuery& m = world.fw().worker(0).requests().conn_query();
+    m.state.store(ConnQuery::asked);
     m.cancelled.store(true);
     world.turn();
-    EXPECT_EQ(m.state.load(), Mailbox::answered);
+    EXPECT_EQ(m.state.load(), ConnQuery::answered);
     EXPECT_EQ(m.cursor, 1u);
 }
 
@@ -243,7 +244,7 @@ TEST_P(Events, TellsWhyAConnectionEnded) {
     ASSERT_TRUE(refused.packet(Direction::reply, 0x14));
     EXPECT_EQ(told(), "new 80 syn_sent; destroy 80 closed");
     ASSERT_TRUE(world_.from_inside(frames::udp(flow("192.0.2.1", 4000, "192.0.2.2", 54))));
-    order(world_, {}, Mailbox::Order::end);
+    order(world_, {}, ConnQuery::Action::end);
     EXPECT_EQ(told(), "new 54; destroy 54 control");
 }
 

@@ -410,19 +410,19 @@ TEST(StateFile, LongChainsOfMastersTakeNoLongerThanTheirLength) {
 const std::string kPolicy =
     "policy: {rules: [{name: out, from: inside, ct: [new], action: accept}]}\n";
 
-RestoreMail::Outcome restore(World& world, const ConnImage& image, std::uint32_t idle_ms = 0) {
+RestoreRequest::Outcome restore(World& world, const ConnImage& image, std::uint32_t idle_ms = 0) {
     const WorkerId home = home_of(world.fw().steering(), image.conn);
-    RestoreMail& m = world.fw().worker(home).requests().restore();
+    RestoreRequest& m = world.fw().worker(home).requests().restore();
     m.image = image;
     m.idle_ms = idle_ms;
     m.age_ms = idle_ms;
-    m.state = Mailbox::asked;
+    m.state = ConnQuery::asked;
     world.turn();
-    EXPECT_EQ(m.state, Mailbox::answered);
-    m.state = Mailbox::idle;
+    EXPECT_EQ(m.state, ConnQuery::answered);
+    m.state = ConnQuery::idle;
     return m.outcome;
 }
-RestoreMail::Outcome restore(World& world, const Conn& conn, std::uint32_t idle_ms = 0) {
+RestoreRequest::Outcome restore(World& world, const Conn& conn, std::uint32_t idle_ms = 0) {
     return restore(world, ConnImage{conn, {}}, idle_ms);
 }
 /// The only connection of a world, as it would be read from a file, for `to`.
@@ -431,7 +431,7 @@ SavedConnection saved_one(World& world, World& to) {
         ConnTable& t = world.fw().worker(w).conns();
         for (std::uint32_t s = 1; s <= t.capacity(); ++s) {
             if (!t.at(s).alive()) continue;
-            Mailbox::Row row;
+            ConnQuery::Row row;
             row.conn = t.at(s);
             row.slot = s;
             row.now = world.now;
@@ -455,7 +455,7 @@ Conn only_one(World& world) {
 const IpAddr kClient = IpAddr::v4(192, 0, 2, 1), kServer = IpAddr::v4(198, 51, 100, 2);
 
 TEST(Restore, WhatHasNoPortsGoesOn) {
-    using enum RestoreMail::Outcome;
+    using enum RestoreRequest::Outcome;
     const frames::Flow kPing{kClient, kServer};
     const struct {
         frames::Frame there, back;
@@ -478,7 +478,7 @@ TEST(Restore, WhatHasNoPortsGoesOn) {
 }
 
 TEST(Restore, CallsOfWhichOneDirectionWasSeenAreNotTakenForEachOther) {
-    using enum RestoreMail::Outcome;
+    using enum RestoreRequest::Outcome;
     // The sender's id is unknown in both, which is no call 0.
     Conn there = conn_of(proto::gre, 0, 0), back = conn_of(proto::gre, 0, 7);
     for (Conn* call : {&there, &back})
@@ -497,7 +497,7 @@ TEST(Restore, CallsOfWhichOneDirectionWasSeenAreNotTakenForEachOther) {
 }
 
 TEST(Restore, ACallGoesOnInBothDirections) {
-    using enum RestoreMail::Outcome;
+    using enum RestoreRequest::Outcome;
     Conn call = conn_of(proto::gre, 11, 22);
     std::copy_n(kClient.bytes.data(), 4, call.src);
     std::copy_n(kServer.bytes.data(), 4, call.dst);
@@ -544,7 +544,7 @@ TEST(Restore, HalfOpenOnesCountAgainForTheirSource) {
     World first(kPolicy, 1, {}, limits);
     ASSERT_TRUE(first.from_inside(syn(1001)));
     World second(kPolicy, 1, {}, limits);
-    EXPECT_EQ(restore(second, only_one(first)), RestoreMail::Outcome::restored);
+    EXPECT_EQ(restore(second, only_one(first)), RestoreRequest::Outcome::restored);
     EXPECT_FALSE(second.from_inside(syn(1002)));
     EXPECT_EQ(second.drops(DropReason::source_half_open), 1u);
     EXPECT_TRUE(second.from_inside(syn(1001)));
@@ -556,19 +556,19 @@ TEST(Restore, WhoseRuleExpectsNothingAnyMoreTakesNoHelperState) {
     const std::uint32_t before = free();
     ConnImage image{conn_of(proto::udp, 1000, 2000), {}};
     image.helper.there = true;
-    EXPECT_EQ(restore(world, image), RestoreMail::Outcome::without_helper);
+    EXPECT_EQ(restore(world, image), RestoreRequest::Outcome::without_helper);
     EXPECT_EQ(free(), before);
 }
 
 TEST(Restore, WhoseTimeIsOverIsNotThere) {
     World world(kPolicy, 1);
     const Conn conn = conn_of(proto::udp, 1000, 2000);
-    EXPECT_EQ(restore(world, conn, 30'000), RestoreMail::Outcome::expired);
-    EXPECT_EQ(restore(world, conn, 29'999), RestoreMail::Outcome::restored);
+    EXPECT_EQ(restore(world, conn, 30'000), RestoreRequest::Outcome::expired);
+    EXPECT_EQ(restore(world, conn, 29'999), RestoreRequest::Outcome::restored);
 }
 
 TEST(Restore, TimesAreThoseThatAreInForceNow) {
-    using enum RestoreMail::Outcome;
+    using enum RestoreRequest::Outcome;
     const frames::Flow f{kClient, kServer, 1000, 2000};
     World first(kPolicy, 1);
     // A stream, whose packets set no time any more.
@@ -606,7 +606,8 @@ TEST(Restore, WindowsAreLiberalIfTheRuleSaysSoNow) {
             frames::tcp({kClient, kServer, 1000, 2000}, {.flags = tcp_flag::syn})));
         ASSERT_EQ(first.connection(2000)->conn.has(conn_flag::liberal), then);
         World second(then ? strict : liberal, 1);
-        EXPECT_EQ(restore(second, saved_one(first, second).image), RestoreMail::Outcome::restored);
+        EXPECT_EQ(restore(second, saved_one(first, second).image),
+                  RestoreRequest::Outcome::restored);
         EXPECT_EQ(second.connection(2000)->conn.has(conn_flag::liberal), !then);
     }
 }
@@ -619,7 +620,7 @@ TEST(Restore, OfTcpNeitherLessNorMoreThanItsStateHas) {
     conn.tcp_far.last.win = 1000;
     const auto time_of = [](const Conn& c) {
         World world(kPolicy, 1, "timeouts: {tcp: {established: 1h, unacknowledged: 10m}}\n");
-        EXPECT_EQ(restore(world, c), RestoreMail::Outcome::restored);
+        EXPECT_EQ(restore(world, c), RestoreRequest::Outcome::restored);
         return world.connection(2000)->conn.timeout_ms / 1000;
     };
     EXPECT_EQ(time_of(conn), 3600u);
@@ -632,7 +633,7 @@ TEST(Restore, OfTcpNeitherLessNorMoreThanItsStateHas) {
 }
 
 TEST(Restore, AHelpersLeastTimeStaysForAsLongAsItAsks) {
-    using enum RestoreMail::Outcome;
+    using enum RestoreRequest::Outcome;
     const std::string policy =
         "policy: {rules: [{from: inside, proto: udp, ct: [new], action: accept, helper: ras}]}\n";
     const std::string helpers = "helpers: [{name: ras}]\n";

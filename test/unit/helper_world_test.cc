@@ -6,7 +6,7 @@
 // (over UDP: a line a datagram), by whom the pin-hole is for:
 //   o PORT TAG FLAGS CHILD   open PORT of the speaker; FLAGS of PinHole; CHILD 0, 1 or 255: none
 //   a TAG SECONDS            activate        r TAG   remove
-//   m SECONDS                master_timeout
+//   m SECONDS                min_timeout
 //   e PROTO SPORT DPORT      end the connection of the client from SPORT to the server's DPORT
 //   d PROTO SPORT DPORT      the same, when this connection ends
 #include <array>
@@ -53,7 +53,7 @@ void on_message(View& view, Emit& emit) noexcept {
                 break;
             case 'a': emit.activate(0, n[0], n[1]); break;
             case 'r': emit.remove(0, n[0]); break;
-            case 'm': emit.master_timeout(n[0]); break;
+            case 'm': emit.min_timeout(n[0]); break;
             case 'e': emit.end_child(tuple_of(view.original, ending)); break;
             case 'p': emit.adopt_child(tuple_of(view.original, ending)); break;
             case 'd': view.save(ending); break;

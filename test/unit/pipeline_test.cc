@@ -227,30 +227,30 @@ TEST(AutoAssign, GivesTheHelperByPort) {
     EXPECT_EQ(world.sum(&WorkerCounters::helpers_not_assigned), 0u);
 }
 
-TEST(ExpectMail, FilesForALiveMasterOnly) {
+TEST(CreateExpectRequest, FilesForALiveMasterOnly) {
     World world(kFtpOnly, 3);
     Ftp ftp(world);
     const auto control = *world.connection(21);
-    ExpectMail& mail = world.fw().worker(control.worker).requests().expect();
+    CreateExpectRequest& request = world.fw().worker(control.worker).requests().expect();
     const auto ask = [&](ConnId master) {
-        mail.master = master;
-        mail.request = {};
-        mail.request.protocol = proto::tcp;
-        mail.request.dst = *IpAddr::parse("192.0.2.1");
-        mail.request.dport = Be16::from_host(2000);
-        mail.request.timeout_ms = 5000;
-        mail.request.flags = expect_flag::userspace;
-        mail.state.store(Mailbox::asked);
+        request.master = master;
+        request.request = {};
+        request.request.protocol = proto::tcp;
+        request.request.dst = *IpAddr::parse("192.0.2.1");
+        request.request.dport = Be16::from_host(2000);
+        request.request.timeout_ms = 5000;
+        request.request.flags = expect_flag::userspace;
+        request.state.store(ConnQuery::asked);
         world.turn();
-        EXPECT_EQ(mail.state.load(), Mailbox::answered);
-        mail.state.store(Mailbox::idle);
-        return mail.found;
+        EXPECT_EQ(request.state.load(), ConnQuery::answered);
+        request.state.store(ConnQuery::idle);
+        return request.found;
     };
     ConnId stale = control.id;
     ++stale.generation;
     EXPECT_FALSE(ask(stale));
     EXPECT_TRUE(ask(control.id));
-    EXPECT_EQ(mail.result.outcome, InsertOutcome::created);
+    EXPECT_EQ(request.result.outcome, InsertOutcome::created);
     // Its child comes from any source, and has the control connection for its master.
     Talk child(world, frames::flow("192.0.2.2", 20, "192.0.2.1", 2000), false);
     EXPECT_TRUE(child.open());

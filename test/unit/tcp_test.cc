@@ -91,7 +91,7 @@ TcpSegment segment(std::uint32_t seq, std::uint32_t ack, std::uint16_t win, std:
     return read_segment(header.data(), info);
 }
 
-/// `shortcuts`: segments go the short way where they may, as packets do.
+/// `shortcuts`: segments take the fast path where they may, as packets do.
 void run(const Conversation& c, const std::uint32_t (&isn)[2], bool shortcuts) {
     Conn track;
     TcpState state = none;
@@ -160,7 +160,7 @@ TEST_P(TcpTable, DoesWhatTheTableSays) {
                                              {0xffffffff - 900, 77777}};
     for (const auto& isn : kNumbers) {
         for (const bool shortcuts : {false, true}) {
-            SCOPED_TRACE(shortcuts ? "the short way where it may be" : "all the long way");
+            SCOPED_TRACE(shortcuts ? "the fast path where it may be" : "all the slow path");
             run(GetParam(), isn, shortcuts);
             if (HasFatalFailure()) return;
         }
@@ -450,8 +450,8 @@ void expect_same_sides(const Conn& first, const Conn& second) {
     }
 }
 
-// What the short way accepts, the long way accepts with the same outcome; and a connection whose
-// segments go either way comes to the same as one whose segments all go the long way: over
+// What the fast path accepts, the slow path accepts with the same outcome; and a connection whose
+// segments go either way comes to the same as one whose segments all take the slow path: over
 // conversations that go right mostly, and wrong in every field now and then.
 TEST(TcpInOrder, IsTrackingCutShort) {
     std::mt19937 random(1);
@@ -469,7 +469,7 @@ TEST(TcpInOrder, IsTrackingCutShort) {
                                   tcp_flag::psh};
     unsigned shortcuts = 0, segments = 0, recalled = 0, far_behind = 0;
     for (unsigned conversation = 0; conversation < 4000 && !HasFailure(); ++conversation) {
-        // All of the segments of one go the long way, so it knows the last one always.
+        // All of the segments of one take the slow path, so it knows the last one always.
         Conn exact, shortened;
         std::uint32_t next[2] = {static_cast<std::uint32_t>(random()),
                                  static_cast<std::uint32_t>(random())};
@@ -489,7 +489,7 @@ TEST(TcpInOrder, IsTrackingCutShort) {
         shortened = exact;
         TcpState state = r.state;
         // How much further a count of repetitions may be: of each window update that follows upon
-        // a segment that went the short way, one.
+        // a segment that took the fast path, one.
         unsigned updates = 0;
         while (state == established && segments < 4'000'000 && below(200) != 0) {
             const unsigned d = below(2);

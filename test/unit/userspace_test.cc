@@ -45,7 +45,7 @@ class Process {
     std::optional<Question> ask() {
         for (unsigned w = 0; w < link().workers(); ++w) {
             Question q;
-            while (link().lane(w).questions.pop(q)) {
+            while (link().rings(w).questions.pop(q)) {
                 if (q.kind == Question::Kind::ended) {
                     ++ended;
                     continue;
@@ -73,7 +73,7 @@ class Process {
         return a;
     }
     void say(const Answer& a) {
-        auto& ring = link().lane(a.conn.worker).answers;
+        auto& ring = link().rings(a.conn.worker).answers;
         *ring.reserve() = a;
         ring.publish();
         world_.turn();

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Mailbox: how control asks a worker about its connections, or ends some, which nobody but the
-// worker may touch.
+// Requests from control to a worker, whose tables nobody else may touch.
 //
-// Control writes an order and raises `state`. In each turn the worker looks at a bounded number of
-// slots: what the filter means it copies into the ring, or ends; when the ring is full it looks at
-// none. At the end of its table it answers. Control takes rows out meanwhile. Neither ever waits
-// for the other; one order at a time a worker.
+// ConnQuery lists, saves or ends connections. Control fills it in and raises `state`. In each turn
+// the worker visits a bounded number of slots: it copies matching connections into the ring, or
+// ends them; while the ring is full it visits none. At the end of its table it answers. Control
+// takes rows out meanwhile. Neither waits for the other; a worker has one ConnQuery at a time.
 #pragma once
 
 #include <atomic>
@@ -24,14 +23,14 @@ struct ConnImage {
     HelperImage helper;
 };
 
-class Mailbox {
+class ConnQuery {
   public:
     enum State : std::uint32_t {
-        idle,     ///< control's: it may write an order
+        idle,     ///< control's: it may fill in a query
         asked,    ///< the worker's; control takes rows out of the ring
         answered  ///< control's: it reads what is left in the ring and `ended`, then sets idle
     };
-    enum class Order : std::uint8_t {
+    enum class Action : std::uint8_t {
         list,
         end,
         save  ///< list, and Row::helper is filled in
@@ -49,16 +48,16 @@ class Mailbox {
     std::atomic<std::uint32_t> state{idle};
     /// Control: w, worker: r, relaxed: nobody wants the answer any more.
     std::atomic<bool> cancelled{false};
-    Order order = Order::list;  ///< in
-    ConnFilter filter;          ///< in
-    std::uint32_t cursor = 1;   ///< next slot; in: 1
-    std::uint64_t ended = 0;    ///< out, with Order::end
-    SpscRing<Row> rows{kRows};  ///< worker to control
+    Action action = Action::list;  ///< in
+    ConnFilter filter;             ///< in
+    std::uint32_t cursor = 1;      ///< next slot; in: 1
+    std::uint64_t ended = 0;       ///< out, with Action::end
+    SpscRing<Row> rows{kRows};     ///< worker to control
 };
 
 /// How control files an expectation for a live connection: its worker does it. The same hand-over.
-struct ExpectMail {
-    std::atomic<std::uint32_t> state{Mailbox::idle};
+struct CreateExpectRequest {
+    std::atomic<std::uint32_t> state{ConnQuery::idle};
     ConnId master;          ///< in
     ExpectRequest request;  ///< in; what is the master's to say is filled in by the worker
     bool found = false;     ///< out: the master is there, and has a helper
@@ -66,7 +65,7 @@ struct ExpectMail {
 };
 
 /// How control puts a saved connection into the table of its home worker.
-struct RestoreMail {
+struct RestoreRequest {
     enum class Outcome : std::uint8_t {
         restored,
         without_helper,  ///< no slot for its helper is left
@@ -74,7 +73,7 @@ struct RestoreMail {
         expired,         ///< its time is over
         full             ///< the table is
     };
-    std::atomic<std::uint32_t> state{Mailbox::idle};
+    std::atomic<std::uint32_t> state{ConnQuery::idle};
     ConnImage image;                  ///< in
     std::uint32_t idle_ms = 0;        ///< in: since its last packet
     std::uint32_t age_ms = 0;         ///< in

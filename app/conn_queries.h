@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// ConnQueries: sends one ConnQuery (list, save, end) to each worker, one worker after the other.
+// Control's thread only.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "conntrack/filter.h"
+#include "control/command.h"
+#include "firewall.h"
+
+namespace postern {
+
+class ConnQueries;
+
+/// Who waits for an answer of a worker, and when it last looked for it.
+struct QueryOwner {
+    const ConnQueries* query = nullptr;
+    std::chrono::steady_clock::time_point looked;
+};
+/// By worker; one for all commands.
+using QueryOwners = std::vector<QueryOwner>;
+
+/// One query to all workers, one worker after the other. A query whose client has gone away is
+/// taken back; until the worker has noticed, the next one waits. A list whose client does not read
+/// gives way to those that wait, and goes on where it was when its client does.
+class ConnQueries {
+  public:
+    ConnQueries(Firewall& fw, std::shared_ptr<QueryOwners> owners, ConnQuery::Action action,
+                const ConnFilter& filter)
+        : fw_(fw), owners_(std::move(owners)), action_(action), filter_(filter) {}
+    ~ConnQueries() {
+        for (unsigned w = 0; w < owners_->size(); ++w)
+            if ((*owners_)[w].query == this) take_back(w);
+    }
+    ConnQueries(const ConnQueries&) = delete;
+    ConnQueries& operator=(const ConnQueries&) = delete;
+
+    Pull next(ConnQuery::Row& row) {
+        for (; worker_ < fw_.workers(); ++worker_) {
+            ConnQuery& m = fw_.worker(worker_).requests().conn_query();
+            QueryOwner& owner = (*owners_)[worker_];
+            const auto now = std::chrono::steady_clock::now();
+            if (owner.query != this) {
+                if (owner.query != nullptr && owner.query->action_ != ConnQuery::Action::end &&
+                    now - owner.looked > kIdleReader)
+                    take_back(worker_);
+                if (owner.query != nullptr || !give(m)) return Pull::pending;
+                owner.query = this;
+            }
+            owner.looked = now;
+            if (m.rows.pop(row)) return found(row);
+            // Acquire pairs with the worker's answer, which comes after its last row.
+            if (m.state.load(std::memory_order_acquire) == ConnQuery::asked) return Pull::pending;
+            if (m.rows.pop(row)) return found(row);
+            ended_ += m.ended;
+            m.state.store(ConnQuery::idle, std::memory_order_relaxed);
+            owner.query = nullptr;
+            resume_ = 1;
+        }
+        return Pull::done;
+    }
+    /// Of the last row.
+    WorkerId worker() const { return static_cast<WorkerId>(worker_); }
+    std::uint64_t ended() const { return ended_; }
+
+  private:
+    static constexpr std::chrono::milliseconds kIdleReader{500};
+
+    Pull found(const ConnQuery::Row& row) {
+        resume_ = row.slot + 1;
+        return Pull::row;
+    }
+    void take_back(unsigned w) {
+        fw_.worker(w).requests().conn_query().cancelled.store(true, std::memory_order_relaxed);
+        (*owners_)[w].query = nullptr;
+    }
+    /// False: the worker still has a query that nobody waits for any more.
+    bool give(ConnQuery& m) {
+        if (m.state.load(std::memory_order_acquire) == ConnQuery::asked) return false;
+        for (ConnQuery::Row rest; m.rows.pop(rest);) {
+        }
+        m.action = action_;
+        m.filter = filter_;
+        m.cursor = resume_;
+        m.ended = 0;
+        m.cancelled.store(false, std::memory_order_relaxed);
+        m.state.store(ConnQuery::asked, std::memory_order_release);
+        return true;
+    }
+
+    Firewall& fw_;
+    std::shared_ptr<QueryOwners> owners_;
+    ConnQuery::Action action_;
+    ConnFilter filter_;
+    unsigned worker_ = 0;
+    std::uint32_t resume_ = 1;  ///< slot of this worker that comes next
+    std::uint64_t ended_ = 0;
+};
+
+/// Ends the connections that match, and tells how many these were.
+class EndSource : public RowSource {
+  public:
+    EndSource(Firewall& fw, std::shared_ptr<QueryOwners> owners, const ConnFilter& filter)
+        : queries_(fw, std::move(owners), ConnQuery::Action::end, filter) {}
+
+    Pull next(Json& row) override {
+        if (said_) return Pull::done;
+        ConnQuery::Row none;
+        if (queries_.next(none) != Pull::done) return Pull::pending;
+        row["deleted"] = queries_.ended();
+        said_ = true;
+        return Pull::row;
+    }
+
+  private:
+    ConnQueries queries_;
+    bool said_ = false;
+};
+
+}  // namespace postern
