@@ -127,9 +127,12 @@ class Tracking {
     friend class NewConnection;
 
     void put_event(ConnEventType type, std::uint32_t slot, ConnEnd why) noexcept;
-    /// The connection of packet i, which is not the one that was guessed, or which has no tag.
-    /// Nothing where there is none, or one between other zones.
-    [[gnu::noinline]] ConnTable::Found find_another(unsigned i) noexcept;
+    /// Tracks packet i of the connection that was found. True: on the fast path, and the caller
+    /// accepts it. False: the packet is decided about here.
+    [[gnu::always_inline]] bool track_found(Batch& b, unsigned i, ConnTable::Found found) noexcept;
+    /// The same for packet i whose connection is not the guessed one or has no tag. False also
+    /// where it has none, or one between other zones.
+    [[gnu::noinline]] bool track_another(unsigned i) noexcept;
     /// Packet i belongs by its tuple to a connection, but not by its zones: drops it, or leaves it
     /// among the misses, contested.
     void refuse_zones(unsigned i) noexcept;

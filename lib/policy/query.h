@@ -123,8 +123,8 @@ class PolicyBurst {
     /// Forgets all queries.
     void clear() noexcept { ipv4_.n = ipv6_.n = 0; }
     void add(unsigned i, const PolicyQuery& q) noexcept {
-        const auto add_to = [&](auto& family) {
-            auto& key = family.add(i, q.tuple.protocol, q.context);
+        const auto add_to = [&](auto& keys) {
+            auto& key = keys.add(i, q.tuple.protocol, q.context);
             std::memcpy(key.src, q.tuple.src.bytes.data(), sizeof key.src);
             std::memcpy(key.dst, q.tuple.dst.bytes.data(), sizeof key.dst);
             key.sport = q.tuple.sport.raw();
@@ -136,8 +136,8 @@ class PolicyBurst {
     /// in network order.
     void add(unsigned i, Family family, std::uint8_t protocol, const std::uint8_t* addresses,
              const std::uint8_t* ports, const PolicyContext& context) noexcept {
-        const auto add_to = [&](auto& family) {
-            auto& key = family.add(i, protocol, context);
+        const auto add_to = [&](auto& keys) {
+            auto& key = keys.add(i, protocol, context);
             std::memcpy(key.src, addresses, sizeof key.src);
             std::memcpy(key.dst, addresses + sizeof key.src, sizeof key.dst);
             std::memcpy(&key.sport, ports, sizeof key.sport);
