@@ -29,6 +29,8 @@ if command -v ccache >/dev/null && [[ $CXX != ccache* ]]; then
     CC="ccache $CC" CXX="ccache $CXX"
 fi
 export CC CXX
+# What one checkout has compiled serves another one: the cache does not see where they are.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 
 quiet() {  # run a command; show what it said only if it failed
     local said

@@ -192,9 +192,8 @@ TEST_F(CommandsTest, ArgumentsAreDescribed) {
             if (command.effect == Effect::write || command.endless) continue;
             for (const Json& value : offered) {
                 if (value["value"].get<std::string>().empty() || name == "complete") continue;
-                EXPECT_TRUE(ask(server_->path(), name, {{arg.name, value["value"]}})
-                                .back()
-                                .contains("end"))
+                EXPECT_TRUE(
+                    ask(server_->path(), name, {{arg.name, value["value"]}}).back().contains("end"))
                     << value;
             }
         }
