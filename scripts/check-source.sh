@@ -63,6 +63,25 @@ END
 )"
 verdict white-space "$(grep -nE '[[:blank:]]+$|'$'\t' "${cxx[@]}" "${scripts[@]}" "${python[@]}")"
 
+# Includes between folders are those that the architecture names.
+verdict include-graph "$(scripts/check_includes.py "${cxx[@]}" 2>&1)"
+
+# Files and classes of a size that can be read; what tables generate aside.
+mapfile -t code < <(those '^(app|lib|helpers|pipelines)/.*\.(cc|h)$')
+verdict sizes "$(scripts/source_sizes.py "${code[@]}" 2>&1)"
+
+# Words that have a term of the field instead, and titles of the commits since there is that list.
+mapfile -t prose < <(those '^(app|lib|helpers|pipelines|docs|conf|test|scripts)/|^[A-Z]+\.md$' |
+    grep -vE '_seeds/|\.pcap|scripts/(private_words.txt|check_words.py)$')
+verdict words "$(scripts/check_words.py "${prose[@]}" 2>&1)"
+if since=$(git log --diff-filter=A --format=%h -- scripts/private_words.txt 2> /dev/null | tail -n 1) &&
+    [[ -n $since ]]; then
+    verdict commit-titles "$(git log --format=%s "$since.." | awk 'length > 72')"
+else
+    echo "skip source/commit-titles there is no history here"
+fi
+scripts/check_words.py --look "${prose[@]}" | sed 's/^/#   to look at: /'
+
 # The table that maps Linux's sentences to tests names tests that exist.
 verdict named-tests "$(python3 - lib/expect/NOTES.md << 'END'
 import glob, re, subprocess, sys

@@ -22,8 +22,8 @@ TRANSFERS = (
     ('active,  IPv4, lftp', Transfer('lftp', 'port', 4)),
     ('active,  IPv6, curl', Transfer('curl', 'eprt', 6)),
 )
-PATIENCE_S = 20
-IMPATIENCE_S = 4
+LONG_ENOUGH_S = 20
+SHORT_S = 4
 MAX_LINES = 12
 # The title and the connections that are open, not those that wait to be forgotten.
 OPEN_ONLY = (" | grep -E 'PROTO|established +established'",
@@ -87,7 +87,7 @@ def with_helper(show, lab, server):
         show.say(rule)
     daemon = start(lab, 'demo.yaml')
     for title, transfer in TRANSFERS:
-        problem = transfer.start(lab, server.port, PATIENCE_S).problem(server)
+        problem = transfer.start(lab, server.port, LONG_ENOUGH_S).problem(server)
         show.verdict(problem is None, f'{title}: {FILE_BYTES} bytes came over' if not problem
                      else f'{title}: {problem}')
 
@@ -110,7 +110,7 @@ def with_helper(show, lab, server):
     client.close()
 
     show.headline('   While a (slow) transfer runs')
-    running = Transfer('lftp', 'epsv', 4).start(lab, server.port, PATIENCE_S, SLOWLY)
+    running = Transfer('lftp', 'epsv', 4).start(lab, server.port, LONG_ENOUGH_S, SLOWLY)
     related = []
     while not related and running.process.running():
         related = [row for row in daemon.connections(proto='tcp') if row.get('master')
@@ -134,7 +134,7 @@ def without_helper(show, lab, server):
     for rule in rules_of('demo-no-helper.yaml'):
         show.say(rule)
     daemon = start(lab, 'demo-no-helper.yaml')
-    clients = [(title, transfer.start(lab, server.port, IMPATIENCE_S))
+    clients = [(title, transfer.start(lab, server.port, SHORT_S))
                for title, transfer in TRANSFERS]
     for title, client in clients:
         failed = client.finish() != 0

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Conn: one tracked connection, three cache lines.
 //
-// Owned by one worker's ConnTable; nobody else reads or writes it. The next packet of a settled
-// connection, TCP's included, touches the first line only; with a helper, or to compare the ends of
-// an IPv6 packet, or once in 128 packets to count them, the second too. All other packets touch the
-// first and the third.
+// Owned by one worker's ConnTable; nobody else reads or writes it. The next packet of an
+// established connection, TCP's included, touches the first line only; with a helper, or to compare
+// the ends of an IPv6 packet, or once in 128 packets to count them, the second too. All other
+// packets touch the first and the third.
 #pragma once
 
 #include <algorithm>

@@ -245,8 +245,8 @@ std::uint32_t Tracking::expire(std::uint32_t budget) noexcept {
         });
 }
 
-/// A master may have been granted more time than it is patient for, by an answer that came in
-/// another connection, on another worker.
+/// A master may have been granted more time than its timeout, by an answer that came in another
+/// connection, on another worker.
 bool Tracking::keep_lasting(std::uint32_t slot) noexcept {
     Conn& conn = conns_.at(slot);
     if (!conn.has(conn_flag::has_helper_slot) || conn.protocol() != proto::udp) return false;

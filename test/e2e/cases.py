@@ -33,13 +33,13 @@ def expect(condition, message):
         raise Failed(message)
 
 
-IMPATIENCE_S = 4  # for what should fail: long enough for two retransmitted SYNs
+SHORT_S = 4  # for what should fail: long enough for two retransmitted SYNs
 
 
 def pair(name, setting, begin):
-    """Works with the helper, fails without it. `begin(bench, patience_s)` starts it and returns a
+    """Works with the helper, fails without it. `begin(bench, timeout_s)` starts it and returns a
     function that waits for its end and says what went wrong: None if nothing did. It has
-    `patience_s` seconds, which may be None: as long as it likes."""
+    `timeout_s` seconds, which may be None: as long as it likes."""
     filed, waiting = {}, {}
 
     def works(bench):
@@ -50,7 +50,7 @@ def pair(name, setting, begin):
             expect(bench.filed_expectations() > filed[bench], 'no expectation was filed')
 
     def begin_to_fail(bench):
-        waiting[bench] = begin(bench, IMPATIENCE_S)
+        waiting[bench] = begin(bench, SHORT_S)
 
     def fails(bench):
         expect(waiting.pop(bench)() is not None, 'it works without the helper, too')

@@ -16,7 +16,7 @@ import lab as laboratory
 from cases import pair
 from middle import Setting
 
-PATIENCE_S = 20
+LONG_ENOUGH_S = 20
 # Amanda knows peers by name and reads files of the system: these processes see ours instead.
 SEES = ('hosts', 'services', 'amandahosts', 'amanda')
 KEEPS = ('lib', 'log')  # its folders below /var
@@ -107,19 +107,19 @@ def ready(bench, auth):
 
 def file_in(archive):
     return subprocess.run(['tar', '-xO', './file.bin'], input=archive, capture_output=True,
-                          timeout=PATIENCE_S, check=False).stdout
+                          timeout=LONG_ENOUGH_S, check=False).stdout
 
 
-def by_amservice(bench, patience_s):
+def by_amservice(bench, timeout_s):
     lab, saved = bench.lab, ready(bench, 'bsdudp')
     # As long as its input is open it waits for the end of the archive.
     client = lab.start('amservice', 'inside', *in_its_own_system(lab, 'inside', [
-        'timeout', '-s', 'KILL', str(patience_s or PATIENCE_S), 'amservice',
+        'timeout', '-s', 'KILL', str(timeout_s or LONG_ENOUGH_S), 'amservice',
         '-f', lab.path('amanda', 'request'), '-s', 'saved.example', 'bsdudp', 'sendbackup']),
         stdin=subprocess.PIPE)
 
     def problem():
-        code = client.wait(PATIENCE_S + 5)
+        code = client.wait(LONG_ENOUGH_S + 5)
         with open(client.out_path, 'rb') as file:
             if file_in(file.read()) == saved.content:
                 return None
@@ -127,7 +127,7 @@ def by_amservice(bench, patience_s):
     return problem
 
 
-def by_amdump(bench, patience_s):
+def by_amdump(bench, timeout_s):
     lab, saved = bench.lab, ready(bench, 'bsd')
     backup = pwd.getpwnam('backup')
     for path, inside in ((saved.run, ('log', 'info', 'index')), (saved.tapes, ('slot1',))):
@@ -145,13 +145,13 @@ def by_amdump(bench, patience_s):
         return b''
 
     def problem():
-        if patience_s is None:
-            code = server.wait(3 * PATIENCE_S)
+        if timeout_s is None:
+            code = server.wait(3 * LONG_ENOUGH_S)
         else:  # from where its dumper asks for the first stream
             bench.eventually(lambda: bench.captured(
                 'inside', f'src host {laboratory.INSIDE4} and src portrange {DUMPER_PORTS} and '
                 'tcp[tcpflags] & tcp-syn != 0') > 0, 'amdump has asked for no stream')
-            laboratory.select.select([server.pidfd], [], [], patience_s)
+            laboratory.select.select([server.pidfd], [], [], timeout_s)
             server.stop()
             code = 'stopped'
         return None if on_tape() == saved.content else f'not saved (amdump: {code}): {server.stderr}'

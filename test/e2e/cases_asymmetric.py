@@ -6,8 +6,8 @@ import contextlib
 import socket
 
 import lab as laboratory
-from cases import IMPATIENCE_S, Case, expect
-from cases_traffic import PATIENCE_S, make_socket
+from cases import SHORT_S, Case, expect
+from cases_traffic import LONG_ENOUGH_S, make_socket
 from middle import Postern, Setting, configuration
 
 PORT = 8000
@@ -43,19 +43,19 @@ def firewall(bench, track, seen):
     return Postern(config=config).start(bench.lab)
 
 
-def transfer(lab, patience_s):
+def transfer(lab, timeout_s):
     """A request, and an answer of many segments; what went wrong, or None."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(make_socket(lab, 'outside', 4, socket.SOCK_STREAM))
         listener.bind((ADDRESS['outside'], PORT))
         listener.listen(1)
-        listener.settimeout(patience_s)
+        listener.settimeout(timeout_s)
         client = stack.enter_context(make_socket(lab, 'inside', 4, socket.SOCK_STREAM))
-        client.settimeout(patience_s)
+        client.settimeout(timeout_s)
         try:
             client.connect((ADDRESS['outside'], PORT))
             peer = stack.enter_context(listener.accept()[0])
-            peer.settimeout(patience_s)
+            peer.settimeout(timeout_s)
             for sender, receiver in ((client, peer), (peer, client)):
                 for at in range(0, len(PAYLOAD), 20480):
                     part = PAYLOAD[at:at + 20480]
@@ -77,7 +77,7 @@ def one_way(track, seen):
     def check(bench):
         bypass(bench.lab, 'outside' if seen == 'client' else 'inside')
         daemon = firewall(bench, track, seen)
-        went_wrong = transfer(bench.lab, PATIENCE_S if track else IMPATIENCE_S)
+        went_wrong = transfer(bench.lab, LONG_ENOUGH_S if track else SHORT_S)
         stats = daemon.ctl('stats')
         if track is None:
             expect(went_wrong == 'silence', 'half of a handshake has passed')

@@ -11,7 +11,7 @@ import lab as laboratory
 from cases import pair
 from middle import Setting
 
-PATIENCE_S = 20
+LONG_ENOUGH_S = 20
 SUBNET, EVERYBODY = '192.0.2.255', '255.255.255.255'
 NAME = 'POSTERN'
 
@@ -35,14 +35,14 @@ class Nmbd:
         raise laboratory.LabError('nmbd does not answer')
 
 
-def look_up(address, bench, patience_s):
+def look_up(address, bench, timeout_s):
     server = bench.server(Nmbd)
     client = bench.lab.start(f'nmblookup-{address}', 'inside', 'timeout',
-                             str(patience_s or PATIENCE_S), 'nmblookup', '-s', server.config, '-B',
+                             str(timeout_s or LONG_ENOUGH_S), 'nmblookup', '-s', server.config, '-B',
                              address, NAME)
 
     def problem():
-        client.wait(PATIENCE_S + 5)
+        client.wait(LONG_ENOUGH_S + 5)
         if f'{laboratory.OUTSIDE4} {NAME}' in client.stdout:
             return None
         return f'nmblookup said: {client.stdout}{client.stderr}'
@@ -93,16 +93,16 @@ class Relay(threading.Thread):
             each.close()
 
 
-def get(address, bench, patience_s):
+def get(address, bench, timeout_s):
     bench.server(Snmpd)
     relay = Relay(bench.lab, address, bench.setting.port)
     port = relay.near.getsockname()[1]
     client = bench.lab.start(f'snmpget-{address}', 'inside', 'snmpget', '-v2c', '-c', 'public',
-                             '-r', '0', '-t', str(patience_s or PATIENCE_S), '-OQv',
+                             '-r', '0', '-t', str(timeout_s or LONG_ENOUGH_S), '-OQv',
                              f'udp:127.0.0.1:{port}', '1.3.6.1.2.1.1.5.0')
 
     def problem():
-        client.wait(PATIENCE_S + 5)
+        client.wait(LONG_ENOUGH_S + 5)
         relay.stop()
         if Snmpd.NAME in client.stdout:
             return None

@@ -30,7 +30,7 @@ UDP = {5060: 'sip', 1719: 'ras', 10080: 'amanda'}
 CHROMIUM = ('chromium', '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
             '--no-first-run', '--disable-background-networking', '--disable-component-update',
             '--disable-sync', '--disable-features=HttpsUpgrades,HttpsFirstBalancedMode')
-PATIENCE_S = 50
+LONG_ENOUGH_S = 50
 
 METHODS = {
     21: 'ABOR ACCT ALLO APPE AUTH CDUP CLNT CWD DELE EPRT EPSV FEAT HELP HOST LIST LPRT MDTM MKD MLSD '
@@ -144,7 +144,7 @@ class Attacker:
 
     def _serve(self, connection, port):
         with contextlib.suppress(OSError), connection:
-            connection.settimeout(PATIENCE_S)
+            connection.settimeout(LONG_ENOUGH_S)
             head = connection.recv(4096)
             while head and not self._answer(connection, port, head):
                 head = connection.recv(4096)
@@ -296,7 +296,7 @@ def opens_nothing(plan):
             browser = lab.start('chromium', 'inside', *CHROMIUM,
                                 f'--user-data-dir={lab.path("profile")}',
                                 f'--explicitly-allowed-ports={ports}', url)
-            finished = attacker.done.wait(PATIENCE_S)
+            finished = attacker.done.wait(LONG_ENOUGH_S)
             said = list(attacker.said)
             browser.stop()
         expect(finished, f'the page has not come to its end; the last words were {said[-1:]}')

@@ -16,15 +16,15 @@ ALL = ([Transfer('curl', mode, 4) for mode in ('pasv', 'epsv', 'port', 'eprt')] 
 FEW = [Transfer('curl', 'pasv', 4), Transfer('curl', 'port', 4), Transfer('curl', 'epsv', 6),
        Transfer('curl', 'eprt', 6)]
 
-PATIENCE_S = 20      # a transfer that should pass; it takes well under a second
-IMPATIENCE_S = 4     # a transfer that should fail; long enough for two retransmitted SYNs
+LONG_ENOUGH_S = 20      # a transfer that should pass; it takes well under a second
+SHORT_S = 4     # a transfer that should fail; long enough for two retransmitted SYNs
 
 
 def passes(transfer):
     def check(bench):
         server = bench.server()
         filed = bench.filed_expectations()
-        running = transfer.start(bench.lab, server.port, PATIENCE_S)
+        running = transfer.start(bench.lab, server.port, LONG_ENOUGH_S)
         problem = running.problem(server)
         expect(problem is None, problem)
         if filed is not None:
@@ -40,7 +40,7 @@ def fails(transfer):
 
     def begin(bench):
         server = bench.server()
-        started[bench] = transfer.start(bench.lab, server.port, IMPATIENCE_S)
+        started[bench] = transfer.start(bench.lab, server.port, SHORT_S)
 
     def check(bench):
         running = started.pop(bench)
@@ -157,7 +157,7 @@ def long_transfer(transfer):
     def check(bench):
         server, idle_s = bench.server(), bench.setting.idle_s
         begun = time.monotonic()
-        running = transfer.start(bench.lab, server.port, PATIENCE_S,
+        running = transfer.start(bench.lab, server.port, LONG_ENOUGH_S,
                                  bytes_per_s=FILE_BYTES // (4 * idle_s))
         problem = running.problem(server)
         took_s = time.monotonic() - begun
@@ -176,7 +176,7 @@ def encrypted_passes(transfer):
         server, middle = bench.server(), bench.middle
         blind = helper_counter(middle, 'blind_encrypted')
         for _ in range(2):  # a second session does not fall over the first one's range
-            problem = transfer.start(bench.lab, server.port, PATIENCE_S).problem(server)
+            problem = transfer.start(bench.lab, server.port, LONG_ENOUGH_S).problem(server)
             expect(problem is None, problem)
         expect(helper_counter(middle, 'blind_encrypted') == blind + 2, 'a session was not encrypted')
         expect(helper_counter(middle, 'encrypted_ranges') >= 2, 'no range was opened')
@@ -188,7 +188,7 @@ def encrypted_fails(transfer):
     started = {}
 
     def begin(bench):
-        started[bench] = transfer.start(bench.lab, bench.server().port, IMPATIENCE_S)
+        started[bench] = transfer.start(bench.lab, bench.server().port, SHORT_S)
 
     def check(bench):
         running = started.pop(bench)

@@ -71,7 +71,7 @@ def server_of(manner):
 
 def fetch(manner, client, family=4, words=(), path='file.bin'):
     """For pair(): the file, or the list of a folder, by this client from this server."""
-    def begin(bench, patience_s):
+    def begin(bench, timeout_s):
         server = bench.server(server_of(manner))
         lab = bench.lab
         name = f'client-{client.__name__}-{family}-{path}-{"-".join(words) or "plain"}'
@@ -81,8 +81,8 @@ def fetch(manner, client, family=4, words=(), path='file.bin'):
         env = {**os.environ, 'HOME': lab.path(), 'LFTP_HOME': lab.path('lftp'), 'LC_ALL': 'C'}
         argv = client(HOSTS[family], bench.setting.port, path, target, words)
         # Without the helper a client waits for its data for long: what counts begins at the log-in.
-        process = lab.start(name, 'inside', 'timeout', str(LONG_S if patience_s is None else
-                                                           patience_s + 6), *argv, env=env)
+        process = lab.start(name, 'inside', 'timeout', str(LONG_S if timeout_s is None else
+                                                           timeout_s + 6), *argv, env=env)
 
         def problem():
             code = process.wait(LONG_S + 5)

@@ -13,7 +13,7 @@ from cases import expect, pair
 from middle import Setting
 from peers import FOLDER
 
-PATIENCE_S = 20
+LONG_ENOUGH_S = 20
 
 # Scenario: all steps of both sides, and how far one comes without the helper.
 STEPS = {
@@ -28,11 +28,11 @@ ADDRESSES = {4: (laboratory.INSIDE4, laboratory.OUTSIDE4),
 
 def call(scenario, version):
     """For cases.pair(). Over IPv6 the messages are cut into segments."""
-    def begin(bench, patience_s):
+    def begin(bench, timeout_s):
         inside, outside = ADDRESSES[version]
         program = os.path.join(FOLDER, 'h323_peer.py')
         name = f'h323-{scenario}-{version}'
-        more = ('cut' if version == 6 else 'whole', str(patience_s or PATIENCE_S))
+        more = ('cut' if version == 6 else 'whole', str(timeout_s or LONG_ENOUGH_S))
         answerer = bench.lab.start(name + '-answer', 'outside', sys.executable, program, 'answer',
                                    scenario, outside, inside, *more)
         answerer.await_output('ready')
@@ -43,11 +43,11 @@ def call(scenario, version):
 
         def problem():
             for end in (caller, answerer):
-                end.wait(PATIENCE_S + 10)
+                end.wait(LONG_ENOUGH_S + 10)
                 said = json.loads(end.stdout.splitlines()[-1])
                 everything, without_helper = STEPS[scenario]
                 if said['steps'] != everything:
-                    expect(len(said['steps']) <= len(without_helper) or patience_s is None,
+                    expect(len(said['steps']) <= len(without_helper) or timeout_s is None,
                            f'came as far as {said}, though nothing expected it')
                     return f'came as far as {said}'
             return None

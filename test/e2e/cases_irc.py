@@ -15,7 +15,7 @@ import lab as laboratory
 from cases import Case, Failed, expect, pair
 from middle import Setting
 
-PATIENCE_S = 20
+LONG_ENOUGH_S = 20
 CONTENT = hashlib.shake_256(b'postern').digest(100_000)
 HOSTS = {('inside', 4): laboratory.INSIDE4, ('inside', 6): laboratory.INSIDE6,
          ('outside', 4): laboratory.OUTSIDE4, ('outside', 6): laboratory.OUTSIDE6}
@@ -50,7 +50,7 @@ class Client:
     def __init__(self, lab, host, family, port, nick):
         self.nick, self.said = nick, ''
         with lab.inside_of(host):
-            self.socket = socket.create_connection((HOSTS['outside', family], port), PATIENCE_S)
+            self.socket = socket.create_connection((HOSTS['outside', family], port), LONG_ENOUGH_S)
         self.say(f'NICK {nick}')
         self.say(f'USER {nick} 0 * :{nick}')
         self.hear(r' 001 ')
@@ -73,7 +73,7 @@ class Client:
                 self.say('PONG :x')
 
 
-def transfer(kind, by, family, bench, patience_s):
+def transfer(kind, by, family, bench, timeout_s):
     """`by` (a host) offers, the client on the other one takes it."""
     bench.server(Ngircd)
     lab, port = bench.lab, bench.setting.port
@@ -84,7 +84,7 @@ def transfer(kind, by, family, bench, patience_s):
     with lab.inside_of(by):
         listener = socket.create_server((HOSTS[by, family], 0),
                                         family=socket.AF_INET if family == 4 else socket.AF_INET6)
-    listener.settimeout(patience_s or PATIENCE_S)
+    listener.settimeout(timeout_s or LONG_ENOUGH_S)
     address = HOSTS[by, family]
     number = int(ipaddress.ip_address(address)) if family == 4 else address
     words = {'send': f'SEND "a file.bin" {number} {listener.getsockname()[1]} {len(CONTENT)}',
@@ -97,10 +97,10 @@ def transfer(kind, by, family, bench, patience_s):
     direct.connect_ex((address, int(offered[1])))
 
     def problem():
-        direct.settimeout(PATIENCE_S)
+        direct.settimeout(LONG_ENOUGH_S)
         try:
             with listener, listener.accept()[0] as given, direct:
-                given.settimeout(PATIENCE_S)
+                given.settimeout(LONG_ENOUGH_S)
                 given.sendall(CONTENT)
                 given.shutdown(socket.SHUT_WR)
                 got = b''.join(iter(functools.partial(direct.recv, 65536), b''))
@@ -113,7 +113,7 @@ def transfer(kind, by, family, bench, patience_s):
     return problem
 
 
-def weechat_sends(bench, patience_s):
+def weechat_sends(bench, timeout_s):
     """The offer and the listening are a real client's: WeeChat inside."""
     bench.server(Ngircd)
     lab, port = bench.lab, bench.setting.port
@@ -133,7 +133,7 @@ def weechat_sends(bench, patience_s):
     direct.connect_ex((str(ipaddress.ip_address(int(offered[1]))), int(offered[2])))
 
     def problem():
-        direct.settimeout(patience_s or PATIENCE_S)
+        direct.settimeout(timeout_s or LONG_ENOUGH_S)
         got = b''
         try:
             # A socket that is not yet connected has nobody at its other end.

@@ -17,8 +17,8 @@ from cases_sane import SCAN, Saned
 from middle import ROOT, Postern
 from peers import FtpServer
 
-PATIENCE_S = 20
-IMPATIENCE_S = 4
+LONG_ENOUGH_S = 20
+SHORT_S = 4
 ROUTER4, ROUTER6 = '192.0.2.1', '2001:db8:1::1'
 HOST4, HOST6 = '192.0.2.20', '2001:db8:1::20'
 WORLD4 = '198.51.100.60'  # of which conf/sip.yaml says that it is the proxy
@@ -87,7 +87,7 @@ class Network:
         process.await_output('started, version')
         return process
 
-    def ask_for_address(self, family, patience_s):
+    def ask_for_address(self, family, timeout_s):
         """dhclient's exit code: 0 when it was given an address, which the host has then."""
         lab, length = self.lab, {4: 24, 6: 128}[family]
         script = lab.write('dhclient-script', '#!/bin/sh\n'
@@ -95,11 +95,11 @@ class Network:
                            '[ -z "$new_ip6_address" ] || ip addr replace $new_ip6_address/128 dev eth0\n'
                            'exit 0\n')
         os.chmod(script, 0o755)
-        client = lab.start(f'dhclient-{family}', 'inside', 'timeout', '-s', 'KILL', str(patience_s),
+        client = lab.start(f'dhclient-{family}', 'inside', 'timeout', '-s', 'KILL', str(timeout_s),
                            'dhclient', f'-{family}', '-1', '-d', '-sf', script, '-lf', lab.path(f'lease-{family}'),
                            '-pf', lab.path(f'dhclient-{family}.pid'), '-cf', '/dev/null', 'eth0')
         wanted = r'192\.0\.2\.1\d\d' if family == 4 else r'2001:db8:1::1[0-9a-f]{2}'
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and client.running():
             if re.search(wanted, lab.ip('inside', 'addr', 'show', 'dev', 'eth0').stdout):
                 client.stop()
@@ -128,7 +128,7 @@ class Network:
             made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            made.settimeout(PATIENCE_S)
+            made.settimeout(LONG_ENOUGH_S)
             made.bind(address)
             if group:
                 own = socket.inet_aton(HOST4 if host == 'inside' else ROUTER4)
@@ -148,9 +148,9 @@ def summed(data, at):
     return data[:at] + struct.pack('!H', checksum(data)) + data[at + 2:]
 
 
-def arrives(receiver, word, patience_s):
-    receiver.settimeout(patience_s)
-    deadline = time.monotonic() + patience_s
+def arrives(receiver, word, timeout_s):
+    receiver.settimeout(timeout_s)
+    deadline = time.monotonic() + timeout_s
     try:
         while time.monotonic() < deadline:
             if receiver.recvfrom(2048)[0] == word:
@@ -162,19 +162,19 @@ def arrives(receiver, word, patience_s):
 
 # ---- what an office needs: each says what is wrong, or None -------------------------------------
 
-def dhcp(bench, network, patience_s):
+def dhcp(bench, network, timeout_s):
     network.dnsmasq()
-    return network.ask_for_address(4, patience_s)
+    return network.ask_for_address(4, timeout_s)
 
 
-def dhcpv6(bench, network, patience_s):
+def dhcpv6(bench, network, timeout_s):
     network.dnsmasq()
-    return network.ask_for_address(6, patience_s)
+    return network.ask_for_address(6, timeout_s)
 
 
-def slaac(bench, network, patience_s):
+def slaac(bench, network, timeout_s):
     network.dnsmasq()
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if '2001:db8:1:0:' in network.lab.ip('inside', 'addr', 'show', 'dev', 'eth0', 'dynamic').stdout:
             return None
@@ -182,7 +182,7 @@ def slaac(bench, network, patience_s):
     return 'no router advertisement has made an address'
 
 
-def igmp(bench, network, patience_s):
+def igmp(bench, network, timeout_s):
     """The router asks, by its address and by none; a host that has joined a group tells it."""
     group = '239.1.2.3'
     query = summed(struct.pack('!BBHI', 0x11, 100, 0, 0), 2)
@@ -191,7 +191,7 @@ def igmp(bench, network, patience_s):
     try:
         for source in (ROUTER4, '0.0.0.0'):
             network.raw('outside', IGMP, source, '224.0.0.1', query, alert, 1)
-            deadline = time.monotonic() + patience_s
+            deadline = time.monotonic() + timeout_s
             while bench.captured('inside', f'igmp and src {source}') == 0:
                 if time.monotonic() > deadline:
                     return f"the querier's question from {source} has not arrived"
@@ -203,25 +203,25 @@ def igmp(bench, network, patience_s):
     return None
 
 
-def mdns(bench, network, patience_s):
+def mdns(bench, network, timeout_s):
     group = '224.0.0.251'
     inside, outside = (network.socket(host, ('', 5353), group) for host in ('inside', 'outside'))
     try:
         inside.sendto(b'a question', (group, 5353))
-        if not arrives(outside, b'a question', patience_s):
+        if not arrives(outside, b'a question', timeout_s):
             return 'a question has not arrived'
         outside.sendto(b'an answer', (group, 5353))
-        return None if arrives(inside, b'an answer', patience_s) else 'an answer has not arrived'
+        return None if arrives(inside, b'an answer', timeout_s) else 'an answer has not arrived'
     finally:
         inside.close()
         outside.close()
 
 
-def dns(bench, network, patience_s):
+def dns(bench, network, timeout_s):
     network.dnsmasq()
     question = struct.pack('!HHHHHH', 77, 0x100, 1, 0, 0, 0) + b'\x07printer\x07example\0\0\x01\0\x01'
     with network.socket('inside') as client:
-        client.settimeout(patience_s)
+        client.settimeout(timeout_s)
         client.sendto(question, (ROUTER4, 53))
         try:
             answer = client.recv(512)
@@ -230,20 +230,20 @@ def dns(bench, network, patience_s):
     return None if socket.inet_aton('192.0.2.9') in answer else f'the answer is {answer!r}'
 
 
-def ntp(bench, network, patience_s):
+def ntp(bench, network, timeout_s):
     with network.socket('outside', (WORLD4, 123)) as server, network.socket('inside') as client:
         client.sendto(b'\x23' + bytes(47), (WORLD4, 123))
         try:
-            server.settimeout(patience_s)
+            server.settimeout(timeout_s)
             _, peer = server.recvfrom(512)
             server.sendto(b'\x24' + bytes(47), peer)
-            client.settimeout(patience_s)
+            client.settimeout(timeout_s)
             return None if client.recv(512)[0] == 0x24 else 'no answer'
         except TimeoutError:
             return 'the time was not told'
 
 
-def pmtu(bench, network, patience_s):
+def pmtu(bench, network, timeout_s):
     """The router says that a packet is too big for what lies behind it."""
     ip_mtu_discover, do, ip_mtu = 10, 2, 14
     with network.socket('outside', (WORLD4, 7000)) as server, \
@@ -251,7 +251,7 @@ def pmtu(bench, network, patience_s):
         client.setsockopt(socket.IPPROTO_IP, ip_mtu_discover, do)
         client.connect((WORLD4, 7000))
         client.send(b'x' * 1400)
-        server.settimeout(patience_s)
+        server.settimeout(timeout_s)
         try:
             server.recvfrom(2048)
         except TimeoutError:
@@ -261,7 +261,7 @@ def pmtu(bench, network, patience_s):
         quoted = summed(quoted, 10) + struct.pack('!HHHH', client.getsockname()[1], 7000, 1408, 0)
         network.raw('outside', 1, ROUTER4, HOST4,
                     summed(struct.pack('!BBHHH', 3, 4, 0, 0, 1280) + quoted, 2))
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if client.getsockopt(socket.IPPROTO_IP, ip_mtu) == 1280:
                 return None
@@ -269,12 +269,12 @@ def pmtu(bench, network, patience_s):
     return 'the host has not learned of the smaller packets'
 
 
-def transfer(bench, network, patience_s):
+def transfer(bench, network, timeout_s):
     """Active: the server connects to the client."""
     server = FtpServer(network.lab, 21)
     target = network.lab.path('fetched')
-    done = network.lab.do('inside', 'curl', '-sS', '--max-time', str(patience_s), '-P', '-', '-o', target,
-                          f'ftp://{WORLD4}/file.bin', check=False, timeout=patience_s + 10)
+    done = network.lab.do('inside', 'curl', '-sS', '--max-time', str(timeout_s), '-P', '-', '-o', target,
+                          f'ftp://{WORLD4}/file.bin', check=False, timeout=timeout_s + 10)
     if done.returncode != 0:
         return f'curl: {done.returncode} {done.stderr}'
     with open(target, 'rb') as file:
@@ -282,7 +282,7 @@ def transfer(bench, network, patience_s):
     return None if same else 'the file is another one'
 
 
-def call(bench, network, patience_s):
+def call(bench, network, timeout_s):
     """A telephone calls through its proxy, and both hear each other."""
     with network.socket('inside', (HOST4, 5060)) as phone, \
             network.socket('outside', (WORLD4, 5060)) as proxy, \
@@ -297,22 +297,22 @@ def call(bench, network, patience_s):
                     f'Call-ID: office\r\nCSeq: 1 INVITE\r\nContact: <sip:a@{host}:5060>\r\n'
                     f'Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n{body}').encode()
         phone.sendto(message('INVITE sip:b@example.net SIP/2.0', (HOST4, 30000)), (WORLD4, 5060))
-        proxy.settimeout(patience_s)
+        proxy.settimeout(timeout_s)
         try:
             proxy.recvfrom(4096)
         except TimeoutError:
             return 'the call has not arrived'
         proxy.sendto(message('SIP/2.0 200 OK', (WORLD4, 40000), ';tag=2'), (HOST4, 5060))
-        phone.settimeout(patience_s)
+        phone.settimeout(timeout_s)
         phone.recvfrom(4096)
         mouth.sendto(b'from outside', (HOST4, 30000))
-        if not arrives(ear, b'from outside', patience_s):
+        if not arrives(ear, b'from outside', timeout_s):
             return 'the caller hears nothing'
         ear.sendto(b'from inside', (WORLD4, 40000))
-        return None if arrives(mouth, b'from inside', patience_s) else 'the other hears nothing'
+        return None if arrives(mouth, b'from inside', timeout_s) else 'the other hears nothing'
 
 
-def scan(bench, network, patience_s):
+def scan(bench, network, timeout_s):
     """Of saned, whose test device draws a picture."""
     lab = network.lab
     server = Saned(lab, 6566)
@@ -320,24 +320,24 @@ def scan(bench, network, patience_s):
         file.write(f'{HOST4}\n')
     target = lab.path('scanned.pnm')
     done = subprocess.run(
-        lab.on('inside', 'timeout', '-s', 'KILL', str(patience_s), 'scanimage', '-d',
+        lab.on('inside', 'timeout', '-s', 'KILL', str(timeout_s), 'scanimage', '-d',
                f'net:{WORLD4}:test:0', *SCAN, '-o', target),
         env={**os.environ, 'SANE_CONFIG_DIR': lab.path('scanimage')}, capture_output=True,
-        text=True, timeout=patience_s + 10, check=False)
+        text=True, timeout=timeout_s + 10, check=False)
     if done.returncode != 0:
         return f'scanimage ended with {done.returncode}: {done.stderr}'
     with open(target, 'rb') as file:
         return None if file.read() == server.picture else 'the picture is another one'
 
 
-def dial_in(bench, network, patience_s):
+def dial_in(bench, network, timeout_s):
     """A PPTP client in the world calls the access server inside."""
     access = '192.0.2.23'
     network.lab.ip('inside', 'addr', 'add', f'{access}/24', 'dev', 'eth0')
     ends = Ends(bench, 1723, 'outside', WORLD4, 'inside', access)
     try:
         ends.control(100, 200)
-        return None if ends.passes(100, 200, patience_s) else 'the tunnel does not work'
+        return None if ends.passes(100, 200, timeout_s) else 'the tunnel does not work'
     finally:
         ends.close()
 
@@ -349,7 +349,7 @@ def works(name, what):
     def check(bench):
         network = Network(bench, what not in NO_HOST)
         shipped(bench, name)
-        problem = what(bench, network, PATIENCE_S)
+        problem = what(bench, network, LONG_ENOUGH_S)
         expect(problem is None, problem)
     return check
 
@@ -359,7 +359,7 @@ def fails(name, what, without, change):
         network = Network(bench, what not in NO_HOST)
         shipped(bench, name, without, change)
         try:
-            problem = what(bench, network, IMPATIENCE_S)
+            problem = what(bench, network, SHORT_S)
         except Failed as failed:
             problem = str(failed)
         expect(problem is not None, 'it works without these lines, too')

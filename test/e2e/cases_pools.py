@@ -12,7 +12,7 @@ from cases import Case, expect
 from middle import Setting
 from peers import FOLDER, Transfer
 
-PATIENCE_S = 30
+LONG_ENOUGH_S = 30
 VICTIM = '192.0.2.77'  # nobody's
 FLOOD = 10 * (1024 + 256)  # of each kind: limits.helped_connections, and those without an answer
 
@@ -33,9 +33,9 @@ def flooded(bench):
     flood.await_output('flooded', timeout=180)
     server = bench.server()
     problems = {
-        'ftp': Transfer('curl', 'pasv', 4).start(bench.lab, server.port, PATIENCE_S).problem(server),
-        'sip': cases_sip.outward_call(cases_sip.Line(4, 'udp'), bench, PATIENCE_S)(),
-        'h323': cases_h323.call('direct', 4)(bench, PATIENCE_S)(),
+        'ftp': Transfer('curl', 'pasv', 4).start(bench.lab, server.port, LONG_ENOUGH_S).problem(server),
+        'sip': cases_sip.outward_call(cases_sip.Line(4, 'udp'), bench, LONG_ENOUGH_S)(),
+        'h323': cases_h323.call('direct', 4)(bench, LONG_ENOUGH_S)(),
     }
     expect(flood.running(), f'the flood has ended by itself: {flood.stderr}')
     flood.stop()

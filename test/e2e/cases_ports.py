@@ -7,7 +7,7 @@ import socket
 import sys
 
 import lab as laboratory
-from cases import IMPATIENCE_S, Case, expect
+from cases import SHORT_S, Case, expect
 from cases_operation import variant
 from middle import Postern, Setting, device_of
 from peers import FtpServer, Transfer
@@ -193,7 +193,7 @@ def leaves_checksums(bench):
     daemon = start(bench)
     server = FtpServer(lab)
     lab.do('outside', 'ethtool', '-K', 'eth0', 'tx', 'on')
-    problem = Transfer('curl', 'epsv', 4).start(lab, server.port, IMPATIENCE_S).problem(server)
+    problem = Transfer('curl', 'epsv', 4).start(lab, server.port, SHORT_S).problem(server)
     expect(problem is not None, 'its packets are finished all the same')
     bench.eventually(lambda: port(daemon, 'out0')['partial_checksum'] > 0, 'nothing is counted')
     expect(port(daemon, 'in0')['partial_checksum'] == 0, 'the wrong port is blamed')

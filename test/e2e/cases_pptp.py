@@ -16,7 +16,7 @@ from cases import Case, expect, pair
 from middle import Postern, Setting
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-PATIENCE_S = 20
+LONG_ENOUGH_S = 20
 PPTP_SOCKETS = '/var/run/pptp'
 
 
@@ -62,9 +62,9 @@ class Call:
         theirs.close()
         self.words = b'\xc0\x21hello from the client ' + name.encode()
 
-    def problem(self, patience_s):
+    def problem(self, timeout_s):
         """None once both sides have heard each other through the tunnel."""
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         heard = b''
         while time.monotonic() < deadline and self.process.running():
             self.line.send(stub_pppd.framed(self.words))
@@ -81,12 +81,12 @@ class Call:
         self.line.close()
 
 
-def call(bench, patience_s):
+def call(bench, timeout_s):
     made = Call(bench)
 
     def problem():
         try:
-            return made.problem(patience_s or PATIENCE_S)
+            return made.problem(timeout_s or LONG_ENOUGH_S)
         finally:
             made.hang_up()
     return problem
@@ -112,7 +112,7 @@ def send_to_call(bench, call_id):
 def ends_with_control(bench):
     await_silence(bench)
     made = Call(bench)
-    problem = made.problem(PATIENCE_S)
+    problem = made.problem(LONG_ENOUGH_S)
     expect(problem is None, problem)
     rows = tunnels(bench)
     expect(len(rows) == 1, f'one call should have one connection: {rows}')
@@ -140,7 +140,7 @@ def two_calls(bench):
     await_silence(bench)
     calls = [Call(bench, 'pptp-1')]
     try:
-        problem = calls[0].problem(PATIENCE_S)
+        problem = calls[0].problem(LONG_ENOUGH_S)
         expect(problem is None, problem)
         calls.append(Call(bench, 'pptp-2'))
 
@@ -190,17 +190,17 @@ class Ends:
     def control(self, client_id, server_id):
         """A control connection, its two ends, with a call."""
         with self.bench.lab.inside_of(self.client):
-            client = socket.create_connection((self.server_address, self.port), PATIENCE_S,
+            client = socket.create_connection((self.server_address, self.port), LONG_ENOUGH_S,
                                               (self.client_address, 0))
         server = self.listener.accept()[0]
-        server.settimeout(PATIENCE_S)
+        server.settimeout(LONG_ENOUGH_S)
         self._say(client, server, 1, 156, bytes.fromhex('0100'))
         self._say(server, client, 2, 156, bytes.fromhex('01000100'))
         self._say(client, server, 7, 168, struct.pack('!H', client_id))
         self._say(server, client, 8, 32, struct.pack('!HHB', server_id, client_id, 1))
         return client, server
 
-    def passes(self, client_id, server_id, patience_s=2):
+    def passes(self, client_id, server_id, timeout_s=2):
         """Whether a packet of the call arrives, each way."""
         for gre, to, there, call_id in (
                 (self.client_gre, self.server_address, self.server_gre, server_id),
@@ -208,7 +208,7 @@ class Ends:
             self.sent += 1
             payload = b'%d' % self.sent
             gre.sendto(GRE.pack(0x30, 1, 0x880b, len(payload), call_id, self.sent) + payload, (to, 0))
-            deadline = time.monotonic() + patience_s
+            deadline = time.monotonic() + timeout_s
             while True:
                 left = deadline - time.monotonic()
                 if left <= 0 or not select.select([there], [], [], left)[0]:
@@ -263,12 +263,12 @@ def killed_and_restored(restore):
         first = Postern(setting).start(lab)
         made = Call(bench, server=Pptpd(lab, setting.port))
         try:
-            problem = made.problem(PATIENCE_S)
+            problem = made.problem(LONG_ENOUGH_S)
             expect(problem is None, problem)
             state = lab.path('state.json')
             first.text('conntrack', 'save', state)
             first.process.signal(signal.SIGKILL)
-            first.process.wait(PATIENCE_S)
+            first.process.wait(LONG_ENOUGH_S)
             second = Postern(setting).start(lab)
             again = b'\xc0\x21and once more'
             if not restore:

@@ -10,7 +10,7 @@ import lab as laboratory
 from cases import Case, expect, pair
 from middle import Setting
 
-PATIENCE_S = 30
+LONG_ENOUGH_S = 30
 PACKETS = 5  # of each of the two streams, at least
 SAMPLES = 1024  # of one byte, in a packet
 
@@ -25,7 +25,7 @@ class Streamer:
             process.await_output('ready', 60)
 
 
-def play(client, family, bench, patience_s, transport='udp'):
+def play(client, family, bench, timeout_s, transport='udp'):
     bench.server(Streamer)
     host = laboratory.OUTSIDE4 if family == 4 else f'[{laboratory.OUTSIDE6}]'
     url = f'rtsp://{host}:{bench.setting.port}/test'
@@ -37,11 +37,11 @@ def play(client, family, bench, patience_s, transport='udp'):
                               'from.', '!', 'identity', f'eos-after={PACKETS + 1}',
                               '!', 'filesink', f'location={file}'))]}[client]
     process = bench.lab.start(f'{client}-{family}', 'inside', 'timeout', '-s', 'KILL',
-                              str(patience_s or PATIENCE_S), *argv,
+                              str(timeout_s or LONG_ENOUGH_S), *argv,
                               env={**os.environ, 'HOME': bench.lab.path()})
 
     def problem():
-        code = process.wait(PATIENCE_S + 5)
+        code = process.wait(LONG_ENOUGH_S + 5)
         if client == 'ffmpeg':
             if code != 0:
                 return f'ffmpeg ended with exit code {code}: {process.stderr[-500:]}'

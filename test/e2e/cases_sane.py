@@ -10,7 +10,7 @@ import lab as laboratory
 from cases import pair
 from middle import Setting
 
-PATIENCE_S = 20
+LONG_ENOUGH_S = 20
 SCAN = ['--mode', 'Color', '--test-picture', 'Color pattern', '--resolution', '50',
         '-x', '60', '-y', '60', '--format', 'pnm']
 
@@ -30,13 +30,13 @@ class Saned:
         self.env = {**os.environ, 'SANE_CONFIG_DIR': lab.path('saned')}
         # What a scan of this device looks like when no network is in between.
         self.picture = subprocess.run(['scanimage', '-d', 'test:0', *SCAN], env=self.env,
-                                      capture_output=True, timeout=PATIENCE_S, check=True).stdout
+                                      capture_output=True, timeout=LONG_ENOUGH_S, check=True).stdout
         process = lab.start('saned', 'outside', 'saned', '--listen', '--stderr', '--debug=3',
                             f'--port={port}', env=self.env)
         process.await_output('waiting for control connection')
 
 
-def scan(family, bench, patience_s):
+def scan(family, bench, timeout_s):
     bench.server(Saned)
     host = laboratory.OUTSIDE4 if family == 4 else f'[{laboratory.OUTSIDE6}]'
     name = f'scanimage-{family}'
@@ -44,11 +44,11 @@ def scan(family, bench, patience_s):
     env = {**os.environ, 'SANE_CONFIG_DIR': bench.lab.path('scanimage')}
     # It takes a TERM for a wish to cancel, and waits for the server's consent.
     client = bench.lab.start(name, 'inside', 'timeout', '-s', 'KILL',
-                             str(patience_s or PATIENCE_S), 'scanimage',
+                             str(timeout_s or LONG_ENOUGH_S), 'scanimage',
                              '-d', f'net:{host}:test:0', *SCAN, '-o', target, env=env)
 
     def problem():
-        code = client.wait(PATIENCE_S + 5)
+        code = client.wait(LONG_ENOUGH_S + 5)
         if code != 0:
             return f'scanimage ended with exit code {code}: {client.stderr}'
         with open(target, 'rb') as file:

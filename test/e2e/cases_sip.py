@@ -17,7 +17,7 @@ from cases import Case, expect, pair
 from middle import Setting
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'sipp')
-PATIENCE_S = 15
+LONG_ENOUGH_S = 15
 PACKETS = 20  # of media, 20 ms each
 # Further addresses of the outside host: the servers of other cases have port 5060, too.
 REGISTRAR = {4: '192.0.2.3', 6: '2001:db8::3'}
@@ -111,9 +111,9 @@ class Line:
         await_socket(lab, process, host, self.transport, port)
         return process
 
-    def call(self, lab, host, address, port, media, callee, patience_s):
+    def call(self, lab, host, address, port, media, callee, timeout_s):
         return self.start(lab, 'call', host, address, port, 'call.xml', '-mi', address, '-mp',
-                          str(media), '-s', 'phone', '-timeout', str(patience_s or PATIENCE_S),
+                          str(media), '-s', 'phone', '-timeout', str(timeout_s or LONG_ENOUGH_S),
                           '-timeout_error', f'{bracketed(callee)}:5060')
 
     def port(self, base):
@@ -122,7 +122,7 @@ class Line:
 
 def await_socket(lab, process, host, transport, port):
     """SIPp and Kamailio say nothing when they listen: ask the kernel."""
-    deadline = laboratory.time.monotonic() + PATIENCE_S
+    deadline = laboratory.time.monotonic() + LONG_ENOUGH_S
     while not lab.do(host, 'ss', f'-Hln{transport[0]}', f'sport = :{port}').stdout.strip():
         if not process.running() or laboratory.time.monotonic() > deadline:
             raise laboratory.LabError(f'{process.name} does not listen on port {port}: '
@@ -142,16 +142,16 @@ def media_problem(bench, there, here):
     return None
 
 
-def outward_call(line, bench, patience_s):
+def outward_call(line, bench, timeout_s):
     """From inside to outside, both SIPp."""
     inside = laboratory.INSIDE4 if line.family == 4 else laboratory.INSIDE6
     outside = laboratory.OUTSIDE4 if line.family == 4 else laboratory.OUTSIDE6
     here, there = line.port(30000), line.port(20000)
     line.answer(bench.lab, 'outside', outside, 5060, there)
-    caller = line.call(bench.lab, 'inside', inside, line.port(5070), here, outside, patience_s)
+    caller = line.call(bench.lab, 'inside', inside, line.port(5070), here, outside, timeout_s)
 
     def problem():
-        code = caller.wait(PATIENCE_S + 5)
+        code = caller.wait(LONG_ENOUGH_S + 5)
         if code != 0:
             return f'the call failed: {caller.stdout}{caller.stderr}'
         return media_problem(bench, there, here)
@@ -183,7 +183,7 @@ def module_folder():
     raise laboratory.LabError('Kamailio has no modules')
 
 
-def inward_call(line, bench, patience_s):
+def inward_call(line, bench, timeout_s):
     """To a phone inside that has registered its port 508x from another one, through the registrar.
     The proxy calls from a port, and over TCP by a connection, that the phone has not opened."""
     bench.server(Registrar)
@@ -196,10 +196,10 @@ def inward_call(line, bench, patience_s):
     bench.eventually(lambda: bench.captured('inside', f'src host {outside} and src port 5060 and '
                                             f'dst port {line.port(5075)} and greater 300') > 0,
                      'the registrar has not answered')
-    caller = line.call(bench.lab, 'outside', outside, line.port(5090), here, outside, patience_s)
+    caller = line.call(bench.lab, 'outside', outside, line.port(5090), here, outside, timeout_s)
 
     def problem():
-        code = caller.wait(PATIENCE_S + 5)
+        code = caller.wait(LONG_ENOUGH_S + 5)
         if code != 0:
             return f'the call failed: {caller.stdout}{caller.stderr}'
         if bench.can('control-socket'):
@@ -238,7 +238,7 @@ class Telephone:
         return 0, 0
 
 
-def baresip_call(bench, patience_s):
+def baresip_call(bench, timeout_s):
     lab = bench.lab
     bob = Telephone(lab, 'bob', 'outside', laboratory.OUTSIDE4, 24000, 660, '-t', '5')
     bob.process.await_output('baresip is ready')
@@ -247,7 +247,7 @@ def baresip_call(bench, patience_s):
 
     def problem():
         for phone in (alice, bob):
-            phone.process.wait(PATIENCE_S)
+            phone.process.wait(LONG_ENOUGH_S)
         for phone, pitch in ((alice, 660), (bob, 440)):
             seconds, heard = phone.heard()
             if seconds < 1 or abs(heard - pitch) > 30:
@@ -278,10 +278,10 @@ def http_request(bench):
     before = helper_counts(bench)
     with server, client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.settimeout(PATIENCE_S)
+        client.settimeout(LONG_ENOUGH_S)
         client.connect((laboratory.OUTSIDE4, 5060))
         peer, _ = server.accept()
-        peer.settimeout(PATIENCE_S)
+        peer.settimeout(LONG_ENOUGH_S)
         with peer:
             for part in (b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n',
                          register_text()):
@@ -304,7 +304,7 @@ def fragments(bench):
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with server, client:
         server.bind((laboratory.OUTSIDE4, 5060))
-        server.settimeout(PATIENCE_S)
+        server.settimeout(LONG_ENOUGH_S)
         client.bind((laboratory.INSIDE4, 6001))
         filler = b'\0\3\0\0\x21\x12\xa4\x42'
         first = 1500 - 20 - 8  # bytes of payload in the first fragment

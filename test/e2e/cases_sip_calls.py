@@ -14,7 +14,7 @@ import threading
 
 import lab as laboratory
 from cases import Case, expect, pair
-from cases_sip import (FOLDER, KAMAILIO, PATIENCE_S, await_socket, module_folder, write_media)
+from cases_sip import (FOLDER, KAMAILIO, LONG_ENOUGH_S, await_socket, module_folder, write_media)
 from middle import Setting
 
 # Further addresses: other cases have servers at port 5060, too.
@@ -70,7 +70,7 @@ def telephone_and_registrar(lab, _port):
     lab.ip('inside', 'addr', 'add', f'{TELEPHONE}/24', 'dev', 'eth0')
 
 
-def trunk(calls, rate, bench, patience_s):
+def trunk(calls, rate, bench, timeout_s):
     """So many calls between two exchanges, all from one port to one port. All ring at once."""
     here, there = 30000, 20000
     inside, outside = laboratory.INSIDE4, EXCHANGE
@@ -78,22 +78,22 @@ def trunk(calls, rate, bench, patience_s):
     answer = start_sipp(bench.lab, 'trunk-answer', 'outside', 'trunk_answer.xml',
                         ['-m', str(calls), '-i', outside, '-p', '5060', '-mi', outside, '-mp',
                          str(there)],
-                        RINGING=2000 if patience_s else 1000 * calls // rate + 1500)
+                        RINGING=2000 if timeout_s else 1000 * calls // rate + 1500)
     await_socket(bench.lab, answer, 'outside', 'udp', f'5060 and src {outside}')
     call = start_sipp(bench.lab, 'trunk-call', 'inside', 'trunk_call.xml',
                       ['-m', str(calls), '-r', str(rate), '-l', str(calls), '-i', inside, '-p', '5070',
-                       '-mi', inside, '-mp', str(here), '-s', 'phone', '-timeout', str(patience_s or 90),
+                       '-mi', inside, '-mp', str(here), '-s', 'phone', '-timeout', str(timeout_s or 90),
                        '-timeout_error', f'{outside}:5060'])
     most = set()
 
     def problem():
-        listed = bench.can('control-socket') and not patience_s
+        listed = bench.can('control-socket') and not timeout_s
         while listed and call.running() and len(most) < 20:
             rows = bench.middle.ctl('expect', 'list')
             most.update(row['call'] for row in rows if row.get('call'))
             laboratory.select.select([call.pidfd], [], [], 0.1)
-        code = call.wait((patience_s or 90) + 5)
-        if patience_s is None and code != 0:
+        code = call.wait((timeout_s or 90) + 5)
+        if timeout_s is None and code != 0:
             return f'a call failed: {call.stdout[-2000:]}{call.stderr}'
         heard, sent = (flows(bench.lab.path(f'{host}.pcap')) for host in ('inside', 'outside'))
         for what, got in (('early media or media of callees', ports(heard, outside, inside, there, there + 9999)),
@@ -125,7 +125,7 @@ class ForkingProxy:
             client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with client:
             client.bind((FORKER, 5099))
-            client.settimeout(PATIENCE_S)
+            client.settimeout(LONG_ENOUGH_S)
             for port in FORK_CONTACTS:
                 client.sendto(
                     f'REGISTER sip:{FORKER} SIP/2.0\r\nVia: SIP/2.0/UDP {FORKER}:5099;branch=z9hG4bK{port}'
@@ -137,7 +137,7 @@ class ForkingProxy:
                     raise laboratory.LabError(f'the proxy says {answer!r}')
 
 
-def forked_call(bench, patience_s):
+def forked_call(bench, timeout_s):
     """From inside to a user with three telephones outside: two ring with early media, one answers."""
     bench.server(ForkingProxy)
     here, media = 34000, (26000, 26100, 26200)
@@ -148,12 +148,12 @@ def forked_call(bench, patience_s):
         await_socket(bench.lab, phone, 'outside', 'udp', f'{port} and src {FORKER}')
     call = start_sipp(bench.lab, 'fork-call', 'inside', 'trunk_call.xml',
                       ['-m', '1', '-i', laboratory.INSIDE4, '-p', '5071', '-mi', laboratory.INSIDE4,
-                       '-mp', str(here), '-s', 'fork', '-timeout', str(patience_s or PATIENCE_S),
+                       '-mp', str(here), '-s', 'fork', '-timeout', str(timeout_s or LONG_ENOUGH_S),
                        '-timeout_error', f'{FORKER}:5060'])
 
     def problem():
-        code = call.wait((patience_s or PATIENCE_S) + 5)
-        if patience_s is None and code != 0:
+        code = call.wait((timeout_s or LONG_ENOUGH_S) + 5)
+        if timeout_s is None and code != 0:
             return f'the call failed: {call.stdout[-2000:]}{call.stderr}'
         heard, sent = (flows(bench.lab.path(f'{host}.pcap')) for host in ('inside', 'outside'))
         to_caller = {key[1] for key in heard if key[0] == FORKER and key[2:] == (laboratory.INSIDE4, here)}
@@ -169,7 +169,7 @@ def forked_call(bench, patience_s):
 
 # ---- a telephone that sends from a high port without rport ---------------------------------------
 
-def old_telephone(bench, patience_s):
+def old_telephone(bench, timeout_s):
     """It registers, is challenged, registers again, and is called from another port of the registrar.
     Written out: no client at hand does this any more."""
     bench.server(telephone_and_registrar)
@@ -184,7 +184,7 @@ def old_telephone(bench, patience_s):
     server.bind((registrar, 5060))
     caller.bind((registrar, 5090))
     for each in (sends, hears, rings, server, caller):
-        each.settimeout(patience_s or PATIENCE_S)
+        each.settimeout(timeout_s or LONG_ENOUGH_S)
     said = []
 
     def fields(cseq):

@@ -18,8 +18,8 @@ ALL = [TftpTransfer(client, family, upload) for client in ('curl', 'tftp') for f
        for upload in (False, True)]
 FEW = [TftpTransfer('tftp', 4), TftpTransfer('curl', 6)]
 
-PATIENCE_S = 20
-IMPATIENCE_S = 4
+LONG_ENOUGH_S = 20
+SHORT_S = 4
 
 
 def digest(running, server):
@@ -30,7 +30,7 @@ def passes(transfer):
     def check(bench):
         server = bench.server()
         filed = bench.filed_expectations()
-        running = transfer.start(bench.lab, server.port, PATIENCE_S)
+        running = transfer.start(bench.lab, server.port, LONG_ENOUGH_S)
         running.finish()
         expect(digest(running, server) == server.digest,
                f'the file that arrived is not the one that was sent: {running.said}')
@@ -47,7 +47,7 @@ def fails(transfer):
 
     def begin(bench):
         server = bench.server()
-        started[bench] = transfer.start(bench.lab, server.port, IMPATIENCE_S)
+        started[bench] = transfer.start(bench.lab, server.port, SHORT_S)
 
     def check(bench):
         running, server = started.pop(bench), bench.server()
@@ -110,14 +110,14 @@ class Loaders:
                 having.sendto(struct.pack('!HH', DATA, 1) + bytes(512), peer)
 
 
-def boot(destination, name, options, bench, patience_s):
+def boot(destination, name, options, bench, timeout_s):
     """A boot loader that knows no server: it takes the first who has the file."""
     bench.server(Loaders)
     with bench.lab.inside_of('inside'):
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
     client.bind((laboratory.INSIDE4, 0))
-    client.settimeout(patience_s or PATIENCE_S)
+    client.settimeout(timeout_s or LONG_ENOUGH_S)
     client.sendto(struct.pack('!H', READ) + name + b'\0octet\0' + options,
                   (destination, bench.setting.port))
 

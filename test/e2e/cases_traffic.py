@@ -11,8 +11,8 @@ import lab as laboratory
 from cases import Case, expect
 from middle import Setting
 
-PATIENCE_S = 10
-IMPATIENCE_S = 3
+LONG_ENOUGH_S = 10
+SHORT_S = 3
 LLDP_GROUP = bytes.fromhex('0180c200000e')
 BROADCAST = b'\xff' * 6
 ETH_LLDP, ETH_ARP = 0x88CC, 0x0806
@@ -26,10 +26,10 @@ def make_socket(lab, host, family, kind):
         return socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, kind)
 
 
-def tcp_connect(lab, source, family, port, patience_s):
+def tcp_connect(lab, source, family, port, timeout_s):
     """'open', 'refused' or 'silent': what a connection from this host to the other one gets."""
     with make_socket(lab, source, family, socket.SOCK_STREAM) as client:
-        client.settimeout(patience_s)
+        client.settimeout(timeout_s)
         code = client.connect_ex((ADDRESS[OTHER[source], family], port))
     if code in (errno.EAGAIN, errno.ETIMEDOUT, errno.EHOSTUNREACH):
         return 'silent'
@@ -45,8 +45,8 @@ def tcp_listener(lab, host, family, port):
         yield
 
 
-def ping(lab, source, family, patience_s):
-    done = lab.do(source, 'ping', f'-{family}', '-c', '1', '-W', str(patience_s),
+def ping(lab, source, family, timeout_s):
+    done = lab.do(source, 'ping', f'-{family}', '-c', '1', '-W', str(timeout_s),
                   ADDRESS[OTHER[source], family], check=False)
     return done.returncode == 0
 
@@ -58,7 +58,7 @@ def pass_list(passes):
             allowed = needed in passes
             with tcp_listener(bench.lab, 'outside', family, 21):
                 got = tcp_connect(bench.lab, 'inside', family, 21,
-                                  PATIENCE_S if allowed else IMPATIENCE_S)
+                                  LONG_ENOUGH_S if allowed else SHORT_S)
             expect(got == ('open' if allowed else 'silent'),
                    f'IPv{family} with {passes} on the pass list: {got}')
     return check
@@ -82,7 +82,7 @@ def lldp(allowed):
             sender.send(BROADCAST + mac + struct.pack('!H', ETH_ARP) + b'sentinel'.ljust(46, b'\0'))
             seen = False
             while True:
-                expect(select.select([receiver], [], [], PATIENCE_S)[0], 'no sentinel frame came')
+                expect(select.select([receiver], [], [], LONG_ENOUGH_S)[0], 'no sentinel frame came')
                 frame = receiver.recv(2048)
                 seen = seen or frame[14:21] == b'postern'
                 if frame[14:22] == b'sentinel':
@@ -111,7 +111,7 @@ def provider_tag(bench):
             sender.send(ends + tag + struct.pack('!H', ETH_ARP) + b'tagged'.ljust(46, b'\0'))
         tags = []
         while not tags or tags[-1] is not None:
-            expect(select.select([receiver], [], [], PATIENCE_S)[0], f'only these came: {tags}')
+            expect(select.select([receiver], [], [], LONG_ENOUGH_S)[0], f'only these came: {tags}')
             frame, auxiliary, _, _ = receiver.recvmsg(2048, 64)
             if b'tagged' not in frame[:24]:
                 continue
@@ -131,7 +131,7 @@ def provider_tag(bench):
 
 def ping_passes(bench):
     for family in (4, 6):
-        expect(ping(bench.lab, 'inside', family, PATIENCE_S),
+        expect(ping(bench.lab, 'inside', family, LONG_ENOUGH_S),
                f'an IPv{family} echo from inside had no answer')
 
 
@@ -153,8 +153,8 @@ def udp_both_ways(bench):
             ask = (ADDRESS['outside', family], 40001)
             answer = (ADDRESS['inside', family], 40000)
 
-            def arrives(host, patience_s, ends=ends):
-                return bool(select.select([ends[host]], [], [], patience_s)[0])
+            def arrives(host, timeout_s, ends=ends):
+                return bool(select.select([ends[host]], [], [], timeout_s)[0])
 
             before = bench.middle.drops().get('policy', 0)
             ends['outside'].sendto(b'unasked', answer)
@@ -162,15 +162,15 @@ def udp_both_ways(bench):
                              'the policy has not dropped an unasked packet')
             expect(not arrives('inside', 0), f'IPv{family}: an unasked packet came in')
             ends['inside'].sendto(b'ask', ask)
-            expect(arrives('outside', PATIENCE_S), f'IPv{family}: the question did not arrive')
+            expect(arrives('outside', LONG_ENOUGH_S), f'IPv{family}: the question did not arrive')
             ends['outside'].sendto(b'answer', answer)
-            expect(arrives('inside', PATIENCE_S), f'IPv{family}: the answer did not arrive')
+            expect(arrives('inside', LONG_ENOUGH_S), f'IPv{family}: the answer did not arrive')
 
 
 def closed_from_outside(bench):
     for family in (4, 6):
         with tcp_listener(bench.lab, 'inside', family, 2222):
-            got = tcp_connect(bench.lab, 'outside', family, 2222, IMPATIENCE_S)
+            got = tcp_connect(bench.lab, 'outside', family, 2222, SHORT_S)
         expect(got == 'silent', f'IPv{family}: a connection from outside: {got}')
 
 
@@ -180,7 +180,7 @@ def default_action(wanted):
         for family in (4, 6):
             with tcp_listener(bench.lab, 'outside', family, 2222):
                 got = tcp_connect(bench.lab, 'inside', family, 2222,
-                                  PATIENCE_S if wanted == 'refused' else IMPATIENCE_S)
+                                  LONG_ENOUGH_S if wanted == 'refused' else SHORT_S)
             expect(got == wanted, f'IPv{family}: {got}, not {wanted}')
     return check
 
@@ -193,11 +193,11 @@ def udp_is_rejected(bench):
             client.send(b'hello')
             poller = select.poll()
             poller.register(client, select.POLLERR)
-            expect(poller.poll(PATIENCE_S * 1000), f'IPv{family}: no ICMP error came')
+            expect(poller.poll(LONG_ENOUGH_S * 1000), f'IPv{family}: no ICMP error came')
 
 
-def ping_large(lab, source, family, patience_s):
-    done = lab.do(source, 'ping', f'-{family}', '-c', '1', '-s', '4000', '-W', str(patience_s),
+def ping_large(lab, source, family, timeout_s):
+    done = lab.do(source, 'ping', f'-{family}', '-c', '1', '-s', '4000', '-W', str(timeout_s),
                   ADDRESS[OTHER[source], family], check=False)
     return done.returncode == 0
 
@@ -207,12 +207,12 @@ def fragments_pass(bench):
     left the middle was fragments."""
     payload = bytes(i * 7 % 251 for i in range(5000))
     for family in (4, 6):
-        expect(ping_large(bench.lab, 'inside', family, PATIENCE_S), f'IPv{family}: no answer to ping')
+        expect(ping_large(bench.lab, 'inside', family, LONG_ENOUGH_S), f'IPv{family}: no answer to ping')
         with make_socket(bench.lab, 'outside', family, socket.SOCK_DGRAM) as server, \
                 make_socket(bench.lab, 'inside', family, socket.SOCK_DGRAM) as client:
             server.bind((ADDRESS['outside', family], 5000))
-            server.settimeout(PATIENCE_S)
-            client.settimeout(PATIENCE_S)
+            server.settimeout(LONG_ENOUGH_S)
+            client.settimeout(LONG_ENOUGH_S)
             client.sendto(payload, (ADDRESS['outside', family], 5000))
             got, sender = server.recvfrom(65535)
             expect(got == payload, f'IPv{family}: {len(got)} bytes arrived of {len(payload)}')
@@ -227,7 +227,7 @@ def fragments_pass(bench):
 def fragments_stay_out(bench):
     """The pair: from outside, policy drops the whole datagram."""
     for family in (4, 6):
-        expect(not ping_large(bench.lab, 'outside', family, IMPATIENCE_S),
+        expect(not ping_large(bench.lab, 'outside', family, SHORT_S),
                f'IPv{family}: a large ping from outside was answered')
     drops = bench.middle.drops()
     expect(drops.get('policy', 0) >= 6, f'drops: {drops}')
@@ -235,7 +235,7 @@ def fragments_stay_out(bench):
 
 def frames_are_tagged(bench):
     """The pair to the transfers through a VLAN: what crossed the middle was tagged indeed."""
-    got = tcp_connect(bench.lab, 'inside', 4, bench.server().port, PATIENCE_S)
+    got = tcp_connect(bench.lab, 'inside', 4, bench.server().port, LONG_ENOUGH_S)
     expect(got == 'open', f'the tagged connection: {got}')
     for host in ('inside', 'outside'):
         counts = [bench.captured(host, words) for words in ('vlan 7 and tcp', 'tcp')]

@@ -20,8 +20,8 @@ TOY_STREAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'toy_strea
 ERROR_RECORD = 3
 
 CONTROL, DATA = 7000, 4321
-PATIENCE_S = 10
-IMPATIENCE_S = 1.5  # for a SYN that should not come through: one retransmission
+LONG_ENOUGH_S = 10
+SHORT_S = 1.5  # for a SYN that should not come through: one retransmission
 
 
 class Toy:
@@ -66,12 +66,12 @@ class Toy:
             listener = socket.create_server((self.server, CONTROL), family=kind)
         with listener:
             with self.lab.inside_of('inside'):
-                client = socket.create_connection((self.server, CONTROL), PATIENCE_S)
-            listener.settimeout(PATIENCE_S)
+                client = socket.create_connection((self.server, CONTROL), LONG_ENOUGH_S)
+            listener.settimeout(LONG_ENOUGH_S)
             server, _ = listener.accept()
         with client, server:
-            client.settimeout(PATIENCE_S)
-            server.settimeout(PATIENCE_S)
+            client.settimeout(LONG_ENOUGH_S)
+            server.settimeout(LONG_ENOUGH_S)
             yield client, server
 
     @contextlib.contextmanager
@@ -83,7 +83,7 @@ class Toy:
             for host in ('outside', 'inside'):
                 with self.lab.inside_of(host):
                     end = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                end.settimeout(PATIENCE_S)
+                end.settimeout(LONG_ENOUGH_S)
                 ends.append(end)
             server, client = ends
             server.bind((self.server, CONTROL))
@@ -105,7 +105,7 @@ class Toy:
         except TimeoutError:
             return False
 
-    def data(self, port=DATA, wait_s=PATIENCE_S):
+    def data(self, port=DATA, wait_s=LONG_ENOUGH_S):
         """Whether a data connection comes through."""
         kind = socket.AF_INET6 if ':' in self.server else socket.AF_INET
         with self.lab.inside_of('outside'):
@@ -119,7 +119,7 @@ class Toy:
 
     def no_data(self, port=DATA):
         dropped = self.daemon.drops().get('policy', 0)
-        expect(not self.data(port, IMPATIENCE_S), 'the data connection came through')
+        expect(not self.data(port, SHORT_S), 'the data connection came through')
         expect(self.daemon.drops().get('policy', 0) > dropped, 'the policy has dropped nothing')
 
 
@@ -211,7 +211,7 @@ def killed(bench):
     with toy.control() as (client, server):
         expect(toy.announce(client, server) and toy.data(), 'it does not work at first')
         process.signal(signal.SIGKILL)
-        process.wait(PATIENCE_S)
+        process.wait(LONG_ENOUGH_S)
         bench.eventually(lambda: not toy.rows()['process']['connected'], 'it is still connected')
         expect(toy.announce(client, server, DATA + 1), 'the control connection does not go on')
         toy.no_data(DATA + 1)
@@ -271,7 +271,7 @@ def rubbish(bench):
 
     def refusal(*records):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
-            s.settimeout(PATIENCE_S)
+            s.settimeout(LONG_ENOUGH_S)
             s.connect(toy.socket)
             # It may have hung up already, or do so between two records.
             with contextlib.suppress(BrokenPipeError):

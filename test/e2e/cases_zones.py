@@ -9,7 +9,7 @@ import threading
 
 import lab as laboratory
 from cases import Case, expect
-from cases_traffic import IMPATIENCE_S, PATIENCE_S, make_socket
+from cases_traffic import SHORT_S, LONG_ENOUGH_S, make_socket
 from middle import Postern, Setting, configuration
 
 PORT = 8000
@@ -49,13 +49,13 @@ def conversation(lab, server='outside', address=laboratory.OUTSIDE4):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, PORT))
         listener.listen(1)
-        listener.settimeout(PATIENCE_S)
+        listener.settimeout(LONG_ENOUGH_S)
         with make_socket(lab, 'inside', 4, socket.SOCK_STREAM) as client:
-            client.settimeout(PATIENCE_S)
+            client.settimeout(LONG_ENOUGH_S)
             client.connect((address, PORT))
             peer, _ = listener.accept()
             with peer:
-                peer.settimeout(PATIENCE_S)
+                peer.settimeout(LONG_ENOUGH_S)
                 yield client, peer
 
 
@@ -160,7 +160,7 @@ def passes_if_loose(lab, daemon, sides, address, server):
             make_socket(lab, 'inside', 4, socket.SOCK_STREAM) as client:
         listener.bind((address, PORT))
         listener.listen(1)
-        client.settimeout(PATIENCE_S if sides == LOOSE else IMPATIENCE_S)
+        client.settimeout(LONG_ENOUGH_S if sides == LOOSE else SHORT_S)
         try:
             client.connect((address, PORT))
             connected = True
@@ -207,12 +207,12 @@ def path_mtu(bench):
             # The far end offers more than its link takes: the path has to tell.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
             listener.listen(1)
-            listener.settimeout(PATIENCE_S)
-            client.settimeout(PATIENCE_S)
+            listener.settimeout(LONG_ENOUGH_S)
+            client.settimeout(LONG_ENOUGH_S)
             client.connect((address, PORT))
             peer, _ = listener.accept()
             with peer:
-                peer.settimeout(PATIENCE_S)
+                peer.settimeout(LONG_ENOUGH_S)
                 sender = threading.Thread(target=client.sendall, args=(payload,))
                 sender.start()
                 got = bytearray()
@@ -230,7 +230,7 @@ def traceroute(bench):
     lab = far_network(bench)
     daemon = Postern(Setting(policy='inside')).start(lab)
     for family, address, router in ((4, FAR4, laboratory.OUTSIDE4), (6, FAR6, laboratory.OUTSIDE6)):
-        said = lab.do('inside', 'ping', f'-{family}', '-c', '1', '-t', '1', '-W', str(PATIENCE_S),
+        said = lab.do('inside', 'ping', f'-{family}', '-c', '1', '-t', '1', '-W', str(LONG_ENOUGH_S),
                       address, check=False).stdout
         expect(router in said and 'exceeded' in said, f'IPv{family}: {said}')
     expect(daemon.drops()['wrong_zone'] == 0, f'drops: {daemon.drops()}')

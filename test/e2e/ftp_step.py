@@ -22,7 +22,7 @@ import struct
 import sys
 
 TIMEOUT_S = 10      # a step that should succeed
-IMPATIENCE_S = 3    # one that should not
+SHORT_S = 3    # one that should not
 
 
 class Client:
@@ -65,7 +65,7 @@ class Client:
         return {'sport': self.data.getsockname()[1]}
 
     def connect_again(self):
-        with socket.create_connection(self.announced, timeout=IMPATIENCE_S) as second:
+        with socket.create_connection(self.announced, timeout=SHORT_S) as second:
             return {'sport': second.getsockname()[1]}
 
     def fetch(self, name):

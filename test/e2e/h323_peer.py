@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One end of an H.323 call, with messages of h323_messages.py.
 
-    h323_peer.py answer|call SCENARIO OWN-ADDRESS PEER-ADDRESS whole|cut PATIENCE-S
+    h323_peer.py answer|call SCENARIO OWN-ADDRESS PEER-ADDRESS whole|cut LONG_ENOUGH-S
 
 The outer end answers, the inner one calls. Scenarios:
 
@@ -32,10 +32,10 @@ MEDIA_PERIOD_S = 0.02
 
 
 class Peer:
-    def __init__(self, answers, own, other, cuts, patience_s):
+    def __init__(self, answers, own, other, cuts, timeout_s):
         self.answers, self.own, self.other, self.cuts = answers, own, other, cuts
         self.family = socket.AF_INET6 if ':' in own else socket.AF_INET
-        self.deadline = time.monotonic() + patience_s
+        self.deadline = time.monotonic() + timeout_s
         self.steps = []
 
     def step(self, name):
@@ -272,8 +272,8 @@ def address_of(message):
 
 
 if __name__ == '__main__':
-    role, scenario, address, other, how, patience = sys.argv[1:]
-    PEER = Peer(role == 'answer', address, other, how == 'cut', float(patience))
+    role, scenario, address, other, how, timeout_s = sys.argv[1:]
+    PEER = Peer(role == 'answer', address, other, how == 'cut', float(timeout_s))
     why = None
     try:
         getattr(PEER, scenario.replace('-', '_'))()

@@ -182,8 +182,8 @@ class TftpTransfer:
     def name(self):
         return f'{self.client}/ipv{self.family}' + ('/upload' if self.upload else '')
 
-    def start(self, lab, port, patience_s):
-        """Starts the client on the inside host; it gives up after `patience_s`."""
+    def start(self, lab, port, timeout_s):
+        """Starts the client on the inside host; it gives up after `timeout_s`."""
         host = laboratory.OUTSIDE4 if self.family == 4 else laboratory.OUTSIDE6
         name = f'client-{self.name().replace("/", "-")}'
         source, target = lab.path('tftp', 'file.bin'), lab.path(f'{name}.got')
@@ -191,14 +191,14 @@ class TftpTransfer:
             os.remove(target)
         if self.client == 'curl':
             url = f'tftp://{host if self.family == 4 else f"[{host}]"}:{port}'
-            argv = ['curl', '-v', '--no-progress-meter', '--max-time', str(patience_s)]
+            argv = ['curl', '-v', '--no-progress-meter', '--max-time', str(timeout_s)]
             argv += ['-T', source, f'{url}/{name}'] if self.upload else [
                 '-o', target, f'{url}/file.bin']
         else:
             words = ['put', source, name] if self.upload else ['get', 'file.bin', target]
-            argv = ['timeout', str(patience_s), 'tftp', f'-{self.family}', '-v', '-m', 'binary',
+            argv = ['timeout', str(timeout_s), 'tftp', f'-{self.family}', '-v', '-m', 'binary',
                     host, str(port), '-c', *words]
-        return Running(self, lab.start(name, 'inside', *argv), target, name, patience_s)
+        return Running(self, lab.start(name, 'inside', *argv), target, name, timeout_s)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,8 +218,8 @@ class Transfer:
     def active(self):
         return self.mode in ('port', 'eprt')
 
-    def start(self, lab, port, patience_s, bytes_per_s=0):
-        """Starts the client on the inside host; it gives up after `patience_s`. lftp can be told
+    def start(self, lab, port, timeout_s, bytes_per_s=0):
+        """Starts the client on the inside host; it gives up after `timeout_s`. lftp can be told
         to take its time: `bytes_per_s`."""
         host = laboratory.OUTSIDE4 if self.family == 4 else f'[{laboratory.OUTSIDE6}]'
         name = f'client-{self.name().replace("/", "-")}'
@@ -227,7 +227,7 @@ class Transfer:
         with contextlib.suppress(FileNotFoundError):
             os.remove(target)
         if self.client == 'curl':
-            argv = ['curl', '-v', '--no-progress-meter', '--max-time', str(patience_s)]
+            argv = ['curl', '-v', '--no-progress-meter', '--max-time', str(timeout_s)]
             argv += {'pasv': ['--disable-epsv'], 'epsv': [],
                      'port': ['-P', '-', '--disable-eprt'], 'eprt': ['-P', '-']}[self.mode]
             argv += ['--ssl-reqd', '--insecure'] if self.tls else []
@@ -240,12 +240,12 @@ class Transfer:
             words = [f'open {host.strip("[]")} {port}', 'user anonymous nobody@', 'binary',
                      *([] if self.active else ['passive']), f'get file.bin {target}', 'bye']
             # It exits with 0 whatever happens, so what arrives has to tell.
-            argv = ['timeout', str(patience_s), 'sh', '-c',
+            argv = ['timeout', str(timeout_s), 'sh', '-c',
                     'printf "%s\\n" "$@" | inetutils-ftp -n -v -d', 'sh', *words]
         else:
             passive = 'off' if self.active else 'on'
             argv = ['lftp', '-c', ' '.join(f'''
-                debug 9; set net:max-retries 1; set net:timeout {patience_s};
+                debug 9; set net:max-retries 1; set net:timeout {timeout_s};
                 set net:persist-retries 0; set ftp:passive-mode {passive}; set ftp:prefer-epsv
                 {"yes" if self.mode == "epsv" else "no"}; set ftp:ssl-allow
                 {"yes" if self.tls else "no"}; set ftp:ssl-force {"yes" if self.tls else "no"};
@@ -256,15 +256,15 @@ class Transfer:
                 open -p {port} {host}; get /file.bin -o {target}'''.split())]
         # lftp must not read or write the user's own settings and history.
         env = {**os.environ, 'HOME': lab.path(), 'LFTP_HOME': lab.path('lftp'), 'LC_ALL': 'C'}
-        return Running(self, lab.start(name, 'inside', *argv, env=env), target, name, patience_s)
+        return Running(self, lab.start(name, 'inside', *argv, env=env), target, name, timeout_s)
 
 
 class Running:
     """A transfer in progress."""
 
-    def __init__(self, transfer, process, target, name, patience_s):
+    def __init__(self, transfer, process, target, name, timeout_s):
         self.transfer, self.process = transfer, process
-        self.target, self.upload_name, self.patience_s = target, name, patience_s
+        self.target, self.upload_name, self.timeout_s = target, name, timeout_s
 
     @property
     def said(self):
@@ -273,7 +273,7 @@ class Running:
     def finish(self):
         """The client's exit code; a client that ignores its own limit is ended."""
         try:
-            return self.process.wait(self.patience_s + 5)
+            return self.process.wait(self.timeout_s + 5)
         except laboratory.LabError:
             self.process.stop()
             return -1

@@ -57,7 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const std::uint8_t flags = (kind & 1) != 0 ? stream_flag::fin : std::uint8_t{0};
         if ((kind & 4) != 0) seq += 0x80000000u + 4096;  // long ago
 
-        assembler.settle(s);
+        assembler.recycle(s);
         const Stream saved = s;
         const auto ranges = s.buffer != 0 ? assembler.ranges(s.buffer) : Assembler::Ranges{};
         const std::size_t had = got.size();
@@ -92,7 +92,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             require(got[i] == model[i] || i >= next, "another byte than the first copy");
     }
     assembler.stop(s, StreamState::ended);
-    assembler.settle(s);
+    assembler.recycle(s);
     require(assembler.buffers_free() == 2, "a buffer was lost");
     return 0;
 }

@@ -97,7 +97,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const Conn before = conn;
         info.dir = dir;
         Conn shortened = conn;
-        const bool settled = track_fast(shortened, info, l4.data(), Tick{ms}, kConfig);
+        const bool fast = track_fast(shortened, info, l4.data(), Tick{ms}, kConfig);
         const TrackResult r = track(conn, info, l4.data(), dir, Tick{ms}, kConfig);
         require(conn.timeout_ms != 0 && conn.timeout_ms <= kLongestMs, "no sound timeout");
         if (r == TrackResult::reopen || r == TrackResult::end) {
@@ -124,7 +124,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         Conn copy = conn;
         require(conn.last_seen_ms != ms || timeout_of(copy, kConfig) == conn.timeout_ms,
                 "the time is not its state's");
-        if (settled) {
+        if (fast) {
             require(r == TrackResult::accept && conn.state == shortened.state &&
                         conn.flags == shortened.flags &&
                         std::memcmp(&conn.tcp_near, &shortened.tcp_near, sizeof(TcpNear)) == 0,

@@ -35,7 +35,7 @@ std::uint32_t mix(std::uint32_t serial, Be16 dport) {
 }
 
 /// One expectation handed to the next worker, who alone may claim it.
-struct Mailbox {
+struct Handover {
     alignas(64) std::atomic<std::uint32_t> port{0};  // 0: empty; release by writer and reader
     std::uint32_t serial = 0;
 };
@@ -47,7 +47,7 @@ struct Shared {
     std::atomic<bool> stop{false};
     std::atomic<bool> release{false};
     std::vector<std::atomic<std::uint32_t>> claimed_generation;
-    std::vector<Mailbox> mailbox;
+    std::vector<Handover> handovers;
     std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
 
     Tick now() const {
@@ -167,7 +167,7 @@ class Worker {
 
     /// The key is this worker's own, and the next worker's to claim.
     void post() {
-        Mailbox& box = shared_.mailbox[id_];
+        Handover& box = shared_.handovers[id_];
         if (box.port.load(std::memory_order_acquire) != 0) return;
         const auto port = static_cast<std::uint16_t>(10000 + 1000 * id_ + ++posted_ % 1000);
         ExpectRequest r = request(port);
@@ -180,7 +180,7 @@ class Worker {
         box.port.store(port, std::memory_order_release);
     }
     void collect() {
-        Mailbox& box = shared_.mailbox[(id_ + shared_.workers - 1) % shared_.workers];
+        Handover& box = shared_.handovers[(id_ + shared_.workers - 1) % shared_.workers];
         const std::uint32_t port = box.port.load(std::memory_order_acquire);
         if (port == 0) return;
         Tuple t;
@@ -270,7 +270,7 @@ int run(unsigned seconds, unsigned workers, std::uint64_t seed) {
     shared.rcu = &rcu;
     shared.workers = workers;
     shared.claimed_generation = std::vector<std::atomic<std::uint32_t>>(owners * kPerOwner + 1);
-    shared.mailbox = std::vector<Mailbox>(workers);
+    shared.handovers = std::vector<Handover>(workers);
 
     std::vector<std::thread> threads;
     std::vector<std::unique_ptr<Worker>> all;

@@ -162,7 +162,7 @@ class ControlTest : public ::testing::Test {
         return lines.back()["error"]["code"].get<std::string>();
     }
     /// Serves until nothing happens any more.
-    void settle() {
+    void serve_all() {
         for (int i = 0; i < 100'000 && server_->poll(0); ++i) {
         }
     }

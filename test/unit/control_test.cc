@@ -132,7 +132,7 @@ TEST_F(ControlTest, FloodOfSmallRequestsCostsBoundedMemory) {
     std::size_t sent = 0;
     for (int i = 0; i < 2000; ++i) {
         const ssize_t n = put(fd, garbage);
-        settle();
+        serve_all();
         if (n <= 0) break;
         sent += static_cast<std::size_t>(n);
     }
@@ -172,12 +172,12 @@ TEST_F(ControlTest, ClientThatNeverReadsStopsItsSourceAndNobodyElse) {
     start();
     UniqueFd slow = dial();
     put(slow, request("endless"));
-    settle();
+    serve_all();
     const std::uint64_t stopped_at = watch_.pulled;
     EXPECT_GT(stopped_at, 0u);
     // Rows of some 120 bytes: the server's buffer plus what the kernel takes.
     EXPECT_LT(stopped_at, 20'000u);
-    settle();
+    serve_all();
     EXPECT_EQ(watch_.pulled, stopped_at);
     EXPECT_FALSE(server_->poll(0)) << "an idle server must sleep";
     for (int i = 0; i < 3; ++i)
@@ -213,7 +213,7 @@ TEST_F(ControlTest, ClientThatDiesInMidListFreesItsSource) {
     for (const char* command : {"endless", "silent"}) {
         UniqueFd fd = dial();
         put(fd, request(command));
-        settle();
+        serve_all();
         server_->poll(5);
         EXPECT_EQ(watch_.alive, 1) << command;
         fd.reset();
@@ -231,7 +231,7 @@ TEST_F(ControlTest, ClientMayShutItsSendingSideBeforeTheAnswer) {
         put(fd, request(command));
         ::shutdown(fd.get(), SHUT_WR);
         EXPECT_TRUE(answer(fd).back().contains("end")) << command;
-        settle();
+        serve_all();
         EXPECT_TRUE(closed(fd));
         EXPECT_EQ(server_->clients(), 0u);
     }
@@ -239,7 +239,7 @@ TEST_F(ControlTest, ClientMayShutItsSendingSideBeforeTheAnswer) {
     put(fd, request("many") + R"({"v":1,"command":"three"})");
     ::shutdown(fd.get(), SHUT_WR);
     EXPECT_EQ(code(answer(fd, 2)), "bad_request");
-    settle();
+    serve_all();
     EXPECT_EQ(server_->clients(), 0u);
 }
 
@@ -264,7 +264,7 @@ TEST_F(ControlTest, ThousandConnectionsCostOnlyTheLimit) {
     std::vector<UniqueFd> fds;
     for (int i = 0; i < 900; ++i) {
         fds.push_back(dial());
-        settle();
+        serve_all();
     }
     EXPECT_EQ(server_->clients(), 64u);
     EXPECT_EQ(code(answer(fds.back())), "busy");
@@ -272,7 +272,7 @@ TEST_F(ControlTest, ThousandConnectionsCostOnlyTheLimit) {
     put(fds[0], request("three"));
     EXPECT_EQ(answer(fds[0]).size(), 4u);
     fds.clear();
-    settle();
+    serve_all();
     EXPECT_EQ(ask(request("three")).size(), 4u);
 }
 
@@ -283,9 +283,9 @@ TEST_F(ControlTest, StuckClientMakesPlaceWhenAllAreTaken) {
     start(options);
     UniqueFd first = dial();
     put(first, request("endless"));
-    settle();
+    serve_all();
     UniqueFd second = dial();
-    settle();
+    serve_all();
     EXPECT_EQ(server_->clients(), 2u);
     EXPECT_EQ(ask(request("three")).size(), 4u);
     EXPECT_EQ(watch_.alive, 0) << "the one that has not moved for longest goes";
@@ -385,7 +385,7 @@ TEST_F(ControlTest, ReadersTakeNobodysPlaces) {
         auto fd = connect_unix(options.read_path);
         ASSERT_TRUE(fd);
         readers.push_back(std::move(*fd));
-        settle();
+        serve_all();
     }
     EXPECT_EQ(server_->clients(), 2u);
     EXPECT_EQ(server_->counters().control_clients_refused.get(), 6u);

@@ -72,7 +72,7 @@ class ExpectTest : public testing::Test {
         return table->find(table->probe(zone, t), t, now, info);
     }
     /// Enough turns of everybody for all that has ended to be free again.
-    void settle() {
+    void free_ended() {
         for (int i = 0; i < 4; ++i)
             for (unsigned o = 0; o < kOwners; ++o) {
                 owner(o).tick(turn());
@@ -80,7 +80,7 @@ class ExpectTest : public testing::Test {
             }
     }
     void expect_all_free() {
-        settle();
+        free_ended();
         EXPECT_EQ(table->live(), 0u);
         for (unsigned o = 0; o < kOwners; ++o) {
             EXPECT_EQ(owner(o).free_objects(), 64u) << "owner " << o;
@@ -141,7 +141,7 @@ TEST_F(ExpectTest, IsClaimedOnceFromAnotherWorker) {
     EXPECT_FALSE(claim(1, child));
     EXPECT_EQ(owner(1).ended(ExpectEnd::claimed), 1u);
     EXPECT_EQ(table->live(), 0u);
-    settle();
+    free_ended();
     EXPECT_EQ(m.count[2], 0);  // the owner learns of it in its own turn
     EXPECT_EQ(m.oldest, 0u);
     expect_all_free();
@@ -322,7 +322,7 @@ TEST_F(ExpectTest, ATagOfAMasterIsActivatedAndRemoved) {
     owner(0).activate(mine, 0, 0, 3 * kTimeout, turn());
     EXPECT_EQ(live(), "110010");
     now = now + kTimeout + 100;  // these three have a new time, the others not
-    settle();
+    free_ended();
     EXPECT_EQ(table->live(), 3u);
     EXPECT_EQ(live(), "110010");
     told(0);
@@ -491,7 +491,7 @@ TEST_F(ExpectTest, ManyOfOneSourceShutNoOtherOut) {
     for (unsigned i = 0; i < 100; ++i) {
         r.master = ftp(5000, 1, i + 1).master;
         ASSERT_EQ(insert(0, r), InsertOutcome::created) << i;
-        settle();
+        free_ended();
     }
     EXPECT_LE(table->live(), 8u);
     EXPECT_TRUE(claim(0, tcp(client(1), 33333, kServer, 5000)));
@@ -761,7 +761,7 @@ TEST_F(ExpectTest, MasterEndRemovesThePendingOnes) {
     EXPECT_EQ(a.newest, 0u);
     EXPECT_EQ(owner(0).ended(ExpectEnd::master_end), 2u);
     EXPECT_EQ(table->live(), 3u);
-    settle();
+    free_ended();
     EXPECT_EQ(b.count[0], 3);
     for (std::uint16_t i = 0; i < 6; ++i)
         EXPECT_EQ(would_match(tcp(client(1), 1, kServer, static_cast<std::uint16_t>(5000 + i))),
@@ -781,7 +781,7 @@ TEST_F(ExpectTest, ControlRemovesAnybodys) {
     EXPECT_FALSE(owner(2).remove({}, ExpectEnd::control, turn()));
     EXPECT_FALSE(owner(2).remove({100000, 1}, ExpectEnd::control, turn()));
     EXPECT_EQ(told(2), "destroy:control");
-    settle();
+    free_ended();
     EXPECT_EQ(m.count[0], 0);
     // The slot lives again under another generation; the old id stays dead.
     ASSERT_EQ(insert(0, ftp(5001)), InsertOutcome::created);
@@ -857,7 +857,7 @@ TEST_F(ExpectTest, EventsCarryTheCookieAndAreLostWhenNobodyReads) {
     for (std::uint16_t i = 0; i < 40; ++i) {
         insert(0, ftp(5000));
         claim(0, tcp(client(1), 1, kServer, 5000));
-        settle();
+        free_ended();
     }
     EXPECT_EQ(events(0).size(), 64u);
     EXPECT_EQ(owner(0).events().lost(), 16u);

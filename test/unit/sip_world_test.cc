@@ -303,7 +303,7 @@ TEST_P(Sip, EachConnectionsRegistrationLastsItsTime) {
     make();
     ASSERT_TRUE(registers(40001, "a", 7200, kVia, 5060));
     wait(3700);
-    EXPECT_TRUE(called(9000)) << "longer than its connection is patient";
+    EXPECT_TRUE(called(9000)) << "longer than its timeout";
     wait(3600);
     EXPECT_FALSE(called(9001));
     make();

@@ -177,7 +177,7 @@ class UserspaceSockets : public ::testing::Test {
         server_ = std::move(opened).value();
     }
     /// Rounds until nothing happens any more.
-    void settle() {
+    void serve_all() {
         while (server_->poll(microseconds(0))) {
         }
     }
@@ -191,7 +191,7 @@ class UserspaceSockets : public ::testing::Test {
     }
     void say(const UniqueFd& fd, const Record& r) {
         ::send(fd.get(), r.data(), r.size(), MSG_NOSIGNAL);
-        settle();
+        serve_all();
     }
     /// Type of the next record, 0 at the end, nothing when there is none; its text, in `text_`.
     std::optional<unsigned> hear(const UniqueFd& fd) {
@@ -235,7 +235,7 @@ TEST_F(UserspaceSockets, QuestionGoesOutAnswerComesIn) {
     EXPECT_EQ(server_->status(1)->pid, ::getpid());
     EXPECT_FALSE(server_->status(2));
     ask(7, "DATA 5000\n");
-    settle();
+    serve_all();
     EXPECT_EQ(hear(process), 4u);
     EXPECT_EQ(text_.substr(wire::kQuestionBytes - 8), "DATA 5000\n");
     say(process, answer(7, 1));
@@ -250,7 +250,7 @@ TEST_F(UserspaceSockets, QuestionGoesOutAnswerComesIn) {
 TEST_F(UserspaceSockets, SecondProcessIsRefusedUntilTheFirstIsGone) {
     UniqueFd first = greeted();
     UniqueFd second = connect();
-    settle();
+    serve_all();
     EXPECT_EQ(hear(second), 3u);
     EXPECT_NE(text_.find("serves helper toy"), std::string::npos) << text_;
     EXPECT_EQ(hear(second), 0u);
@@ -281,10 +281,10 @@ TEST_F(UserspaceSockets, BadRecordsEndTheConnectionAndSayWhy) {
 
 TEST_F(UserspaceSockets, WhoSaysNothingMakesRoom) {
     const UniqueFd silent = connect();
-    settle();
+    serve_all();
     EXPECT_FALSE(link_->connected(1));
     now_ = now_ + 2000;
-    settle();
+    serve_all();
     EXPECT_EQ(hear(silent), 3u);
     const UniqueFd process = greeted();
     EXPECT_TRUE(link_->connected(1));
@@ -293,10 +293,10 @@ TEST_F(UserspaceSockets, WhoSaysNothingMakesRoom) {
 TEST_F(UserspaceSockets, QuestionsWaitForAProcessUntilTheirTimeIsOver) {
     ask(1, "one\n", 10);
     ask(2, "two\n", 100);
-    settle();
+    serve_all();
     now_ = now_ + 10;
     const UniqueFd process = greeted();
-    settle();
+    serve_all();
     EXPECT_EQ(hear(process), 4u);
     EXPECT_EQ(text_.substr(wire::kQuestionBytes - 8), "two\n");
     EXPECT_FALSE(hear(process));
@@ -308,11 +308,11 @@ TEST_F(UserspaceSockets, ProcessThatDoesNotReadCostsABoundedList) {
     unsigned asked = 0;
     while (counters().questions_lost.get() == 0 && asked < 100'000) {
         asked += ask(asked, "say\n");
-        settle();
+        serve_all();
     }
     EXPECT_GT(counters().questions_lost.get(), 0u);
     now_ = now_ + 1000;
-    settle();
+    serve_all();
     EXPECT_EQ(counters().questions_sent.get() + counters().questions_expired.get() +
                   counters().questions_lost.get(),
               asked);
@@ -325,7 +325,7 @@ TEST_F(UserspaceSockets, SocketIsClaimedOnce) {
         UserspaceServer::open(other, {.now = [this] { return now_; }, .log = [](const auto&) {}});
     ASSERT_FALSE(second);
     EXPECT_NE(second.error().message.find("another daemon"), std::string::npos);
-    settle();
+    serve_all();
     server_.reset();
     EXPECT_NE(::access(path().c_str(), F_OK), 0) << "left behind";
 }

@@ -83,7 +83,7 @@ class Wiring:
     def measure(self, function, window):
         b.resume(*self.processes)
         try:
-            # What began before the pause settles first.
+            # What began before the pause ends first.
             function(self.generator, 0.1)
             return function(self.generator, window)
         finally:
