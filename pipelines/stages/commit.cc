@@ -220,7 +220,8 @@ void run(Worker& worker, Batch& b) noexcept {
 
 }  // namespace
 
-constinit const StageDesc kCommitStage{
+extern const StageDesc stage_commit;
+constinit const StageDesc stage_commit{
     .name = "commit",
     .help = "begin the connections that policy lets in",
     .on = MaskId::miss,

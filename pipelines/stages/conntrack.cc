@@ -47,7 +47,8 @@ void run(Worker& worker, Batch& b) noexcept {
 
 }  // namespace
 
-constinit const StageDesc kConntrackStage{
+extern const StageDesc stage_conntrack;
+constinit const StageDesc stage_conntrack{
     .name = "conntrack",
     .help = "find and track connections",
     .on = MaskId::ip,

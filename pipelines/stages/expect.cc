@@ -28,7 +28,8 @@ void run(Worker& worker, Batch& b) noexcept {
 
 }  // namespace
 
-constinit const StageDesc kExpectStage{
+extern const StageDesc stage_expect;
+constinit const StageDesc stage_expect{
     .name = "expect",
     .help = "recognise connections that a helper expected",
     .on = MaskId::miss,

@@ -21,7 +21,8 @@ void run(Worker& worker, Batch& b) noexcept {
 
 }  // namespace
 
-constinit const StageDesc kForwardStage{
+extern const StageDesc stage_forward;
+constinit const StageDesc stage_forward{
     .name = "forward",
     .help = "choose the output port",
     .on = MaskId::accept,

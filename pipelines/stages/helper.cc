@@ -16,7 +16,8 @@ void run(Worker& worker, Batch&) noexcept {
 
 }  // namespace
 
-constinit const StageDesc kHelperStage{
+extern const StageDesc stage_helper;
+constinit const StageDesc stage_helper{
     .name = "helper",
     .help = "read control connections and file what they announce",
     .on = MaskId::helped,

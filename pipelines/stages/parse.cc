@@ -115,7 +115,8 @@ void run(Worker& worker, Batch& b) noexcept {
 
 }  // namespace
 
-constinit const StageDesc kParseStage{
+extern const StageDesc stage_parse;
+constinit const StageDesc stage_parse{
     .name = "parse",
     .help = "read the headers; drop what is malformed, pass non-IP as configured",
     .on = MaskId::live,

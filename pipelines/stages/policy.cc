@@ -12,7 +12,8 @@ void run(Worker&, Batch& b) noexcept {
 
 }  // namespace
 
-constinit const StageDesc kPolicyStage{
+extern const StageDesc stage_policy;
+constinit const StageDesc stage_policy{
     .name = "policy",
     .help = "match new and related connections against the rules",
     .on = MaskId::miss,

@@ -59,7 +59,8 @@ void run(Worker& worker, Batch& b) noexcept {
 
 }  // namespace
 
-constinit const StageDesc kReassembleStage{
+extern const StageDesc stage_reassemble;
+constinit const StageDesc stage_reassemble{
     .name = "reassemble",
     .help = "put fragments together",
     .on = MaskId::fragment,

@@ -23,7 +23,8 @@ void run(Worker& worker, Batch& b) noexcept {
 
 }  // namespace
 
-constinit const StageDesc kSteerStage{
+extern const StageDesc stage_steer;
+constinit const StageDesc stage_steer{
     .name = "steer",
     .help = "hand packets of other workers' connections to them",
     .on = MaskId::ip,
