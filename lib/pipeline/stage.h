@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Stage: one step of a packet's life, a function over a burst.
 //
-// A stage is constant data; pipelines/stages has one file each, pipelines/registry.cc lists them.
+// A stage is constant data; pipelines/stages has one file each, pipelines/meson.build lists them.
 // The order in the configuration is what runs; `needs` and `provides` only validate it.
 #pragma once
 
