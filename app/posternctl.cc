@@ -134,9 +134,9 @@ int run_command(const Options& options, const Words& words) {
     if (!args) return complain(args.error().message, kUsage);
     if (!command.value("endless", false)) return ask(*client, command, *args, options.json);
     // Nothing may come for long.
-    auto client = ControlClient::connect(options.socket, 0);
-    if (!client) return complain(client.error().message, kFailed);
-    return ask(*client, command, *args, options.json);
+    auto listener = ControlClient::connect(options.socket, 0);
+    if (!listener) return complain(listener.error().message, kFailed);
+    return ask(*listener, command, *args, options.json);
 }
 
 /// The options and the list of commands, or the help of one.

@@ -9,11 +9,11 @@
 #
 #   scripts/test.sh            everything
 #   scripts/test.sh STEP...    only these steps: source unit instructions sanitize fuzz stress
-#                              attack e2e differential
+#                              attack e2e differential trials
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-steps=" ${*:-source unit instructions sanitize fuzz stress attack e2e differential} "
+steps=" ${*:-source unit instructions sanitize fuzz stress attack e2e differential trials} "
 
 results=$(mktemp)
 finish() { rm -f "$results" "$results".*; }
@@ -177,6 +177,12 @@ if wanted differential; then
         [[ ${PIPESTATUS[0]} -le 1 ]] || echo "not ok $script it failed itself" | collect
     done
     echo "   $(grep -cE '^ok (differential|oracle)/' "$results") passed"
+fi
+
+if wanted trials; then
+    headline 'what a newcomer has to touch'
+    scripts/trials.sh --quick 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' | collect
+    [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok trials it failed itself' | collect
 fi
 
 headline 'the tests that reports from the field ask for'

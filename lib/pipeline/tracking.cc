@@ -59,7 +59,7 @@ inline bool Tracking::track_found(Batch& b, unsigned i, ConnTable::Found found) 
 void Tracking::find_and_track() noexcept {
     Batch& b = batch_;
     ConnTable& conns = conns_;
-    const Mask ip = b[MaskId::ip];
+    const Mask ip = b[MaskId::ip] &= b[MaskId::live];  // a stage before may have decided
     Mask to_guess = ip & ~b.guessed, slow = 0;
     b[MaskId::hit] = 0;
     for_each(ip, [&](unsigned i) {

@@ -12,7 +12,7 @@ namespace {
 void run(Worker& worker, Batch& b) noexcept {
     const Steering& steering = worker.steering();
     if (steering.workers == 1) return;
-    for_each(b[MaskId::ip], [&](unsigned i) {
+    for_each(b[MaskId::ip] & b[MaskId::live], [&](unsigned i) {
         const WorkerId home = steering.home(b.info[i].rss);
         if (home == worker.id()) return;
         b[MaskId::ip] &= ~bit(i);

@@ -47,9 +47,9 @@ INSTANTIATE_TEST_SUITE_P(
                 "x.yaml:8:1: unknown key \"limit\" (did you mean \"limits\"?)"},
         Mistake{"unknown_inner_key", with("limits: {conections: 1K}\n"),
                 "x.yaml:8:10: limits: unknown key \"conections\" (did you mean \"connections\"?)"},
-        Mistake{"far_key", with("control: {q: 1}\n"),
-                "x.yaml:8:11: control: unknown key \"q\" (expected one of: socket, "
-                "read_socket, read_access, read_group)"},
+        Mistake{"far_key", with("workers: {idle: {q: 1}}\n"),
+                "x.yaml:8:18: workers.idle: unknown key \"q\" (expected one of: spins, "
+                "sleep_us)"},
         Mistake{"key_twice", with("workers:\n  count: 1\n  count: 2\n"),
                 "x.yaml:10:3: workers.count: this key is given twice"},
         Mistake{"section_is_scalar", with("workers: 3\n"),
