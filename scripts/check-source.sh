@@ -66,6 +66,10 @@ verdict white-space "$(grep -nE '[[:blank:]]+$|'$'\t' "${cxx[@]}" "${scripts[@]}
 # Includes between folders are those that the architecture names.
 verdict include-graph "$(scripts/check_includes.py "${cxx[@]}" 2>&1)"
 
+# Links of documents lead somewhere, those to functions to where they are.
+mapfile -t documents < <(those '\.md$')
+verdict links "$(scripts/check_links.py "${documents[@]}" 2>&1)"
+
 # Files and classes of a size that can be read; what tables generate aside.
 mapfile -t code < <(those '^(app|lib|helpers|pipelines)/.*\.(cc|h)$')
 verdict sizes "$(scripts/source_sizes.py "${code[@]}" 2>&1)"
