@@ -2,45 +2,16 @@
 #include "conn_state.h"
 
 #include <algorithm>
-#include <charconv>
-#include <limits>
-#include <optional>
-#include <span>
-#include <vector>
 
 #include "conntrack/saved_fields.h"
+#include "helper_state.h"
 #include "id_text.h"
+#include "json_fields.h"
+#include "json_names.h"
 
 namespace postern {
 namespace {
 
-// ---- bytes and names ----
-
-std::string hex_of(std::span<const std::uint8_t> bytes) {
-    constexpr char kDigits[] = "0123456789abcdef";
-    std::string out;
-    for (const std::uint8_t b : bytes) {
-        out += kDigits[b >> 4];
-        out += kDigits[b & 15];
-    }
-    return out;
-}
-
-std::optional<std::vector<std::uint8_t>> from_hex(const std::string& hex) {
-    if (hex.size() % 2 != 0) return std::nullopt;
-    std::vector<std::uint8_t> out(hex.size() / 2);
-    for (std::size_t i = 0; i < out.size(); ++i) {
-        const char* at = hex.data() + 2 * i;
-        if (const auto [end, ec] = std::from_chars(at, at + 2, out[i], 16); end != at + 2)
-            return std::nullopt;
-    }
-    return out;
-}
-
-struct FlagName {
-    std::uint8_t bit;
-    const char* name;
-};
 constexpr FlagName kConnFlags[] = {{conn_flag::seen_reply, "seen_reply"},
                                    {conn_flag::assured, "assured"},
                                    {conn_flag::expected, "expected"},
@@ -48,61 +19,6 @@ constexpr FlagName kConnFlags[] = {{conn_flag::seen_reply, "seen_reply"},
 constexpr FlagName kExpectFlags[] = {{expect_flag::permanent, "permanent"},
                                      {expect_flag::inactive, "inactive"},
                                      {expect_flag::userspace, "userspace"}};
-constexpr std::string_view kStreamStates[] = {"unseen", "open", "ended", "blind"};
-
-std::string flag_names(std::span<const FlagName> names) {
-    std::string out;
-    for (const FlagName& f : names)
-        out += (out.empty() ? "" : ", ") + std::string(f.name);
-    return out;
-}
-Json flags_json(std::uint8_t flags, std::span<const FlagName> names) {
-    Json out = Json::array();
-    for (const FlagName& f : names)
-        if ((flags & f.bit) != 0) out.push_back(f.name);
-    return out;
-}
-
-/// A struct as its table says: a number a field, or a list of them.
-Json struct_json(std::span<const std::uint8_t> object, std::span<const Field> fields) {
-    Json out = Json::object();
-    for (const Field& f : fields) {
-        Json& value = out[std::string(f.name)];
-        if (f.count == 1) value = f.get(object);
-        for (unsigned i = 0; f.count != 1 && i < f.count; ++i)
-            value.push_back(f.get(object, i));
-    }
-    return out;
-}
-
-/// Changes with what a helper's private state means, as far as can be told.
-std::string version_of(const HelperDesc& desc) {
-    std::uint64_t h = 0xcbf29ce484222325u;
-    const auto add = [&h](std::string_view text) {
-        for (const char c : text)
-            h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-        h = (h ^ 0xff) * 0x100000001b3u;
-    };
-    add(desc.name);
-    add(std::to_string(desc.state.bytes));
-    for (const Field& f : desc.state.fields) {
-        add(f.name);
-        for (const std::uint64_t v : {std::uint64_t{f.offset}, std::uint64_t{f.bytes},
-                                      std::uint64_t{f.count}, f.max, std::uint64_t{f.low_bit}})
-            add(std::to_string(v));
-    }
-    if (desc.remote)
-        for (const ExpectClass& c : desc.classes)
-            add(c.name);
-    return hex_of(bytes_of(h));
-}
-
-Json text_or_null(const std::string& text) {
-    return text.empty() ? Json(nullptr) : Json(text);
-}
-Json helper_or_null(const Plan& plan, HelperId id) {
-    return text_or_null(plan.helper_name(id));
-}
 
 Json tuple_into(Json out, const Tuple& t) {
     out["proto"] = protocol_name(t.protocol);
@@ -112,129 +28,6 @@ Json tuple_into(Json out, const Tuple& t) {
     out["dport"] = t.dport.host();
     return out;
 }
-
-// ---- reading with complaints ----
-
-/// Fields of one object; what is wrong with the first bad one stays in the Reader.
-struct Problem {
-    std::string text;
-};
-class Fields {
-  public:
-    Fields(const Json& object, std::string where, Problem& problem)
-        : object_(object), where_(std::move(where)), problem_(problem) {
-        if (!object_.is_object()) wrong("", "expected an object");
-    }
-
-    void wrong(std::string_view key, const std::string& what) {
-        if (problem_.text.empty())
-            problem_.text = where_ + (key.empty() ? "" : "." + std::string(key)) + ": " + what;
-    }
-    bool has(const char* key) const { return object_.is_object() && object_.contains(key); }
-    const Json& at(const char* key) {
-        static const Json kNull;
-        if (object_.is_object() && object_.contains(key)) return object_[key];
-        wrong(key, "is missing");
-        return kNull;
-    }
-    std::uint64_t number(const char* key, std::uint64_t max) { return number(at(key), key, max); }
-    std::uint64_t number(const Json& v, std::string_view key, std::uint64_t max) {
-        if (v.is_number_unsigned() && v.get<std::uint64_t>() <= max) return v.get<std::uint64_t>();
-        wrong(key, "expected a number up to " + std::to_string(max));
-        return 0;
-    }
-    template <class T>
-    void read(const char* key, T& out) {
-        out = static_cast<T>(number(key, std::numeric_limits<T>::max()));
-    }
-    template <class Kind, class Number>
-    void read(const char* key, StrongId<Kind, Number>& out) {
-        out = StrongId<Kind, Number>::from(number(key, std::numeric_limits<Number>::max()));
-    }
-    void read(const char* key, Be16& out) {
-        out = Be16::from_host(static_cast<std::uint16_t>(number(key, UINT16_MAX)));
-    }
-    /// Milliseconds, no more than can be compared with a Tick.
-    std::uint32_t duration_ms(const char* key) {
-        return static_cast<std::uint32_t>(number(key, INT32_MAX));
-    }
-    bool flag(const char* key) {
-        const Json& v = at(key);
-        if (!v.is_boolean()) wrong(key, "expected true or false");
-        return v.is_boolean() && v.get<bool>();
-    }
-    /// Empty for null.
-    std::string text(const char* key) {
-        const Json& v = at(key);
-        if (v.is_string()) return v.get<std::string>();
-        if (!v.is_null()) wrong(key, "expected text or null");
-        return {};
-    }
-    IpAddr address(const char* key) {
-        const auto a = IpAddr::parse(text(key));
-        if (!a) wrong(key, "expected an IP address");
-        return a.value_or(IpAddr{});
-    }
-    std::uint8_t flags(const char* key, std::span<const FlagName> names) {
-        std::uint8_t out = 0;
-        const Json& list = at(key);
-        if (!list.is_array()) {
-            wrong(key, "expected a list");
-            return out;
-        }
-        for (const Json& item : list) {
-            const auto found = std::find_if(names.begin(), names.end(), [&](const FlagName& f) {
-                return item.is_string() && item.get<std::string>() == f.name;
-            });
-            if (found == names.end())
-                wrong(key, "expected a list of " + flag_names(names));
-            else
-                out |= found->bit;
-        }
-        return out;
-    }
-    std::vector<std::uint8_t> bytes(const char* key, std::size_t max) {
-        const auto out = from_hex(text(key));
-        if (!out || out->size() > max)
-            wrong(key, "expected at most " + std::to_string(max) + " bytes in hexadecimal");
-        return out && out->size() <= max ? *out : std::vector<std::uint8_t>();
-    }
-    /// A struct from an object with just these fields.
-    void read_struct(std::span<const Field> fields, std::span<std::uint8_t> out) {
-        for (const Field& f : fields) {
-            const std::string key(f.name);
-            const Json& v = at(key.c_str());
-            if (f.count == 1) {
-                f.put(out, number(v, key, f.max));
-            } else if (!v.is_array() || v.size() != f.count) {
-                wrong(key, "expected a list of " + std::to_string(f.count) + " numbers");
-            } else {
-                for (unsigned i = 0; i < f.count; ++i)
-                    f.put(out, number(v[i], key, f.max), i);
-            }
-        }
-        if (object_.is_object() && object_.size() > fields.size())
-            wrong("", "has fields that are not known");
-    }
-    /// The two elements of a list, by Direction.
-    Fields of(const char* key, unsigned direction) {
-        static const Json kNull;
-        const Json& list = at(key);
-        const bool good = list.is_array() && list.size() == 2;
-        if (!good) wrong(key, "expected a list of two");
-        return Fields(good ? list[direction] : kNull,
-                      where_ + "." + key + "[" + std::to_string(direction) + "]", problem_);
-    }
-    Fields inner(const char* key) { return inner(key, problem_); }
-    Fields inner(const char* key, Problem& problem) {
-        return Fields(at(key), where_ + "." + key, problem);
-    }
-
-  private:
-    const Json& object_;
-    std::string where_;
-    Problem& problem_;
-};
 
 /// The ends of a connection or expectation. `any`: null is any, for src and sport.
 Tuple read_tuple(Fields& f, bool any) {
@@ -252,23 +45,6 @@ Tuple read_tuple(Fields& f, bool any) {
     return t;
 }
 
-/// The place of a name in a list; nothing when it is not there or the field is null.
-template <class List, class Name>
-std::optional<std::size_t> place(const List& list, const std::string& name, Name name_of) {
-    for (std::size_t i = 0; i < list.size(); ++i)
-        if (!name.empty() && name_of(list[i]) == name) return i;
-    return std::nullopt;
-}
-
-HelperId helper_of(const Plan& plan, const std::string& name) {
-    const auto i = place(plan.helpers, name, [](const HelperPlan& h) { return h.name; });
-    return i ? static_cast<HelperId>(*i + 1) : kNoHelper;
-}
-RuleId rule_of(const Plan& plan, const std::string& name) {
-    const auto i = place(plan.rules, name, [](const std::string& r) { return r; });
-    return i ? static_cast<RuleId>(*i) : kNoRule;
-}
-
 /// What connections and expectations have alike beside their ends.
 template <class T>
 void read_common(Fields& f, const Plan& plan, CtZone& ct_zone, T& out) {
@@ -284,70 +60,6 @@ Json common_into(Json out, const Plan& plan, CtZone ct_zone, RuleId rule, std::u
     out["mark"] = mark;
     out["label"] = label;
     return out;
-}
-
-// ---- the helper's part ----
-
-Json helper_json(const HelperImage& image, const HelperDesc& desc) {
-    const HelperConn& h = image.conn;
-    Json streams = Json::array();
-    for (unsigned d = 0; d < 2; ++d) {
-        const Stream& s = h.stream[d];
-        streams.push_back({{"state", kStreamStates[static_cast<unsigned>(s.state)]},
-                           {"next_seq", s.next_seq},
-                           {"fin_seq", s.fin_seen ? Json(s.fin_seq) : Json(nullptr)},
-                           {"has_data", s.has_data != 0},
-                           {"read_all", s.read_all != 0},
-                           {"skip", h.skip[d]},
-                           {"waiting", hex_of(Bytes{image.waiting[d]}.first(s.fill))}});
-    }
-    const Json state =
-        desc.remote ? Json(hex_of(h.state)) : struct_json(h.state, desc.state.fields);
-    return {{"proven", h.proven},
-            {"min_timeout_s", h.min_timeout_s},
-            {"streams", streams},
-            {"of", version_of(desc)},
-            {"state", state}};
-}
-
-/// False: it is another build's, and means nothing to this one.
-bool read_state(Fields& f, const HelperDesc& desc, HelperConn& h, Problem& problem) {
-    const bool same = f.text("of") == version_of(desc);
-    if (desc.remote) {
-        const auto bytes = f.bytes("state", kPrivateBytes);
-        if (same && bytes.size() != kPrivateBytes)
-            f.wrong("state", "expected " + std::to_string(kPrivateBytes) + " bytes");
-        std::copy(bytes.begin(), bytes.end(), h.state.begin());
-        return same;
-    }
-    // The same names in the same ranges mean the same, whoever wrote them.
-    Problem foreign;
-    f.inner("state", same ? problem : foreign).read_struct(desc.state.fields, h.state);
-    return foreign.text.empty();
-}
-
-bool read_helper(Fields f, const HelperDesc& desc, HelperImage& image, Problem& problem) {
-    HelperConn& h = image.conn;
-    h.proven = f.flag("proven");
-    f.read("min_timeout_s", h.min_timeout_s);
-    for (unsigned d = 0; d < 2; ++d) {
-        Fields stream = f.of("streams", d);
-        Stream& s = h.stream[d];
-        const auto state = place(std::span(kStreamStates), stream.text("state"),
-                                 [](std::string_view name) { return name; });
-        if (!state) stream.wrong("state", "expected unseen, open, ended or blind");
-        s.state = static_cast<StreamState>(state.value_or(0));
-        stream.read("next_seq", s.next_seq);
-        s.fin_seen = !stream.at("fin_seq").is_null();
-        if (s.fin_seen) stream.read("fin_seq", s.fin_seq);
-        s.has_data = stream.flag("has_data");
-        s.read_all = stream.flag("read_all");
-        stream.read("skip", h.skip[d]);
-        const auto waiting = stream.bytes("waiting", HelperImage::kWaiting);
-        s.fill = static_cast<std::uint16_t>(waiting.size());
-        std::copy(waiting.begin(), waiting.end(), image.waiting[d].begin());
-    }
-    return read_state(f, desc, h, problem);
 }
 
 /// The states of a protocol with a state machine of its own; 0: it has none.
@@ -513,14 +225,6 @@ SavedExpectation read_expectation(Fields& f, const Plan& plan) {
 }
 
 }  // namespace
-
-Json id_or_null(ConnId id) {
-    return id ? Json(id_text(id)) : Json(nullptr);
-}
-
-Json edge_or_null(const Plan& plan, EdgeId edge) {
-    return edge == kAnyEdge ? Json(nullptr) : Json(plan.edges[edge].name);
-}
 
 WorkerId home_of(const Steering& steering, const Conn& conn) noexcept {
     return steering.home_of(conn.tuple(), conn.ct_zone(), conn.key_class);

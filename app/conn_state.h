@@ -51,9 +51,4 @@ Result<SavedRecord> read_record(const Plan& plan, const HelperSet& helpers, cons
 /// The worker that tracks the connection of a record.
 WorkerId home_of(const Steering& steering, const Conn& conn) noexcept;
 
-/// The id's text (id_text.h); null for none.
-Json id_or_null(ConnId id);
-/// The name of an edge; null for kAnyEdge.
-Json edge_or_null(const Plan& plan, EdgeId edge);
-
 }  // namespace postern

@@ -5,20 +5,14 @@
 #include <cstdio>
 #include <ctime>
 
-#include "conn_state.h"
 #include "id_text.h"
+#include "json_names.h"
 
 namespace postern {
 namespace {
 
-Json name_or_null(const std::string& name) {
-    return name.empty() ? Json(nullptr) : Json(name);
-}
-Json name_or_null(const Plan& plan, HelperId id) {
-    return name_or_null(plan.helper_name(id));
-}
 Json rule_or_null(const Plan& plan, RuleId id) {
-    return name_or_null(plan.rule_name(id));
+    return text_or_null(plan.rule_name(id));
 }
 Json id_json(ConnId id) {
     if (!id) return nullptr;
@@ -57,8 +51,8 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
         {"worker", worker},
         {"index", slot},
         {"generation", c.generation},
-        {"helper", name_or_null(plan, c.helper)},
-        {"expected_by", name_or_null(plan, c.expected_by)},
+        {"helper", helper_or_null(plan, c.helper)},
+        {"expected_by", helper_or_null(plan, c.expected_by)},
         {"master", id_json(c.master)},
         {"master_id", id_or_null(c.master)},
         {"zone", c.ct_zone().number()},
@@ -104,7 +98,7 @@ Json expectation_row(const Plan& plan, const ExpectInfo& e) {
     if (e.flags & expect_flag::userspace) flags.push_back("userspace");
     const unsigned full = address_bytes(e.dst.family) * 8;
     Json row{{"id", id_text(e.owner, e.id)},
-             {"helper", name_or_null(plan, e.helper)},
+             {"helper", helper_or_null(plan, e.helper)},
              {"class", class_name(plan, e)},
              {"call", call_name(e)},
              {"rule", rule_or_null(plan, e.rule)},
