@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One SIP message (RFC 3261): its start line, the header fields that matter to a firewall, its
-// body. Nothing is copied: what is handed out points into the message.
+// One SIP message (RFC 3261): its start line, the header fields that matter to a firewall
+// (fields.h), its body (parts.h). Nothing is copied: what is handed out points into the message.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 
 #include "helper/descriptor.h"
-#include "net/addr.h"
 #include "net/cursor.h"
+#include "sip/fields.h"
+#include "sip/parts.h"
 
 namespace postern::sip {
 
@@ -23,36 +23,6 @@ enum class Method : std::uint8_t {
     bye,
     cancel,
     registration
-};
-
-/// A header field. The value may be folded over several lines (RFC 3261 section 7.3.1): line ends
-/// in it are blanks.
-struct Header {
-    Bytes name;
-    Bytes value;  ///< without blanks around it
-};
-enum class HeaderStep : std::uint8_t {
-    field,  ///< one was taken
-    end,    ///< the empty line after the last one was taken
-    more,   ///< the bytes end before it can be said
-    bad     ///< neither a field nor an empty line
-};
-HeaderStep take_header(Cursor& c, Header& header) noexcept;
-
-/// What the body is.
-enum class Content : std::uint8_t {
-    none,
-    sdp,
-    multipart,
-    other  ///< some other type, or encoded
-};
-
-/// The topmost Via of a request: where its answers go (RFC 3261 section 18.2.2).
-struct Via {
-    /// The port named in it, or the usual one. 0: answers come to where the request came from, as
-    /// `rport` asks for (RFC 3581), or to some other address (`maddr`), or it cannot be read.
-    Be16 port;
-    std::uint32_t branch = 0;  ///< a hash; the same in each repetition and in each answer
 };
 
 struct Message {
@@ -81,8 +51,6 @@ bool is_sip(Bytes message) noexcept;
 /// CSeq: RFC 3261 section 8.1.1), has one of these twice that may be there but once, or ends before
 /// its session description does. What a datagram has after the body is left out (section 18.3).
 std::optional<Message> read_message(Bytes bytes) noexcept;
-/// A body may hold parts, which hold parts, and so on: at most so deep.
-inline constexpr unsigned kMaxDepth = 4;
 /// f(Bytes) for each part of a body, or the whole of it, that is a session description.
 template <class F>
 void for_each_description(const Message& message, F&& f) noexcept;
@@ -95,44 +63,10 @@ inline constexpr std::uint16_t kLongest = 32768;
 /// size.
 Measured measure(Bytes bytes, Progress& progress) noexcept;
 
-/// One value of a Contact field.
-struct Contact {
-    bool all = false;                      ///< "*": everything that was registered
-    bool is_sip = false;                   ///< a sip or sips URI; else host and port mean nothing
-    IpAddr host;                           ///< family none: a name
-    Be16 port;                             ///< the scheme's default when the URI has none
-    std::uint8_t protocol = 0;             ///< 0: not said; 255: none that is UDP or TCP
-    std::optional<std::uint32_t> expires;  ///< seconds
-};
-/// The next value of a Contact field, whose values are separated by commas; nothing at the end, and
-/// where none can be read.
-std::optional<Contact> take_contact(Cursor& c) noexcept;
-
 /// f(Contact) for each value of each Contact field; stops when f says false. False when a value
 /// could not be read: those before it were shown.
 template <class F>
 bool for_each_contact(const Message& message, F&& f) noexcept;
-
-/// The parts of a multipart body, one after the other.
-class Parts {
-  public:
-    Parts(Bytes body, Bytes boundary) noexcept : c_(body), boundary_{boundary} {}
-    /// The next part, at any depth, that is a session description; empty when there is none.
-    Bytes next_description() noexcept;
-
-  private:
-    enum class Line : std::uint8_t {
-        text,
-        begins_part,
-        ends_last
-    };
-    Line kind_of(Bytes line, Bytes boundary) const noexcept;
-    bool begin_part() noexcept;
-
-    Cursor c_;
-    std::array<Bytes, kMaxDepth> boundary_;  ///< of the body, of the part that is read in it, ...
-    unsigned depth_ = 1;
-};
 
 template <class F>
 void for_each_description(const Message& message, F&& f) noexcept {
@@ -142,9 +76,6 @@ void for_each_description(const Message& message, F&& f) noexcept {
     for (Bytes text = parts.next_description(); !text.empty(); text = parts.next_description())
         f(text);
 }
-
-/// Whether this is a Contact field's name, long or short.
-bool names_contact(Bytes name) noexcept;
 
 template <class F>
 bool for_each_contact(const Message& message, F&& f) noexcept {
