@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// HelperEngine: runs the helpers for the connections of one worker.
+// HelperEngine: runs the helpers for the connections of one worker. engine.cc has their life-cycle,
+// reading.cc what becomes of payload; the pool of their slots is HelperSlots (slots.h).
 //
 // What: between the pipeline's helper stage and the helpers. For each packet of a helped connection
 // it puts the payload in order (stream.h), cuts it into messages, scans them (scanner.h), wakes the
@@ -30,14 +31,15 @@
 #include <string_view>
 #include <vector>
 
-#include "base/huge_pages.h"
 #include "base/result.h"
 #include "base/types.h"
 #include "helper/counters.h"
 #include "helper/descriptor.h"
 #include "helper/emit.h"
+#include "helper/helper_conn.h"
 #include "helper/helper_set.h"
 #include "helper/scanner.h"
+#include "helper/slots.h"
 #include "helper/stream.h"
 #include "helper/view.h"
 #include "net/addr.h"
@@ -45,33 +47,6 @@
 #include "net/keyed_hash.h"
 
 namespace postern {
-
-/// The helper's part of one connection.
-struct alignas(64) HelperConn {
-    std::array<Stream, 2> stream;         ///< by Direction
-    std::uint32_t owner = 0;              ///< the caller's: its connection
-    HelperId helper = kNoHelper;          ///< kNoHelper: the slot is free
-    bool proven : 1 = false;              ///< its protocol is: it may open
-    bool stranger : 1 = false;            ///< its standing is Standing::unproven
-    bool picked_up : 1 = false;           ///< in mid-stream, see pick_up()
-    std::uint16_t min_timeout_s = 0;      ///< Emit::min_timeout()
-    std::array<std::uint32_t, 2> skip{};  ///< bytes still to pass over, by Direction
-    alignas(8) std::array<std::uint8_t, kPrivateBytes> state{};
-    Tuple original;
-
-    Standing standing() const noexcept { return stranger ? Standing::unproven : Standing::proven; }
-    bool blind(Direction d) const noexcept { return stream[index(d)].state == StreamState::blind; }
-};
-static_assert(sizeof(HelperConn) == 128 && offsetof(HelperConn, min_timeout_s) < 64);
-
-/// The helper's part of a connection in a form that another engine can go on with.
-struct HelperImage {
-    static constexpr std::size_t kWaiting = 256;
-    bool there = false;
-    bool cut = false;  ///< bytes that wait are not in it, in one direction or both
-    HelperConn conn;   ///< its buffers mean nothing; Stream::fill bytes of `waiting` do
-    std::array<std::array<std::uint8_t, kWaiting>, 2> waiting{};  ///< by Direction
-};
 
 struct EngineLimits {
     std::uint32_t max_conns = 4096;     ///< helped connections of this worker
@@ -81,16 +56,6 @@ struct EngineLimits {
     std::uint32_t long_buffers = 64;    ///< for longer ones; none where no helper wants them
     std::uint32_t unproven_conns = 0;   ///< unproven connections, besides max_conns
     HashSecret secret;                  ///< spreads sources and destinations over accounts
-};
-
-/// A connection that wants a slot.
-struct Applicant {
-    HelperId helper = kNoHelper;  ///< kNoHelper: its rule expects others
-    const Tuple& original;
-    std::uint32_t owner = 0;  ///< the caller's: its connection
-    Standing standing = Standing::proven;
-    ZoneId from;
-    Tick now;
 };
 
 struct CounterValue : MetricDesc {
@@ -117,6 +82,9 @@ enum class Skim : std::uint8_t {
     read        ///< it has been read
 };
 
+/// Many methods: the framework's one face to the pipeline. Slots pass through to HelperSlots, so
+/// that a slot and its streams change together; the rest is a connection's life, a packet's
+/// reading, and counters.
 class HelperEngine {
   public:
     /// `set` must outlive the engine. Control, before the worker starts.
@@ -133,9 +101,7 @@ class HelperEngine {
     /// Gives a helper to a slot that has none.
     void assign(HelperConn& conn, HelperId helper) noexcept;
     /// Whether attach() would find a slot.
-    bool has_room(Standing s) const noexcept {
-        return !(s == Standing::proven ? proven_.full() : unproven_.full());
-    }
+    bool has_room(Standing s) const noexcept { return slots_.has_room(s); }
     /// The slot that gives way to this applicant: of the account (source, destination, helper or
     /// zone) that the applicant belongs to and that has used up its share, else of all, the least
     /// recently used one. Counts it; the caller ends it. `last_used(slot)` is the time of its
@@ -145,11 +111,10 @@ class HelperEngine {
     /// Its peer has shown that it is there. There is room.
     void promote(HelperConn& conn, Tick now) noexcept;
     /// An unproven slot has been used.
-    void touch(HelperConn& conn, Tick now) noexcept { unproven_.touch(index_of(&conn), now); }
+    void touch(HelperConn& conn, Tick now) noexcept { slots_.touch(index_of(&conn), now); }
     /// The unproven slot that was used least recently, if that is kUnprovenMs ago; 0: none.
     std::uint32_t stale_unproven(Tick now) const noexcept {
-        const std::uint32_t slot = unproven_.oldest();
-        return slot != 0 && reached(unproven_.used(slot) + kUnprovenMs, now) ? slot : 0;
+        return slots_.stale_unproven(kUnprovenMs, now);
     }
     static constexpr std::uint32_t kUnprovenMs = 32'000;
     /// A copy of it. A direction with more than kWaiting bytes of an incomplete message is blind in
@@ -162,13 +127,13 @@ class HelperEngine {
 
     /// A slot's name for the caller's connection: 0 is nobody's, and has no helper.
     std::uint32_t index_of(const HelperConn* conn) const noexcept {
-        return conn == nullptr ? 0 : static_cast<std::uint32_t>(conn - conns_.get());
+        return conn == nullptr ? 0 : slots_.index_of(conn);
     }
-    HelperConn* at(std::uint32_t index) noexcept { return conns_.get() + index; }
+    HelperConn* at(std::uint32_t index) noexcept { return slots_.at(index); }
 
     /// Fetches what the next packet of this one needs first.
     [[gnu::always_inline]] void prefetch(std::uint32_t index) const noexcept {
-        __builtin_prefetch(conns_.get() + index);
+        __builtin_prefetch(slots_.at(index));
     }
 
     /// The SYN, or SYN+ACK, of this direction. on_segment() does it too when `flags` have SYN.
@@ -250,8 +215,8 @@ class HelperEngine {
     void for_each_counter(const HelperSet& set, HelperId helper, F&& f) const;
 
     /// Slots 1..capacity() may be given to at(); a free one has no helper.
-    std::uint32_t capacity() const noexcept { return static_cast<std::uint32_t>(free_.capacity()); }
-    std::uint32_t conns_free() const noexcept { return static_cast<std::uint32_t>(free_.size()); }
+    std::uint32_t capacity() const noexcept { return slots_.total(); }
+    std::uint32_t conns_free() const noexcept { return slots_.free(); }
     /// Of both sizes.
     std::uint32_t buffers_free() const noexcept { return assembler_.buffers_free(); }
 
@@ -266,10 +231,10 @@ class HelperEngine {
     void each_pool_metric(Read&& read) const;
     /// Once a turn.
     void publish_use() noexcept {
-        use_[0].slots.set(unproven_.size());
-        use_[1].slots.set(proven_.size());
-        for (const Standing s : {Standing::unproven, Standing::proven})
+        for (const Standing s : {Standing::unproven, Standing::proven}) {
+            use_[index(s)].slots.set(slots_.held(s));
             use_[index(s)].buffers.set(assembler_.buffers_held(s));
+        }
     }
 
   private:
@@ -284,27 +249,11 @@ class HelperEngine {
         const std::uint8_t* filtered = nullptr;  ///< text that the line filter cannot rule out
     };
 
-    /// Accounts of unproven connections. A source is a prefix here: forging a neighbour's address
-    /// costs nothing.
-    using UnprovenPool = FairPool<4>;
-    enum : unsigned {
-        kBySource,
-        kByDestination,
-        kByHelper,
-        kByZone
-    };
-    using ProvenPool = FairPool<2>;  ///< by source and destination
-    static constexpr std::uint32_t kAccounts = Assembler::kAccounts;
-
     HelperEngine(const HelperSet& set, EngineLimits limits, Scratch scratch);
     static std::uint32_t unproven_buffers(const EngineLimits& limits, std::uint32_t n) noexcept;
-    std::uint32_t account_of(const IpAddr& address, unsigned v4_bits,
-                             unsigned v6_bits) const noexcept;
-    ProvenPool::Accounts proven_accounts(const Tuple& original) const noexcept;
-    UnprovenPool::Accounts unproven_accounts(const Applicant& applicant) const noexcept;
     Assembler::Hooks hooks() noexcept;
     void prepare_skim() noexcept;
-    void count_displaced(std::uint32_t slot, unsigned cause) noexcept;
+    void count_displaced(const HelperSlots::Victim& victim) noexcept;
     /// Bytes of a message that this helper may have.
     std::uint32_t longest(const Reading& r) const noexcept {
         return std::max<std::uint32_t>(assembler_.buffer_bytes(), r.instance.desc->longest_message);
@@ -331,12 +280,8 @@ class HelperEngine {
     Assembler assembler_;
     /// By buffer: of the incomplete message in it. Written when its stream has one.
     std::vector<Progress> progress_;
-    HugeArray<HelperConn> conns_;
-    HashSecret secret_;
-    UnprovenPool unproven_;
-    ProvenPool proven_;
-    std::array<PoolUse, 2> use_;       ///< by Standing
-    std::vector<std::uint32_t> free_;  ///< a stack; reserved for all, so it never allocates
+    HelperSlots slots_;
+    std::array<PoolUse, 2> use_;  ///< by Standing
     /// By slot and Direction, see own_window(): one past the last number allowed, as far as known.
     struct OwnEnd {
         std::uint32_t end = 0;
@@ -384,21 +329,9 @@ class HelperEngine {
 
 template <class LastUsed>
 std::uint32_t HelperEngine::victim(const Applicant& applicant, LastUsed&& last_used) noexcept {
-    std::uint32_t slot;
-    unsigned cause;
-    if (applicant.standing == Standing::proven) {
-        const auto v = proven_.victim(proven_accounts(applicant.original), last_used);
-        slot = v.item;
-        cause = v.cause < 2 ? v.cause : 4;
-    } else {
-        // These are touched at each of their packets.
-        const auto v = unproven_.victim(unproven_accounts(applicant),
-                                        [&](std::uint32_t i) { return unproven_.used(i); });
-        slot = v.item;
-        cause = v.cause;
-    }
-    if (slot != 0) count_displaced(slot, cause);
-    return slot;
+    const HelperSlots::Victim v = slots_.victim(applicant, last_used);
+    if (v.slot != 0) count_displaced(v);
+    return v.slot;
 }
 
 // X(name, kind, unit, help), of connections of one standing
