@@ -92,7 +92,7 @@ struct Buffers {
     /// Bytes that end no message wait.
     bool wait(unsigned i, unsigned bytes = 10) {
         const std::vector<std::uint8_t> text(bytes, 'x');
-        assembler.settle(streams[i]);
+        assembler.recycle(streams[i]);
         const auto cause = assembler.push(
             streams[i], streams[i].next_seq, 0, text,
             [](Bytes, std::size_t) noexcept { return std::size_t{0}; }, 2000);
@@ -101,11 +101,11 @@ struct Buffers {
     /// They are the end of a message.
     void end_message(unsigned i) {
         const std::vector<std::uint8_t> text(1, '\n');
-        assembler.settle(streams[i]);
+        assembler.recycle(streams[i]);
         assembler.push(
             streams[i], streams[i].next_seq, 0, text,
             [](Bytes run, std::size_t) noexcept { return run.size(); }, 2000);
-        assembler.settle(streams[i]);
+        assembler.recycle(streams[i]);
     }
 };
 
@@ -135,7 +135,7 @@ TEST(StreamBuffers, OneHostDoesNotHoldAllLongOnesForDays) {
     EXPECT_EQ(b.streams[0].state, StreamState::open);
     EXPECT_EQ(b.lost.size(), 32u);
     b.parties[50] = {Standing::proven, 2, 2};
-    b.assembler.settle();
+    b.assembler.recycle();
     EXPECT_TRUE(b.wait(50, 500));
     EXPECT_EQ(b.lost.back(), 0u) << "of all, the least recently used";
 }

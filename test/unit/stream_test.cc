@@ -43,7 +43,7 @@ struct StreamTest : ::testing::Test {
     void open() { assembler.start(s, isn); }
     /// `at` counts from the stream's first byte.
     BlindCause push(std::int64_t at, std::string_view payload, std::uint8_t flags = 0) {
-        assembler.settle(s);
+        assembler.recycle(s);
         return assembler.push(s, isn + 1 + static_cast<std::uint32_t>(at), flags, bytes(payload),
                               lines, longest);
     }
@@ -82,7 +82,7 @@ TEST_F(StreamTest, EverySplitIntoThreeGivesTheSameLines) {
                 push(a_at, whole.substr(a, b - a));
                 push(0, whole.substr(0, a));
                 ASSERT_EQ(all(), whole) << "backwards " << a << ' ' << b;
-                assembler.settle(s);
+                assembler.recycle(s);
                 ASSERT_EQ(assembler.buffers_free(), 4u);
             }
         }
@@ -129,7 +129,7 @@ TEST_F(StreamTest, ALineMayFillTheBufferButNotExceedIt) {
     EXPECT_EQ(push(64, "\n"), BlindCause::overflow);
     EXPECT_EQ(s.state, StreamState::blind);
     EXPECT_EQ(push(65, "more\n"), BlindCause::none);  // for good, and counted once
-    assembler.settle(s);
+    assembler.recycle(s);
     EXPECT_EQ(assembler.buffers_free(), 4u);
 }
 
@@ -193,7 +193,7 @@ TEST_F(StreamTest, FinEndsItAlsoWhenItComesEarly) {
     EXPECT_EQ(s.state, StreamState::ended);
     push(13, "\n");
     EXPECT_EQ(all(), "one\ntwo\n");
-    assembler.settle(s);
+    assembler.recycle(s);
     EXPECT_EQ(assembler.buffers_free(), 4u);
 }
 
@@ -247,7 +247,7 @@ TEST_F(LongStreamTest, WhatOutgrowsItsBufferMovesToALongOne) {
                       BlindCause::none)
                 << piece;
         EXPECT_EQ(all(), whole) << piece;
-        assembler.settle(s);
+        assembler.recycle(s);
         EXPECT_EQ(assembler.buffers_free(), 5u) << piece;
     }
 }
@@ -271,7 +271,7 @@ TEST_F(LongStreamTest, ItHasAnEnd) {
         for (std::size_t at = 0; at < 201 && cause == BlindCause::none; at += piece)
             cause = push(static_cast<std::int64_t>(at), std::string(piece, 'x'));
         EXPECT_EQ(cause, BlindCause::overflow) << piece;
-        assembler.settle(s);
+        assembler.recycle(s);
         EXPECT_EQ(assembler.buffers_free(), 5u);
     }
 }
@@ -339,7 +339,7 @@ void StreamTest::follow_the_model() {
             ASSERT_EQ(all(), expected) << "round " << round;
         }
         assembler.stop(s, StreamState::ended);
-        assembler.settle(s);
+        assembler.recycle(s);
         ASSERT_EQ(assembler.buffers_free(), free);
     }
 }
