@@ -276,6 +276,13 @@ Result<void> Firewall::replace_plan(const Spec& spec) {
     return {};
 }
 
+void Firewall::publish_plan(Plan plan) {
+    if (plan.helper_instances->set().picks_up())
+        for (const auto& w : workers_)
+            w->helping().prepare_known_flows();
+    plans_->publish(std::move(plan));
+}
+
 void Firewall::remove_helper(HelperId id) {
     if (is_removed(id)) return;
     Plan next = plan();

@@ -78,7 +78,7 @@ class Firewall {
     Result<void> replace_plan(const Spec& spec);
     /// Puts a plan into force that was compiled for this firewall, with next_names() and
     /// plan().helper_instances of now.
-    void publish_plan(Plan plan) { plans_->publish(std::move(plan)); }
+    void publish_plan(Plan plan);
     /// Those that the next plan is compiled with: the plan's, without those that are gone and that
     /// neither a connection nor an expectation holds any more.
     Names next_names();

@@ -188,6 +188,7 @@ Result<std::unique_ptr<const HelperSet>> HelperSet::create(std::span<const Helpe
         auto made = make_instance(config);
         if (!made) return made.error();
         HelperInstance& instance = set->instances_[config.id] = std::move(made).value();
+        set->picks_up_ |= instance.picks_up;
         for (std::size_t i = 0; i < instance.params.size(); ++i) {
             instance.params[i].text = instance.texts[i];  // only now are they where they stay
             instance.params[i].networks = instance.networks[i];

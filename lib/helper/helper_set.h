@@ -77,6 +77,8 @@ class HelperSet {
         return scanners_[protocol == proto::udp];
     }
     const Scratch& scratch() const noexcept { return scratch_; }
+    /// Whether some helper reads connections that are met in mid-stream.
+    bool picks_up() const noexcept { return picks_up_; }
 
   private:
     HelperSet() = default;
@@ -84,6 +86,7 @@ class HelperSet {
     std::array<HelperInstance, kMaxHelpers> instances_;
     std::array<Scanner, 2> scanners_;  ///< TCP, UDP
     Scratch scratch_;                  ///< prepared for both; workers clone it
+    bool picks_up_ = false;
 };
 
 }  // namespace postern

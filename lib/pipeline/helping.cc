@@ -25,6 +25,8 @@ Helping::Helping(Parts parts)
       refused_(new Refused[engine_->capacity() + 1]),
       secret_(parts.secret),
       linear_(new std::uint8_t[kMaxDatagram]) {
+    if (engine_->set().picks_up()) prepare_known_flows();
+    look_for_known_flows();
     if (parts.userspace == nullptr) return;
     questions_ = std::make_unique<HelperQuestions>(*parts.userspace, parts.worker);
     held_ = std::make_unique<HeldPackets>(*parts.userspace, engine_->capacity());
@@ -33,6 +35,11 @@ Helping::Helping(Parts parts)
             static_cast<HelperQuestions*>(questions)->message(direction, message);
         },
         questions_.get());
+}
+
+void Helping::adopt(const HelperSet& set, const Scratch& scratch) noexcept {
+    engine_->adopt(set, scratch);
+    look_for_known_flows();
 }
 
 void Helping::renew(std::uint32_t slot, Direction opener) noexcept {

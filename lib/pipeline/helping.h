@@ -111,7 +111,10 @@ class Helping {
     // --- ends ---
     /// Remembers a connection of a helper that picks up, if it was seen from its first packet on:
     /// once it is forgotten, what follows is no connection met in mid-stream.
-    void note_known(const Conn& conn) noexcept;
+    void note_known(const Conn& conn) noexcept {
+        if (notes_known_) [[unlikely]]
+            note_if_known(conn);
+    }
     /// Whether a connection with a slot has been granted what is to outlive its silence.
     bool has_lasting(const Conn& conn) noexcept { return expecting_.has_lasting(conn.helper_slot); }
     /// A connection with a helper slot ends: what hangs on the slot ends with it.
@@ -128,6 +131,8 @@ class Helping {
     /// go on; they are the batch now. Bounded work.
     bool resume() noexcept { return questions_ != nullptr && resume_waiting(); }
     void look_at_unproven() noexcept;
+    /// The worker has taken another plan, with these helpers. See HelperEngine::adopt().
+    void adopt(const HelperSet& set, const Scratch& scratch) noexcept;
 
     // --- control, by the worker ---
     /// Raises a connection's timeout to at least `least_s` seconds, where its state allows it.
@@ -135,6 +140,14 @@ class Helping {
     /// Gives a restored connection the helper that it had. False: no slot is left.
     bool restore(std::uint32_t slot, const HelperImage& image) noexcept;
     HelperEngine& engine() noexcept { return *engine_; }
+
+    // --- control ---
+    /// Before a plan is published of which a helper picks up: sets aside what its worker notes
+    /// known connections in, if that has not been done yet. It stays when that helper goes.
+    void prepare_known_flows() {
+        if (known_flows_ == nullptr) known_flows_ = std::make_unique<KnownFlows>();
+    }
+    bool has_known_flows() const noexcept { return known_flows_ != nullptr; }
 
   private:
     // The path of packets: helping.cc.
@@ -170,6 +183,9 @@ class Helping {
     ZoneId zone_of(const Conn& conn) const noexcept {
         return batch_.plan->edges.zone_of(conn.edge(Direction::original));
     }
+    void note_if_known(const Conn& conn) noexcept;
+    /// The helpers of the engine are others.
+    void look_for_known_flows() noexcept;
     /// Whether the helper may read the connection, which was met in mid-stream; counts it if not.
     bool may_pick_up(const Conn& conn, HelperId helper) noexcept;
     /// The helper reads its connection in mid-stream, from packet i on.
@@ -228,8 +244,12 @@ class Helping {
     };
     std::unique_ptr<Refused[]> refused_;
     const HashSecret& secret_;
-    KnownFlows known_flows_;
-    Tick looked_;  ///< when late answers were last looked for
+    /// Null until a plan needs it. Control sets it before it publishes that plan, and never again;
+    /// the worker looks here when it takes such a plan.
+    std::unique_ptr<KnownFlows> known_flows_;
+    KnownFlows* known_ = nullptr;  ///< the worker's own pointer to it
+    bool notes_known_ = false;     ///< some helper of the plan picks up
+    Tick looked_;                  ///< when late answers were last looked for
     Emit emit_;
     Emit parting_;  ///< of a connection that ends, perhaps while emit_ is being worked on
     /// Payload of a packet in several segments, put together for its helper.

@@ -59,17 +59,23 @@ void Helping::begin(unsigned i, std::uint32_t slot, HelperId helper) noexcept {
     take_slot(slot, helper, Standing::unproven);
 }
 
-void Helping::note_known(const Conn& conn) noexcept {
+void Helping::look_for_known_flows() noexcept {
+    notes_known_ = engine_->set().picks_up();
+    // Without such a helper control may just be about to set it.
+    if (notes_known_) known_ = known_flows_.get();
+}
+
+void Helping::note_if_known(const Conn& conn) noexcept {
     if (conn.helper == kNoHelper || conn.protocol() != proto::tcp) return;
     if (conn.has(conn_flag::seen_reply) && !is_midstream(conn) && engine_->picks_up(conn.helper))
-        known_flows_.note(hash_of(conn.key, secret_));
+        known_->note(hash_of(conn.key, secret_));
 }
 
 bool Helping::may_pick_up(const Conn& conn, HelperId helper) noexcept {
     if (engine_->picks_up(helper)) {
         const std::uint32_t hash = hash_of(conn.key, secret_);
-        if (!known_flows_.knows(hash)) return true;
-        known_flows_.note(hash);
+        if (!known_->knows(hash)) return true;
+        known_->note(hash);
     }
     // Nothing of it can be proven.
     engine_->counters(helper)[HelperCounter::blind_midstream].add();
@@ -202,7 +208,7 @@ void Helping::lose(std::uint32_t slot) noexcept {
 }
 
 void Helping::look_at_unproven() noexcept {
-    known_flows_.age(batch_.now);
+    if (known_ != nullptr) known_->age(batch_.now);
     expecting_.for_each_claimed(
         [this](std::uint32_t helper_slot) { promote(conns_.at(engine_->at(helper_slot)->owner)); });
     for (unsigned n = 0; n < kStaleBudget; ++n) {

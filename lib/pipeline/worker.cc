@@ -41,7 +41,7 @@ Worker::Worker(Parts parts)
 void Worker::adopt(const Plan& plan) noexcept {
     batch_.plan = &plan;
     plan_version_ = plan.version;
-    helping_.engine().adopt(plan.helper_instances->set(), plan.helper_instances->scratch(id()));
+    helping_.adopt(plan.helper_instances->set(), plan.helper_instances->scratch(id()));
     reassembly_->set_edges(plan.edges);
     conns_->set_visit_ms(plan.visit_ms);
     find_stage_after_helpers();

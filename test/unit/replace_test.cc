@@ -180,6 +180,52 @@ TEST_P(Replaced, AHelperGoesOnReadingWithItsNewParameters) {
     EXPECT_TRUE(Talk(world(), frames::flow("192.0.2.1", 41000, "192.0.2.77", 50000)).open());
 }
 
+// A connection that was seen from its first packet is not one met in mid-stream once it is
+// forgotten, also where no helper picked up when it began. Until then nobody sets memory aside for
+// that.
+TEST_P(Replaced, TheFirstHelperThatPicksUpKnowsTheConnectionsThatRun) {
+    const auto passive = [](Talk& t, const std::string& port) {
+        return t.client("NOOP\r\n") && t.server("200 ok\r\n") &&
+               t.packet(Direction::original, tcp_flag::ack) && t.client("PASV\r\n") &&
+               t.server("227 ok (192,0,2,2,195," + port + ")\r\n");
+    };
+    const auto reset = [](Talk& t) {
+        return t.packet(Direction::reply, tcp_flag::rst | tcp_flag::ack);
+    };
+    const auto forget = [&] {
+        world().now = world().now + 60'000;
+        world().turn();
+    };
+    const std::string with =
+        kZones + "helpers: [{name: ftp, params: {pick_up: true}}]\n" + policy(kFtpRules);
+    begin(kZones + kFtp + policy(kFtpRules));
+    Talk before = talk(21, 40000), during = talk(21, 40001);
+    ASSERT_TRUE(before.open());
+    ASSERT_TRUE(during.open());
+    ASSERT_TRUE(reset(before));
+    forget();
+    for (unsigned w = 0; w < fw().workers(); ++w)
+        EXPECT_FALSE(fw().worker(w).helping().has_known_flows());
+
+    replace(with);
+    ASSERT_TRUE(during.client("NOOP\r\n"));  // it runs on
+    ASSERT_TRUE(reset(during));
+    forget();
+    ASSERT_TRUE(passive(during, "80"));
+    EXPECT_FALSE(talk(50000, 41000).open());
+    // Nothing was noted before that plan: as after a start.
+    ASSERT_TRUE(passive(before, "81"));
+    EXPECT_TRUE(talk(50001, 41001).open());
+
+    // What was noted stays noted while no helper picks up.
+    replace(kZones + kFtp + policy(kFtpRules));
+    ASSERT_TRUE(reset(during));
+    forget();
+    replace(with);
+    ASSERT_TRUE(passive(during, "82"));
+    EXPECT_FALSE(talk(50002, 41002).open());
+}
+
 TEST_P(Replaced, AHelperThatIsGoneReadsNothingMore) {
     begin(kZones + kFtp + policy(kFtpRules));
     Talk control = talk(21);
