@@ -17,8 +17,6 @@
 namespace postern {
 namespace {
 
-constexpr std::uint32_t kMinShare =
-    64;  ///< expectations of masters to one server, or from one zone
 constexpr std::uint32_t kMinUnproven = 16;  ///< slots of a worker for unproven connections
 
 /// A part of the table that new connections may not take: children that a helper expects get in.
@@ -151,9 +149,8 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     ec.max_per_zone = spec.limits.expectations_per.ct_zone;
     ec.zone_limits = spec.limits.expectations_per.of_ct_zones;
     ec.max_per_host = spec.limits.expectations_per.source;
-    ec.max_per_server = std::max(kMinShare, spec.limits.expectations / 2);
-    ec.max_per_security_zone =
-        std::max(kMinShare, spec.limits.expectations - spec.limits.expectations / 4);
+    ec.max_per_server = spec.limits.expectations_per.server;
+    ec.max_per_security_zone = spec.limits.expectations_per.security_zone;
     ec.max_per_destination = spec.limits.expectations_per.destination;
     ec.event_ring = options.expect_events;
     ec.secret = options.secret;

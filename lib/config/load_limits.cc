@@ -71,7 +71,7 @@ void Loader::limits(const Value& v) {
     Map map(v);
     read_keys(map, l);
     ExpectationsPerSpec& per = l.expectations_per;
-    per.source = std::max(64u, l.expectations / 4);
+    per = ExpectationsPerSpec::shares_of(l.expectations);
     // A connection that is helped is a connection, so there cannot be more of the former.
     l.helped_connections = std::min(l.helped_connections, l.connections);
     if (auto helped = map.get("helped_connections")) {
@@ -98,6 +98,8 @@ void Loader::limits(const Value& v) {
             }
         }
         of.number("source", per.source);
+        of.number("server", per.server);
+        of.number("security_zone", per.security_zone);
         of.finish();
     }
     l.per_zone.assign(spec_.zones.size(), 0);

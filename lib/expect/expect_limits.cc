@@ -38,7 +38,8 @@ ExpectLimits::ExpectLimits(const ExpectConfig& c)
 }
 
 bool ExpectLimits::allocate(const ExpectConfig& c) {
-    if (c.max_per_host == 0 && c.max_per_server == 0) return true;
+    // Without a place in it a master is not counted for its security zone either.
+    if (c.max_per_host == 0 && c.max_per_server == 0 && c.max_per_security_zone == 0) return true;
     const std::uint32_t row = std::bit_ceil(std::min(4 * c.max_live, 1u << 20));
     auto cells = make_rte_array<HostCount>(2 * std::size_t{row}, c.socket);
     if (!cells) return false;

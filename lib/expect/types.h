@@ -69,23 +69,23 @@ struct ExpectRequest : ExpectTuple, ExpectInherited, ExpectTerms {
 };
 
 // X(name, help)
-#define POSTERN_INSERT_OUTCOMES(X)                                                          \
-    X(created, "expectation filed")                                                         \
-    X(refreshed, "the same expectation of the same master and class was pending: replaced") \
-    X(shared, "an identical expectation that is pending serves this one too")               \
-    X(already, "an identical expectation of another master or class is pending")            \
-    X(busy, "a pending expectation could match the same packet")                            \
-    X(master_gone, "the master connection has ended")                                       \
-    X(invalid, "class, family or timeout out of range")                                     \
-    X(limit_total, "the table holds as many as configured")                                 \
-    X(limit_unproven, "unproven masters have as many as they may")                          \
-    X(limit_zone, "the zone holds as many as configured")                                   \
-    X(limit_host, "the master's source host holds as many as configured")                   \
-    X(limit_server, "masters to the same server hold half of the table")                    \
-    X(limit_security_zone, "masters from the same zone hold three quarters of the table")   \
-    X(limit_destination, "one destination address and port holds as many as configured")    \
-    X(limit_pool,                                                                           \
-      "this worker's expectations are all in use, or too many at once went to a "           \
+#define POSTERN_INSERT_OUTCOMES(X)                                                           \
+    X(created, "expectation filed")                                                          \
+    X(refreshed, "the same expectation of the same master and class was pending: replaced")  \
+    X(shared, "an identical expectation that is pending serves this one too")                \
+    X(already, "an identical expectation of another master or class is pending")             \
+    X(busy, "a pending expectation could match the same packet")                             \
+    X(master_gone, "the master connection has ended")                                        \
+    X(invalid, "class, family or timeout out of range")                                      \
+    X(limit_total, "the table holds as many as configured")                                  \
+    X(limit_unproven, "unproven masters have as many as they may")                           \
+    X(limit_zone, "the zone holds as many as configured")                                    \
+    X(limit_host, "the master's source host holds as many as configured")                    \
+    X(limit_server, "masters to the same server hold as many as configured")                 \
+    X(limit_security_zone, "masters from the same security zone hold as many as configured") \
+    X(limit_destination, "one destination address and port holds as many as configured")     \
+    X(limit_pool,                                                                            \
+      "this worker's expectations are all in use, or too many at once went to a "            \
       "shard")
 
 enum class InsertOutcome : std::uint8_t {

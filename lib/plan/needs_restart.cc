@@ -90,6 +90,10 @@ void compare_limits(const Spec& a, const Spec& b, Differences& out) {
                 next.expectations_per.of_ct_zones);
     out.compare("limits.expectations_per.source", now.expectations_per.source,
                 next.expectations_per.source);
+    out.compare("limits.expectations_per.server", now.expectations_per.server,
+                next.expectations_per.server);
+    out.compare("limits.expectations_per.security_zone", now.expectations_per.security_zone,
+                next.expectations_per.security_zone);
     out.compare("limits.expectations_per.destination", now.expectations_per.destination,
                 next.expectations_per.destination);
     out.compare("limits.per_zone", limits_of_zones(a), limits_of_zones(b));

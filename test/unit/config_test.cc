@@ -172,6 +172,22 @@ TEST(Config, LimitsOfExpectations) {
     EXPECT_EQ(limits("source: 5").expectations_per.source, 5u);
     EXPECT_EQ(limits("source: 5").expectations_per.destination, 64u);
     EXPECT_EQ(limits("destination: 1").expectations_per.destination, 1u);
+    EXPECT_EQ(limits("server: 7").expectations_per.server, 7u);
+    EXPECT_EQ(limits("server: 0").expectations_per.server, 0u);
+    EXPECT_EQ(limits("security_zone: 1K").expectations_per.security_zone, 1024u);
+}
+
+TEST(Config, SharesOfExpectationsFollowTheirNumber) {
+    const auto per = [](const std::string& limits) {
+        return good(with(limits)).limits.expectations_per;
+    };
+    EXPECT_EQ(per("").source, 16384u);
+    EXPECT_EQ(per("").server, 32768u);
+    EXPECT_EQ(per("").security_zone, 49152u);
+    EXPECT_EQ(per("limits: {expectations: 1002}\n").server, 501u);
+    EXPECT_EQ(per("limits: {expectations: 1002}\n").security_zone, 752u);
+    EXPECT_EQ(per("limits: {expectations: 16}\n").server, 64u);
+    EXPECT_EQ(per("limits: {expectations: 16}\n").security_zone, 64u);
 }
 
 TEST(Config, OldNamesOfKeysWorkAndWarn) {

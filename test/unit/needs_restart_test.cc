@@ -77,8 +77,12 @@ TEST(NeedsRestart, SizesOfTablesAndLimits) {
     EXPECT_EQ(after([](Spec& s) {
                   s.limits.connections = 64;
                   s.limits.per_zone = {0, 9};
+                  s.limits.expectations_per.server = 5;
+                  s.limits.expectations_per.security_zone = 6;
               }),
-              (Texts{"limits.connections has changed", "limits.per_zone has changed"}));
+              (Texts{"limits.connections has changed", "limits.expectations_per.server has changed",
+                     "limits.expectations_per.security_zone has changed",
+                     "limits.per_zone has changed"}));
     EXPECT_EQ(after([](Spec& s) { s.limits.per_zone = {0, 0}; }), Texts{});
 }
 

@@ -217,7 +217,8 @@ TEST_P(Effects, SlotsOfRulesExpectationsComeBack) {
 }
 
 TEST_P(Effects, ExpectationsPerZoneAndSource) {
-    for (const char* limit : {"zone: 2", "zone: {0: 2}", "source: 2"}) {
+    for (const char* limit : {"zone: 2", "zone: {0: 2}", "source: 2", "security_zone: 2",
+                              "source: 0, server: 0, security_zone: 2"}) {
         World world(expecting("proto: tcp, dport: 7000"), GetParam(), "",
                     std::string(World::kLimits) + ", expectations_per: {" + limit + "}");
         unsigned passed = 0;
@@ -225,6 +226,24 @@ TEST_P(Effects, ExpectationsPerZoneAndSource) {
             passed += syn(
                 world, flow("192.0.2.1", 40000, "192.0.2." + std::to_string(10 + i), 1234), true);
         EXPECT_EQ(passed, 2u) << limit;
+    }
+}
+
+TEST_P(Effects, ExpectationsPerServer) {
+    for (const auto& [limit, most] : {std::pair("server: 2", 2u), std::pair("server: 0", 4u)}) {
+        World world(expecting("proto: tcp, dport: 7000"), GetParam(), "",
+                    std::string(World::kLimits) + ", expectations_per: {" + limit + "}");
+        const auto call = [&](unsigned client, unsigned server) {
+            return syn(world,
+                       flow("192.0.2." + std::to_string(client), 40000,
+                            "192.0.2." + std::to_string(server), 1234),
+                       true);
+        };
+        unsigned passed = 0;
+        for (unsigned i = 0; i < 4; ++i)
+            passed += call(10 + i, 2);
+        EXPECT_EQ(passed, most) << limit;
+        EXPECT_TRUE(call(20, 3)) << limit;  // another server
     }
 }
 

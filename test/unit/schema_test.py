@@ -39,6 +39,7 @@ GOOD = {
     'ct zones': BASE.replace('out0]}', 'out0], pass: [], ct_zone: 7, vlan_zones: {100: 5}}'),
     'every VLAN': BASE.replace('out0]}', 'out0], pass: [arp, 0x88cc], vlan_zones: per_vlan}'),
     'limits of a zone': BASE + 'limits: {expectations_per: {ct_zone: {7: 1K}, source: 5}}\n',
+    'shares': BASE + 'limits: {expectations_per: {server: 0, security_zone: 48K}}\n',
     'old name': BASE + 'limits: {expectations_per: {zone: 3}}\n',
     'helper': BASE + 'helpers: [{name: ftp, params: {loose: yes}, ports: 2121}, {name: f2, helper: ftp}]\n',
     'userspace': BASE + 'helpers: [{name: toy, params: {loose: true}, userspace: {transports: tcp, '

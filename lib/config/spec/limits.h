@@ -17,9 +17,21 @@ struct ExpectationsPerSpec {
     std::uint32_t ct_zone = 0;  ///< of each conntrack zone
     /// Of conntrack zones that have a limit of their own.
     std::vector<std::pair<CtZone, std::uint32_t>> of_ct_zones;
-    std::uint32_t source = 0;  ///< of masters that one address (an IPv6 /64) began; the loader's
-                               ///< default: a quarter of LimitsSpec::expectations
-    std::uint32_t destination = 64;  ///< for one address and port
+    // Of masters; by default shares of LimitsSpec::expectations.
+    std::uint32_t source = 0;         ///< that one address (an IPv6 /64) began
+    std::uint32_t server = 0;         ///< to one address
+    std::uint32_t security_zone = 0;  ///< begun from one zone
+    std::uint32_t destination = 64;   ///< for one address and port
+
+    /// The defaults. Shares of a small table are not so small that a few messages fill them.
+    static constexpr ExpectationsPerSpec shares_of(std::uint32_t expectations) {
+        constexpr std::uint32_t kLeast = 64;
+        ExpectationsPerSpec per;
+        per.source = std::max(kLeast, expectations / 4);
+        per.server = std::max(kLeast, expectations / 2);
+        per.security_zone = std::max(kLeast, expectations - expectations / 4);
+        return per;
+    }
 
     template <class Keys>
     static void describe(Keys& keys) {
@@ -38,6 +50,17 @@ struct ExpectationsPerSpec {
                                 .range = kCount,
                                 .form = Form::number,
                                 .default_text = "a quarter of `expectations`, 64 at least"});
+        keys.by_hand("server", {.help = "of all masters to one address. A server that answers "
+                                        "forged sources proves them; it takes no more than this. "
+                                        "0 = no limit",
+                                .range = kCount,
+                                .form = Form::number,
+                                .default_text = "half of `expectations`, 64 at least"});
+        keys.by_hand("security_zone",
+                     {.help = "of all masters that were begun from one security zone. 0 = no limit",
+                      .range = kCount,
+                      .form = Form::number,
+                      .default_text = "three quarters of `expectations`, 64 at least"});
         keys("destination", &ExpectationsPerSpec::destination,
              {.help = "for one address and port, from different sources",
               .range = {1, 65535, KeyUnit::size},
@@ -61,7 +84,7 @@ struct LimitsSpec {
     std::uint32_t answers_per_second_per_source = 50;
     /// Of one worker; 0 = no limit. Begun within a second.
     std::uint32_t new_per_second_per_worker = 1u << 20;
-    ExpectationsPerSpec expectations_per;
+    ExpectationsPerSpec expectations_per = ExpectationsPerSpec::shares_of(expectations);
     std::vector<std::uint32_t>
         per_zone;  ///< connections opened from a zone, by ZoneId; 0 = no limit
 
@@ -108,9 +131,8 @@ struct LimitsSpec {
                       "packet buffer of the largest MTU",
               .range = {64, 1u << 20, KeyUnit::size}});
         keys.mapping("expectations_per", of<ExpectationsPerSpec>,
-                     {.help = "expectations of one conntrack zone, source, destination. Besides, "
-                              "masters to one server have at most half of `expectations`, and "
-                              "masters from one zone three quarters"});
+                     {.help = "expectations of one conntrack zone, source, server, security zone, "
+                              "destination"});
         keys.group("per_source", {.help = "what one source may do", .default_text = "no limits"},
                    [&](auto& of) {
                        of("half_open", &L::half_open_per_source,
