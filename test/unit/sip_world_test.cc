@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // SIP through whole firewalls: many calls of one connection, their limits, and telephones that are
 // answered at another port than they send from.
+#include <algorithm>
+#include <iterator>
+#include <set>
 #include <string>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -80,6 +84,15 @@ class Sip : public ::testing::TestWithParam<unsigned> {
             world->turn();
         }
     }
+    /// The ports to which something is pending.
+    std::set<unsigned> pending() {
+        std::set<unsigned> ports;
+        std::uint32_t cursor = 0;
+        while (world->fw().expectations().walk(
+            cursor, 1024, [&](const ExpectInfo& e) { ports.insert(e.dport.host()); })) {
+        }
+        return ports;
+    }
     static std::string id(unsigned n) { return "call" + std::to_string(n); }
     bool invite(unsigned n) {
         return say(true, message("INVITE sip:b@b SIP/2.0", id(n), "1 INVITE", "192.0.2.1", "",
@@ -140,6 +153,44 @@ TEST_P(Sip, TheLimitOfAConnectionIsAParameter) {
 }
 
 // One source has no more than a quarter of the table, however many connections it opens.
+// What gives way goes by when it was announced, whether or not its call was answered since: media
+// that nobody has sent in all that time are not coming. Announced again it is new. A registration
+// stays.
+TEST_P(Sip, OfAFullConnectionWhatWasAnnouncedFirstGivesWay) {
+    const auto rings = [&](unsigned n) { return answer(n, "SIP/2.0 180 Ringing", false); };
+    const auto pair = [](unsigned port) { return std::set<unsigned>{port, port + 1}; };
+    make(", params: {max_pending: 21}");
+    ASSERT_TRUE(registers(5060, "r", 600));
+    const std::set<unsigned> before = pending();
+    ASSERT_EQ(before, std::set<unsigned>{5070});
+    for (unsigned n = 0; n < 10; ++n)
+        ASSERT_TRUE(invite(n) && rings(n));
+    ASSERT_EQ(pending().size(), 21u);
+    std::set<unsigned> now = pending();
+    /// What goes when `announce` adds the two ports from `added` on.
+    const auto goes = [&](const auto& announce, unsigned added) {
+        const std::set<unsigned> was = std::exchange(now, {});
+        EXPECT_TRUE(announce());
+        now = pending();
+        EXPECT_TRUE(now.contains(added) && now.contains(added + 1)) << added;
+        EXPECT_EQ(now.size(), 21u);
+        std::set<unsigned> gone;
+        std::ranges::set_difference(was, now, std::inserter(gone, gone.end()));
+        return gone;
+    };
+    EXPECT_EQ(goes([&] { return answer(1, "SIP/2.0 200 OK", true); }, 30002), pair(20000));
+    EXPECT_EQ(goes([&] { return invite(2); }, 20004), std::set<unsigned>{}) << "a retransmission";
+    EXPECT_EQ(goes([&] { return invite(10); }, 20020), pair(20002)) << "answered, but the oldest";
+    for (unsigned n = 11; n < 18; ++n)
+        EXPECT_EQ(goes([&] { return invite(n); }, 20000 + 2 * n), pair(20006 + 2 * (n - 11)));
+    EXPECT_EQ(goes([&] { return invite(18); }, 20036), pair(30002)) << "the answer to call 1";
+    EXPECT_EQ(goes([&] { return invite(19); }, 20038), pair(20004)) << "call 2, announced again";
+    EXPECT_TRUE(now.contains(5070));
+    EXPECT_TRUE(called(9000));
+    EXPECT_FALSE(rtp(false, 20004, 9)) << "gave way";
+    EXPECT_TRUE(rtp(false, 20020, 9)) << "call 10";
+}
+
 TEST_P(Sip, OneSourceDoesNotFillTheTable) {
     make({}, 256);
     for (unsigned n = 0; n < 40; ++n)
