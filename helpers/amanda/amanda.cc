@@ -37,8 +37,8 @@ constexpr std::uint16_t kPorts[] = {10080};
 constexpr ExpectClass kClasses[] = {{"data", "a stream of a backup", 4, 180}};
 constexpr ParamDesc kParams[] = {kDenyPortsParam, kDenyServicesParam};
 constexpr CounterDesc kCounters[] = {
-    {"requests", "REQ packets read"},
-    {"replies", "REP and PREP packets read"},
+    {"requests", "REQ packets read", Unit::packets},
+    {"replies", "REP and PREP packets read", Unit::packets},
     {"connects", "CONNECT lines read"},
     {"not_asked", "CONNECT in a reply to no request of this connection"},
 };

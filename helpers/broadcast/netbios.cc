@@ -11,8 +11,8 @@ namespace {
 constexpr std::uint16_t kPorts[] = {137};
 constexpr ExpectClass kClasses[] = {{"answers", "of the hosts of the sender's subnet", 1, 3}};
 constexpr CounterDesc kCounters[] = {
-    {"requests", "requests to a whole subnet"},
-    {"unicast", "requests to one host, whose answer needs no expectation"},
+    {"requests", "requests to a whole subnet", Unit::requests},
+    {"unicast", "requests to one host, whose answer needs no expectation", Unit::requests},
 };
 
 /// RFC 1002 section 4.2.1: id, flags, four counts; then the question, whose name is 32 letters

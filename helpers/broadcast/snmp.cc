@@ -11,8 +11,8 @@ namespace {
 constexpr std::uint16_t kPorts[] = {161};
 constexpr ExpectClass kClasses[] = {{"answers", "of the agents of the sender's subnet", 1, 30}};
 constexpr CounterDesc kCounters[] = {
-    {"requests", "requests to a whole subnet"},
-    {"unicast", "requests to one agent, whose answer needs no expectation"},
+    {"requests", "requests to a whole subnet", Unit::requests},
+    {"unicast", "requests to one agent, whose answer needs no expectation", Unit::requests},
 };
 
 /// BER (X.690): the contents of the next element if it has this tag and is all there. Lengths of

@@ -83,12 +83,12 @@ enum Param : unsigned {
     kOwnAddress = named(kParams, "own_address")
 };
 constexpr CounterDesc kCounters[] = {
-    {"port_commands", "PORT commands read"},
-    {"eprt_commands", "EPRT commands read"},
-    {"pasv_replies", "227 replies read"},
-    {"epsv_replies", "229 replies read"},
-    {"lprt_commands", "LPRT commands read"},
-    {"lpsv_replies", "228 replies read"},
+    {"port_commands", "PORT commands read", Unit::messages},
+    {"eprt_commands", "EPRT commands read", Unit::messages},
+    {"pasv_replies", "227 replies read", Unit::messages},
+    {"epsv_replies", "229 replies read", Unit::messages},
+    {"lprt_commands", "LPRT commands read", Unit::messages},
+    {"lpsv_replies", "228 replies read", Unit::messages},
     {"not_asked",
      "strict, loose, or the client has gone on inside a reply: 227, 228 or 229 that is no "
      "answer to PASV, LPSV or EPSV, or that may be text of that reply"},

@@ -38,12 +38,13 @@ constexpr ParamDesc kParams[] = {
     with_help(kLooseParam, "as of `ftp`: media elsewhere than at the peer that announces it"),
     kDenyPortsParam, kDenyServicesParam};
 constexpr CounterDesc kCounters[] = {
-    {"open_channels", "OpenLogicalChannel read"},
-    {"open_channel_acks", "OpenLogicalChannelAck read"},
-    {"open_channel_rejects", "OpenLogicalChannelReject read"},
-    {"close_channels", "CloseLogicalChannel read"},
-    {"end_sessions", "EndSessionCommand read"},
-    {"unasked_acks", "OpenLogicalChannelAck to no OpenLogicalChannel: it opened nothing"},
+    {"open_channels", "OpenLogicalChannel read", Unit::messages},
+    {"open_channel_acks", "OpenLogicalChannelAck read", Unit::messages},
+    {"open_channel_rejects", "OpenLogicalChannelReject read", Unit::messages},
+    {"close_channels", "CloseLogicalChannel read", Unit::messages},
+    {"end_sessions", "EndSessionCommand read", Unit::messages},
+    {"unasked_acks", "OpenLogicalChannelAck to no OpenLogicalChannel: it opened nothing",
+     Unit::messages},
 };
 enum OwnCounter : unsigned {
     kOpens = named(kCounters, "open_channels"),

@@ -60,16 +60,17 @@ enum Param : unsigned {
     kCallForwardFilter = named(kParams, "callforward_filter")
 };
 constexpr CounterDesc kCounters[] = {
-    {"setups", "Setup read"},
-    {"call_proceedings", "Call Proceeding read"},
-    {"alertings", "Alerting read"},
-    {"connects", "Connect read"},
-    {"facilities", "Facility read"},
-    {"progresses", "Progress read"},
-    {"releases", "Release Complete read"},
-    {"tunnelled", "H.245 messages read that were tunnelled"},
+    {"setups", "Setup read", Unit::messages},
+    {"call_proceedings", "Call Proceeding read", Unit::messages},
+    {"alertings", "Alerting read", Unit::messages},
+    {"connects", "Connect read", Unit::messages},
+    {"facilities", "Facility read", Unit::messages},
+    {"progresses", "Progress read", Unit::messages},
+    {"releases", "Release Complete read", Unit::messages},
+    {"tunnelled", "H.245 messages read that were tunnelled", Unit::messages},
     {"fast_starts", "channels read that were proposed or accepted by fast start"},
-    {"unasked_acks", "OpenLogicalChannelAck to no OpenLogicalChannel: it opened nothing"},
+    {"unasked_acks", "OpenLogicalChannelAck to no OpenLogicalChannel: it opened nothing",
+     Unit::messages},
     {"not_forwarded", "forwarded calls that callforward_filter leaves out"},
 };
 enum OwnCounter : unsigned {

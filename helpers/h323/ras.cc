@@ -68,17 +68,17 @@ enum Param : unsigned {
     kDefaultRrqTtl = named(kParams, "default_rrq_ttl")
 };
 constexpr CounterDesc kCounters[] = {
-    {"gatekeeper_requests", "GRQ read"},
-    {"gatekeeper_confirms", "GCF read"},
-    {"registration_requests", "RRQ read"},
-    {"registration_confirms", "RCF read"},
-    {"unregistrations", "URQ and UCF read"},
-    {"admission_requests", "ARQ read"},
-    {"admission_confirms", "ACF read"},
-    {"location_requests", "LRQ read"},
-    {"location_confirms", "LCF read"},
-    {"info_responses", "IRR read"},
-    {"unasked_confirms", "GCF and RCF that answer no request: they did nothing"},
+    {"gatekeeper_requests", "GRQ read", Unit::messages},
+    {"gatekeeper_confirms", "GCF read", Unit::messages},
+    {"registration_requests", "RRQ read", Unit::messages},
+    {"registration_confirms", "RCF read", Unit::messages},
+    {"unregistrations", "URQ and UCF read", Unit::messages},
+    {"admission_requests", "ARQ read", Unit::messages},
+    {"admission_confirms", "ACF read", Unit::messages},
+    {"location_requests", "LRQ read", Unit::messages},
+    {"location_confirms", "LCF read", Unit::messages},
+    {"info_responses", "IRR read", Unit::messages},
+    {"unasked_confirms", "GCF and RCF that answer no request: they did nothing", Unit::messages},
 };
 enum OwnCounter : unsigned {
     kGatekeeperRequests = named(kCounters, "gatekeeper_requests"),

@@ -112,12 +112,12 @@ enum Param : unsigned {
     kLoose = named(kParams, "loose")
 };
 constexpr CounterDesc kCounters[] = {
-    {"setups", "SETUP requests read"},
-    {"plays", "PLAY and RECORD requests read"},
-    {"teardowns", "TEARDOWN requests read"},
+    {"setups", "SETUP requests read", Unit::requests},
+    {"plays", "PLAY and RECORD requests read", Unit::requests},
+    {"teardowns", "TEARDOWN requests read", Unit::requests},
     {"interleaved", "answers to SETUP: media in the control connection"},
     {"multicast", "answers to SETUP: media to a group"},
-    {"refused", "SETUP, PLAY or RECORD that the server refuses"},
+    {"refused", "SETUP, PLAY or RECORD that the server refuses", Unit::requests},
     {"not_asked", "answers with a transport that belong to no SETUP"},
     {"not_offered", "answers to SETUP with what the client has not offered"},
 };

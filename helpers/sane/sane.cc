@@ -57,10 +57,10 @@ constexpr std::uint16_t kPorts[] = {6566};
 constexpr ExpectClass kClasses[] = {{"data", "the image's connection", 1, 300}};
 constexpr ParamDesc kParams[] = {kDenyPortsParam, kDenyServicesParam};
 constexpr CounterDesc kCounters[] = {
-    {"start_requests", "START requests read"},
+    {"start_requests", "START requests read", Unit::requests},
     {"start_replies", "answers to START with a port"},
     {"not_started", "answers to START that refuse, or ask for a password first"},
-    {"authorizations", "AUTHORIZE requests read"},
+    {"authorizations", "AUTHORIZE requests read", Unit::requests},
 };
 enum OwnCounter : unsigned {
     kStartRequests = named(kCounters, "start_requests"),

@@ -40,9 +40,9 @@ enum Param : unsigned {
     kPrefix = named(kParams, "prefix")
 };
 constexpr CounterDesc kCounters[] = {
-    {"read_requests", "RRQ read"},
-    {"write_requests", "WRQ read"},
-    {"broadcasts", "of both, those to a whole subnet"},
+    {"read_requests", "RRQ read", Unit::requests},
+    {"write_requests", "WRQ read", Unit::requests},
+    {"broadcasts", "of both, those to a whole subnet", Unit::requests},
 };
 enum OwnCounter : unsigned {
     kReadRequests = named(kCounters, "read_requests"),

@@ -84,12 +84,20 @@ inline constexpr std::array<CounterDesc, kHelperCounters> kHelperCounterTable{
 /// worker: writes; control: reads at any time.
 struct alignas(64) HelperCounters {
     std::array<Counter, kHelperCounters + kMaxOwnCounters> at;
+    Counter of;  ///< HelperInstance::identity of the helper that they count
 
     Counter& operator[](HelperCounter c) noexcept { return at[static_cast<unsigned>(c)]; }
     const Counter& operator[](HelperCounter c) const noexcept {
         return at[static_cast<unsigned>(c)];
     }
     Counter& own(unsigned i) noexcept { return at[kHelperCounters + i]; }
+    /// Begins at 0 for another helper. Does nothing for the one that they count.
+    void count_for(std::uint64_t identity) noexcept {
+        if (of.get() == identity) return;
+        for (Counter& c : at)
+            c.set(0);
+        of.set(identity);
+    }
 };
 
 }  // namespace postern

@@ -42,7 +42,14 @@ HelperEngine::HelperEngine(const HelperSet& set, EngineLimits limits, Scratch sc
       counters_(kMaxHelpers) {
     for (const Standing s : {Standing::unproven, Standing::proven})
         use_[index(s)].max_slots = slots_.capacity(s);
+    count_for_set();
     prepare_skim();
+}
+
+void HelperEngine::count_for_set() noexcept {
+    for (unsigned id = 1; id < kMaxHelpers; ++id)
+        if (const HelperInstance* instance = set_->find(static_cast<HelperId>(id)))
+            counters_[id].count_for(instance->identity);
 }
 
 void HelperEngine::prepare_skim() noexcept {
@@ -59,6 +66,7 @@ void HelperEngine::adopt(const HelperSet& set, const Scratch& scratch) noexcept 
     last_ = nullptr;
     set_ = &set;
     scratch_ = &scratch;
+    count_for_set();
     prepare_skim();
 }
 

@@ -210,7 +210,8 @@ class HelperEngine {
     const HelperCounters& counters(HelperId helper) const noexcept { return counters_[helper]; }
     HelperCounters& counters(HelperId helper) noexcept { return counters_[helper]; }
     /// f(CounterValue) for each counter of an instance of `set`. Control, at any time: `set` is
-    /// control's own, as the worker may just adopt another.
+    /// control's own, as the worker may just adopt another. What it has counted for another helper
+    /// of the same id is not shown.
     template <class F>
     void for_each_counter(const HelperSet& set, HelperId helper, F&& f) const;
 
@@ -253,6 +254,7 @@ class HelperEngine {
     static std::uint32_t unproven_buffers(const EngineLimits& limits, std::uint32_t n) noexcept;
     Assembler::Hooks hooks() noexcept;
     void prepare_skim() noexcept;
+    void count_for_set() noexcept;
     void count_displaced(const HelperSlots::Victim& victim) noexcept;
     /// Bytes of a message that this helper may have.
     std::uint32_t longest(const Reading& r) const noexcept {
@@ -358,11 +360,13 @@ void HelperEngine::for_each_counter(const HelperSet& set, HelperId helper, F&& f
     const HelperInstance* instance = set.find(helper);
     if (instance == nullptr) return;
     const HelperCounters& row = counters_[helper];
+    const bool its_own = row.of.get() == instance->identity;
+    const auto value = [&](unsigned i) { return its_own ? row.at[i].get() : std::uint64_t{0}; };
     for (unsigned i = 0; i < kHelperCounters; ++i)
-        f(CounterValue{kHelperCounterTable[i], row.at[i].get()});
+        f(CounterValue{kHelperCounterTable[i], value(i)});
     const auto& own = instance->desc->counters;
     for (unsigned i = 0; i < own.size(); ++i)
-        f(CounterValue{own[i], row.at[kHelperCounters + i].get()});
+        f(CounterValue{own[i], value(kHelperCounters + i)});
 }
 
 }  // namespace postern

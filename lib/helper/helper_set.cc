@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 
 namespace postern {
 namespace {
@@ -93,6 +94,12 @@ Result<HelperInstance> make_instance(const HelperConfig& config) {
         }
     }
     return instance;
+}
+
+/// Never 0.
+std::uint64_t identity_of(const HelperInstance& instance) {
+    const std::string text = instance.name + '\0' + std::string(instance.desc->name);
+    return std::hash<std::string>()(text) | 1;
 }
 
 }  // namespace
@@ -189,6 +196,7 @@ Result<std::unique_ptr<const HelperSet>> HelperSet::create(std::span<const Helpe
         if (!made) return made.error();
         HelperInstance& instance = set->instances_[config.id] = std::move(made).value();
         set->picks_up_ |= instance.picks_up;
+        instance.identity = identity_of(instance);
         for (std::size_t i = 0; i < instance.params.size(); ++i) {
             instance.params[i].text = instance.texts[i];  // only now are they where they stay
             instance.params[i].networks = instance.networks[i];

@@ -43,6 +43,8 @@ struct HelperInstance {
     GuardPolicy guards;
     std::uint16_t max_pending = 0;  ///< kMaxPendingParam; 0: the helper has none
     bool picks_up = false;          ///< kPickUpParam
+    std::uint64_t identity = 0;     ///< of its name and its kind: a later set may have another
+                                    ///< helper with this id
     /// The instances that HelperDesc::children mean, in the same order.
     std::array<HelperId, kMaxChildren> children{};
     std::array<std::uint8_t, 2> owners{};  ///< of its patterns in the scanners of TCP and UDP

@@ -257,6 +257,57 @@ TEST_F(CommandsTest, EveryMetricHasUnitAndHelp) {
     EXPECT_EQ(rows("metrics").size(), seen.size());
 }
 
+TEST_F(CommandsTest, HelpersMetricsAreThoseOfThePlanInForce) {
+    // By helper: how many connections got it, and the names of its metrics.
+    std::map<std::string, std::uint64_t> attached;
+    std::map<std::string, std::set<std::string>> names;
+    const auto look = [&] {
+        attached.clear();
+        names.clear();
+        metrics_.for_each([&](const MetricSample& s) {
+            if (s.group != metric_group::helper) return;
+            const std::string helper(s.label("helper"));
+            names[helper].emplace(s.desc.name);
+            if (s.desc.name == "attached") attached[helper] += s.value;
+        });
+    };
+    using Attached = std::map<std::string, std::uint64_t>;
+    ASSERT_TRUE(Talk(world_, flow("10.0.0.1", 40000, "20.0.0.1", 21)).open());
+    look();
+    EXPECT_EQ(attached, (Attached{{"ftp", 1}}));
+    EXPECT_TRUE(names["ftp"].contains("pasv_replies"));
+
+    const auto policy = [](const std::string& helpers, const std::string& rule) {
+        return World::with_two_ports("helpers: [" + helpers + "]\npolicy:\n  rules:\n    - {" +
+                                     rule + ", proto: tcp, action: accept}\n");
+    };
+    ASSERT_TRUE(world_.replace(policy("", "name: all")));
+    look();
+    EXPECT_EQ(attached, Attached{});
+    EXPECT_TRUE(rows("helper list").empty());
+    world_.turn();  // the connection loses its helper
+    world_.turn();
+
+    // Another helper gets the number.
+    ASSERT_TRUE(world_.replace(policy("{name: rtsp}", "name: rtsp, helper: rtsp")));
+    ASSERT_EQ(world_.fw().plan().helpers[0].name, "rtsp");
+    look();
+    EXPECT_EQ(attached, (Attached{{"rtsp", 0}})) << "before a worker knows of it";
+    EXPECT_TRUE(names["rtsp"].contains("setups") && !names["rtsp"].contains("pasv_replies"));
+    ASSERT_TRUE(Talk(world_, flow("10.0.0.1", 40001, "20.0.0.1", 554)).open());
+    look();
+    EXPECT_EQ(attached, (Attached{{"rtsp", 1}}));
+    ASSERT_EQ(rows("helper list").size(), 1u);
+    EXPECT_EQ(rows("helper list")[0]["attached"], 1u);
+
+    // With other parameters it is the same helper, and goes on counting.
+    ASSERT_TRUE(
+        world_.replace(policy("{name: rtsp, params: {loose: true}}", "name: rtsp, helper: rtsp")));
+    ASSERT_TRUE(Talk(world_, flow("10.0.0.1", 40002, "20.0.0.1", 554)).open());
+    look();
+    EXPECT_EQ(attached, (Attached{{"rtsp", 2}}));
+}
+
 TEST_F(CommandsTest, ViewsAgreeWithTheMetrics) {
     fill();
     world_.from_inside(frames::tcp(flow("10.0.0.1", 1001, "20.0.0.1", 99), {.flags = 0x02}));

@@ -5,8 +5,10 @@
 #include <map>
 #include <numeric>
 #include <random>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -151,6 +153,32 @@ TEST(Registry, FindsHelpersByName) {
         EXPECT_TRUE(HelperSet::create(configs).ok());
     }
     EXPECT_EQ(find_helper("nonesuch"), nullptr);
+}
+
+TEST(Registry, EachCounterIsDescribed) {
+    std::set<std::string_view> common;
+    for (const CounterDesc& c : kHelperCounterTable)
+        EXPECT_TRUE(common.insert(c.name).second) << c.name;
+    for (const HelperDesc* h : all_helpers()) {
+        std::set<std::string_view> names = common;
+        for (const CounterDesc& c : h->counters) {
+            SCOPED_TRACE(std::string(h->name) + " " + std::string(c.name));
+            EXPECT_TRUE(names.insert(c.name).second) << "twice";
+            EXPECT_FALSE(c.name.empty());
+            EXPECT_EQ(c.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_"),
+                      std::string_view::npos);
+            EXPECT_FALSE(c.help.empty());
+            EXPECT_EQ(c.kind, MetricKind::counter);
+            // What is counted has its unit, if it has a name.
+            for (const auto& [word, unit] :
+                 {std::pair("requests", Unit::requests), std::pair("messages", Unit::messages)})
+                if (c.name.ends_with(word) || c.help.starts_with(word)) {
+                    EXPECT_TRUE(c.unit == unit || c.unit == Unit::messages ||
+                                c.unit == Unit::packets)
+                        << to_string(c.unit);
+                }
+        }
+    }
 }
 
 TEST(HelperSet, ReadsListsOfNetworks) {

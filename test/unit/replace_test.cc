@@ -48,7 +48,7 @@ class Replaced : public ::testing::TestWithParam<unsigned> {
     World& world() { return *world_; }
     Firewall& fw() { return world_->fw(); }
     void replace(const std::string& text) {
-        const auto done = fw().replace_plan(spec_of(kBase + text));
+        const auto done = world().replace(kBase + text);
         EXPECT_TRUE(done.ok()) << (done ? "" : done.error().message);
     }
     Talk talk(unsigned dport, unsigned sport = 40000) {

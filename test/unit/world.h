@@ -31,13 +31,26 @@ class World {
     World(const std::string& policy, unsigned workers, const std::string& more = {},
           const std::string& limits = kLimits, const std::string& bridge = {},
           std::uint32_t conn_events = 0, const std::string& pass = "[arp, nd]")
-        : World(Whole{"zones: [inside, outside]\n"
-                      "ports:\n"
-                      "  - {name: in0, device: net_null0, zone: inside}\n"
-                      "  - {name: out0, device: net_null1, zone: outside}\n"
-                      "bridges: [{ports: [in0, out0], pass: " +
-                      pass + bridge + "}]\nlimits: {" + limits + "}\n" + more + policy},
-                workers, conn_events) {}
+        : World(Whole{with_two_ports(policy, more, limits, bridge, pass)}, workers, conn_events) {}
+    static std::string with_two_ports(const std::string& policy, const std::string& more = {},
+                                      const std::string& limits = kLimits,
+                                      const std::string& bridge = {},
+                                      const std::string& pass = "[arp, nd]") {
+        return "zones: [inside, outside]\n"
+               "ports:\n"
+               "  - {name: in0, device: net_null0, zone: inside}\n"
+               "  - {name: out0, device: net_null1, zone: outside}\n"
+               "bridges: [{ports: [in0, out0], pass: " +
+               pass + bridge + "}]\nlimits: {" + limits + "}\n" + more + policy;
+    }
+    /// Puts another whole configuration into force.
+    Result<void> replace(const std::string& text) {
+        auto loaded = load_spec_text(text, "next.yaml", build_schema());
+        for (const auto& e : loaded.errors)
+            std::fprintf(stderr, "%s\n", e.to_string().c_str());
+        if (!loaded.ok()) return Error{"wrong configuration"};
+        return fw().replace_plan(*loaded.spec);
+    }
 
     /// A whole configuration.
     struct Whole {
