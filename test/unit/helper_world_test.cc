@@ -16,6 +16,7 @@
 #include "helper/registry.h"
 #include "helper/text.h"
 #include "support/eal.h"
+#include "toy_helpers.h"
 #include "world.h"
 
 namespace postern {
@@ -73,22 +74,17 @@ void on_destroy(const Tuple& original, std::span<std::uint8_t, kPrivateBytes> st
 constexpr std::uint16_t kPorts[] = {700};
 constexpr ExpectClass kClasses[] = {{"data", "", 8, 60}};
 constexpr std::string_view kChildren[] = {"child", "parent"};
-constexpr HelperDesc kParent{.name = "parent",
-                             .help = "",
-                             .transports = transport::tcp | transport::udp,
-                             .framing = Framing::line,
-                             .default_ports = kPorts,
-                             .classes = kClasses,
-                             .children = kChildren,
-                             .on_message = on_message,
-                             .on_destroy = on_destroy};
-constexpr HelperDesc kChild{.name = "child",
-                            .help = "",
-                            .transports = transport::tcp,
-                            .framing = Framing::line,
-                            .classes = kClasses,
-                            .on_message = on_message,
-                            .on_destroy = on_destroy};
+constexpr HelperDesc kChild = line_helper("child", on_message, [](HelperDesc& desc) {
+    desc.classes = kClasses;
+    desc.on_destroy = on_destroy;
+});
+constexpr HelperDesc kParent = line_helper("parent", on_message, [](HelperDesc& desc) {
+    desc.transports = transport::tcp | transport::udp;
+    desc.default_ports = kPorts;
+    desc.classes = kClasses;
+    desc.children = kChildren;
+    desc.on_destroy = on_destroy;
+});
 constexpr const HelperDesc* kAll[] = {&kParent, &kChild};
 
 const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);

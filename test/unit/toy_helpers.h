@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,35 +33,29 @@ inline void toy_message(View& view, Emit& emit) noexcept {
     r.protocol = proto::udp;
     Cursor c{view.message};
     c.skip(2);
+    const auto open = [&](std::uint16_t port) {
+        r.dport = Be16::from_host(port);
+        emit.expect(r);
+    };
+    const auto open_at = [&](IpAddr dst) {
+        r.dst = dst;
+        emit.expect(r);
+    };
+    constexpr IpAddr kThird = IpAddr::v4(203, 0, 113, 9);
     switch (c.u8().value_or(0)) {
         case 'o': emit.expect(r); break;
         case 't':  // three of a class that allows two
-            for (std::uint16_t i = 0; i < 3; ++i) {
-                r.dport = Be16::from_host(static_cast<std::uint16_t>(3000 + i));
-                emit.expect(r);
-            }
+            for (std::uint16_t port = 3000; port < 3003; ++port)
+                open(port);
             break;
-        case 'p':
-            r.dport = Be16::from_host(80);
-            emit.expect(r);
-            break;
-        case 'd':
-            r.dport = Be16::from_host(6005);
-            emit.expect(r);
-            break;
-        case 'f':
-            r.dst = IpAddr::v4(203, 0, 113, 9);
-            emit.expect(r);
-            break;
+        case 'p': open(80); break;
+        case 'd': open(6005); break;
+        case 'f': open_at(kThird); break;
         case 'F':
-            r.dst = IpAddr::v4(203, 0, 113, 9);
             r.class_index = 1;
-            emit.expect(r);
+            open_at(kThird);
             break;
-        case '6':
-            r.dst = *IpAddr::parse("2001:db8::1");
-            emit.expect(r);
-            break;
+        case '6': open_at(*IpAddr::parse("2001:db8::1")); break;
         case 'a': emit.read_all(true); break;
         case 'n': emit.read_all(false); break;
         case 'b': emit.blind(HelperCounter::blind_encrypted); break;
@@ -113,56 +108,50 @@ constexpr ParamDesc kToyParams[] = {kLooseParam,
 constexpr CounterDesc kToyCounters[] = {{"woken", "times it ran"}};
 constexpr PatternDesc kToyPatterns[] = {{3, "^X-", std::nullopt}, {4, "^CX-", Direction::original}};
 constexpr PatternDesc kOtherPatterns[] = {{1, "^X-", std::nullopt}, {2, "^Y-", std::nullopt}};
-constexpr HelperDesc kToy{.name = "toy",
-                          .help = "",
-                          .transports = transport::tcp,
-                          .framing = Framing::line,
-                          .classes = kToyClasses,
-                          .params = kToyParams,
-                          .counters = kToyCounters,
-                          .patterns = kToyPatterns,
-                          .on_message = toy_message,
-                          .on_destroy = toy_destroy};
-constexpr HelperDesc kOther{.name = "other",
-                            .help = "",
-                            .transports = transport::tcp,
-                            .framing = Framing::line,
-                            .counters = kToyCounters,
-                            .patterns = kOtherPatterns,
-                            .on_message = toy_message};
-constexpr HelperDesc kMeasured{.name = "measured",
-                               .help = "",
-                               .transports = transport::tcp,
-                               .framing = Framing::measured,
-                               .classes = kToyClasses,
-                               .counters = kToyCounters,
-                               .measure = toy_measure,
-                               .on_message = toy_message};
-constexpr HelperDesc kDatagram{.name = "datagram",
-                               .help = "",
-                               .transports = transport::udp,
-                               .framing = Framing::datagram,
-                               .classes = kToyClasses,
-                               .counters = kToyCounters,
-                               .patterns = kToyPatterns,
-                               .on_message = toy_message};
-constexpr HelperDesc kProof{.name = "proof",
-                            .help = "",
-                            .transports = transport::tcp,
-                            .framing = Framing::line,
-                            .needs_proof = true,
-                            .classes = kToyClasses,
-                            .counters = kToyCounters,
-                            .patterns = kToyPatterns,
-                            .on_message = toy_message};
 
-constexpr HelperDesc kProgress{.name = "progress",
-                               .help = "",
-                               .transports = transport::tcp,
-                               .framing = Framing::measured,
-                               .counters = kToyCounters,
-                               .measure = toy_progress,
-                               .on_message = toy_message};
+/// A helper that reads lines over TCP. A toy is this and what it has besides.
+template <class Change>
+constexpr HelperDesc line_helper(std::string_view name, MessageFn on_message, Change&& change) {
+    HelperDesc desc{
+        .name = name, .help = "", .transports = transport::tcp, .framing = Framing::line};
+    desc.on_message = on_message;
+    change(desc);
+    return desc;
+}
+/// The same with toy_message() and what belongs to it.
+template <class Change>
+constexpr HelperDesc toy(std::string_view name, Change&& change) {
+    return line_helper(name, toy_message, [&change](HelperDesc& desc) {
+        desc.classes = kToyClasses;
+        desc.counters = kToyCounters;
+        desc.patterns = kToyPatterns;
+        change(desc);
+    });
+}
+/// And with messages that `measure` finds.
+constexpr HelperDesc measured_toy(std::string_view name, MeasureFn measure) {
+    return toy(name, [measure](HelperDesc& desc) {
+        desc.framing = Framing::measured;
+        desc.patterns = {};
+        desc.measure = measure;
+    });
+}
+
+constexpr HelperDesc kToy = toy("toy", [](HelperDesc& desc) {
+    desc.params = kToyParams;
+    desc.on_destroy = toy_destroy;
+});
+constexpr HelperDesc kOther = toy("other", [](HelperDesc& desc) {
+    desc.classes = {};
+    desc.patterns = kOtherPatterns;
+});
+constexpr HelperDesc kMeasured = measured_toy("measured", toy_measure);
+constexpr HelperDesc kDatagram = toy("datagram", [](HelperDesc& desc) {
+    desc.transports = transport::udp;
+    desc.framing = Framing::datagram;
+});
+constexpr HelperDesc kProof = toy("proof", [](HelperDesc& desc) { desc.needs_proof = true; });
+constexpr HelperDesc kProgress = measured_toy("progress", toy_progress);
 
 enum Id : HelperId {
     kToyId = 1,
