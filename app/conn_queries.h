@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "conn_conditions.h"
 #include "conntrack/filter.h"
 #include "control/command.h"
 #include "firewall.h"
@@ -100,6 +101,17 @@ class ConnQueries {
     std::uint32_t resume_ = 1;  ///< slot of this worker that comes next
     std::uint64_t ended_ = 0;
 };
+
+/// What a command does with the connections that its arguments mean: Rows is made of the firewall,
+/// `owners` and their filter.
+template <class Rows>
+Result<std::unique_ptr<RowSource>> query_connections(Firewall& fw,
+                                                     const std::shared_ptr<QueryOwners>& owners,
+                                                     const Json& args) {
+    auto filter = read_connection_filter(fw.plan(), args);
+    if (!filter) return filter.error();
+    return std::unique_ptr<RowSource>(std::make_unique<Rows>(fw, owners, *filter));
+}
 
 /// Ends the connections that match, and tells how many these were.
 class EndSource : public RowSource {

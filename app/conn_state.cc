@@ -16,9 +16,6 @@ constexpr FlagName kConnFlags[] = {{conn_flag::seen_reply, "seen_reply"},
                                    {conn_flag::assured, "assured"},
                                    {conn_flag::expected, "expected"},
                                    {conn_flag::liberal, "liberal"}};
-constexpr FlagName kExpectFlags[] = {{expect_flag::permanent, "permanent"},
-                                     {expect_flag::inactive, "inactive"},
-                                     {expect_flag::userspace, "userspace"}};
 
 Json tuple_into(Json out, const Tuple& t) {
     out["proto"] = protocol_name(t.protocol);

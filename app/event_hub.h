@@ -70,8 +70,9 @@ class EventHub {
     Event event_;
 };
 
-/// Rows: one that says "listening", then events as `to_row` writes them, and {"event": "lost",
-/// "events": N} in between; ends after `count` events if that is given.
+/// Rows: one that says "listening", then events, and {"event": "lost", "events": N} in between;
+/// ends after `count` events if that is given. Of an event its type, cause and time, and what
+/// `to_row` adds.
 template <class Event>
 class EventSource : public RowSource {
   public:
@@ -101,7 +102,12 @@ class EventSource : public RowSource {
             listener_.lost = 0;
             return Pull::row;
         }
-        to_row_(listener_.waiting.front(), row);
+        const Event& event = listener_.waiting.front();
+        const bool ended = event.type == decltype(Event::type)::destroy;
+        row["event"] = to_string(event.type);
+        row["cause"] = ended ? Json(to_string(event.end)) : Json(nullptr);
+        row["at_ms"] = event.at.ms;
+        to_row_(event, row);
         listener_.waiting.pop_front();
         if (left_) --*left_;
         return Pull::row;

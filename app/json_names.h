@@ -9,6 +9,8 @@
 
 #include "base/types.h"
 #include "control/command.h"
+#include "expect/types.h"
+#include "json_fields.h"
 #include "plan/plan.h"
 
 namespace postern {
@@ -18,6 +20,10 @@ Json text_or_null(const std::string& text);
 Json helper_or_null(const Plan& plan, HelperId id);
 /// The name of an edge; null for kAnyEdge.
 Json edge_or_null(const Plan& plan, EdgeId edge);
+/// Flags of an expectation that have names.
+inline constexpr FlagName kExpectFlags[] = {{expect_flag::permanent, "permanent"},
+                                            {expect_flag::inactive, "inactive"},
+                                            {expect_flag::userspace, "userspace"}};
 /// The id's text (id_text.h); null for none.
 Json id_or_null(ConnId id);
 

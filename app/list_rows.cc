@@ -92,17 +92,13 @@ Json call_name(const ExpectInfo& e) {
 }  // namespace
 
 Json expectation_row(const Plan& plan, const ExpectInfo& e) {
-    Json flags = Json::array();
-    if (e.flags & expect_flag::permanent) flags.push_back("permanent");
-    if (e.flags & expect_flag::inactive) flags.push_back("inactive");
-    if (e.flags & expect_flag::userspace) flags.push_back("userspace");
     const unsigned full = address_bytes(e.dst.family) * 8;
     Json row{{"id", id_text(e.owner, e.id)},
              {"helper", helper_or_null(plan, e.helper)},
              {"class", class_name(plan, e)},
              {"call", call_name(e)},
              {"rule", rule_or_null(plan, e.rule)},
-             {"flags", flags},
+             {"flags", flags_json(e.flags, kExpectFlags)},
              {"timeout_s", e.timeout_ms / 1000},
              {"family", to_string(e.dst.family)},
              {"proto", protocol_name(e.protocol)},

@@ -13,9 +13,7 @@ Command command_conntrack_delete(const CommandContext& context) {
                 [&fw = context.fw, owners = context.query_owners](const Json& args) {
                     if (args.empty())
                         return Source(Error{"which ones? (`conntrack flush` ends all)"});
-                    auto filter = read_connection_filter(fw.plan(), args);
-                    if (!filter) return Source(filter.error());
-                    return Source(std::make_unique<EndSource>(fw, owners, *filter));
+                    return query_connections<EndSource>(fw, owners, args);
                 },
             .effect = Effect::write,
             .columns = {number("DELETED", "deleted")}};

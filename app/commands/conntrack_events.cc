@@ -22,9 +22,6 @@ Source events(Firewall& fw, const std::shared_ptr<EventHub<ConnEvent>>& hub, con
         return (!only || static_cast<std::size_t>(e.type) == *only) && filter.matches(e.conn);
     };
     const auto to_row = [&fw](const ConnEvent& e, Json& row) {
-        row["event"] = to_string(e.type);
-        row["cause"] = e.type == ConnEventType::destroy ? Json(to_string(e.end)) : Json(nullptr);
-        row["at_ms"] = e.at.ms;
         row.update(
             connection_row(fw.plan(), static_cast<WorkerId>(e.worker), e.slot, e.conn, e.at));
     };

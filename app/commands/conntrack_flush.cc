@@ -6,17 +6,14 @@
 namespace postern {
 
 Command command_conntrack_flush(const CommandContext& context) {
-    return {.name = "conntrack flush",
-            .help = "End all connections, or those that match",
-            .args = connection_conditions(plan_of(context)),
-            .handler =
-                [&fw = context.fw, owners = context.query_owners](const Json& args) {
-                    auto filter = read_connection_filter(fw.plan(), args);
-                    if (!filter) return Source(filter.error());
-                    return Source(std::make_unique<EndSource>(fw, owners, *filter));
-                },
-            .effect = Effect::write,
-            .columns = {number("DELETED", "deleted")}};
+    return {
+        .name = "conntrack flush",
+        .help = "End all connections, or those that match",
+        .args = connection_conditions(plan_of(context)),
+        .handler = [&fw = context.fw, owners = context.query_owners](
+                       const Json& args) { return query_connections<EndSource>(fw, owners, args); },
+        .effect = Effect::write,
+        .columns = {number("DELETED", "deleted")}};
 }
 
 }  // namespace postern

@@ -46,9 +46,7 @@ Command command_conntrack_list(const CommandContext& context) {
             .args = connection_conditions(plan_of(context)),
             .handler =
                 [&fw = context.fw, owners = context.query_owners](const Json& args) {
-                    auto filter = read_connection_filter(fw.plan(), args);
-                    if (!filter) return Source(filter.error());
-                    return Source(std::make_unique<ListSource>(fw, owners, *filter));
+                    return query_connections<ListSource>(fw, owners, args);
                 },
             .effect = Effect::read,
             .columns = std::move(columns)};

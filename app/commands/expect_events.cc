@@ -17,9 +17,6 @@ Source events(Firewall& fw, const std::shared_ptr<EventHub<ExpectEvent>>& hub, c
     if (!a.problem.empty()) return Error{a.problem};
     const auto wanted = [filter = *filter](const ExpectEvent& e) { return filter.matches(e.info); };
     const auto to_row = [&fw](const ExpectEvent& e, Json& row) {
-        row["event"] = to_string(e.type);
-        row["cause"] = e.type == ExpectEventType::destroy ? Json(to_string(e.end)) : Json(nullptr);
-        row["at_ms"] = e.at.ms;
         row["by"] = e.by;
         row.update(expectation_row(fw.plan(), e.info));
     };
