@@ -4,22 +4,12 @@
 #include <array>
 #include <initializer_list>
 
+#include "conntrack/packet_types.h"
+
 namespace postern {
 namespace {
 
-enum Type : std::uint8_t {  // RFC 4340 section 5.1
-    kRequest,
-    kResponse,
-    kData,
-    kAck,
-    kDataAck,
-    kCloseReq,
-    kClose,
-    kReset,
-    kSync,
-    kSyncAck,
-    kTypes
-};
+using namespace dccp_type;
 
 // Besides a state, an entry of the table may say:
 constexpr auto kInvalid = DccpState::kCount;           // the packet cannot be
@@ -27,7 +17,7 @@ constexpr auto kIgnore = static_cast<DccpState>(100);  // let it through; we may
 
 constexpr unsigned kClient = 0, kServer = 1;
 using Row = std::array<DccpState, kDccpStates>;
-using Table = std::array<std::array<Row, kTypes>, 2>;
+using Table = std::array<std::array<Row, kDccpTypes>, 2>;
 
 // next[role][type][state]
 constexpr Table kNext = [] {
@@ -36,13 +26,13 @@ constexpr Table kNext = [] {
     for (auto& role : t)
         for (auto& row : role)
             row.fill(kInvalid);
-    const auto go = [&t](unsigned role, std::initializer_list<Type> types,
+    const auto go = [&t](unsigned role, std::initializer_list<std::uint8_t> types,
                          std::initializer_list<DccpState> from, DccpState to) {
-        for (const Type type : types)
+        for (const std::uint8_t type : types)
             for (const DccpState s : from)
                 t[role][type][static_cast<unsigned>(s)] = to;
     };
-    const auto stay = [&](unsigned role, std::initializer_list<Type> types,
+    const auto stay = [&](unsigned role, std::initializer_list<std::uint8_t> types,
                           std::initializer_list<DccpState> states) {
         for (const DccpState s : states)
             go(role, types, {s}, s);
@@ -88,7 +78,7 @@ std::optional<DccpHeader> read_dccp(Bytes packet, std::size_t length) noexcept {
     if (!type) return std::nullopt;
     DccpHeader h;
     h.type = static_cast<std::uint8_t>(*type >> 1 & 0x0f);
-    if (h.type >= kTypes) return std::nullopt;
+    if (h.type >= kDccpTypes) return std::nullopt;
     const bool extended = (*type & 1) != 0;
     const bool acknowledges = h.type != kRequest && h.type != kData;
     const std::size_t generic = extended ? 16 : 12, ack_bytes = extended ? 8 : 4;

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "conntrack/sctp.h"
 
+#include "conntrack/packet_types.h"
+
 namespace postern {
 namespace {
 
-/// Chunk types (RFC 9260 section 3.2) that matter here.
-namespace chunk {
-constexpr std::uint8_t data = 0, init = 1, init_ack = 2, heartbeat = 4, heartbeat_ack = 5,
-                       abort = 6, shutdown = 7, shutdown_ack = 8, error = 9, cookie_echo = 10,
-                       cookie_ack = 11, shutdown_complete = 14;
-}
+namespace chunk = sctp_chunk;
 constexpr std::uint8_t kTagReflected = 0x01;  ///< the T bit of ABORT and SHUTDOWN COMPLETE
 constexpr unsigned kKinds = 15;               ///< chunk types above change nothing
 constexpr unsigned kCommonHeader = 12, kChunkHeader = 4;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "conntrack/sloppy.h"
 
+#include "conntrack/packet_types.h"
+
 namespace postern {
 
 std::optional<TcpState> sloppy_tcp(TcpState state, Direction dir, std::uint8_t flags, bool one_way,
@@ -29,49 +31,31 @@ std::optional<TcpState> sloppy_tcp(TcpState state, Direction dir, std::uint8_t f
 }
 
 std::optional<SctpState> sloppy_sctp(SctpState state, Direction dir, Bytes packet) noexcept {
-    // RFC 9260 section 3.2.
-    enum : std::uint8_t {
-        kInit = 1,
-        kInitAck = 2,
-        kAbort = 6,
-        kShutdown = 7,
-        kShutdownAck = 8,
-        kCookieEcho = 10,
-        kShutdownComplete = 14
-    };
     constexpr std::size_t kChunk = 12;
     const bool over = state == SctpState::closed;
     const bool closing =
         over || (state >= SctpState::shutdown_sent && state <= SctpState::shutdown_ack_sent);
     if (packet.size() <= kChunk) return state == SctpState::none ? SctpState::closed : state;
     switch (packet[kChunk]) {
-        case kInit:
+        case sctp_chunk::init:
             if (state == SctpState::none) return SctpState::closed;
             if (closing) return std::nullopt;
             return state;
-        case kInitAck: return state <= SctpState::closed ? SctpState::cookie_wait : state;
-        case kCookieEcho: return state <= SctpState::cookie_wait ? SctpState::cookie_echoed : state;
-        case kAbort:
-        case kShutdownComplete: return SctpState::closed;
-        case kShutdown:
+        case sctp_chunk::init_ack:
+            return state <= SctpState::closed ? SctpState::cookie_wait : state;
+        case sctp_chunk::cookie_echo:
+            return state <= SctpState::cookie_wait ? SctpState::cookie_echoed : state;
+        case sctp_chunk::abort:
+        case sctp_chunk::shutdown_complete: return SctpState::closed;
+        case sctp_chunk::shutdown:
             return dir == Direction::original ? SctpState::shutdown_sent : SctpState::shutdown_recd;
-        case kShutdownAck: return SctpState::shutdown_ack_sent;
+        case sctp_chunk::shutdown_ack: return SctpState::shutdown_ack_sent;
         default: return closing ? state : SctpState::established;
     }
 }
 
 std::optional<DccpState> sloppy_dccp(DccpState state, Direction, Bytes packet) noexcept {
-    // RFC 4340 section 5.1.
-    enum : std::uint8_t {
-        kRequest,
-        kResponse,
-        kData,
-        kAck,
-        kDataAck,
-        kCloseReq,
-        kClose,
-        kReset
-    };
+    using namespace dccp_type;
     const auto type = static_cast<std::uint8_t>(packet[8] >> 1 & 0x0f);
     const bool closing = state >= DccpState::closereq;
     switch (type) {
