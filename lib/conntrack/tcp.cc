@@ -92,7 +92,8 @@ void start_side(TcpSideRef sender, TcpSideRef receiver, const TcpSegment& s, std
 enum class Window : std::uint8_t {
     in,
     duplicate,
-    out
+    beyond,  ///< begins beyond what its receiver allows
+    unsent   ///< acknowledges what nobody sent
 };
 
 /// The four bounds of van Rooij's paper, and what is learnt from a segment within them.
@@ -149,10 +150,10 @@ enum class Window : std::uint8_t {
             sender.marks |= tcp_mark::data_unacked;
             return liberal ? Window::in : Window::duplicate;
         }
-        return liberal ? Window::in : Window::out;
+        return liberal ? Window::in : Window::beyond;
     }
     // III: acknowledges what nobody sent.
-    if (!seq_before(sack, receiver.end + 1)) return liberal ? Window::in : Window::out;
+    if (!seq_before(sack, receiver.end + 1)) return liberal ? Window::in : Window::unsent;
     // II: lies wholly before the window: an old duplicate.
     if (!ends_in_window) return liberal ? Window::in : Window::duplicate;
     // IV: an acknowledgement from long ago.
@@ -329,6 +330,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
                 if (s.seq == 0 && !established) break;
                 if (seq_before(s.seq, peer.max_ack) && !options.ignore_bad_rst) {
                     r.action = TcpAction::invalid;
+                    r.why = DropReason::tcp_rst_old;
                     return r;
                 }
                 if (!established || s.seq == peer.max_ack) break;
@@ -347,7 +349,8 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
     }
 
     if (window_known) {
-        switch (check_window(conn, old, dir, kind, s, options)) {
+        const Window window = check_window(conn, old, dir, kind, s, options);
+        switch (window) {
             case Window::in: break;
             case Window::duplicate:
                 r.action = TcpAction::pass;
@@ -357,8 +360,11 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
                 if ((kind == kAck || kind == kFin) && !acks_too_old(conn, d, s.ack))
                     r.heeded = heeded;
                 return r;
-            case Window::out:
+            case Window::beyond:
+            case Window::unsent:
                 r.action = TcpAction::invalid;
+                r.why = window == Window::beyond ? DropReason::tcp_seq_beyond
+                                                 : DropReason::tcp_ack_unsent;
                 // Out of window or not, two goodbyes in a row, one from each side, are enough to
                 // forget the connection sooner: it is likely that only we do not understand.
                 if (!assured || (kind != kRst && kind != kFin)) return r;

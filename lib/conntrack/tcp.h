@@ -88,6 +88,7 @@ struct TcpResult {
     TcpTimeout timeout = TcpTimeout::by_state;
     bool assured = false;     ///< this segment proves that both sides want the connection
     std::uint8_t heeded = 0;  ///< of tcp_heed
+    DropReason why = DropReason::tcp_state;  ///< with TcpAction::invalid: which bound refuses it
 };
 
 struct TcpOptions {

@@ -324,7 +324,7 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
         switch (r.action) {
             case TcpAction::invalid:
                 info.ct = CtState::invalid;
-                info.why = DropReason::ct_invalid;
+                info.why = r.why;
                 conn.timeout_ms = std::min(
                     conn.timeout_ms, config.timeouts_of(conn).tcp(conn.tcp_state(), r.timeout));
                 return TrackResult::invalid;

@@ -181,7 +181,9 @@ void run(Worker& worker, Batch& b) noexcept {
                 worker.tracking().track_hit(i);
                 // Over already (a reset, then a fresh SYN, in one burst): the sender will try
                 // again.
-                if (b[MaskId::miss] & bit(i)) b.drop(i, DropReason::ct_invalid);
+                if (b[MaskId::miss] & bit(i))
+                    b.drop(i, info.kind == L4Kind::tcp ? DropReason::tcp_state
+                                                       : DropReason::ct_invalid);
                 return;
             } else if (info.why == DropReason::none &&
                        b.verdict[i].action == PolicyAction::accept &&

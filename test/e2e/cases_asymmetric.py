@@ -81,7 +81,7 @@ def one_way(track, seen):
         stats = daemon.ctl('stats')
         if track is None:
             expect(went_wrong == 'silence', 'half of a handshake has passed')
-            expect(daemon.drops().get('ct_not_first', 0) + daemon.drops().get('ct_invalid', 0) > 0,
+            expect(daemon.drops().get('ct_not_first', 0) + daemon.drops().get('tcp_state', 0) > 0,
                    f'drops: {daemon.drops()}')
             return
         expect(went_wrong is None, f'{went_wrong}; drops: {daemon.drops()}')

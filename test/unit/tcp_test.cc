@@ -413,6 +413,73 @@ INSTANTIATE_TEST_SUITE_P(, TcpTable, ::testing::ValuesIn(conversations()), [](co
     return name;
 });
 
+/// Of segments after a handshake and 100 bytes each way, acknowledged: which bound refuses them.
+/// Each stands beside one that differs in that bound alone, and passes.
+TEST(TcpRefusals, EachBoundHasItsReason) {
+    struct Row {
+        const char* name;
+        char from;
+        const char* flags;
+        std::uint32_t seq, ack;
+        DropReason why;  ///< none: it passes
+    };
+    constexpr auto none = DropReason::none, tcp_seq_beyond = DropReason::tcp_seq_beyond,
+                   tcp_ack_unsent = DropReason::tcp_ack_unsent,
+                   tcp_rst_old = DropReason::tcp_rst_old, tcp_state = DropReason::tcp_state;
+    const Row rows[] = {
+        {"the next segment", '>', "A", 101, 101, none},
+        {"one that begins just where the window ends", '>', "A", 1101, 101, none},
+        {"one that overshoots by less than a window", '>', "A", 2100, 101, none},
+        {"one that overshoots by more", '>', "A", 2101, 101, tcp_seq_beyond},
+        {"the same from the other side", '<', "A", 2101, 101, tcp_seq_beyond},
+        {"a goodbye beyond that", '>', "FA", 2101, 101, tcp_seq_beyond},
+        {"an acknowledgement of all that was sent", '>', "A", 101, 101, none},
+        {"of one byte more", '>', "A", 101, 102, tcp_ack_unsent},
+        {"the same from the other side", '<', "A", 101, 102, tcp_ack_unsent},
+        {"an exact reset", '>', "R", 101, 0, none},
+        {"one from before", '>', "R", 100, 0, tcp_rst_old},
+        {"one from long before", '<', "R", 1, 0, tcp_rst_old},
+        {"one in the window, to be challenged", '>', "R", 102, 0, none},
+        {"one beyond the window", '>', "R", 2101, 0, tcp_seq_beyond},
+        {"one that acknowledges what nobody sent", '>', "RA", 101, 102, tcp_ack_unsent},
+        {"a SYN from the opener", '>', "S", 5000, 0, none},
+        {"one from the answerer", '<', "S", 101, 0, tcp_state},
+        {"an opener's SYN+ACK", '>', "SA", 101, 101, tcp_state},
+        {"no flag that says anything", '>', "P", 101, 101, tcp_state},
+    };
+    for (const Row& row : rows) {
+        SCOPED_TRACE(row.name);
+        for (const std::uint32_t base : {1000u, 0xffffffffu - 600}) {
+            Conn conn;
+            TcpResult r;
+            const auto put = [&](char from, const char* flags, std::uint32_t seq, std::uint32_t ack,
+                                 std::uint32_t len, bool seen_reply, bool assured) {
+                const std::uint8_t bits = flags_of(flags);
+                const TcpSegment s = segment(
+                    base + seq, (bits & tcp_flag::ack) != 0 ? base + ack : 0, 1000, bits, len, {});
+                r = r.state == TcpState::none
+                        ? tcp_start(conn, s, {})
+                        : tcp_track(conn, r.state, static_cast<Direction>(from == '<'), seen_reply,
+                                    assured, s, {});
+            };
+            r.state = TcpState::none;
+            put('>', "S", 0, 0, 0, false, false);
+            put('<', "SA", 0, 1, 0, false, false);
+            put('>', "A", 1, 1, 0, true, false);
+            put('>', "PA", 1, 1, 100, true, true);
+            put('<', "PA", 1, 101, 100, true, true);
+            put('>', "A", 101, 101, 0, true, true);
+            ASSERT_EQ(r.action, kAccept);
+            ASSERT_EQ(r.state, established);
+            put(row.from, row.flags, row.seq, row.ack, 0, true, true);
+            EXPECT_EQ(r.action == kInvalid, row.why != none);
+            if (r.action == kInvalid) {
+                EXPECT_EQ(to_string(r.why), to_string(row.why));
+            }
+        }
+    }
+}
+
 TEST(TcpOffers, OfASynWithoutOptionsAreThoseOfTheLastOne) {
     Conn track;
     const auto syn = [&](std::uint32_t seq, const std::vector<std::uint8_t>& options) {

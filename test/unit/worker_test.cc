@@ -61,6 +61,23 @@ TEST(Burst, PacketsOfOneNewUdpFlowAreOneConnection) {
     EXPECT_EQ(world.drops(DropReason::policy), 1u);
 }
 
+TEST(Burst, RefusedSegmentsAreCountedByTheBoundThatRefuses) {
+    World world(kInsideOut, 1);
+    EXPECT_EQ(world.send_burst({{tcp(kFlow, kSyn, 100), kIn},
+                                {tcp(kFlow.back(), kSyn | kAck, 500, 101), kOut},
+                                {tcp(kFlow, kAck, 101, 501), kIn},
+                                {tcp(kFlow.back(), kSyn, 501), kOut},
+                                {tcp(kFlow, kAck, 1'000'000, 501), kIn},
+                                {tcp(kFlow, kAck, 101, 502), kIn},
+                                {tcp(kFlow.back(), kRst, 499), kOut},
+                                {tcp(kFlow, kAck, 101, 501), kIn}}),
+              "aaadddda");
+    for (const DropReason why : {DropReason::tcp_state, DropReason::tcp_seq_beyond,
+                                 DropReason::tcp_ack_unsent, DropReason::tcp_rst_old})
+        EXPECT_EQ(world.drops(why), 1u) << to_string(why);
+    EXPECT_EQ(world.drops(DropReason::ct_invalid), 0u);
+}
+
 TEST(Burst, AFreshSynAfterAResetInOneBurst) {
     World world(kInsideOut, 1);
     ASSERT_EQ(world.send_burst({{tcp(kFlow, kSyn, 100), kIn}}), "a");
