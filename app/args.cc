@@ -69,7 +69,7 @@ std::optional<HelperId> Args::helper(const char* name) {
 std::optional<RuleId> Args::rule(const char* name) {
     if (!has(name)) return std::nullopt;
     for (std::size_t i = 0; i < plan_.rules.size(); ++i)
-        if (plan_.rules[i] == text(name)) return static_cast<RuleId>(i);
+        if (plan_.rules[i] == text(name)) return RuleId::from(i);
     wrong(name, "there is no rule \"" + text(name) + "\"");
     return std::nullopt;
 }
@@ -94,7 +94,7 @@ std::optional<ConnId> Args::connection(const char* name) {
     const auto id = this->id(name, plan_.workers - 1, UINT16_MAX);
     if (!id) return std::nullopt;
     return ConnId{id->index, static_cast<std::uint16_t>(id->generation),
-                  static_cast<WorkerId>(id->worker)};
+                  WorkerId::from(id->worker)};
 }
 
 std::optional<std::pair<OwnerId, ExpectId>> Args::expectation(const char* name) {

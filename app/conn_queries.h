@@ -65,7 +65,7 @@ class ConnQueries {
         return Pull::done;
     }
     /// Of the last row.
-    WorkerId worker() const { return static_cast<WorkerId>(worker_); }
+    WorkerId worker() const { return WorkerId::from(worker_); }
     std::uint64_t ended() const { return ended_; }
 
   private:

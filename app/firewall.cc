@@ -169,7 +169,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     fw->rings_ = std::move(rings.value());
     for (unsigned i = 0; i < n; ++i) {
         Worker::Parts p;
-        p.id = static_cast<WorkerId>(i);
+        p.id = WorkerId::from(i);
         p.plans = fw->plans_.get();
         p.steering = &steering;
         p.rings = fw->rings_.get();
@@ -247,7 +247,7 @@ Names Firewall::next_names() {
         rte_rcu_qsbr_quiescent(rcu(), control_reader());
     rte_rcu_qsbr_thread_offline(rcu(), control_reader());
     using Number = NameTable::Number;
-    names.rules.free_gone(swept, [&](Number n) { return rules.contains(RuleId(n)); });
+    names.rules.free_gone(swept, [&](Number n) { return rules.contains(RuleId{n}); });
     names.helpers.free_gone(swept, [&](Number n) { return (helpers >> n & 1) != 0; });
     names.edges.free_gone(swept, [&](Number n) { return (edges >> n & 1) != 0; });
     names.timeouts.free_gone(swept, [](Number) { return false; });

@@ -68,6 +68,7 @@ class Firewall {
     void set_devices_steer(bool they_do) noexcept;
     unsigned workers() const noexcept { return static_cast<unsigned>(workers_.size()); }
     Worker& worker(unsigned i) noexcept { return *workers_[i]; }
+    Worker& worker(WorkerId id) noexcept { return worker(id.number()); }
     /// To the processes of helpers; null when the configuration has none.
     UserspaceLink* userspace() noexcept { return userspace_.get(); }
     /// RCU thread ids: worker i is reader i; control is the one after the last worker.

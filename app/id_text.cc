@@ -24,7 +24,7 @@ bool take_number(std::string_view& text, char after, std::uint32_t& out) {
 }  // namespace
 
 std::string id_text(ConnId id) {
-    return text_of(id.worker, id.index, id.generation);
+    return text_of(id.worker.number(), id.index, id.generation);
 }
 
 std::string id_text(OwnerId owner, ExpectId id) {

@@ -26,7 +26,7 @@ HelperId helper_of(const Plan& plan, const std::string& name) {
 }
 RuleId rule_of(const Plan& plan, const std::string& name) {
     const auto i = place(plan.rules, name, [](const std::string& r) { return r; });
-    return i ? static_cast<RuleId>(*i) : kNoRule;
+    return i ? RuleId::from(*i) : kNoRule;
 }
 
 }  // namespace postern

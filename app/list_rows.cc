@@ -16,7 +16,7 @@ Json rule_or_null(const Plan& plan, RuleId id) {
 }
 Json id_json(ConnId id) {
     if (!id) return nullptr;
-    return Json{{"worker", id.worker}, {"index", id.index}, {"generation", id.generation}};
+    return Json{{"worker", id.worker.number()}, {"index", id.index}, {"generation", id.generation}};
 }
 Json tuple_json(const Tuple& t) {
     return Json{{"src", t.src.to_string()},
@@ -48,7 +48,7 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
         {"proto_state", c.state_name() != nullptr ? Json(c.state_name()) : Json(nullptr)},
         {"assured", c.has(conn_flag::assured)},
         {"id", id_text({slot, c.generation, worker})},
-        {"worker", worker},
+        {"worker", worker.number()},
         {"index", slot},
         {"generation", c.generation},
         {"helper", helper_or_null(plan, c.helper)},

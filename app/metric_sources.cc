@@ -72,15 +72,15 @@ void add_processes(MetricRegistry& registry, Firewall& fw, const UserspaceServer
     });
 }
 
-void add_port(MetricRegistry& registry, const MetricSources& sources, PortIndex p) {
+void add_port(MetricRegistry& registry, const MetricSources& sources, PortId p) {
     Firewall& fw = *sources.firewall;
-    registry.add(metric_group::port, {{"port", fw.plan().ports[p].name}},
+    registry.add(metric_group::port, {{"port", fw.plan().ports[p.number()].name}},
                  [sources, p](const Reader& read) {
                      std::uint64_t wrong_zone = 0, spoofed = 0;
                      for (unsigned w = 0; w < sources.firewall->workers(); ++w) {
                          const WorkerCounters& c = sources.firewall->worker(w).counters();
-                         wrong_zone += c.wrong_zone[p].get();
-                         spoofed += c.spoofed[p].get();
+                         wrong_zone += c.wrong_zone[p.number()].get();
+                         spoofed += c.spoofed[p.number()].get();
                      }
                      read(WorkerCounters::kWrongZoneDesc, wrong_zone);
                      read(WorkerCounters::kSpoofedDesc, spoofed);
@@ -100,7 +100,7 @@ void add_metrics(MetricRegistry& registry, const MetricSources& sources) {
         read(kUnprovenExpectationsMetric, std::uint64_t{fw.expectations().live_unproven()});
     });
     for (std::size_t p = 0; p < fw.plan().ports.size(); ++p)
-        add_port(registry, sources, static_cast<PortIndex>(p));
+        add_port(registry, sources, PortId::from(p));
     add_drops(registry, fw);
     add_helpers(registry, fw);
     if (sources.control != nullptr)

@@ -26,7 +26,8 @@ PortSetConfig port_config(const Spec& spec, Firewall& fw) {
     c.held = spec.limits.fragments + spec.workers.count;
     for (const auto& h : spec.helpers)
         if (h.userspace) c.held += h.userspace->queue * spec.workers.count;
-    c.reta.assign(fw.steering().reta.begin(), fw.steering().reta.end());
+    for (const WorkerId w : fw.steering().reta)
+        c.reta.push_back(w.number());
     c.rss = fw.steering().rss;
     for (const auto& p : spec.ports)
         c.ports.push_back(

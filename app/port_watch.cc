@@ -22,22 +22,21 @@ Result<PortWatch> PortWatch::create(PortSet& ports, const Spec& spec) {
     if (!interfaces) return interfaces.error();
     PortWatch watch(ports, std::move(*interfaces));
     for (unsigned p = 0; p < ports.size(); ++p) {
-        const auto info = ports.info(static_cast<PortIndex>(p));
+        const auto info = ports.info(PortId::from(p));
         Watched& w = watch.watched_.emplace_back();
         w.name = info.name;
         w.zone = spec.zones[spec.ports[p].zone.number()].name;
         for (const BridgeSpec& b : spec.bridges)
-            if (b.ports[0] == p || b.ports[1] == p)
-                w.bridge = spec.ports[b.ports[b.ports[0] == p ? 1 : 0]].name;
+            if (b.ports[0].number() == p || b.ports[1].number() == p)
+                w.bridge = spec.ports[b.ports[b.ports[0].number() == p ? 1 : 0].number()].name;
         w.interface = info.interface;
         w.mtu = spec.ports[p].mtu;
         w.makes_interface = info.makes_interface;
         w.index = w.interface.empty() ? 0 : watch.interfaces_.state(w.interface).index;
         w.since = Clock::now();
-        if (ports.from_kernel(static_cast<PortIndex>(p)) && !w.interface.empty() &&
-            !w.makes_interface)
+        if (ports.from_kernel(PortId::from(p)) && !w.interface.empty() && !w.makes_interface)
             watch.advise(w);
-        watch.look(static_cast<PortIndex>(p));
+        watch.look(PortId::from(p));
     }
     return watch;
 }
@@ -67,8 +66,8 @@ void PortWatch::turn() {
     if (!changed && Clock::now() - looked_ < kLook) return;
     looked_ = Clock::now();
     for (unsigned p = 0; p < watched_.size(); ++p) {
-        look(static_cast<PortIndex>(p));
-        warn_of_unfinished(static_cast<PortIndex>(p), watched_[p]);
+        look(PortId::from(p));
+        warn_of_unfinished(PortId::from(p), watched_[p]);
     }
 }
 
@@ -78,8 +77,8 @@ void PortWatch::enter(Watched& w, State state) {
     w.since = Clock::now();
 }
 
-void PortWatch::look(PortIndex p) {
-    Watched& w = watched_[p];
+void PortWatch::look(PortId p) {
+    Watched& w = watched_[p.number()];
     if (w.state == State::gone) return try_again(p, w);
     if (ports_->pulled_out(p)) return lost(p, w, "the device was pulled out");
     if (!w.interface.empty()) return look_at_interface(p, w);
@@ -92,7 +91,7 @@ void PortWatch::look(PortIndex p) {
                 text(*up));
 }
 
-void PortWatch::look_at_interface(PortIndex p, Watched& w) {
+void PortWatch::look_at_interface(PortId p, Watched& w) {
     const auto now = interfaces_.state(w.interface);
     // A tap interface that was moved into a container still is this port's.
     if (now.index != w.index && w.makes_interface && Interfaces::holds_tun(w.interface)) return;
@@ -116,7 +115,7 @@ void PortWatch::look_at_interface(PortIndex p, Watched& w) {
     w.enabled = now.enabled;
 }
 
-void PortWatch::lost(PortIndex p, Watched& w, const std::string& why) {
+void PortWatch::lost(PortId p, Watched& w, const std::string& why) {
     ports_->detach(p);
     enter(w, State::gone);
     ++w.counters.removals;
@@ -127,7 +126,7 @@ void PortWatch::lost(PortIndex p, Watched& w, const std::string& why) {
     try_again(p, w);
 }
 
-void PortWatch::try_again(PortIndex p, Watched& w) {
+void PortWatch::try_again(PortId p, Watched& w) {
     Interfaces::State now;
     if (!w.interface.empty() && !w.makes_interface) {
         now = interfaces_.state(w.interface);
@@ -152,7 +151,7 @@ void PortWatch::try_again(PortIndex p, Watched& w) {
     look(p);
 }
 
-void PortWatch::warn_of_unfinished(PortIndex p, Watched& w) {
+void PortWatch::warn_of_unfinished(PortId p, Watched& w) {
     if (!ports_->from_kernel(p) || (w.warned_sums && w.warned_cut)) return;
     const auto stats = ports_->stats(p);
     if (stats.partial_checksum != 0 && !w.warned_sums) {
@@ -178,8 +177,8 @@ std::vector<Json> PortWatch::rows() const {
     std::vector<Json> rows;
     for (unsigned p = 0; p < watched_.size(); ++p) {
         const Watched& w = watched_[p];
-        const auto i = ports_->info(static_cast<PortIndex>(p));
-        const auto s = ports_->stats(static_cast<PortIndex>(p));
+        const auto i = ports_->info(PortId::from(p));
+        const auto s = ports_->stats(PortId::from(p));
         const auto age =
             std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - w.since).count();
         rows.push_back({{"name", w.name},

@@ -43,7 +43,7 @@ class PortWatch {
     struct Counters {
         POSTERN_PLAIN_METRICS(POSTERN_PORT_WATCH_METRICS)
     };
-    const Counters& counters(PortIndex p) const { return watched_[p].counters; }
+    const Counters& counters(PortId p) const { return watched_[p.number()].counters; }
 
   private:
     enum class State {
@@ -67,12 +67,12 @@ class PortWatch {
 
     PortWatch(PortSet& ports, Interfaces interfaces)
         : ports_(&ports), interfaces_(std::move(interfaces)) {}
-    void look(PortIndex p);
-    void look_at_interface(PortIndex p, Watched& w);
+    void look(PortId p);
+    void look_at_interface(PortId p, Watched& w);
     void enter(Watched& w, State state);
-    void lost(PortIndex p, Watched& w, const std::string& why);
-    void try_again(PortIndex p, Watched& w);
-    void warn_of_unfinished(PortIndex p, Watched& w);
+    void lost(PortId p, Watched& w, const std::string& why);
+    void try_again(PortId p, Watched& w);
+    void warn_of_unfinished(PortId p, Watched& w);
     void advise(const Watched& w) const;
 
     PortSet* ports_;

@@ -81,8 +81,10 @@ class Replay {
             answer = w.batch()[MaskId::answer] != 0;
             replay.report_packet(w, *frame, *parsed);
         }
-        void send(PortIndex port, rte_mbuf** pkts, unsigned n);
-        void quiescent() noexcept { rte_rcu_qsbr_quiescent(replay.fw_.rcu(), worker.id()); }
+        void send(PortId port, rte_mbuf** pkts, unsigned n);
+        void quiescent() noexcept {
+            rte_rcu_qsbr_quiescent(replay.fw_.rcu(), worker.id().number());
+        }
     };
 
     void advance(std::int64_t time_ns);
@@ -173,9 +175,9 @@ std::string reason_of(Worker& w, const Plan& plan) {
         return std::string(to_string(info.why));
     // Policy was asked about this packet, or about its connection's first. (The packet may have
     // ended that; nobody has had its slot since.)
-    RuleId rule = info.rule;
+    RuleId rule = b.rule_of(0);
     if (rule == kNoRule && !dropped && info.conn != 0) rule = w.conns().at(info.conn).rule;
-    if (rule != kNoRule) return plan.rules[rule];
+    if (rule != kNoRule) return plan.rule_name(rule);
     if (dropped) return std::string(to_string(info.why));
     return info.ct == CtState::untracked ? "pass" : "";
 }
@@ -232,7 +234,7 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame, const PacketIn
                         ? Json(fw_.plan().helpers[conn->helper - 1u].name)
                         : Json(nullptr);
     row["timeout_s"] = conn != nullptr ? Json(conn->timeout_ms / 1000) : Json(nullptr);
-    row["worker"] = w.id();
+    row["worker"] = w.id().number();
     if (options_.json) {
         std::puts(row.dump().c_str());
         return;
@@ -250,7 +252,7 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame, const PacketIn
                what);
     if (state != nullptr) fmt::print("  {}", state);
     if (!reason.empty()) fmt::print("  [{}]", reason);
-    if (fw_.workers() > 1) fmt::print("  worker {}", w.id());
+    if (fw_.workers() > 1) fmt::print("  worker {}", w.id().number());
     fmt::print("\n");
 }
 
@@ -278,7 +280,7 @@ void Replay::report_events() {
             report_event(e);
 }
 
-void Replay::Io::send(PortIndex, rte_mbuf** pkts, unsigned n) {
+void Replay::Io::send(PortId, rte_mbuf** pkts, unsigned n) {
     for (unsigned i = 0; i < n; ++i) {
         rte_mbuf* out = pkts[i];
         if (writer != nullptr && !answer) {
@@ -309,7 +311,7 @@ void Replay::process(const ReplayInput::Frame& input, CaptureWriter* writer) {
                    frame.frame.size());
         return;
     }
-    m->port = *port;
+    m->port = port->number();
     const auto turn = [&](unsigned w, rte_mbuf* next) {
         Io io(*this, w);
         io.frame = &frame;

@@ -8,11 +8,11 @@ namespace postern {
 namespace {
 
 /// The port that PORT=FILE names; nothing where the text is only a file's name.
-std::optional<PortIndex> port_of(const std::string& name, const Spec& spec) {
+std::optional<PortId> port_of(const std::string& name, const Spec& spec) {
     const auto equals = name.find('=');
     if (equals == std::string::npos) return std::nullopt;
     for (std::size_t p = 0; p < spec.ports.size(); ++p)
-        if (spec.ports[p].name == name.substr(0, equals)) return static_cast<PortIndex>(p);
+        if (spec.ports[p].name == name.substr(0, equals)) return PortId::from(p);
     return std::nullopt;
 }
 
@@ -28,7 +28,7 @@ Result<ReplayInput> ReplayInput::open(const std::vector<std::string>& names, con
                          "the configuration"};
         for (const Capture& c : out.captures_)
             if (c.port == port)
-                return Error{"port " + spec.ports[*port].name + " has two captures"};
+                return Error{"port " + spec.ports[port->number()].name + " has two captures"};
         auto reader = CaptureReader::open(port ? name.substr(name.find('=') + 1) : name);
         if (!reader) return reader.error();
         out.captures_.push_back({std::move(reader).value(), port, std::nullopt});

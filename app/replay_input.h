@@ -16,8 +16,8 @@ namespace postern {
 class ReplayInput {
   public:
     struct Frame {
-        CapturedFrame captured;         ///< `n` counts over all captures
-        std::optional<PortIndex> port;  ///< that it came in by, if its capture is a port's
+        CapturedFrame captured;      ///< `n` counts over all captures
+        std::optional<PortId> port;  ///< that it came in by, if its capture is a port's
     };
 
     /// `names` is one file, or PORT=FILE for each of some ports of the configuration.
@@ -31,7 +31,7 @@ class ReplayInput {
   private:
     struct Capture {
         CaptureReader reader;
-        std::optional<PortIndex> port;
+        std::optional<PortId> port;
         std::optional<CapturedFrame> waiting;
         bool started = false;
     };

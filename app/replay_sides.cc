@@ -38,15 +38,15 @@ Result<Sides> Sides::create(const ReplayOptions& o, const Spec& spec, bool by_po
     // The port whose zone is called "inside", if there is one, is inside; else the first.
     for (const BridgeSpec& bridge : spec.bridges) {
         Ends ends{bridge.ports[0], bridge.ports[1]};
-        if (spec.zones[spec.ports[ends.outside].zone.number()].name == "inside")
+        if (spec.zones[spec.ports[ends.outside.number()].zone.number()].name == "inside")
             std::swap(ends.inside, ends.outside);
         s.bridges_.push_back(ends);
     }
     if (s.bridges_.size() == 1) s.chosen_ = s.bridges_.data();
     if (!o.bridge.empty()) {
         for (const Ends& b : s.bridges_)
-            for (const PortIndex p : {b.inside, b.outside})
-                if (spec.ports[p].name == o.bridge) s.chosen_ = &b;
+            for (const PortId p : {b.inside, b.outside})
+                if (spec.ports[p.number()].name == o.bridge) s.chosen_ = &b;
         if (s.chosen_ == nullptr)
             return Error{"--bridge: \"" + o.bridge + "\" is not a port of a bridge"};
     }
@@ -57,14 +57,14 @@ Result<Sides> Sides::create(const ReplayOptions& o, const Spec& spec, bool by_po
             "the configuration has " + std::to_string(s.bridges_.size()) +
             " bridges, and nothing tells by which one packets came: give a capture for each port "
             "(" +
-            spec.ports[s.bridges_[0].inside].name +
+            spec.ports[s.bridges_[0].inside.number()].name +
             "=FILE …), name a bridge by one of its ports "
             "(--bridge " +
-            spec.ports[s.bridges_[0].inside].name + "), or give zones prefixes"};
+            spec.ports[s.bridges_[0].inside.number()].name + "), or give zones prefixes"};
     return s;
 }
 
-Sides::Place Sides::at(PortIndex port) const {
+Sides::Place Sides::at(PortId port) const {
     for (const Ends& b : bridges_)
         if (b.inside == port || b.outside == port) return {&b, port};
     return {};
@@ -84,8 +84,8 @@ Sides::Place Sides::by_zones(const IpAddr& from, const IpAddr& to, std::uint16_t
     Place found;
     for (const Ends& b : bridges_) {
         Place here;
-        for (const PortIndex p : {b.inside, b.outside}) {
-            const auto& zones = plan.ports[p].zones_of(tci);
+        for (const PortId p : {b.inside, b.outside}) {
+            const auto& zones = plan.ports[p.number()].zones_of(tci);
             if (!edge_fits(zones.from, source) || !edge_fits(zones.to, destination)) continue;
             here = here.bridge == nullptr ? Place{&b, p} : Place{&b, std::nullopt};
         }
@@ -116,7 +116,7 @@ bool Sides::inside(const Mac& from, const Mac& to,
     return first_speaker(addresses_, ip->first, ip->second);
 }
 
-std::optional<PortIndex> Sides::port_of(Bytes frame, const PacketInfo& parsed, const Plan& plan) {
+std::optional<PortId> Sides::port_of(Bytes frame, const PacketInfo& parsed, const Plan& plan) {
     Mac src{}, dst{};
     if (frame.size() >= 12) {
         std::copy_n(frame.begin(), 6, dst.begin());
@@ -135,7 +135,7 @@ std::optional<PortIndex> Sides::port_of(Bytes frame, const PacketInfo& parsed, c
         if (place.bridge == nullptr) place = by_macs(src, dst);
         if (place.bridge == nullptr) return std::nullopt;
     }
-    PortIndex port = 0;
+    PortId port;
     if (place.port && !mac_ && prefixes_.empty())
         port = *place.port;
     else

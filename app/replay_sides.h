@@ -34,22 +34,22 @@ class Sides {
     bool known() const noexcept { return mac_.has_value(); }
 
     /// `parsed`: what parse_packet() says of the frame. Nothing: its bridge is not known.
-    std::optional<PortIndex> port_of(Bytes frame, const PacketInfo& parsed, const Plan& plan);
+    std::optional<PortId> port_of(Bytes frame, const PacketInfo& parsed, const Plan& plan);
 
   private:
     using Mac = std::array<std::uint8_t, 6>;
     struct Ends {
-        PortIndex inside, outside;
+        PortId inside, outside;
     };
     /// A bridge, and the port by which a frame came in where zones or MAC addresses say so.
     struct Place {
         const Ends* bridge = nullptr;
-        std::optional<PortIndex> port;
+        std::optional<PortId> port;
     };
 
     Place by_zones(const IpAddr& from, const IpAddr& to, std::uint16_t tci, const Plan& plan) const;
     Place by_macs(const Mac& from, const Mac& to) const;
-    Place at(PortIndex port) const;
+    Place at(PortId port) const;
     bool inside(const Mac& from, const Mac& to, const std::optional<std::pair<IpAddr, IpAddr>>& ip);
 
     template <class T>
@@ -65,7 +65,7 @@ class Sides {
     std::optional<Mac> mac_;
     std::set<std::pair<IpAddr, IpAddr>> addresses_;  // {inside, outside}
     std::set<std::pair<Mac, Mac>> macs_;
-    std::map<Mac, PortIndex> ports_;  ///< by which they came last, of several bridges
+    std::map<Mac, PortId> ports_;  ///< by which they came last, of several bridges
 };
 
 }  // namespace postern

@@ -17,8 +17,8 @@ class RequestSlots {
     /// Fills the request by fill() once `who` has the slot. True when it is answered; then take()
     /// must follow.
     template <class Request, class Fill>
-    bool answered(const void* who, unsigned worker, Request& request, Fill&& fill) {
-        const void*& owner = owners_[worker];
+    bool answered(const void* who, WorkerId worker, Request& request, Fill&& fill) {
+        const void*& owner = owners_[worker.number()];
         if (owner != nullptr && owner != who) return false;
         // Acquire pairs with the worker's answer, release with its reading of the question.
         if (request.state.load(std::memory_order_acquire) == ConnQuery::asked) return false;
@@ -30,9 +30,9 @@ class RequestSlots {
     }
     /// The answer has been read.
     template <class Request>
-    void take(unsigned worker, Request& request) {
+    void take(WorkerId worker, Request& request) {
         request.state.store(ConnQuery::idle, std::memory_order_release);
-        owners_[worker] = nullptr;
+        owners_[worker.number()] = nullptr;
     }
     /// Nobody waits for these answers any more.
     void forget(const void* who) {

@@ -181,15 +181,15 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals) {
         jobs.push_back(
             {&fw,
              ports->get(),
-             static_cast<WorkerId>(w),
+             WorkerId::from(w),
              {spec.workers.burst, spec.workers.idle.spins, spec.workers.idle.sleep_us, start_tsc},
              &stop});
     std::thread process_thread;
     if (processes) process_thread = std::thread([&] { processes->run(stop); });
     for (auto& job : jobs)
-        rte_eal_remote_launch(worker_main, &job, job.id + 1u);
+        rte_eal_remote_launch(worker_main, &job, job.id.number() + 1u);
     for (unsigned p = 0; p < (*ports)->size(); ++p) {
-        const auto i = (*ports)->info(static_cast<PortIndex>(p));
+        const auto i = (*ports)->info(PortId::from(p));
         spdlog::info("port {}: {}, {} receive and {} transmit queues, {}{}", i.name, i.driver,
                      i.rx_queues, i.tx_queues, i.rss ? "symmetric RSS" : "no symmetric RSS",
                      i.checksums ? ", checks checksums" : "");

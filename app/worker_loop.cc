@@ -27,7 +27,7 @@ class PortsIo : public TurnIoDefaults {
     /// One burst of each port a turn.
     unsigned receive(rte_mbuf** pkts) noexcept {
         while (!closed_ && next_ < ports_.size()) {
-            const auto port = static_cast<PortIndex>(next_++);
+            const auto port = PortId::from(next_++);
             const unsigned n = ports_.receive(port, worker_.id(), pkts, burst_);
             if (n == 0) continue;
             if (ports_.from_kernel(port))
@@ -37,7 +37,7 @@ class PortsIo : public TurnIoDefaults {
         next_ = 0;
         return 0;
     }
-    void send(PortIndex port, rte_mbuf** pkts, unsigned n) noexcept {
+    void send(PortId port, rte_mbuf** pkts, unsigned n) noexcept {
         count(ports_.send(port, worker_.id(), pkts, n));
     }
     unsigned send_for_others() noexcept {
@@ -46,7 +46,7 @@ class PortsIo : public TurnIoDefaults {
         count(unsent);
         return found;
     }
-    void quiescent() noexcept { rte_rcu_qsbr_quiescent(firewall_.rcu(), worker_.id()); }
+    void quiescent() noexcept { rte_rcu_qsbr_quiescent(firewall_.rcu(), worker_.id().number()); }
 
   private:
     void count(const PortSet::Unsent& unsent) noexcept {
@@ -86,7 +86,7 @@ void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfi
     std::uint32_t idle = 0;
     unsigned drained = 0;
 
-    rte_rcu_qsbr_thread_online(rcu, id);
+    rte_rcu_qsbr_thread_online(rcu, id.number());
     while (drained < kDrainTurns) {
         if (stop.load(std::memory_order_relaxed)) {
             io.close();
@@ -96,14 +96,14 @@ void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfi
             idle = 0;
         } else if (++idle > config.idle_spins && config.sleep_us != 0) {
             // Nobody must wait for a grace period because we sleep.
-            rte_rcu_qsbr_thread_offline(rcu, id);
+            rte_rcu_qsbr_thread_offline(rcu, id.number());
             worker.counters().sleeps.add();
             std::this_thread::sleep_for(std::chrono::microseconds(config.sleep_us));
-            rte_rcu_qsbr_thread_online(rcu, id);
+            rte_rcu_qsbr_thread_online(rcu, id.number());
         }
     }
     worker.release_held();
-    rte_rcu_qsbr_thread_offline(rcu, id);
+    rte_rcu_qsbr_thread_offline(rcu, id.number());
 }
 
 }  // namespace postern

@@ -22,8 +22,7 @@ Source events(Firewall& fw, const std::shared_ptr<EventHub<ConnEvent>>& hub, con
         return (!only || static_cast<std::size_t>(e.type) == *only) && filter.matches(e.conn);
     };
     const auto to_row = [&fw](const ConnEvent& e, Json& row) {
-        row.update(
-            connection_row(fw.plan(), static_cast<WorkerId>(e.worker), e.slot, e.conn, e.at));
+        row.update(connection_row(fw.plan(), e.worker, e.slot, e.conn, e.at));
     };
     return Source(std::make_unique<EventSource<ConnEvent>>(hub, wanted, count, to_row));
 }

@@ -132,7 +132,7 @@ class RestoreSource : public RowSource {
     std::optional<SavedRecord> read_;  ///< the record at at_
     bool asked_ = false;               ///< its worker is being asked
     bool good_ = false;
-    WorkerId worker_ = 0;
+    WorkerId worker_;
     ConnId master_;
 };
 

@@ -37,10 +37,15 @@ using EdgeId = StrongId<struct ZoneEdge, std::uint8_t>;
 /// Conntrack zone: the same tuple may live in each of them.
 using CtZone = StrongId<struct ConntrackZone, std::uint16_t>;
 
-using WorkerId = std::uint8_t;   ///< index of a worker, 0..kMaxWorkers-1
-using PortIndex = std::uint8_t;  ///< index of a port in the configuration's order
-using HelperId = std::uint8_t;   ///< index of a configured helper instance; 0 means "none"
-using RuleId = std::uint16_t;    ///< index of a policy rule; kNoRule when none matched
+/// Index of a worker, 0 to kMaxWorkers - 1.
+using WorkerId = StrongId<struct PipelineWorker, std::uint8_t>;
+/// Index of a port in the configuration's order.
+using PortId = StrongId<struct ConfiguredPort, std::uint8_t>;
+/// Number of a policy rule, which its name keeps from plan to plan; kNoRule when none matched. 32
+/// bits: while a plan is replaced, all of its rules and all of the next one's have numbers.
+using RuleId = StrongId<struct PolicyRuleName, std::uint32_t>;
+
+using HelperId = std::uint8_t;  ///< index of a configured helper instance; 0 means "none"
 
 inline constexpr unsigned kMaxWorkers = 32;
 inline constexpr unsigned kMaxPorts = 16;
@@ -52,7 +57,7 @@ inline constexpr unsigned kVlans = 4096;  ///< VLAN ids, 0 for "priority tag onl
 inline constexpr unsigned kMaxHelpers = 64;
 inline constexpr unsigned kMaxBurst = 64;  ///< packets in a batch, and bits in a mask
 inline constexpr HelperId kNoHelper = 0;
-inline constexpr RuleId kNoRule = 0xffff;
+inline constexpr RuleId kNoRule{0xffffffff};
 
 /// A 16-bit integer kept in network byte order. Only the named conversions cross the boundary.
 class Be16 {
@@ -140,7 +145,7 @@ constexpr const char* to_string(CtState s) noexcept {
 struct ConnId {
     std::uint32_t index = 0;  ///< slot in the owner's table; 0 is never used, so it means "none"
     std::uint16_t generation = 0;
-    WorkerId worker = 0;
+    WorkerId worker;
 
     constexpr explicit operator bool() const noexcept { return index != 0; }
     friend constexpr bool operator==(ConnId, ConnId) = default;

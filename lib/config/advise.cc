@@ -29,7 +29,7 @@ void Loader::advise() {
     std::vector<bool> bridged(spec_.ports.size());
     std::vector<bool> populated(spec_.zones.size());
     for (const auto& b : spec_.bridges)
-        bridged[b.ports[0]] = bridged[b.ports[1]] = true;
+        bridged[b.ports[0].number()] = bridged[b.ports[1].number()] = true;
     for (std::size_t i = 0; i < spec_.ports.size(); ++i) {
         const auto& p = spec_.ports[i];
         populated[p.zone.number()] = true;

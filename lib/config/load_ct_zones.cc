@@ -48,9 +48,9 @@ void Loader::conntrack_zones(Map& map, BridgeSpec& bridge) {
 
 /// Whether its ports and their zones are there: in a file with errors they may not be.
 bool Loader::leads_somewhere(const BridgeSpec& bridge) const {
-    return std::ranges::all_of(bridge.ports, [&](PortIndex port) {
-        return port < spec_.ports.size() &&
-               std::ranges::all_of(zones_at(spec_.ports[port]),
+    return std::ranges::all_of(bridge.ports, [&](PortId port) {
+        return port.number() < spec_.ports.size() &&
+               std::ranges::all_of(zones_at(spec_.ports[port.number()]),
                                    [&](ZoneId zone) { return zone.number() < spec_.zones.size(); });
     });
 }
@@ -58,7 +58,7 @@ bool Loader::leads_somewhere(const BridgeSpec& bridge) const {
 /// What connections of this VLAN (0: of frames without a tag) tell apart at their two ends.
 Loader::Sides Loader::sides_of(const BridgeSpec& bridge, std::uint16_t vlan) const {
     const auto side = [&](int end) {
-        const PortSpec& port = spec_.ports[bridge.ports[end]];
+        const PortSpec& port = spec_.ports[bridge.ports[end].number()];
         ZoneId id = port.zone;
         for (const auto& [of, zone] : port.zone_of_vlan)
             if (of == vlan) id = zone;
@@ -74,8 +74,8 @@ Loader::Sides Loader::sides_of(const BridgeSpec& bridge, std::uint16_t vlan) con
 /// The VLANs of a bridge that have zones of their own; first 0, for all others.
 std::set<std::uint16_t> Loader::vlans_of(const BridgeSpec& bridge) const {
     std::set<std::uint16_t> out{0};
-    for (const PortIndex port : bridge.ports)
-        for (const auto& [vlan, zone] : spec_.ports[port].zone_of_vlan)
+    for (const PortId port : bridge.ports)
+        for (const auto& [vlan, zone] : spec_.ports[port.number()].zone_of_vlan)
             out.insert(vlan);
     for (std::size_t vlan = 0; vlan < bridge.vlan_zones.size(); ++vlan)
         if (bridge.vlan_zones[vlan] != bridge.ct_zone) out.insert(static_cast<std::uint16_t>(vlan));

@@ -147,7 +147,7 @@ void Loader::bridges(const Value& v) {
                     if (!id) continue;
                     if (!bridged.insert(*id).second)
                         ends[i].error("port " + ends[i].found() + " is already in a bridge");
-                    bridge.ports[i] = static_cast<PortIndex>(*id);
+                    bridge.ports[i] = PortId::from(*id);
                 }
             }
         }
@@ -167,9 +167,9 @@ void Loader::bridges(const Value& v) {
     }
     std::size_t told_apart = 0;  // each zone of a port's VLANs is apart from the other port's
     for (const BridgeSpec& b : spec_.bridges)
-        for (const PortIndex port : b.ports)
+        for (const PortId port : b.ports)
             if (b.sides_by_port && leads_somewhere(b))
-                told_apart += zones_at(spec_.ports[port]).size();
+                told_apart += zones_at(spec_.ports[port.number()]).size();
     if (spec_.zones.size() + told_apart > kMaxEdges)
         v.error("zones and ports of bridges with `sides: port` are at most " +
                 std::to_string(kMaxEdges) + " together, found " +

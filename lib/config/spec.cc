@@ -93,8 +93,9 @@ std::string describe(const Spec& s) {
                (p.queues == 0 ? "a queue a worker" : count(p.queues, "queue")) + "\n";
     out += count(s.bridges.size(), "bridge") + "\n";
     for (const auto& b : s.bridges)
-        out += "  " + s.ports[b.ports[0]].name + " <-> " + s.ports[b.ports[1]].name + ", " +
-               to_string(b.pass) + routing_headers(b.routing_headers) + "\n";
+        out += "  " + s.ports[b.ports[0].number()].name + " <-> " +
+               s.ports[b.ports[1].number()].name + ", " + to_string(b.pass) +
+               routing_headers(b.routing_headers) + "\n";
     out += count(s.helpers.size(), "helper") + "\n";
     for (const auto& h : s.helpers)
         out += "  " + h.name + (h.name == h.kind ? "" : " (" + h.kind + ")") + ": " +

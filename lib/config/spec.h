@@ -71,7 +71,7 @@ struct Spec {
     EalSpec eal;
     WorkersSpec workers;
     std::vector<ZoneSpec> zones;  ///< a ZoneId is an index; 1..kMaxZones
-    std::vector<PortSpec> ports;  ///< a PortIndex is an index; 1..kMaxPorts
+    std::vector<PortSpec> ports;  ///< a PortId is an index; 1..kMaxPorts
     std::vector<BridgeSpec> bridges;
     std::vector<HelperSpec> helpers;  ///< a HelperId is an index plus 1; at most kMaxHelpers - 1
     TimeoutSeconds timeouts;

@@ -77,6 +77,8 @@ struct alignas(64) Conn {
         DccpTrack dccp;
         GreTrack gre;
     };
+    std::uint8_t tcp_flags[2] = {};  ///< of tcp_side, by Direction of the side; TCP's like tcp_far
+    std::uint16_t generation = 0;    ///< changes each time the slot is used
     std::uint32_t start_ms = 0;
     std::uint8_t state : 4 = 0;      ///< of its protocol; without one 0 = unreplied, 1 = replied
     std::uint8_t key_class : 4 = 0;  ///< as in PacketInfo
@@ -87,9 +89,8 @@ struct alignas(64) Conn {
     ConnId master;  ///< whose helper expected it
     std::uint32_t mark = 0;
     std::uint32_t label = 0;
-    std::uint32_t visit_ms = 0;    ///< of an expected child: when its timer looks in
-    std::uint16_t generation = 0;  ///< changes each time the slot is used
-    RuleId rule = kNoRule;         ///< that accepted it
+    std::uint32_t visit_ms = 0;  ///< of an expected child: when its timer looks in
+    RuleId rule = kNoRule;       ///< that accepted it
 
     // What the widths above hold.
     static constexpr std::uint8_t kTimeoutsMask = 0x0f, kTagMask = 0xf0, kEdgeMask = 0x3f,
@@ -138,7 +139,7 @@ struct alignas(64) Conn {
     // Of TCP.
     TcpSideRef tcp_side(unsigned d) noexcept {
         TcpNear::Side& n = tcp_near.side[d];
-        return {n.end, n.max_end, n.max_ack, tcp_far.max_win[d], tcp_marks.of[d], tcp_far.flags[d]};
+        return {n.end, n.max_end, n.max_ack, tcp_far.max_win[d], tcp_marks.of[d], tcp_flags[d]};
     }
     bool tcp_data_unacked() const noexcept {
         return ((tcp_marks.of[0] | tcp_marks.of[1]) & tcp_mark::data_unacked) != 0;
@@ -265,6 +266,7 @@ struct alignas(64) Conn {
         if (++rounds_before[i] == 0) bytes_before[i] += kMaxBytes + 1;
     }
 };
-static_assert(sizeof(Conn) == 192 && offsetof(Conn, src) == 64 && offsetof(Conn, tcp_far) == 128);
+static_assert(sizeof(Conn) == 192 && offsetof(Conn, src) == 64 && offsetof(Conn, tcp_far) == 128 &&
+              sizeof(Conn::rule) == 4);
 
 }  // namespace postern

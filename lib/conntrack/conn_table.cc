@@ -46,8 +46,9 @@ Result<std::unique_ptr<ConnTable>> ConnTable::create(const Config& config) {
     m.free = allocate<std::uint32_t>("conn_free", slots + kSlotsAhead, m.bytes);
     if (!m.slab || !m.second || !m.buckets || !m.links || !m.free)
         return Error{"no memory for the connection table of worker " +
-                     std::to_string(config.worker) + " (" + std::to_string(config.max_connections) +
-                     " connections, about " + std::to_string(m.bytes >> 20) +
+                     std::to_string(config.worker.number()) + " (" +
+                     std::to_string(config.max_connections) + " connections, about " +
+                     std::to_string(m.bytes >> 20) +
                      " MiB): lower limits.connections or raise eal.memory_mb"};
     return std::unique_ptr<ConnTable>(new ConnTable(config, std::move(m)));
 }

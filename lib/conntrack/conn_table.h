@@ -41,7 +41,7 @@ class ConnTable {
     static constexpr MetricDesc kCapacityMetric{"connections_max", "how many there may be",
                                                 Unit::connections, MetricKind::gauge};
     struct Config {
-        WorkerId worker = 0;
+        WorkerId worker;
         std::uint32_t max_connections = 0;
         std::uint32_t expected_reserve = 0;  ///< of these, kept for expected children
         std::uint32_t second_keys = 0;       ///< connections that may have one, at once

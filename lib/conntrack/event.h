@@ -50,7 +50,7 @@ constexpr std::string_view to_string(ConnEventType t) noexcept {
 struct ConnEvent {
     ConnEventType type = ConnEventType::fresh;
     ConnEnd end = ConnEnd::expired;  ///< with `destroy` only
-    std::uint16_t worker = 0;
+    WorkerId worker;
     std::uint32_t slot = 0;
     Tick at;
     Conn conn;  ///< after what happened; with `destroy`, before it

@@ -188,6 +188,7 @@ TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) 
     conn.tcp_near = {};
     conn.tcp_marks = {};
     conn.tcp_far = {};
+    conn.tcp_flags[0] = conn.tcp_flags[1] = 0;
     if (!may_lead_to(r.state, options)) {
         r.action = TcpAction::invalid;
         return r;
@@ -201,7 +202,7 @@ TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) 
     } else {
         // Mid-stream: scale and SACK are unknown, so windows cannot be held against anybody.
         sender.max_end = sender.end + sender.max_win;
-        conn.tcp_far.flags[0] = conn.tcp_far.flags[1] = tcp_side::sack | tcp_side::liberal;
+        conn.tcp_flags[0] = conn.tcp_flags[1] = tcp_side::sack | tcp_side::liberal;
     }
     // Cannot fail, but has something to learn.
     const TcpKind kind = kind_of(s.flags);
@@ -257,9 +258,8 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
     // reset; else it may be a stray one, to be let through and remembered.
     bool ignore = next == kIgnore;
     if (next == TcpState::syn_sent && old >= TcpState::time_wait) {
-        const bool closed =
-            ((conn.tcp_far.flags[0] | conn.tcp_far.flags[1]) & tcp_side::close_init) ||
-            (last.dir == d && last.kind == kRst);
+        const bool closed = ((conn.tcp_flags[0] | conn.tcp_flags[1]) & tcp_side::close_init) ||
+                            (last.dir == d && last.kind == kRst);
         if (closed) {
             r.action = TcpAction::reopen;
             return r;
@@ -386,7 +386,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
         conn.forbid_shortcuts();
     r.state = next;
     r.heeded = heeded_of(conn.tcp_near.side[d].end, next, kind, s, heeded);
-    if (old != next && next == TcpState::fin_wait) conn.tcp_far.flags[d] |= tcp_side::close_init;
+    if (old != next && next == TcpState::fin_wait) conn.tcp_flags[d] |= tcp_side::close_init;
 
     r.timeout = tcp_timeout(conn, kind, options);
     if (!seen_reply) {

@@ -32,7 +32,7 @@ constexpr unsigned index(TcpKind kind) noexcept {
     return static_cast<unsigned>(kind);
 }
 
-/// Bits of a side: TcpFar::flags.
+/// Bits of a side: Conn::tcp_flags.
 namespace tcp_side {
 inline constexpr std::uint8_t window_scale = 0x01,  ///< offered the option
     sack = 0x02,                                    ///< offered SACK
@@ -87,9 +87,8 @@ struct TcpMarks {
 struct TcpFar {
     std::uint32_t max_win[2];  ///< largest window ever offered, scaled; 0: nothing seen of the side
     TcpLast last;
-    std::uint8_t flags[2];  ///< of tcp_side
 };
-static_assert(sizeof(TcpFar) == 32);
+static_assert(sizeof(TcpFar) == 28);
 
 /// One side, wherever its parts lie: a copy of this is no copy of them.
 struct TcpSideRef {

@@ -88,15 +88,16 @@ Bytes quoted_transport(const PacketInfo& info, const std::uint8_t* data) noexcep
 bool is_in_flight(const Conn& conn, unsigned d, std::uint32_t seq,
                   const TcpOptions& options) noexcept {
     const unsigned peer = 1 - d;
-    const TcpFar& far = conn.tcp_far;
-    if (options.liberal || ((far.flags[0] | far.flags[1]) & tcp_side::liberal) != 0) return true;
-    if ((far.flags[peer] & tcp_side::max_ack_set) == 0) return true;
+    if (options.liberal || ((conn.tcp_flags[0] | conn.tcp_flags[1]) & tcp_side::liberal) != 0)
+        return true;
+    if ((conn.tcp_flags[peer] & tcp_side::max_ack_set) == 0) return true;
     // A keep-alive, and what probes a closed window, has the last number that was acknowledged.
     if (!seq_before(seq, conn.tcp_near.side[peer].max_ack - 1) &&
         !seq_after(seq, conn.tcp_near.side[d].end))
         return true;
     // A SYN that was let through.
-    return far.last.kind == TcpKind::syn && far.last.dir == d && far.last.seq == seq;
+    const TcpLast& last = conn.tcp_far.last;
+    return last.kind == TcpKind::syn && last.dir == d && last.seq == seq;
 }
 
 /// Whether an ICMP error may be about what was sent over the connection: anybody can send one, but
@@ -187,7 +188,7 @@ TrackResult track_sloppy(Conn& conn, PacketInfo& info, const std::uint8_t* data,
     bool same = false;
     switch (conn.protocol()) {
         case proto::tcp: {
-            std::uint8_t* flags = conn.tcp_far.flags;
+            std::uint8_t* flags = conn.tcp_flags;
             FinsSeen fins = 0;
             for (unsigned d = 0; d < 2; ++d)
                 fins |= static_cast<FinsSeen>((flags[d] & tcp_side::close_init) != 0 ? 1u << d : 0);

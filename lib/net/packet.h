@@ -122,14 +122,16 @@ struct alignas(64) PacketInfo {
     std::uint8_t tcp_flags;
     bool swapped;   ///< the sender is the key's high end
     bool fragment;  ///< a fragment (any but a whole datagram)
-    PortIndex in_port;
+    PortId in_port;
 
-    PortIndex out_port;
+    PortId out_port;
     DropReason why;
     CtState ct;
     Direction dir;
     std::uint32_t conn;  ///< slot of its connection, 0 when none; before the look-up a guess
-    RuleId rule;         ///< rule that decided, kNoRule when policy was not asked
+    /// ICMP errors: where in the frame the transport header of the packet lies that they quote; its
+    /// IP header is at pay_off.
+    std::uint16_t quoted_l4_off;
     /// Part of the key where ends do not suffice. ICMP query: which question. GRE version 1:
     /// kGreCall. Else 0.
     std::uint8_t key_class;
@@ -137,10 +139,8 @@ struct alignas(64) PacketInfo {
     /// where in its header the highest edge lies that it acknowledges selectively (RFC 2018 section
     /// 3), 0 when none is beyond its acknowledgement.
     std::uint8_t tcp_options;
-    ZonePair zones;  ///< the parse stage's, by port and VLAN
-    // ICMP errors: of the packet that they quote, whose IP header is at pay_off.
-    std::uint16_t quoted_l4_off;  ///< its transport header's, in the frame
-    std::uint8_t quoted_protocol;
+    ZonePair zones;                            ///< the parse stage's, by port and VLAN
+    std::uint8_t quoted_protocol;              ///< of ICMP errors, like quoted_l4_off
     std::uint8_t zone_tag = ZonePair::kNoTag;  ///< of `zones.tags` the one that counts
 
     /// After `swapped` is known.
@@ -154,7 +154,7 @@ static_assert(sizeof(PacketInfo) == 64);
 /// What plain packets of one port have in common, so that parse_plain() copies it at once: [0] of
 /// IPv4, [1] of IPv6. Of the key: family and conntrack zone.
 using PlainImages = std::array<PacketInfo, 2>;
-PlainImages plain_images(PortIndex in_port, CtZone ct_zone, const ZonePair& zones) noexcept;
+PlainImages plain_images(PortId in_port, CtZone ct_zone, const ZonePair& zones) noexcept;
 
 inline constexpr std::uint8_t kGreCall = 1;
 inline constexpr std::uint8_t kIcmpQueries = 6;  ///< kinds of them, 1 to this

@@ -149,10 +149,9 @@ void be_message(PacketInfo& info, const Layers& ip, const ParseContext& context)
                                  std::uint32_t frame_len, const ParseContext& port,
                                  PacketInfo& info) noexcept {
     ParseContext context = port;
-    const PortIndex in_port = info.in_port;
+    const PortId in_port = info.in_port;
     info = PacketInfo{};
     info.in_port = in_port;
-    info.rule = kNoRule;
     info.ct = CtState::invalid;
 
     if (!parse_link(data, len, frame_len, port, info, context.ct_zone)) return;
@@ -220,7 +219,7 @@ void be_message(PacketInfo& info, const Layers& ip, const ParseContext& context)
 
 }  // namespace
 
-PlainImages plain_images(PortIndex in_port, CtZone ct_zone, const ZonePair& zones) noexcept {
+PlainImages plain_images(PortId in_port, CtZone ct_zone, const ZonePair& zones) noexcept {
     PlainImages out{};
     for (const Family family : {Family::ipv4, Family::ipv6}) {
         PacketInfo& info = out[family == Family::ipv4 ? 0 : 1];
@@ -231,7 +230,6 @@ PlainImages plain_images(PortIndex in_port, CtZone ct_zone, const ZonePair& zone
         info.family = family;
         info.in_port = in_port;
         info.ct = CtState::invalid;
-        info.rule = kNoRule;
         info.set_zones(zones);
     }
     return out;

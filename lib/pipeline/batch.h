@@ -73,6 +73,8 @@ struct alignas(64) Batch {
     std::array<std::uint8_t*, kMaxBurst> data{};  ///< first byte of the frame
     std::array<PacketInfo, kMaxBurst> info{};
     std::array<std::uint32_t, kMaxBurst> helper_slot{};  ///< of packets in `helped`
+    Mask judged = 0;                       ///< packets about which a rule, or the default, decided
+    std::array<RuleId, kMaxBurst> rule{};  ///< of those in `judged`, which
     // For packets in `miss` only:
     std::array<ExpectMatch, kMaxBurst> match{};  ///< for those that is_expected() only
     std::array<PolicyVerdict, kMaxBurst> verdict{};
@@ -94,6 +96,13 @@ struct alignas(64) Batch {
                  [&](unsigned i) { sound |= Mask{info[i].why == DropReason::none} << i; });
         return sound;
     }
+    /// This rule, or the default, has decided about packet i.
+    void judge(unsigned i, RuleId by) noexcept {
+        judged |= bit(i);
+        rule[i] = by;
+    }
+    /// The rule that decided about packet i; kNoRule also when policy was not asked.
+    RuleId rule_of(unsigned i) const noexcept { return (judged & bit(i)) != 0 ? rule[i] : kNoRule; }
     /// Whether somebody expected packet i, which is among the misses; `match` tells who. An error
     /// is never expected: `related` says of it that its connection is known.
     bool is_expected(unsigned i) const noexcept {

@@ -118,7 +118,7 @@ bool Helping::sums_hold(unsigned i, const HelperConn& hc) noexcept {
     const rte_mbuf* const m = b.pkt[i];
     // Where `checksums: full` was asked for, what was wrong has been dropped.
     if (batch_.plan->believe_checksums ||
-        batch_.plan->ports[info.in_port].checksums == Checksums::full)
+        batch_.plan->ports[info.in_port.number()].checksums == Checksums::full)
         return true;
     const bool whole = b.chains && reassembly_.is_chain(m);
     if (!whole && sums_vouched(m->ol_flags, info.family)) return true;

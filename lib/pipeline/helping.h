@@ -56,7 +56,7 @@ class Helping {
         std::unique_ptr<HelperEngine> engine;
         /// Null when no helper lives in another process.
         UserspaceLink* userspace = nullptr;
-        WorkerId worker = 0;  ///< whose rings of it
+        WorkerId worker;  ///< whose rings of it
         const HashSecret& secret;
         Batch& batch;
         ConnTable& conns;

@@ -19,12 +19,12 @@ constexpr unsigned kActiveTogether = 32;
 static_assert(sizeof(void*) == 8);
 void* as_pointer(ConnId id) noexcept {
     return reinterpret_cast<void*>(std::uint64_t{id.index} | std::uint64_t{id.generation} << 32 |
-                                   std::uint64_t{id.worker} << 48);
+                                   std::uint64_t{id.worker.number()} << 48);
 }
 ConnId as_id(void* p) noexcept {
     const auto v = reinterpret_cast<std::uint64_t>(p);
     return {static_cast<std::uint32_t>(v), static_cast<std::uint16_t>(v >> 32),
-            static_cast<WorkerId>(v >> 48)};
+            WorkerId::from(v >> 48)};
 }
 
 }  // namespace
@@ -64,13 +64,13 @@ PeerRings::~PeerRings() {
 }
 
 bool Peers::hand_off(rte_mbuf* packet, WorkerId home) noexcept {
-    if (rte_ring_mp_enqueue(rings_.packets_[home].get(), packet) != 0) return false;
+    if (rte_ring_mp_enqueue(rings_.packets_[home.number()].get(), packet) != 0) return false;
     counters_.handed_off.add();
     return true;
 }
 
 unsigned Peers::take_handoff(rte_mbuf** out) noexcept {
-    rte_ring* ring = rings_.packets_[self_].get();
+    rte_ring* ring = rings_.packets_[self_.number()].get();
     if (ring == nullptr) return 0;
     const unsigned n =
         rte_ring_sc_dequeue_burst(ring, reinterpret_cast<void**>(out), kMaxBurst, nullptr);
@@ -79,14 +79,14 @@ unsigned Peers::take_handoff(rte_mbuf** out) noexcept {
 }
 
 void Peers::tell_active(ConnId master) noexcept {
-    rte_ring* ring = rings_.active_[master.worker].get();
+    rte_ring* ring = rings_.active_[master.worker.number()].get();
     // Lost ones do no harm: the next visit tells again, long before the master's time is over.
     if (ring == nullptr || rte_ring_mp_enqueue(ring, as_pointer(master)) != 0)
         counters_.masters_not_told.add();
 }
 
 unsigned Peers::take_active(ConnId* out, unsigned max) noexcept {
-    rte_ring* ring = rings_.active_[self_].get();
+    rte_ring* ring = rings_.active_[self_.number()].get();
     if (ring == nullptr) return 0;
     void* ids[kActiveTogether];
     const unsigned n =
@@ -102,8 +102,8 @@ void Peers::broadcast(ChildOrder order) noexcept {
 }
 
 unsigned Peers::take_orders(ChildOrder* out, unsigned max) noexcept {
-    return rte_ring_sc_dequeue_burst_elem(rings_.orders_[self_].get(), out, sizeof(ChildOrder), max,
-                                          nullptr);
+    return rte_ring_sc_dequeue_burst_elem(rings_.orders_[self_.number()].get(), out,
+                                          sizeof(ChildOrder), max, nullptr);
 }
 
 }  // namespace postern

@@ -27,7 +27,7 @@ void stay_off_fast_path(Conn& conn) noexcept {
 
 /// Picked up without its SYN: the tracker leaves the windows of both sides open for good.
 bool is_midstream(const Conn& conn) noexcept {
-    return (conn.tcp_far.flags[0] & conn.tcp_far.flags[1] & tcp_side::liberal) != 0;
+    return (conn.tcp_flags[0] & conn.tcp_flags[1] & tcp_side::liberal) != 0;
 }
 
 }  // namespace

@@ -11,8 +11,8 @@ RestoreRequest::Outcome Tracking::restore(RestoreRequest& m) noexcept {
     image.last_seen_ms = now.ms - m.idle_ms;
     image.start_ms = now.ms - m.age_ms;
     // What its rule says, and how long its state is kept, may have changed since.
-    if (image.rule < batch_.plan->effects.size()) {
-        const RuleEffect& effect = batch_.plan->effects[image.rule];
+    if (image.rule.number() < batch_.plan->effects.size()) {
+        const RuleEffect& effect = batch_.plan->effect(image.rule);
         image.set_timeouts(effect.timeouts);
         image.flags &= static_cast<std::uint8_t>(~conn_flag::liberal);
         if (effect.liberal) image.flags |= conn_flag::liberal;
@@ -21,8 +21,8 @@ RestoreRequest::Outcome Tracking::restore(RestoreRequest& m) noexcept {
     const std::uint32_t by_state_ms = image.timeout_ms = timeout_of(image, batch_.plan->track);
     // Without a helper its state is what its rule expects.
     const HelperImage& helper = m.image.helper;
-    const bool expects_by_rule =
-        image.rule < batch_.plan->effects.size() && batch_.plan->effects[image.rule].expects != 0;
+    const bool expects_by_rule = image.rule.number() < batch_.plan->effects.size() &&
+                                 batch_.plan->effect(image.rule).expects != 0;
     const bool wanted = helper.there && batch_.plan->serves(helper.conn.helper) &&
                         (helper.conn.helper != kNoHelper || expects_by_rule);
     if (!batch_.plan->serves(image.helper)) image.helper = kNoHelper;

@@ -53,7 +53,7 @@ void Sweep::sweep(std::uint32_t slot) noexcept {
         return tracking_.end(slot, ConnEnd::zone_removed);
     if (!plan.serves(conn.helper)) helping_.take_away(slot);
     if (names.helpers.is_gone(conn.expected_by)) conn.expected_by = kNoHelper;
-    if (names.rules.is_gone(conn.rule)) conn.rule = kNoRule;
+    if (names.rules.is_gone(conn.rule.number())) conn.rule = kNoRule;
     if (names.timeouts.is_gone(conn.timeouts())) {
         conn.set_timeouts(0);
         const std::uint32_t before = conn.timeout_ms;

@@ -193,7 +193,7 @@ bool Tracking::rules_let_error(unsigned i) noexcept {
     Batch& b = batch_;
     ask_policy(b, bit(i));
     const PolicyVerdict& verdict = b.verdict[i];
-    b.info[i].rule = verdict.rule;
+    b.judge(i, verdict.rule);
     if (verdict.action == PolicyAction::accept) return true;
     // Nobody is told of a rejected error (RFC 1122 section 3.2.2).
     b.drop(i, verdict.action == PolicyAction::reject ? DropReason::reject : DropReason::policy);

@@ -19,7 +19,7 @@ namespace postern {
 
 /// Source and sink of one worker's packets. Calls are in this order, none of them from elsewhere.
 template <class Io>
-concept TurnIo = requires(Io io, Worker& worker, rte_mbuf** pkts, unsigned n, PortIndex port) {
+concept TurnIo = requires(Io io, Worker& worker, rte_mbuf** pkts, unsigned n, PortId port) {
     /// The next burst of this turn, of at most kMaxBurst packets; 0: there is none, and the
     /// next call belongs to the next turn.
     { io.receive(pkts) } -> std::convertible_to<unsigned>;
@@ -57,7 +57,7 @@ void send_accepted(Worker& worker, Io& io) {
     for (std::size_t p = 0; p < worker.tx().size(); ++p) {
         TxBuffer& tx = worker.tx()[p];
         if (tx.n == 0) continue;
-        io.send(static_cast<PortIndex>(p), tx.pkt.data(), tx.n);
+        io.send(PortId::from(p), tx.pkt.data(), tx.n);
         tx.n = 0;
     }
 }

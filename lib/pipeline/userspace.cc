@@ -164,6 +164,7 @@ bool Helping::resume_waiting() noexcept {
     b.n = 0;
     b.chains = false;
     b.masks = {};
+    b.judged = 0;
     while (held_->any_ready() && b.n < kMaxBurst)
         resume_one(held_->next_ready());
     counters_.helper_waits.set(held_->frames());

@@ -70,11 +70,12 @@ void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t co
         b.pkt[i] = pkts[i];
         b.data[i] = rte_pktmbuf_mtod(pkts[i], std::uint8_t*);
         __builtin_prefetch(b.data[i]);
-        b.info[i].in_port = static_cast<PortIndex>(pkts[i]->port);
+        b.info[i].in_port = PortId::from(pkts[i]->port);
         bytes += rte_pktmbuf_pkt_len(pkts[i]);
         flags |= pkts[i]->ol_flags;
     }
     b.flags = flags;
+    b.judged = 0;
     b.guessed = 0;
     b.scale_limited = 0;
     b.contested = 0;
@@ -94,7 +95,7 @@ void Worker::finish() noexcept {
     });
     std::uint64_t tx_packets = 0, tx_bytes = 0;
     for_each(b[MaskId::accept], [&](unsigned i) {
-        TxBuffer& out = tx_[b.info[i].out_port];
+        TxBuffer& out = tx_[b.info[i].out_port.number()];
         if (!b.chains || !reassembly_->is_chain(b.pkt[i])) {
             out.pkt[out.n++] = b.pkt[i];
             ++tx_packets;
@@ -116,8 +117,9 @@ void Worker::finish() noexcept {
         const unsigned of_this = b.chains ? reassembly_->frames_of(b.pkt[i]) : 1;
         const PacketInfo& info = b.info[i];
         counters_.drops[static_cast<unsigned>(info.why)].add(of_this);
-        if (info.why == DropReason::wrong_zone) counters_.wrong_zone[info.in_port].add(of_this);
-        if (info.why == DropReason::spoofed) counters_.spoofed[info.in_port].add(of_this);
+        if (info.why == DropReason::wrong_zone)
+            counters_.wrong_zone[info.in_port.number()].add(of_this);
+        if (info.why == DropReason::spoofed) counters_.spoofed[info.in_port.number()].add(of_this);
         frames += of_this;
         dead[n++] = b.pkt[i];
     });

@@ -107,7 +107,7 @@ class Worker {
   public:
     /// What it is made of; references and pointers to what outlives it.
     struct Parts {
-        WorkerId id = 0;
+        WorkerId id;
         const PlanStore* plans = nullptr;
         const Steering* steering = nullptr;
         std::unique_ptr<ConnTable> conns;
@@ -136,7 +136,7 @@ class Worker {
         batch_.cookie = cookie;
         tracking_.begin_turn();
     }
-    /// Takes `n` packets. Each packet's mbuf->port is a PortIndex.
+    /// Takes `n` packets. Each packet's mbuf->port is a PortId.
     void begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie = 0,
                Arrival from = Arrival::port) noexcept;
     void run_stages() noexcept { run_stages_from(0); }

@@ -43,7 +43,7 @@ Result<Numbers> number_names(Spec& spec, Names& names) {
     for (RuleSpec& r : spec.policy.rules) {
         const auto number = names.rules.use(r.name);
         if (!number) return no_number("rule", r.name);
-        out.rules.push_back(static_cast<RuleId>(*number));
+        out.rules.push_back(RuleId::from(*number));
         std::ranges::for_each(r.from, renumber);
         std::ranges::for_each(r.to, renumber);
         r.timeouts = out.timeouts[r.timeouts];
@@ -99,7 +99,7 @@ Result<void> join_zones(const Spec& spec, const BridgeSpec& bridge, std::vector<
                         Edges& edges, Names& names) {
     std::array<std::vector<EdgeId>, 2> of;
     for (int side = 0; side < 2; ++side) {
-        const PortSpec& port = spec.ports[bridge.ports[side]];
+        const PortSpec& port = spec.ports[bridge.ports[side].number()];
         of[side] = edges_of(port);
         if (!bridge.sides_by_port) continue;
         std::map<EdgeId, EdgeId> own;
@@ -116,7 +116,7 @@ Result<void> join_zones(const Spec& spec, const BridgeSpec& bridge, std::vector<
         }
     }
     const bool by_vlan = std::ranges::any_of(
-        bridge.ports, [&](PortIndex p) { return !spec.ports[p].zone_of_vlan.empty(); });
+        bridge.ports, [&](PortId p) { return !spec.ports[p.number()].zone_of_vlan.empty(); });
     std::pair<EdgeId, EdgeId> last(kAnyEdge, kAnyEdge);
     for (unsigned vlan = 0; vlan < (by_vlan ? kVlans : 1); ++vlan) {
         const std::pair both(of[0][vlan], of[1][vlan]);
@@ -127,7 +127,7 @@ Result<void> join_zones(const Spec& spec, const BridgeSpec& bridge, std::vector<
                    names.sides.use(edges.name_of_sides(both.first, both.second)));
     }
     for (int side = 0; side < 2; ++side) {
-        PortPlan& p = ports[bridge.ports[side]];
+        PortPlan& p = ports[bridge.ports[side].number()];
         p.zones = edges.pair(of[side][0], of[1 - side][0]);
         for (unsigned vlan = 0; by_vlan && vlan < kVlans; ++vlan)
             p.vlan_pairs.push_back(edges.pair(of[side][vlan], of[1 - side][vlan]));
@@ -156,7 +156,7 @@ Result<std::vector<PortPlan>> ports_of(const Spec& spec, Edges& edges, Names& na
     for (std::size_t b = 0; b < spec.bridges.size(); ++b) {
         const BridgeSpec& bridge = spec.bridges[b];
         for (int side = 0; side < 2; ++side) {
-            PortPlan& p = out[bridge.ports[side]];
+            PortPlan& p = out[bridge.ports[side].number()];
             p.has_peer = true;
             p.peer = bridge.ports[1 - side];
             p.ct_zone = bridge.ct_zone;
@@ -173,7 +173,7 @@ Result<std::vector<PortPlan>> ports_of(const Spec& spec, Edges& edges, Names& na
             return joined.error();
     }
     for (std::size_t i = 0; i < out.size(); ++i)
-        out[i].fill_images(static_cast<PortIndex>(i));
+        out[i].fill_images(PortId::from(i));
     return out;
 }
 
@@ -223,8 +223,8 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
     for (std::size_t i = 0; i < spec.policy.rules.size(); ++i) {
         const RuleSpec& r = spec.policy.rules[i];
         const RuleId id = numbers.rules[i];
-        plan.rules[id] = r.name;
-        RuleEffect& effect = plan.effects[id];
+        plan.rules[id.number()] = r.name;
+        RuleEffect& effect = plan.effects[id.number()];
         effect = {.mark = r.set.mark,
                   .mark_mask = r.set.mark_mask,
                   .label = r.set.label,

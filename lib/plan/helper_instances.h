@@ -43,7 +43,7 @@ class HelperInstances {
 
     const HelperSet& set() const noexcept { return *set_; }
     /// Working memory of one worker; nobody else may use it.
-    const Scratch& scratch(WorkerId worker) const noexcept { return scratch_[worker]; }
+    const Scratch& scratch(WorkerId worker) const noexcept { return scratch_[worker.number()]; }
 
     /// Of the helpers of the Spec as create() has left it, in its order.
     const std::vector<HelperId>& ids() const noexcept { return ids_; }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "plan/names.h"
 
-#include <limits>
-
 #include "base/types.h"
 #include "conntrack/timeouts.h"
 #include "net/packet.h"
@@ -67,7 +65,7 @@ const std::string& NameTable::name(Number number) const noexcept {
 }
 
 Names::Names()
-    : rules(0, std::numeric_limits<RuleId>::max() - 1),
+    : rules(0, kNoRule.number() - 1),
       helpers(1, kMaxHelpers - 1),
       timeouts(1, kMaxTimeoutProfiles - 1),
       edges(0, kMaxEdges - 1),

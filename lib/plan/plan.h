@@ -125,7 +125,11 @@ struct Plan {
     std::uint32_t visit_ms = 60'000;
 
     // Names for people; empty: there is none, or not any more.
-    const std::string& rule_name(RuleId id) const noexcept { return at_or_none(rules, id); }
+    const std::string& rule_name(RuleId id) const noexcept {
+        return at_or_none(rules, id.number());
+    }
+    /// Of a rule of this plan.
+    const RuleEffect& effect(RuleId id) const noexcept { return effects[id.number()]; }
     const std::string& helper_name(HelperId id) const noexcept {
         return id != kNoHelper && id <= helpers.size() ? helpers[id - 1u].name : none();
     }

@@ -22,7 +22,7 @@ enum class Checksums : std::uint8_t {
 struct PortPlan {
     std::string name;
     bool has_peer = false;
-    PortIndex peer = 0;                ///< transparent mode: the other side of the bridge
+    PortId peer;                       ///< transparent mode: the other side of the bridge
     ZonePair zones;                    ///< of what comes in; without a peer, back to its own edge
     PlainImages plain;                 ///< of what comes in untagged; see fill_images()
     std::vector<ZonePair> vlan_pairs;  ///< the same by VLAN id; empty: tags do not matter
@@ -38,7 +38,7 @@ struct PortPlan {
     std::vector<std::uint16_t> pass_ethertypes;  ///< sorted
 
     /// Once `zones` and `ct_zone` are known.
-    void fill_images(PortIndex own) noexcept { plain = plain_images(own, ct_zone, zones); }
+    void fill_images(PortId own) noexcept { plain = plain_images(own, ct_zone, zones); }
     bool passes(std::uint16_t ethertype) const noexcept;
     const ZonePair& zones_of(std::uint16_t tci) const noexcept {
         return vlan_pairs.empty() ? zones : vlan_pairs[vlan_id(tci)];

@@ -31,7 +31,7 @@ struct Steering {
     void set_workers(unsigned n) noexcept {
         workers = n;
         for (unsigned i = 0; i < kRetaSize; ++i)
-            reta[i] = static_cast<WorkerId>(i % n);
+            reta[i] = WorkerId::from(i % n);
     }
     WorkerId home(std::uint32_t hash) const noexcept { return reta[hash % kRetaSize]; }
     /// Of the connection with this tuple; its key class as in PacketInfo.

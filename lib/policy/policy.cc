@@ -315,7 +315,7 @@ Result<std::unique_ptr<Policy>> Policy::build(const PolicyRules& rules, int sock
     std::unique_ptr<Policy> policy(new Policy);
     policy->fallback_ = rules.fallback;
     for (std::size_t i = 0; i < rules.rules.size(); ++i)
-        policy->verdicts_.push_back({rules.ids.empty() ? static_cast<RuleId>(i) : rules.ids[i],
+        policy->verdicts_.push_back({rules.ids.empty() ? RuleId::from(i) : rules.ids[i],
                                      rules.rules[i].action, rules.rules[i].helper});
     policy->judges_errors_ =
         std::any_of(rules.rules.begin(), rules.rules.end(), [](const PolicyRule& r) {

@@ -166,13 +166,13 @@ Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
         port.from_kernel = fed_by_kernel(port.config);
         port.seen = std::vector<SeenLine>(config.workers);
         port.own = std::vector<Own>(config.workers);
-        if (auto r = set->attach(static_cast<PortIndex>(p)); !r) return r.error();
+        if (auto r = set->attach(PortId::from(p)); !r) return r.error();
     }
     return set;
 }
 
-Result<void> PortSet::attach(PortIndex p) {
-    Port& port = ports_[p];
+Result<void> PortSet::attach(PortId p) {
+    Port& port = ports_[p.number()];
     if (auto r = open_device(p); !r) {
         close_device(port, true);
         return r;
@@ -182,8 +182,8 @@ Result<void> PortSet::attach(PortIndex p) {
     return {};
 }
 
-void PortSet::detach(PortIndex p) {
-    Port& port = ports_[p];
+void PortSet::detach(PortId p) {
+    Port& port = ports_[p.number()];
     if (!port.attached) return;
     port.doors.store(0, std::memory_order_release);
     // Who has reported since sees the doors closed; who has not may still be inside.
@@ -193,8 +193,8 @@ void PortSet::detach(PortIndex p) {
     port.attached = false;
 }
 
-void PortSet::set_link(PortIndex p, bool up) noexcept {
-    Port& port = ports_[p];
+void PortSet::set_link(PortId p, bool up) noexcept {
+    Port& port = ports_[p.number()];
     if (!port.attached) return;
     // What is in the receive queue is still good. Others keep nothing for a neighbour who is away,
     // and know sooner than we when it is back.
@@ -204,15 +204,15 @@ void PortSet::set_link(PortIndex p, bool up) noexcept {
                      std::memory_order_release);
 }
 
-std::optional<bool> PortSet::link_of_device(PortIndex p) const {
+std::optional<bool> PortSet::link_of_device(PortId p) const {
     rte_eth_link link{};
-    if (!ports_[p].attached || rte_eth_link_get_nowait(ports_[p].id, &link) != 0)
+    if (!ports_[p.number()].attached || rte_eth_link_get_nowait(ports_[p.number()].id, &link) != 0)
         return std::nullopt;
     return link.link_status == RTE_ETH_LINK_UP;
 }
 
-Result<void> PortSet::open_device(PortIndex p) {
-    Port& port = ports_[p];
+Result<void> PortSet::open_device(PortId p) {
+    Port& port = ports_[p.number()];
     const PortConfig& config = port.config;
     port.pulled_out.store(false, std::memory_order_relaxed);
     auto frames = frames_of(config);
@@ -372,21 +372,21 @@ PortSet::~PortSet() {
     rte_mempool_free(pool_);
 }
 
-unsigned PortSet::receive(PortIndex p, WorkerId w, rte_mbuf** out, unsigned max) noexcept {
-    Port& port = ports_[p];
-    if ((port.doors.load(std::memory_order_acquire) & kRx) == 0 || w >= port.rx_queues ||
+unsigned PortSet::receive(PortId p, WorkerId w, rte_mbuf** out, unsigned max) noexcept {
+    Port& port = ports_[p.number()];
+    if ((port.doors.load(std::memory_order_acquire) & kRx) == 0 || w.number() >= port.rx_queues ||
         shut(port))
         return 0;
-    const unsigned n = rte_eth_rx_burst(port.id, w, out, static_cast<std::uint16_t>(max));
-    if (port.id != p)
+    const unsigned n = rte_eth_rx_burst(port.id, w.number(), out, static_cast<std::uint16_t>(max));
+    if (port.id != p.number())
         for (unsigned i = 0; i < n; ++i)
-            out[i]->port = p;
+            out[i]->port = p.number();
     if (port.forgets && n != 0) {
         std::uint64_t bytes = 0;
         for (unsigned i = 0; i < n; ++i)
             bytes += rte_pktmbuf_pkt_len(out[i]);
-        port.own[w].rx_packets.add(n);
-        port.own[w].rx_bytes.add(bytes);
+        port.own[w.number()].rx_packets.add(n);
+        port.own[w.number()].rx_bytes.add(bytes);
     }
     return n;
 }
@@ -407,8 +407,8 @@ PortSet::Unsent PortSet::transmit(Port& port, WorkerId w, std::uint16_t queue, r
             std::uint64_t bytes = 0;
             for (unsigned i = 0; i < sent; ++i)
                 bytes += lengths[i];
-            port.own[w].tx_packets.add(sent);
-            port.own[w].tx_bytes.add(bytes);
+            port.own[w.number()].tx_packets.add(sent);
+            port.own[w.number()].tx_bytes.add(bytes);
         }
     }
     if (sent == n) return {};
@@ -416,10 +416,10 @@ PortSet::Unsent PortSet::transmit(Port& port, WorkerId w, std::uint16_t queue, r
     return (doors & kUp) != 0 ? Unsent{n - sent, 0} : Unsent{0, n - sent};
 }
 
-PortSet::Unsent PortSet::send(PortIndex p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept {
-    Port& port = ports_[p];
-    if (w < port.tx_queues) return transmit(port, w, w, pkts, n);
-    rte_ring* ring = port.tx_rings[w % port.tx_queues];
+PortSet::Unsent PortSet::send(PortId p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept {
+    Port& port = ports_[p.number()];
+    if (w.number() < port.tx_queues) return transmit(port, w, w.number(), pkts, n);
+    rte_ring* ring = port.tx_rings[w.number() % port.tx_queues];
     const unsigned queued =
         rte_ring_mp_enqueue_burst(ring, reinterpret_cast<void**>(pkts), n, nullptr);
     if (queued < n) rte_pktmbuf_free_bulk(pkts + queued, n - queued);
@@ -429,13 +429,13 @@ PortSet::Unsent PortSet::send(PortIndex p, WorkerId w, rte_mbuf** pkts, unsigned
 unsigned PortSet::send_for_others(WorkerId w, Unsent& unsent) noexcept {
     unsigned found = 0;
     for (Port& port : ports_) {
-        if (w >= port.tx_rings.size()) continue;
+        if (w.number() >= port.tx_rings.size()) continue;
         rte_mbuf* pkts[kMaxBurst];
         const unsigned n = rte_ring_sc_dequeue_burst(
-            port.tx_rings[w], reinterpret_cast<void**>(pkts), kMaxBurst, nullptr);
+            port.tx_rings[w.number()], reinterpret_cast<void**>(pkts), kMaxBurst, nullptr);
         if (n == 0) continue;
         found += n;
-        unsent += transmit(port, w, w, pkts, n);
+        unsent += transmit(port, w, w.number(), pkts, n);
     }
     return found;
 }
@@ -456,8 +456,8 @@ PortSet::Stats PortSet::device_stats(const Port& port) const {
     return s;
 }
 
-PortSet::Stats PortSet::stats(PortIndex p) const {
-    const Port& port = ports_[p];
+PortSet::Stats PortSet::stats(PortId p) const {
+    const Port& port = ports_[p.number()];
     Stats s = port.attached ? device_stats(port) : port.before;
     for (unsigned w = 0; w < workers_; ++w) {
         s.partial_checksum += port.seen[w].partial_checksum.get();
@@ -470,8 +470,8 @@ PortSet::Stats PortSet::stats(PortIndex p) const {
     return s;
 }
 
-PortSet::Info PortSet::info(PortIndex p) const {
-    const Port& port = ports_[p];
+PortSet::Info PortSet::info(PortId p) const {
+    const Port& port = ports_[p.number()];
     rte_eth_dev_info dev{};
     if (port.attached) rte_eth_dev_info_get(port.id, &dev);
     Info i;

@@ -87,7 +87,7 @@ class PortSet {
     unsigned size() const noexcept { return static_cast<unsigned>(ports_.size()); }
 
     /// Up to `max` packets of port p for worker w; their mbuf->port is p.
-    unsigned receive(PortIndex p, WorkerId w, rte_mbuf** out, unsigned max) noexcept;
+    unsigned receive(PortId p, WorkerId w, rte_mbuf** out, unsigned max) noexcept;
     /// Packets that were freed instead of sent.
     struct Unsent {
         unsigned full = 0;  ///< the queue did not take them
@@ -98,20 +98,20 @@ class PortSet {
         }
     };
     /// Sends all, or frees what the queue does not take.
-    Unsent send(PortIndex p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept;
+    Unsent send(PortId p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept;
     /// Sends what workers without a queue of their own left for w. Once a turn. Returns how many
     /// packets it found.
     unsigned send_for_others(WorkerId w, Unsent& unsent) noexcept;
 
     /// Whether this port's packets come from this machine's kernel, which may leave checksums and
     /// segmentation to a device that is not there.
-    bool from_kernel(PortIndex p) const noexcept { return ports_[p].from_kernel; }
+    bool from_kernel(PortId p) const noexcept { return ports_[p.number()].from_kernel; }
     /// What worker w saw of such packets; it alone writes.
     struct Seen {
         Counter partial_checksum;  ///< of frames looked at
         Counter cut_frame;
     };
-    Seen& seen(PortIndex p, WorkerId w) noexcept { return ports_[p].seen[w]; }
+    Seen& seen(PortId p, WorkerId w) noexcept { return ports_[p.number()].seen[w.number()]; }
 
     /// To be called when the workers have ended: from here on nothing uses `rcu`.
     void workers_ended() noexcept { gate_.reset(); }
@@ -119,25 +119,25 @@ class PortSet {
     // ---- control ----
 
     /// Takes the device away: workers keep out, packets to it are dropped (`link_down`).
-    void detach(PortIndex p);
+    void detach(PortId p);
     /// Makes it anew, with an empty queue in both directions; its link is up.
-    Result<void> attach(PortIndex p);
-    bool attached(PortIndex p) const noexcept { return ports_[p].attached; }
+    Result<void> attach(PortId p);
+    bool attached(PortId p) const noexcept { return ports_[p.number()].attached; }
     /// Of an attached port. While it is down packets to it are dropped at once: a driver that keeps
     /// them in its ring would send them when they are old.
-    void set_link(PortIndex p, bool up) noexcept;
+    void set_link(PortId p, bool up) noexcept;
     /// What the driver says of the link; nothing when it cannot say.
-    std::optional<bool> link_of_device(PortIndex p) const;
+    std::optional<bool> link_of_device(PortId p) const;
     /// Whether the driver has said since that the device was pulled out.
-    bool pulled_out(PortIndex p) const noexcept {
-        return ports_[p].pulled_out.load(std::memory_order_relaxed);
+    bool pulled_out(PortId p) const noexcept {
+        return ports_[p.number()].pulled_out.load(std::memory_order_relaxed);
     }
 
     /// Since the start, over all devices that this port has had.
     struct Stats {
         POSTERN_PLAIN_METRICS(POSTERN_PORT_METRICS)
     };
-    Stats stats(PortIndex p) const;
+    Stats stats(PortId p) const;
 
     struct Info {
         std::string name;
@@ -151,7 +151,7 @@ class PortSet {
         std::string interface;         ///< the network interface that it sits on; empty: none
         bool makes_interface = false;  ///< the driver makes it
     };
-    Info info(PortIndex p) const;
+    Info info(PortId p) const;
 
   private:
     static constexpr std::uint8_t kRx = 1, kTx = 2, kUp = 4;
@@ -196,7 +196,7 @@ class PortSet {
           ports_(config.ports.size()),
           workers_(config.workers) {}
     /// Everything up to the first packet, behind closed doors.
-    Result<void> open_device(PortIndex p);
+    Result<void> open_device(PortId p);
     Result<void> configure(Port& port);
     Result<void> set_mtu(Port& port);
     void close_device(Port& port, bool remove);

@@ -101,7 +101,7 @@ class UserspaceLink {
     const std::vector<UserspaceHelper>& helpers() const noexcept { return helpers_; }
     std::uint32_t message_bytes() const noexcept { return message_bytes_; }
     unsigned workers() const noexcept { return static_cast<unsigned>(rings_.size()); }
-    WorkerRings& rings(unsigned worker) noexcept { return *rings_[worker]; }
+    WorkerRings& rings(WorkerId worker) noexcept { return *rings_[worker.number()]; }
 
     /// Somebody will answer: there is a server. Before the workers start. Without one (replay) all
     /// processes are absent, and nothing waits for them.

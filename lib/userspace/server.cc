@@ -176,7 +176,7 @@ void UserspaceServer::take_answer(Seat& seat, Bytes record) {
 bool UserspaceServer::take_questions() {
     bool any = false;
     for (unsigned w = 0; w < link_.workers(); ++w) {
-        auto& ring = link_.rings(w).questions;
+        auto& ring = link_.rings(WorkerId::from(w)).questions;
         for (unsigned i = 0; i < kQuestionsARound; ++i) {
             const Question* q = ring.front();
             if (q == nullptr) break;

@@ -168,7 +168,7 @@ const char* decode_answer(Bytes record, const UserspaceHelper& helper, unsigned 
     if (record.size() != kAnswerBytes + std::size_t{out.count} * kExpectBytes)
         return "an answer's length does not fit the number of its expectations";
     out.helper = helper.id;
-    out.conn.worker = static_cast<WorkerId>(worker);
+    out.conn.worker = WorkerId::from(worker);
     out.drop = verdict == kDrop;
     out.proven = (flags & kProven) != 0;
     out.give_up = (flags & kGiveUp) != 0;
@@ -206,7 +206,7 @@ std::size_t encode_question(const Question& q, const UserspaceHelper& helper,
     Out o(out);
     o.head(ended ? Type::ended : Type::question, index(q.direction), q.continues ? kContinues : 0,
            kQuestionBytes + q.length);
-    o.u16(q.conn.worker);
+    o.u16(q.conn.worker.number());
     o.u16(q.conn.generation);
     o.u32(q.conn.index);
     o.u32(q.number);

@@ -74,7 +74,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     }
     if (!made.create(i)) return table_full();
     Conn& conn = made.conn();
-    const RuleEffect& effect = plan.effects[verdict.rule];
+    const RuleEffect& effect = plan.effect(verdict.rule);
     conn.set_timeouts(effect.timeouts);
     if (effect.liberal) conn.flags |= conn_flag::liberal;
     if (effect.sloppy) [[unlikely]]
@@ -96,7 +96,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     conn.rule = verdict.rule;
     info.conn = made.slot();
     info.dir = Direction::original;
-    info.rule = verdict.rule;
+    b.judge(i, verdict.rule);
     conn.account(Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
     if (effect.sloppy) [[unlikely]]
         worker.tracking().check_half_open(conn);
@@ -120,17 +120,18 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
 /// told of a rejected one, as of an ICMP error (RFC 1122 section 3.2.2).
 void judge_alone(Worker& worker, Batch& b, unsigned i) noexcept {
     PacketInfo& info = b.info[i];
-    info.rule = b.verdict[i].rule;
+    const RuleId rule = b.verdict[i].rule;
+    b.judge(i, rule);
     info.ct = CtState::untracked;
     switch (b.verdict[i].action) {
         case PolicyAction::accept:
-            if (b.plan->effects[info.rule].untracked) worker.counters().passed_untracked.add();
+            if (b.plan->effect(rule).untracked) worker.counters().passed_untracked.add();
             b.accept(i);
             break;
         case PolicyAction::reject: b.drop(i, DropReason::reject); break;
         case PolicyAction::drop: {
             // Without a rule's word an error about nothing that is known is what it is.
-            const bool unknown = info.kind == L4Kind::icmp_error && info.rule == kNoRule;
+            const bool unknown = info.kind == L4Kind::icmp_error && rule == kNoRule;
             if (unknown) info.ct = CtState::invalid;
             b.drop(i, unknown ? DropReason::ct_not_first : DropReason::policy);
             break;
@@ -144,9 +145,9 @@ bool done_without_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     PacketInfo& info = b.info[i];
     const PolicyVerdict& verdict = b.verdict[i];
     if (verdict.action == PolicyAction::accept) {
-        const RuleEffect& effect = b.plan->effects[verdict.rule];
+        const RuleEffect& effect = b.plan->effect(verdict.rule);
         if (effect.untracked) {
-            info.rule = verdict.rule;
+            b.judge(i, verdict.rule);
             worker.counters().passed_untracked.add();
             b.pass_untracked(i);
             return true;
@@ -213,7 +214,7 @@ void run(Worker& worker, Batch& b) noexcept {
         if ((b[MaskId::accept] & bit(i)) != 0)
             created |= info.kind == L4Kind::gre_call ? ~std::uint64_t{0} : mark_of(info);
         if (b.verdict[i].action == PolicyAction::accept) return;
-        info.rule = b.verdict[i].rule;
+        b.judge(i, b.verdict[i].rule);
         if (b.verdict[i].action == PolicyAction::reject && reject(worker, b, i)) return;
         b.drop(i, b.verdict[i].action == PolicyAction::reject ? DropReason::reject
                                                               : DropReason::policy);

@@ -11,7 +11,7 @@ void run(Worker& worker, Batch& b) noexcept {
     const PortPlan* const ports = plan.ports.data();
     // Answers to senders of rejected packets know their way: back.
     for_each(b[MaskId::accept] & ~b[MaskId::answer], [&](unsigned i) {
-        const PortPlan& port = ports[b.info[i].in_port];
+        const PortPlan& port = ports[b.info[i].in_port.number()];
         if (port.has_peer)
             b.info[i].out_port = port.peer;
         else

@@ -21,7 +21,7 @@ constexpr unsigned kLookBehind = 20;
 void read(Worker& worker, Batch& b, unsigned i) noexcept {
     const Plan& plan = worker.plan();
     PacketInfo& info = b.info[i];
-    const PortPlan& port = plan.ports[info.in_port];
+    const PortPlan& port = plan.ports[info.in_port.number()];
     parse_packet(b.data[i], rte_pktmbuf_data_len(b.pkt[i]), rte_pktmbuf_pkt_len(b.pkt[i]),
                  worker.steering().parse_context(port), info);
     info.set_zones(port.zones_of(info.vlan));
@@ -61,7 +61,7 @@ void read(Worker& worker, Batch& b, unsigned i) noexcept {
 /// What comes in by a port that is in no bridge leaves by none, and may begin nothing either.
 void drop_without_peer(const Plan& plan, Batch& b) noexcept {
     for_each(b[MaskId::live], [&](unsigned i) {
-        if (!plan.ports[b.info[i].in_port].has_peer) b.drop(i, DropReason::no_peer);
+        if (!plan.ports[b.info[i].in_port.number()].has_peer) b.drop(i, DropReason::no_peer);
     });
 }
 
@@ -84,7 +84,7 @@ void read_plain(Worker& worker, Batch& b) noexcept {
         }
         // Of a plain packet nothing else depends on the port. Without a branch on it: a burst may
         // have packets of several, in any order.
-        const PortPlan& port = ports[info.in_port];
+        const PortPlan& port = ports[info.in_port.number()];
         context.plain = &port.plain;
         if (!parse_plain(b.data[i], rte_pktmbuf_data_len(b.pkt[i]), context, info)) return;
         // A wrong checksum is rare enough to be found once more below.

@@ -20,10 +20,11 @@ void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept 
     b.chains = true;
     b.data[i] = rte_pktmbuf_mtod(whole, std::uint8_t*);
     parse_packet(b.data[i], rte_pktmbuf_data_len(whole), rte_pktmbuf_pkt_len(whole),
-                 worker.steering().parse_context(plan.ports[info.in_port]), info);
-    info.set_zones(plan.ports[info.in_port].zones_of(info.vlan));
+                 worker.steering().parse_context(plan.ports[info.in_port.number()]), info);
+    info.set_zones(plan.ports[info.in_port.number()].zones_of(info.vlan));
     // The IP header was checked fragment by fragment, and is ours now.
-    if (info.why == DropReason::none && plan.ports[info.in_port].checksums == Checksums::full)
+    if (info.why == DropReason::none &&
+        plan.ports[info.in_port.number()].checksums == Checksums::full)
         info.why = compute_checksums(whole, info, false, true);
     b[MaskId::fragment] &= ~bit(i);
     if (info.why == DropReason::truncated_l4)

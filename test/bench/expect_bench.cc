@@ -27,7 +27,7 @@ ExpectRequest request(std::uint32_t i, std::uint32_t base) {
     r.src = Prefix::exact(IpAddr::v4(&host));
     r.dst = IpAddr::v4(&server);
     r.dport = Be16::from_host(static_cast<std::uint16_t>(1024 + i % 50000));
-    r.master = ConnId{1 + i, 1, 0};
+    r.master = ConnId{1 + i, 1, {}};
     r.master_tuple.src = r.src.address;
     r.timeout_ms = 300'000;
     r.class_max = 1;

@@ -93,7 +93,7 @@ class Crew {
     unsigned home(const std::uint8_t* frame) const {
         const auto folded =
             static_cast<std::uint16_t>(fold16(frame + 26, 8) ^ fold16(frame + 34, 4));
-        return firewall_->steering().home(firewall_->steering().rss.hash(folded));
+        return firewall_->steering().home(firewall_->steering().rss.hash(folded)).number();
     }
 
     /// One burst on worker w; calls sent(mbuf, port) for what comes out. Returns cycles.
@@ -139,14 +139,14 @@ class Crew {
         std::uint64_t not_ours = 0;  ///< cycles of what stands for the ports
 
         unsigned receive(rte_mbuf**) { return 0; }
-        void send(PortIndex port, rte_mbuf** pkts, unsigned n) {
+        void send(PortId port, rte_mbuf** pkts, unsigned n) {
             const std::uint64_t start = rte_rdtsc_precise();
             for (unsigned i = 0; i < n; ++i)
                 sent(pkts[i], port);
             rte_pktmbuf_free_bulk(pkts, n);
             not_ours += rte_rdtsc_precise() - start;
         }
-        void quiescent() { rte_rcu_qsbr_quiescent(crew.rcu(), worker.id()); }
+        void quiescent() { rte_rcu_qsbr_quiescent(crew.rcu(), worker.id().number()); }
     };
 
     rte_mempool* pool_;
@@ -248,7 +248,7 @@ void mixes(const Options& o, rte_mempool* pool, Report& report) {
         const Zipf zipf(mix.zipf ? o.flows : 1, 1.0);
         std::uint32_t next_new = o.flows;
         std::uint64_t cycles = 0, out = 0;
-        const auto sent = [&](rte_mbuf*, PortIndex) { ++out; };
+        const auto sent = [&](rte_mbuf*, PortId) { ++out; };
         std::vector<std::vector<rte_mbuf*>> waiting(mix.workers);
         const auto send = [&](rte_mbuf* m) {
             unsigned w = crew.home(rte_pktmbuf_mtod(m, std::uint8_t*));
@@ -396,7 +396,7 @@ class AtOnce {
                 flows_.write(m, f, step.dir, step.flags);
                 const unsigned home = crew_.home(rte_pktmbuf_mtod(m, std::uint8_t*));
                 if (&step == &kOpening[0]) by_home_[home].push_back(f);
-                crew_.burst(home, &m, 1, [](rte_mbuf*, PortIndex) {});
+                crew_.burst(home, &m, 1, [](rte_mbuf*, PortId) {});
             }
             crew_.pass(2'100);
         }
@@ -411,7 +411,7 @@ class AtOnce {
         Random random(w + 1);
         const auto& flows = by_home_[(w + (hand_over ? 1 : 0)) % crew_.workers()];
         Share& share = shares[w];
-        const auto sent = [&](rte_mbuf*, PortIndex) {
+        const auto sent = [&](rte_mbuf*, PortId) {
             share.packets.store(share.packets.load(std::memory_order_relaxed) + 1,
                                 std::memory_order_relaxed);
         };
@@ -482,7 +482,7 @@ void sessions(const Options& o, rte_mempool* pool, Report& report, bool ftp, uns
     config.ftp = ftp;
     config.slots = 512;
     Sessions play(config);
-    const auto sent = [&](rte_mbuf* m, PortIndex port) {
+    const auto sent = [&](rte_mbuf* m, PortId port) {
         play.arrived(rte_pktmbuf_mtod(m, const std::uint8_t*), m->data_len,
                      port == kInside ? Sessions::Side::client : Sessions::Side::server);
     };
@@ -503,7 +503,7 @@ void sessions(const Options& o, rte_mempool* pool, Report& report, bool ftp, uns
                 }
                 m->data_len = static_cast<std::uint16_t>(length);
                 m->pkt_len = length;
-                m->port = from == Sessions::Side::client ? kInside : kOutside;
+                m->port = (from == Sessions::Side::client ? kInside : kOutside).number();
                 for_worker[crew.home(rte_pktmbuf_mtod(m, std::uint8_t*))].push_back(m);
             }
             for (unsigned w = 0; w < workers; ++w)

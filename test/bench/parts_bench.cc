@@ -34,7 +34,7 @@ ParseContext context() {
     c.rss = &kRss;
     // Between two zones that have tags.
     static const PlainImages kImages =
-        plain_images(0, CtZone{}, {EdgeId{0}, EdgeId{1}, {0x00, 0x10}});
+        plain_images(PortId{0}, CtZone{}, {EdgeId{0}, EdgeId{1}, {0x00, 0x10}});
     c.plain = &kImages;
     return c;
 }

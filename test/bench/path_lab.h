@@ -27,7 +27,7 @@
 namespace postern::bench {
 
 inline constexpr unsigned kBurst = 32, kRingBursts = 32;
-inline constexpr PortIndex kInside = 0, kOutside = 1;
+inline constexpr PortId kInside{0}, kOutside{1};
 /// As a NIC leaves packets whose checksums it has found right; their bytes have none.
 inline constexpr std::uint64_t kVouched = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
 inline constexpr std::uint32_t kLiveFlows = 1000;  ///< kept alive while others expire
@@ -142,7 +142,7 @@ class Flows {
         }
         m->data_len = static_cast<std::uint16_t>(length);
         m->pkt_len = length;
-        m->port = original ? kInside : kOutside;
+        m->port = (original ? kInside : kOutside).number();
     }
 
   private:
@@ -404,7 +404,7 @@ class Bench {
         rte_rcu_qsbr_quiescent(firewall_->rcu(), 0);
         struct Free {
             unsigned sent = 0;
-            void send(PortIndex, rte_mbuf** out, unsigned count) noexcept {
+            void send(PortId, rte_mbuf** out, unsigned count) noexcept {
                 rte_pktmbuf_free_bulk(out, count);
                 sent += count;
             }

@@ -114,8 +114,8 @@ class Traffic {
         pool_ = rte_pktmbuf_pool_create("packets", 16383, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
                                         SOCKET_ID_ANY);
         if (pool_ == nullptr) die("no memory for packet buffers");
-        ports_[kInside] = open(o.in);
-        ports_[kOutside] = open(o.out);
+        ports_[kInside.number()] = open(o.in);
+        ports_[kOutside.number()] = open(o.out);
     }
     ~Traffic() {
         for (const std::uint16_t port : ports_) {
@@ -156,7 +156,7 @@ class Traffic {
     nlohmann::json warm(std::uint32_t flows) {
         Totals t;
         const std::uint64_t end = rte_rdtsc() + hz_ * 20;
-        for (const PortIndex from : {kInside, kOutside})
+        for (const PortId from : {kInside, kOutside})
             for (std::uint32_t f = 0; f < flows && rte_rdtsc() < end;) {
                 rte_mbuf* pkts[kPacedBurst];
                 const unsigned n = std::min(kPacedBurst, flows - f);
@@ -219,7 +219,7 @@ class Traffic {
         return id;
     }
 
-    void write_udp(rte_mbuf* m, PortIndex from, std::uint32_t flow) {
+    void write_udp(rte_mbuf* m, PortId from, std::uint32_t flow) {
         auto* p = rte_pktmbuf_mtod(m, std::uint8_t*);
         const bool inside = from == kInside;
         const std::uint32_t client = 10u << 24 | flow;
@@ -240,18 +240,18 @@ class Traffic {
         m->pkt_len = o_.frame_bytes;
     }
 
-    unsigned send(PortIndex from, rte_mbuf** pkts, unsigned n) {
+    unsigned send(PortId from, rte_mbuf** pkts, unsigned n) {
         const unsigned sent =
-            rte_eth_tx_burst(ports_[from], 0, pkts, static_cast<std::uint16_t>(n));
+            rte_eth_tx_burst(ports_[from.number()], 0, pkts, static_cast<std::uint16_t>(n));
         if (sent < n) rte_pktmbuf_free_bulk(pkts + sent, n - sent);
         return sent;
     }
 
     void receive(Totals& t) {
-        for (const PortIndex port : {kInside, kOutside})
+        for (const PortId port : {kInside, kOutside})
             for (std::uint16_t q = 0; q < o_.receive_queues; ++q) {
                 rte_mbuf* pkts[kBurst];
-                const unsigned n = rte_eth_rx_burst(ports_[port], q, pkts, kBurst);
+                const unsigned n = rte_eth_rx_burst(ports_[port.number()], q, pkts, kBurst);
                 if (n == 0) continue;
                 if (playing_ == nullptr)
                     take_udp(pkts, n, t);
@@ -271,7 +271,7 @@ class Traffic {
             t.latency.add(now - then);
         }
     }
-    void take_sessions(rte_mbuf** pkts, unsigned n, PortIndex port, Totals& t) {
+    void take_sessions(rte_mbuf** pkts, unsigned n, PortId port, Totals& t) {
         const auto at = port == kInside ? Sessions::Side::client : Sessions::Side::server;
         for (unsigned i = 0; i < n; ++i)
             playing_->arrived(rte_pktmbuf_mtod(pkts[i], const std::uint8_t*), pkts[i]->data_len,
@@ -297,7 +297,7 @@ class Traffic {
             next = std::max(next + gap, static_cast<double>(now) - 16 * gap);
             rte_mbuf* pkts[kBurst];
             if (rte_pktmbuf_alloc_bulk(pool_, pkts, burst) != 0) continue;
-            const PortIndex from = outward || load.both_ways == 0 ? kInside : kOutside;
+            const PortId from = outward || load.both_ways == 0 ? kInside : kOutside;
             outward = !outward;
             for (unsigned i = 0; i < burst; ++i) {
                 const bool fresh = from == kInside && random_.below(1000) < load.new_permille;
@@ -326,11 +326,12 @@ class Traffic {
                 }
                 m->data_len = static_cast<std::uint16_t>(length);
                 m->pkt_len = length;
-                const PortIndex port = from == Sessions::Side::client ? kInside : kOutside;
-                pkts[port][n[port]++] = m;
+                const PortId port = from == Sessions::Side::client ? kInside : kOutside;
+                pkts[port.number()][n[port.number()]++] = m;
             }
-            for (const PortIndex port : {kInside, kOutside})
-                if (n[port] != 0) t.sent += send(port, pkts[port], n[port]);
+            for (const PortId port : {kInside, kOutside})
+                if (n[port.number()] != 0)
+                    t.sent += send(port, pkts[port.number()], n[port.number()]);
         }
     }
 

@@ -149,7 +149,7 @@ class Wall {
     World& world() { return world_; }
     Firewall& fw() { return world_.fw(); }
 
-    void send(const Frame& frame, PortIndex port) {
+    void send(const Frame& frame, PortId port) {
         if (frame.empty() || frame.size() > 1900) return;
         world_.send(frame, port, next_++ % fw().workers());
     }
@@ -244,9 +244,9 @@ class Wall {
             row.helper.there = row.conn.helper_slot != 0;
             if (row.helper.there)
                 worker.helpers().save(*worker.helpers().at(row.conn.helper_slot), row.helper);
-            auto read = read_record(fw().plan(), fw().helpers(),
-                                    connection_record(fw().plan(), fw().helpers(),
-                                                      static_cast<WorkerId>(where.first), row));
+            auto read = read_record(
+                fw().plan(), fw().helpers(),
+                connection_record(fw().plan(), fw().helpers(), WorkerId::from(where.first), row));
             require(read.ok(), "a saved connection cannot be read");
             saved.emplace(name, std::get<SavedConnection>(std::move(read).value()));
         }
@@ -396,12 +396,15 @@ class Program {
         fn(f_.one);
         fn(f_.four);
     }
-    void send(const Frame& frame, PortIndex port) {
+    void send(const Frame& frame, PortId port) {
         last_ = frame;
         last_port_ = port;
         both([&](Wall& w) { w.send(frame, port); });
     }
-    static PortIndex port_of(const Conversation& c, bool client) {
+    static PortId other_port(PortId port) {
+        return port == World::kInside ? World::kOutside : World::kInside;
+    }
+    static PortId port_of(const Conversation& c, bool client) {
         return client == c.client_inside ? World::kInside : World::kOutside;
     }
     void segment(Conversation& c, bool client, std::uint8_t flags, std::string_view payload,
@@ -532,7 +535,7 @@ class Program {
                 send(f, last_port_);
                 break;
             }
-            case 13: send(Frame(last_), last_port_ == 0 ? 1 : 0); break;
+            case 13: send(Frame(last_), other_port(last_port_)); break;
             case 14: send(Frame(last_), last_port_); break;
             case 15: {
                 constexpr std::uint8_t kProtocols[] = {
@@ -582,7 +585,7 @@ class Program {
                                        : static_cast<std::uint16_t>(1024 + (how >> 2)),
                static_cast<std::uint16_t>(e.dport.host() + ((how & 1) != 0 ? 1 : 0))};
         const bool wrong = (how & 2) != 0;
-        const PortIndex port = from_inside != wrong ? World::kInside : World::kOutside;
+        const PortId port = from_inside != wrong ? World::kInside : World::kOutside;
         if (e.protocol == proto::tcp)
             send(frames::tcp(f, {.flags = tcp_flag::syn, .seq = 7}), port);
         else if (e.protocol == proto::gre)
@@ -590,7 +593,7 @@ class Program {
         else
             send(frames::udp(f, "media"), port);
         if ((how & 0x80) != 0 && e.protocol == proto::udp)
-            send(frames::udp(f.back(), "answer"), port == 0 ? 1 : 0);
+            send(frames::udp(f.back(), "answer"), other_port(port));
     }
 
     void compare() {
@@ -609,7 +612,7 @@ class Program {
     Cursor in_;
     std::array<Conversation, kConversations> talks_;
     Frame last_;
-    PortIndex last_port_ = 0;
+    PortId last_port_;
 };
 
 }  // namespace

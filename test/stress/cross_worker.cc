@@ -53,7 +53,7 @@ frames::Flow control_of(unsigned session, unsigned sport) {
 }
 
 /// The worker on which this connection lives.
-unsigned home_of(const Firewall& fw, const frames::Flow& f) {
+WorkerId home_of(const Firewall& fw, const frames::Flow& f) {
     const frames::Frame frame = frames::tcp(f, {.flags = 0x02});
     PacketInfo info{};
     parse_packet(frame.data(), static_cast<std::uint32_t>(frame.size()),
@@ -181,10 +181,10 @@ class Simulation {
     void race(Session& session, unsigned n) {
         const Plan& plan = world_.fw().plan();
         std::vector<frames::Flow> rivals;
-        std::set<unsigned> homes;
+        std::set<WorkerId> homes;
         for (unsigned sport = 40000 + dice_ % 5000; rivals.size() < 2; ++sport) {
             const auto f = frames::flow(client_of(n), sport, "192.0.2.2", session.port);
-            const unsigned home = home_of(world_.fw(), f);
+            const WorkerId home = home_of(world_.fw(), f);
             // Another one than the control connection's and each other's.
             if (home == session.id.worker || homes.count(home) != 0) continue;
             homes.insert(home);
@@ -194,7 +194,7 @@ class Simulation {
         unsigned taken = 0;
         std::vector<unsigned> workers;
         for (const auto& f : rivals) {
-            workers.push_back(home_of(world_.fw(), f));
+            workers.push_back(home_of(world_.fw(), f).number());
             world_.take({{frames::tcp(f, {.flags = 0x02}), World::kInside}}, workers.back());
         }
         // Stage by stage, in an order that the dice give.
@@ -256,7 +256,8 @@ class Simulation {
             for (std::uint32_t slot = 1; slot <= t.capacity(); ++slot) {
                 const Conn& child = t.at(slot);
                 if (!child.alive() || !child.master) continue;
-                if (child.master.worker == w) return fail("a child lives where its master does");
+                if (child.master.worker == WorkerId::from(w))
+                    return fail("a child lives where its master does");
                 const Conn* master =
                     world_.fw().worker(child.master.worker).conns().find(child.master);
                 if (master == nullptr) continue;  // gone: the generation says so
@@ -419,12 +420,12 @@ class Real {
                                       .count())};
     }
 
-    rte_mbuf* packet(const frames::Frame& frame, PortIndex port) {
+    rte_mbuf* packet(const frames::Frame& frame, PortId port) {
         rte_mbuf* m = rte_pktmbuf_alloc(pool_);
         if (m == nullptr) return nullptr;
         std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size())), frame.data(),
                     frame.size());
-        m->port = port;
+        m->port = port.number();
         return m;
     }
 
@@ -469,7 +470,7 @@ class Real {
             std::copy_n(pkts, n, out);
             return std::exchange(n, 0);
         }
-        void send(PortIndex, rte_mbuf** out, unsigned count) {
+        void send(PortId, rte_mbuf** out, unsigned count) {
             for (unsigned i = 0; i < count; ++i) {
                 real.sent(rte_pktmbuf_mtod(out[i], const std::uint8_t*));
                 rte_pktmbuf_free(out[i]);
@@ -539,7 +540,7 @@ class Real {
         } else if (s.step == kTalk) {
             // The announcement is out: from here on two of the client's ports race for it, from
             // this thread and, over the rings, on whichever workers they live.
-            const unsigned master = home_of(world_.fw(), s.control);
+            const WorkerId master = home_of(world_.fw(), s.control);
             unsigned rivals = 0;
             for (unsigned sport = 41000 + dice % 1000; rivals < 2; ++sport) {
                 frames::Flow f = s.control;

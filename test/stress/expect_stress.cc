@@ -135,7 +135,7 @@ class Worker {
         MasterExpectations* list = nullptr;
         if (m < kMasters) {
             list = &masters_[m];
-            r.master = ConnId{m + 1, 1, static_cast<WorkerId>(id_)};
+            r.master = ConnId{m + 1, 1, WorkerId::from(id_)};
             r.master_tuple.src = IpAddr::v4(10, 2, 0, static_cast<std::uint8_t>(id_));
         }
         if (pick(16) == 0) r.flags |= expect_flag::permanent;

@@ -138,7 +138,7 @@ class PlanStress {
     static RuleId rule_of(const Plan& plan, unsigned kind) {
         RuleId id{};
         while (plan.rule_name(id) != "udp" + std::to_string(kFirstPort + kind))
-            ++id;
+            id = RuleId{id.number() + 1};
         return id;
     }
 
@@ -147,7 +147,7 @@ class PlanStress {
         const std::uint32_t serial = serial_ + 1;
         const unsigned kind = serial % kKinds;
         Plan plan = kinds_[kind];
-        RuleEffect& effect = plan.effects[rule_[kind]];
+        RuleEffect& effect = plan.effects[rule_[kind].number()];
         effect.mark = effect.label = serial;
         effect.mark_mask = effect.label_mask = ~0u;
         plan.track.timeouts[0].udp_ms[0] = timeout_of_plan(serial);
@@ -211,13 +211,13 @@ class PlanStress {
             }
             if (rte_mbuf* m = test.packet(
                     frames::tcp(control.back(), {.flags = 0x10, .seq = 5001, .ack = seq}))) {
-                m->port = World::kOutside;
+                m->port = World::kOutside.number();
                 out[n++] = m;
             }
             return n;
         }
         void decided(Worker& worker) { test.look_at(*this, worker); }
-        void send(PortIndex, rte_mbuf** out, unsigned n) { rte_pktmbuf_free_bulk(out, n); }
+        void send(PortId, rte_mbuf** out, unsigned n) { rte_pktmbuf_free_bulk(out, n); }
         void quiescent() { rte_rcu_qsbr_quiescent(test.fw().rcu(), id); }
     };
 
@@ -226,7 +226,7 @@ class PlanStress {
         if (m == nullptr) return nullptr;
         std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size())), frame.data(),
                     frame.size());
-        m->port = World::kInside;
+        m->port = World::kInside.number();
         return m;
     }
 
@@ -245,20 +245,20 @@ class PlanStress {
             // What was handed over is another worker's by now.
             const auto kind = [&] { return b.data[i][36] * 256u + b.data[i][37] - kFirstPort; };
             if (accepted) {
-                judge_accepted(io, worker.conns().at(info.conn), info, kind());
+                judge_accepted(io, worker.conns().at(info.conn), b.rule_of(i), kind());
             } else if ((b[MaskId::drop] & bit(i)) != 0 && info.why == DropReason::policy) {
                 judged_.fetch_add(1, std::memory_order_relaxed);
                 io.refused |= 1u << kind();
             }
         }
     }
-    void judge_accepted(Io& io, const Conn& conn, const PacketInfo& info, unsigned kind) {
+    void judge_accepted(Io& io, const Conn& conn, RuleId rule, unsigned kind) {
         judged_.fetch_add(1, std::memory_order_relaxed);
         accepted_.fetch_add(1, std::memory_order_relaxed);
         check(conn.mark % kKinds == kind, "a rule of one plan, its effect of another");
         check(conn.label == conn.mark, "two plans' effects");
         check(conn.timeout_ms == timeout_of_plan(conn.mark), "a timeout of another plan");
-        check(info.rule == rule_[kind] && conn.rule == rule_[kind], "another rule");
+        check(rule == rule_[kind] && conn.rule == rule_[kind], "another rule");
         check(io.serial == 0 || io.serial == conn.mark, "two plans in a turn");
         io.serial = conn.mark;
     }
@@ -302,11 +302,11 @@ class PlanStress {
                          {&fw().steering().secret, CtZone{}}, info);
             return fw().steering().home(info.rss);
         };
-        while (home() != io.id)
+        while (home().number() != io.id)
             ++sport;
-        const auto one = [&](const frames::Frame& frame, PortIndex port) {
+        const auto one = [&](const frames::Frame& frame, PortId port) {
             rte_mbuf* m = packet(frame);
-            m->port = port;
+            m->port = port.number();
             worker.begin_turn(now());
             run_burst(worker, &m, 1, now());
             send_accepted(worker, io);

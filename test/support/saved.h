@@ -62,7 +62,7 @@ struct SavedSetting {
         static_cast<ConnImage&>(row) = saved.image;
         if (row.helper.there) row.conn.helper = row.helper.conn.helper;
         row.now.ms = saved.idle_ms;  // the image's own stamps are 0
-        return connection_record(plan, *helpers, 0, row);
+        return connection_record(plan, *helpers, WorkerId{}, row);
     }
 };
 

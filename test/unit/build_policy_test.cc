@@ -50,7 +50,7 @@ class BuiltOf {
         burst.add(0, q);
         policy_->classify(burst, &v);
         const char* const kActions[] = {"drop", "reject", "accept"};
-        return (v.rule == kNoRule ? "default" : spec_.policy.rules[v.rule].name) + " " +
+        return (v.rule == kNoRule ? "default" : spec_.policy.rules[v.rule.number()].name) + " " +
                kActions[static_cast<unsigned>(v.action)] +
                (v.helper ? " " + spec_.helper(v.helper).name : "");
     }

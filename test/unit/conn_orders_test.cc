@@ -198,7 +198,7 @@ class Events : public ::testing::TestWithParam<unsigned> {
                     text += " " + std::string(to_string(e.end));
                 else if (e.conn.protocol() == proto::tcp)
                     text += std::string(" ") + e.conn.state_name();
-                EXPECT_EQ(e.worker, w);
+                EXPECT_EQ(e.worker, WorkerId::from(w));
             }
         return text;
     }

@@ -159,7 +159,7 @@ TEST(ConnState, AllOfAConnectionIsReadAgain) {
     Conn& c = s.image.conn;
     c.key.ct_zone = CtZone{7};
     c.set_edges({EdgeId{1}, EdgeId{0}});
-    c.rule = 0;
+    c.rule = RuleId{0};
     c.set_timeouts(1);
     c.expected_by = 2;
     c.mark = 0xffffffff;
@@ -267,7 +267,7 @@ TEST(ConnState, WhatIsWrongIsSaidByItsName) {
 }
 
 TEST(IdText, IsReadAsItIsWritten) {
-    EXPECT_EQ(id_text(ConnId{5, 7, 1}), "1/5.7");
+    EXPECT_EQ(id_text(ConnId{5, 7, WorkerId{1}}), "1/5.7");
     EXPECT_EQ(id_text(OwnerId{4}, ExpectId{4000000000, 3000000000}), "4/4000000000.3000000000");
     const auto id = IdText::parse("4/4000000000.3000000000");
     ASSERT_TRUE(id);
@@ -289,8 +289,8 @@ TEST(ConnState, ExpectationsAreReadAgainAndChecked) {
     e.sport_mask = Be16::from_raw(0xffff);
     e.dport = Be16::from_host(22);
     e.ct_zone = CtZone{3};
-    e.rule = 0;
-    e.master = {5, 6, 1};
+    e.rule = RuleId{0};
+    e.master = {5, 6, WorkerId{1}};
     e.mark = 1;
     e.label = 2;
     e.helper = setting().helper("pptp");
@@ -438,9 +438,9 @@ SavedConnection saved_one(World& world, World& to) {
             row.helper.there = row.conn.helper_slot != 0;
             HelperEngine& helpers = world.fw().worker(w).helpers();
             if (row.helper.there) helpers.save(*helpers.at(row.conn.helper_slot), row.helper);
-            auto r = read_record(to.fw().plan(), to.fw().helpers(),
-                                 connection_record(world.fw().plan(), world.fw().helpers(),
-                                                   static_cast<WorkerId>(w), row));
+            auto r = read_record(
+                to.fw().plan(), to.fw().helpers(),
+                connection_record(world.fw().plan(), world.fw().helpers(), WorkerId::from(w), row));
             EXPECT_TRUE(r) << r.error().message;
             return std::get<SavedConnection>(*r);
         }

@@ -37,7 +37,7 @@ class ConnTableTest : public ::testing::Test {
   protected:
     std::unique_ptr<ConnTable> make(std::uint32_t max, std::uint32_t reserve = 0,
                                     std::uint32_t second_keys = 10) {
-        auto r = ConnTable::create({.worker = 3,
+        auto r = ConnTable::create({.worker = WorkerId{3},
                                     .max_connections = max,
                                     .expected_reserve = reserve,
                                     .second_keys = second_keys,
@@ -154,13 +154,13 @@ TEST_F(ConnTableTest, AnIdOfTheDeadNamesNobody) {
     Parsed p(udp(flow("10.0.0.1", 1, "10.0.0.2", 2)));
     const std::uint32_t slot = add(*t, p);
     const ConnId id = t->id_of(slot);
-    EXPECT_EQ(id.worker, 3);
+    EXPECT_EQ(id.worker, WorkerId{3});
     EXPECT_EQ(t->find(id), &t->at(slot));
     ConnId elsewhere = id;
-    elsewhere.worker = 2;
+    elsewhere.worker = WorkerId{2};
     EXPECT_EQ(t->find(elsewhere), nullptr);
     EXPECT_EQ(t->find({}), nullptr);
-    EXPECT_EQ(t->find({11, 0, 3}), nullptr);
+    EXPECT_EQ(t->find({11, 0, WorkerId{3}}), nullptr);
     t->remove(slot);
     EXPECT_EQ(t->find(id), nullptr);
     ASSERT_EQ(add(*t, p), slot);  // last out, first in

@@ -50,7 +50,7 @@ class Calls : public testing::Test {
         r.src = Prefix::exact(dst == kPhone ? kExchange : kPhone);
         r.dst = dst;
         r.dport = Be16::from_host(port);
-        r.master = {1, 1, 0};
+        r.master = {1, 1, {}};
         r.helper = 1;
         r.call = call;
         r.tag = tag;
@@ -217,12 +217,12 @@ TEST_F(Calls, AnotherThreadFindsWhatAMasterHas) {
     r.flags = expect_flag::inactive;
     ASSERT_EQ(file(r), InsertOutcome::created);
     const ExpectProbe p = table->probe({}, media(5060));
-    EXPECT_FALSE(table->find_of({2, 1, 0}, p, 0, 1, 7));
-    EXPECT_FALSE(table->find_of({1, 1, 0}, p, 1, 1, 7));
-    EXPECT_FALSE(table->find_of({1, 1, 0}, p, 0, 2, 7));
-    EXPECT_FALSE(table->find_of({1, 1, 0}, p, 0, 1, 8));
-    EXPECT_FALSE(table->find_of({1, 1, 0}, table->probe({}, media(5061)), 0, 1, 7));
-    const ExpectId id = table->find_of({1, 1, 0}, p, 0, 1, 7);
+    EXPECT_FALSE(table->find_of({2, 1, {}}, p, 0, 1, 7));
+    EXPECT_FALSE(table->find_of({1, 1, {}}, p, 1, 1, 7));
+    EXPECT_FALSE(table->find_of({1, 1, {}}, p, 0, 2, 7));
+    EXPECT_FALSE(table->find_of({1, 1, {}}, p, 0, 1, 8));
+    EXPECT_FALSE(table->find_of({1, 1, {}}, table->probe({}, media(5061)), 0, 1, 7));
+    const ExpectId id = table->find_of({1, 1, {}}, p, 0, 1, 7);
     ASSERT_TRUE(id);
     EXPECT_TRUE(table->owner(1).activate(id));
     EXPECT_TRUE(open(5060));

@@ -310,9 +310,9 @@ class Comparison {
         return stale_;
     }
     static ConnId conn(unsigned owner, int master) {
-        return master < 0 ? ConnId{}
-                          : ConnId{static_cast<std::uint32_t>(master) + 1, 1,
-                                   static_cast<WorkerId>(owner)};
+        return master < 0
+                   ? ConnId{}
+                   : ConnId{static_cast<std::uint32_t>(master) + 1, 1, WorkerId::from(owner)};
     }
 
     void insert(ExpectOwner& owner, unsigned o, ExpectTurn turn) {

@@ -46,7 +46,7 @@ class Standings : public testing::Test {
         r.src = Prefix::exact(kServer);
         r.dst = kClient;
         r.dport = Be16::from_host(port);
-        r.master = {master, 1, 0};
+        r.master = {master, 1, {}};
         r.master_tuple = {kClient, kServer, Be16::from_host(5060), Be16::from_host(5060),
                           proto::udp};
         r.helper = 1;

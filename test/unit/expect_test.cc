@@ -23,7 +23,7 @@ const IpAddr kServer = IpAddr::v4(198, 51, 100, 9);
 Tuple tcp(IpAddr src, std::uint16_t sport, IpAddr dst, std::uint16_t dport) {
     return Tuple{src, dst, Be16::from_host(sport), Be16::from_host(dport), proto::tcp};
 }
-ConnId conn(std::uint32_t index, WorkerId worker = 0) {
+ConnId conn(std::uint32_t index, WorkerId worker = {}) {
     return ConnId{index, 1, worker};
 }
 
@@ -119,7 +119,7 @@ TEST_F(ExpectTest, IsClaimedOnceFromAnotherWorker) {
     r.child_helper = 3;
     r.mark = 0xabcd;
     r.label = 77;
-    r.rule = 12;
+    r.rule = RuleId{12};
     r.class_index = 2;
     MasterExpectations m;
     ASSERT_EQ(insert(0, r, &m), InsertOutcome::created);
@@ -134,7 +134,7 @@ TEST_F(ExpectTest, IsClaimedOnceFromAnotherWorker) {
     EXPECT_EQ(match.child_helper, 3);
     EXPECT_EQ(match.mark, 0xabcdu);
     EXPECT_EQ(match.label, 77u);
-    EXPECT_EQ(match.rule, 12);
+    EXPECT_EQ(match.rule, RuleId{12});
     EXPECT_EQ(match.class_index, 2);
     EXPECT_EQ(match.ct_zone, CtZone{});
     EXPECT_FALSE(claim(2, child));

@@ -50,7 +50,7 @@ class Fragments : public ::testing::TestWithParam<std::pair<int, unsigned>> {
     std::vector<Frame> out_;  ///< what came out by the last send()
     unsigned next_ = 0;
     /// Each on another worker than the one before.
-    bool send(const Frame& f, PortIndex port = World::kInside) {
+    bool send(const Frame& f, PortId port = World::kInside) {
         world_.keep_out = true;
         world_.out.clear();
         const bool sent = world_.send(f, port, next_++ % workers());
@@ -58,7 +58,7 @@ class Fragments : public ::testing::TestWithParam<std::pair<int, unsigned>> {
         return sent;
     }
     /// All of them; true when all came out by the last one, as they were.
-    bool send_all(const std::vector<Frame>& all, PortIndex port = World::kInside) {
+    bool send_all(const std::vector<Frame>& all, PortId port = World::kInside) {
         bool early = false;
         for (std::size_t i = 0; i < all.size(); ++i)
             early |= send(all[i], port) && i + 1 < all.size();

@@ -14,7 +14,7 @@ using frames::gre_call;
 
 const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
 
-constexpr PortIndex kIn = World::kInside, kOut = World::kOutside;
+constexpr PortId kIn = World::kInside, kOut = World::kOutside;
 const IpAddr kClient = IpAddr::v4(192, 0, 2, 1), kServer = IpAddr::v4(198, 51, 100, 2);
 const IpAddr kClient6 = *IpAddr::parse("2001:db8::1"), kServer6 = *IpAddr::parse("2001:db8:1::2");
 
@@ -34,7 +34,7 @@ InsertOutcome expect_call(World& world, const IpAddr& from, std::uint16_t from_i
     r.set_sport(Be16::from_host(from_id));
     r.dst = to;
     r.dport = Be16::from_host(to_id);
-    r.master = {1, 1, 0};
+    r.master = {1, 1, {}};
     r.timeout_ms = 60'000;
     auto& control = world.fw().expectations().owner(static_cast<OwnerId>(world.fw().workers()));
     return control.insert(r, nullptr, {world.now}).outcome;
@@ -96,9 +96,10 @@ TEST_P(GreCall, BothFirstPacketsInOneBurst) {
     PacketInfo info{};
     const auto n = static_cast<std::uint32_t>(there.size());
     parse_packet(there.data(), n, n, {&world.fw().steering().secret, CtZone{}}, info);
-    const unsigned home = world.fw().steering().home(info.rss);
-    EXPECT_EQ(world.send_burst({{back, kOut}, {there, kIn}, {there, kIn}, {back, kOut}}, home),
-              "aaaa");
+    const WorkerId home = world.fw().steering().home(info.rss);
+    EXPECT_EQ(
+        world.send_burst({{back, kOut}, {there, kIn}, {there, kIn}, {back, kOut}}, home.number()),
+        "aaaa");
     EXPECT_EQ(world.sum(&WorkerCounters::connections_created), 1u);
     EXPECT_EQ(world.fw().expectations().live(), 0u);
 }
@@ -252,20 +253,20 @@ TEST_P(Reconnected, NotByHostsOfOtherZones) {
         kCalls;
     text.replace(text.find("from: inside"), 12, "from: [inside, lab]");
     World two(World::Whole{text}, GetParam());
-    const auto passes = [&](bool client, std::uint16_t id, PortIndex port) {
+    const auto passes = [&](bool client, std::uint16_t id, PortId port) {
         return two.send(client ? gre_call(kClient, kServer, id) : gre_call(kServer, kClient, id),
                         port);
     };
     Control honest(two, 41000), same(two, 41001, 1), half(two, 41002, 1);
     ASSERT_TRUE(honest.open() && honest.call(11, 22));
-    ASSERT_TRUE(passes(true, 22, 0) && passes(false, 11, 1));
+    ASSERT_TRUE(passes(true, 22, PortId{0}) && passes(false, 11, PortId{1}));
     // The same call, announced and taken back in the laboratory.
     ASSERT_TRUE(same.open() && same.call(11, 22) && same.disconnect(22));
-    EXPECT_TRUE(passes(true, 22, 0) && passes(false, 11, 1));
+    EXPECT_TRUE(passes(true, 22, PortId{0}) && passes(false, 11, PortId{1}));
     // A call there whose answers would be the running one's.
     ASSERT_TRUE(half.open() && half.call(11, 33));
-    EXPECT_FALSE(passes(true, 33, 2));
-    EXPECT_TRUE(passes(true, 22, 0) && passes(false, 11, 1));
+    EXPECT_FALSE(passes(true, 33, PortId{2}));
+    EXPECT_TRUE(passes(true, 22, PortId{0}) && passes(false, 11, PortId{1}));
     EXPECT_EQ(two.sum(&WorkerCounters::children_adopted), 0u);
 }
 

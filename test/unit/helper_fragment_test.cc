@@ -56,7 +56,7 @@ class HelperFragments : public ::testing::TestWithParam<std::pair<int, unsigned>
                                      : frames::flow("2001:db8::1", sport, "2001:db8::2", dport);
     }
     /// In fragments of `bytes`, the last one first if `backwards`; true when the datagram passed.
-    bool in_fragments(const Frame& frame, unsigned bytes, PortIndex port = World::kInside,
+    bool in_fragments(const Frame& frame, unsigned bytes, PortId port = World::kInside,
                       bool backwards = false) {
         auto parts = frames::fragments(frame, bytes, ++id_);
         if (backwards) std::reverse(parts.begin(), parts.end());

@@ -31,7 +31,7 @@ class Lab {
         return worker().counters().drops[static_cast<unsigned>(r)].get();
     }
     /// True when the frame passed.
-    bool send(PortIndex port, const Frame& frame, std::uint32_t now_ms) {
+    bool send(PortId port, const Frame& frame, std::uint32_t now_ms) {
         world_.now = Tick{100'000 + now_ms};
         world_.turn();
         return world_.send(frame, port);

@@ -44,7 +44,7 @@ TEST(NeedsRestart, NothingThatAPlanDecides) {
                   s.policy.fallback = RuleAction::reject;
                   s.timeouts[Timeout::udp_stream] = 7;
                   s.timeout_profiles.push_back({"short", {}});
-                  s.bridges.push_back({.ports = {0, 1}});
+                  s.bridges.push_back({.ports = {PortId{0}, PortId{1}}});
                   s.helpers.push_back({.name = "ftp", .kind = "ftp"});
                   s.pipeline = {"parse"};
                   s.scanner_cache = "/var/cache";

@@ -31,7 +31,7 @@ class PeersTest : public ::testing::Test {
         ASSERT_TRUE(made) << made.error().message;
         rings_ = std::move(made).value();
         for (unsigned w = 0; w < kWorkers; ++w)
-            peers_[w] = std::make_unique<Peers>(*rings_, static_cast<WorkerId>(w), counters_[w]);
+            peers_[w] = std::make_unique<Peers>(*rings_, WorkerId::from(w), counters_[w]);
         pool_ = rte_pktmbuf_pool_create("peers", 63, 0, 0, 256, SOCKET_ID_ANY);
         ASSERT_NE(pool_, nullptr);
     }
@@ -45,7 +45,7 @@ class PeersTest : public ::testing::Test {
 
 TEST_F(PeersTest, APacketReachesItsHomeAndNobodyElse) {
     rte_mbuf* const m = rte_pktmbuf_alloc(pool_);
-    ASSERT_TRUE(peers_[0]->hand_off(m, 2));
+    ASSERT_TRUE(peers_[0]->hand_off(m, WorkerId{2}));
     rte_mbuf* got[kMaxBurst];
     EXPECT_EQ(peers_[0]->take_handoff(got), 0u);
     EXPECT_EQ(peers_[1]->take_handoff(got), 0u);
@@ -60,7 +60,7 @@ TEST_F(PeersTest, AFullRingTakesNothingAndRingsFreeWhatIsLeftInThem) {
     unsigned taken = 0;
     for (unsigned i = 0; i < 5; ++i) {
         rte_mbuf* m = rte_pktmbuf_alloc(pool_);
-        if (peers_[0]->hand_off(m, 1))
+        if (peers_[0]->hand_off(m, WorkerId{1}))
             ++taken;
         else
             rte_pktmbuf_free(m);
@@ -73,7 +73,7 @@ TEST_F(PeersTest, AFullRingTakesNothingAndRingsFreeWhatIsLeftInThem) {
 }
 
 TEST_F(PeersTest, MastersAreToldByTheirWholeId) {
-    const ConnId master{0xfffffff0, 0xfedc, 1};
+    const ConnId master{0xfffffff0, 0xfedc, WorkerId{1}};
     peers_[2]->tell_active(master);
     std::array<ConnId, 8> got{};
     EXPECT_EQ(peers_[0]->take_active(got.data(), 8), 0u);
@@ -87,7 +87,7 @@ TEST_F(PeersTest, MastersAreToldByTheirWholeId) {
 TEST_F(PeersTest, OrdersReachEveryWorkerAndWhoGivesThem) {
     ChildOrder order{};
     order.adopt = true;
-    order.by = {7, 8, 1};
+    order.by = {7, 8, WorkerId{1}};
     peers_[1]->broadcast(order);
     for (const auto& peer : peers_) {
         std::array<ChildOrder, 4> got{};
@@ -170,7 +170,7 @@ TEST_F(LimitsTest, ConnectionsASecondComeBackWithTime) {
 /// A batch of one SYN, read as the parse stage does it.
 void fill(Batch& b, World& world, frames::Frame& frame) {
     const Plan& plan = world.fw().plan();
-    const PortPlan& port = plan.ports[World::kInside];
+    const PortPlan& port = plan.ports[World::kInside.number()];
     b.plan = &plan;
     b.now = world.now;
     b.n = 1;
@@ -201,7 +201,7 @@ TEST(ExpectingTest, WhatIsFiledIsFoundAndClaimedOnce) {
     request.dport = Be16::from_host(5000);
     request.timeout_ms = 1000;
     request.class_max = 1;
-    const ConnId id{1, 1, 0};
+    const ConnId id{1, 1, {}};
     ASSERT_TRUE(ok(expecting.file_for_control(request, master, id).outcome));
     EXPECT_EQ(request.master, id) << "its master's to say";
     EXPECT_TRUE(expecting.any_pending());
@@ -234,7 +234,7 @@ TEST(ExpectingTest, AMastersEndTakesWhatItExpects) {
     wish.last_port = 6002;
     wish.class_max = 8;
     wish.timeout_ms = 1000;
-    ASSERT_TRUE(expecting.file_for_rule(wish, master, {2, 1, 0}));
+    ASSERT_TRUE(expecting.file_for_rule(wish, master, {2, 1, {}}));
     EXPECT_EQ(world.fw().expectations().live(), 3u);
     expecting.end_all(2, ExpectEnd::master_end);
     EXPECT_EQ(world.fw().expectations().live(), 0u);

@@ -14,7 +14,7 @@ using namespace frames;
 
 const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
 
-constexpr PortIndex kIn = World::kInside, kOut = World::kOutside;
+constexpr PortId kIn = World::kInside, kOut = World::kOutside;
 
 std::string rules(const std::string& text) {
     return "policy:\n  rules:\n" + text;

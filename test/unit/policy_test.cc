@@ -15,7 +15,7 @@
 namespace postern {
 
 void PrintTo(const PolicyVerdict& v, std::ostream* out) {
-    *out << "{rule " << v.rule << ", action " << int{static_cast<std::uint8_t>(v.action)}
+    *out << "{rule " << v.rule.number() << ", action " << int{static_cast<std::uint8_t>(v.action)}
          << ", helper " << int{v.helper} << "}";
 }
 
@@ -71,7 +71,7 @@ bool matches(const PolicyRule& r, const PolicyQuery& q) {
 PolicyVerdict reference(const PolicyRules& rules, const PolicyQuery& q) {
     for (std::size_t i = 0; i < rules.rules.size(); ++i)
         if (matches(rules.rules[i], q))
-            return {static_cast<RuleId>(i), rules.rules[i].action, rules.rules[i].helper};
+            return {RuleId::from(i), rules.rules[i].action, rules.rules[i].helper};
     if (q.context.state == CtState::established) return {kNoRule, PolicyAction::accept, kNoHelper};
     const bool named = q.context.state == CtState::untracked || q.context.state == CtState::invalid;
     return {kNoRule, named ? PolicyAction::drop : rules.fallback, kNoHelper};
@@ -132,9 +132,12 @@ TEST(Policy, FirstRuleThatMatchesDecides) {
                          {.action = PolicyAction::drop}}});
     for (const char* dst : {"198.51.100.1", "2001:db8::1"}) {
         const char* src = dst[3] == '.' ? "192.0.2.1" : "2001:db8::2";
-        EXPECT_EQ(classify(*p, tcp(src, dst, 80)), (PolicyVerdict{0, PolicyAction::reject, 0}));
-        EXPECT_EQ(classify(*p, tcp(src, dst, 81)), (PolicyVerdict{1, PolicyAction::accept, 7}));
-        EXPECT_EQ(classify(*p, tcp(src, dst, 1001)), (PolicyVerdict{2, PolicyAction::drop, 0}));
+        EXPECT_EQ(classify(*p, tcp(src, dst, 80)),
+                  (PolicyVerdict{RuleId{0}, PolicyAction::reject, 0}));
+        EXPECT_EQ(classify(*p, tcp(src, dst, 81)),
+                  (PolicyVerdict{RuleId{1}, PolicyAction::accept, 7}));
+        EXPECT_EQ(classify(*p, tcp(src, dst, 1001)),
+                  (PolicyVerdict{RuleId{2}, PolicyAction::drop, 0}));
     }
 }
 
@@ -144,13 +147,13 @@ TEST(Policy, StateAndHelper) {
                          {.match_new = false, .related = {3, 5}, .action = PolicyAction::accept},
                          {.protocols = {proto::tcp}, .match_new = false}}});
     auto q = tcp("192.0.2.1", "192.0.2.2", 5000);
-    EXPECT_EQ(classify(*p, q).rule, 0);
+    EXPECT_EQ(classify(*p, q).rule, RuleId{0});
     q.context.state = CtState::related;
-    EXPECT_EQ(classify(*p, q).rule, 2) << "related by no helper";
+    EXPECT_EQ(classify(*p, q).rule, RuleId{2}) << "related by no helper";
     q.context.related_by = 3;
-    EXPECT_EQ(classify(*p, q).rule, 1);
+    EXPECT_EQ(classify(*p, q).rule, RuleId{1});
     q.context.related_by = 4;
-    EXPECT_EQ(classify(*p, q).rule, 2);
+    EXPECT_EQ(classify(*p, q).rule, RuleId{2});
     q.context.related_by = kMaxHelpers - 1;
     q.tuple.protocol = proto::udp;
     EXPECT_EQ(classify(*p, q).rule, kNoRule);
@@ -170,9 +173,9 @@ TEST(Policy, IcmpTypes) {
     auto q = tcp("192.0.2.1", "192.0.2.2", 0);
     q.tuple.protocol = proto::icmp;
     q.tuple.dport = icmp_port(8, 0);
-    EXPECT_EQ(classify(*p, q).rule, 0);
+    EXPECT_EQ(classify(*p, q).rule, RuleId{0});
     q.tuple.dport = icmp_port(13, 255);
-    EXPECT_EQ(classify(*p, q).rule, 0);
+    EXPECT_EQ(classify(*p, q).rule, RuleId{0});
     q.tuple.dport = icmp_port(9, 0);
     EXPECT_EQ(classify(*p, q).rule, kNoRule);
 }
@@ -375,7 +378,7 @@ TEST(Policy, FiftyThousandRules) {
     for (unsigned i = 0; i < 50000; i += 7) {
         auto q = tcp("192.0.2.1", "192.0.2.2", 65535);
         q.tuple.src = rules.rules[i].src[0].address;
-        ASSERT_EQ(classify(*policy, q).rule, i);
+        ASSERT_EQ(classify(*policy, q).rule, RuleId{i});
         q.context.from = ZoneId{1};
         ASSERT_EQ(classify(*policy, q).rule, kNoRule);
     }

@@ -66,13 +66,13 @@ bool has_rss(Key key, unsigned queues = 2) {
     auto ports = PortSet::open(config);
     EXPECT_TRUE(ports.ok()) << ports.error().message;
     if (!ports.ok()) return false;
-    EXPECT_EQ((*ports)->any_rss(), (*ports)->info(0).rss);
+    EXPECT_EQ((*ports)->any_rss(), (*ports)->info(PortId{0}).rss);
     if ((*ports)->any_rss()) {
         std::array<std::uint8_t, SymmetricRss::kKeyBytes> key_read{};
         rte_eth_rss_conf conf{};
         conf.rss_key = key_read.data();
         conf.rss_key_len = 40;
-        EXPECT_EQ(rte_eth_dev_rss_hash_conf_get((*ports)->info(0).ethdev, &conf), 0);
+        EXPECT_EQ(rte_eth_dev_rss_hash_conf_get((*ports)->info(PortId{0}).ethdev, &conf), 0);
         const auto given = config.rss.key();
         EXPECT_TRUE(std::equal(given.begin(), given.begin() + 40, key_read.begin()));
     }
@@ -104,31 +104,31 @@ TEST(PortSetDoors, ADeviceIsTakenAwayAndMadeAgain) {
     ASSERT_TRUE(opened.ok()) << opened.error().message;
     PortSet& ports = **opened;
     rte_mbuf* pkts[8];
-    const auto receive = [&] { return ports.receive(0, 0, pkts, 8); };
-    const auto send = [&] { return ports.send(0, 0, pkts, 8); };
+    const auto receive = [&] { return ports.receive(PortId{0}, WorkerId{0}, pkts, 8); };
+    const auto send = [&] { return ports.send(PortId{0}, WorkerId{0}, pkts, 8); };
     ASSERT_EQ(receive(), 8u);
     const auto sent = send();
     EXPECT_EQ(sent.down + sent.full, 0u);
 
-    ports.set_link(0, false);
+    ports.set_link(PortId{0}, false);
     ASSERT_EQ(receive(), 8u) << "what has come is still good";
     EXPECT_EQ(send().down, 0u) << "a device without an interface knows itself what it takes";
-    ports.set_link(0, true);
-    const auto before = ports.stats(0);
+    ports.set_link(PortId{0}, true);
+    const auto before = ports.stats(PortId{0});
     EXPECT_EQ(before.rx_packets, 16u);
 
     ASSERT_EQ(receive(), 8u);
-    ports.detach(0);
-    EXPECT_FALSE(ports.attached(0));
+    ports.detach(PortId{0});
+    EXPECT_FALSE(ports.attached(PortId{0}));
     EXPECT_EQ(send().down, 8u);
     EXPECT_EQ(receive(), 0u);
-    EXPECT_EQ(ports.stats(0).rx_packets, 24u) << "counted by a device that is gone";
+    EXPECT_EQ(ports.stats(PortId{0}).rx_packets, 24u) << "counted by a device that is gone";
 
-    ASSERT_TRUE(ports.attach(0).ok());
+    ASSERT_TRUE(ports.attach(PortId{0}).ok());
     ASSERT_EQ(receive(), 8u);
     EXPECT_EQ(pkts[0]->port, 0);
     EXPECT_EQ(send().down, 0u);
-    EXPECT_EQ(ports.stats(0).rx_packets, 32u);
+    EXPECT_EQ(ports.stats(PortId{0}).rx_packets, 32u);
 }
 
 TEST(Frames, AfPacketGetsARingWhoseSlotsHoldThem) {

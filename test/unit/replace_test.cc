@@ -61,7 +61,7 @@ class Replaced : public ::testing::TestWithParam<unsigned> {
     RuleId number_of(const std::string& rule) {
         const auto& names = fw().plan().rules;
         const auto at = std::find(names.begin(), names.end(), rule);
-        return at == names.end() ? kNoRule : static_cast<RuleId>(at - names.begin());
+        return at == names.end() ? kNoRule : RuleId::from(at - names.begin());
     }
 
   private:
@@ -91,7 +91,7 @@ TEST_P(Replaced, ARuleKeepsItsNumberWhateverIsWrittenBeforeIt) {
     Talk more = talk(80, 40001);
     EXPECT_TRUE(more.open());
     EXPECT_EQ(rule_of(80), "web");
-    EXPECT_EQ(number_of("first"), 2);
+    EXPECT_EQ(number_of("first"), RuleId{2});
 }
 
 TEST_P(Replaced, TheFirstRuleThatMatchesDecidesWhateverItsNumber) {
@@ -125,6 +125,76 @@ TEST_P(Replaced, TheNumberOfARuleThatIsGoneIsFreeAfterTheSweepOnly) {
     replace(kZones + policy(kMail + rule("b", "proto: udp")));
     EXPECT_EQ(number_of("b"), old);
     EXPECT_EQ(rule_of(80), "");
+}
+
+/// Together they have more rules than 16 bits can number.
+class ManyRules : public ::testing::Test {
+  protected:
+    static constexpr unsigned kRules = 60'000;
+
+    /// "web", and PREFIX0 and on, one for each of so many destinations.
+    static Spec spec_of_rules(const std::string& prefix) {
+        Spec spec = spec_of(kBase + kZones + policy(kWeb));
+        const RuleSpec like = spec.policy.rules[0];
+        spec.policy.rules.reserve(kRules + 1);
+        for (unsigned i = 0; i < kRules; ++i) {
+            RuleSpec r = like;
+            r.name = prefix + std::to_string(i);
+            r.dst = {Prefix{address(i), 32}};
+            r.dport = {{1000, 2000}};
+            spec.policy.rules.push_back(std::move(r));
+        }
+        return spec;
+    }
+    static IpAddr address(unsigned i) {
+        return IpAddr::v4(10, 1, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i));
+    }
+    /// The rule of a new connection to this port of the i-th destination.
+    RuleId rule_of(unsigned i, std::uint16_t dport) {
+        Talk talk(world, frames::flow("192.0.2.1", 40000, address(i).to_string(), dport));
+        EXPECT_TRUE(talk.open());
+        return world.connection(dport)->conn.rule;
+    }
+    void replace(const std::string& prefix) {
+        const auto done = world.fw().replace_plan(spec_of_rules(prefix));
+        ASSERT_TRUE(done.ok()) << done.error().message;
+    }
+    const NameTable& names() { return world.fw().plan().names.rules; }
+    void sweep() {
+        for (unsigned i = 0; i < 4; ++i)
+            world.turn();
+    }
+
+    World world{World::Whole{kBase + kZones + policy(kWeb)}, 1};
+};
+
+TEST_F(ManyRules, AllOfAPlanReplacedByAsManyOthers) {
+    replace("a");
+    sweep();
+    const RuleId old = rule_of(7, 1007);
+    Talk web(world, frames::flow("192.0.2.1", 40000, "192.0.2.2", 80));
+    ASSERT_TRUE(web.open());
+    EXPECT_EQ(names().name(old.number()), "a7");
+
+    // Before the sweep: each number still means the one name that it meant.
+    replace("b");
+    EXPECT_EQ(world.connection(1007)->conn.rule, old);
+    EXPECT_EQ(names().name(old.number()), "a7");
+    EXPECT_TRUE(names().is_gone(old.number()));
+    EXPECT_GT(names().end(), 0x10000u + kRules / 2);
+    const RuleId fresh = rule_of(kRules - 1, 1008);
+    EXPECT_GT(fresh.number(), 0xffffu);
+    EXPECT_EQ(world.fw().plan().rule_name(fresh), "b" + std::to_string(kRules - 1));
+
+    sweep();
+    EXPECT_EQ(world.connection(1007)->conn.rule, kNoRule);
+    EXPECT_EQ(world.connection(1008)->conn.rule, fresh);
+    EXPECT_EQ(world.fw().plan().rule_name(world.connection(80)->conn.rule), "web");
+
+    // The old numbers are free for the next plan.
+    Names next = world.fw().next_names();
+    EXPECT_FALSE(next.has_gone());
+    EXPECT_EQ(next.rules.use("c"), old.number() - 7);
 }
 
 TEST_P(Replaced, TheSweepLooksAtABoundedNumberOfConnectionsATurn) {

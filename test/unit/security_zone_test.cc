@@ -17,6 +17,7 @@ using frames::Frame;
 
 const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
 
+constexpr PortId kIn = World::kInside, kOut = World::kOutside;
 constexpr std::uint8_t kSyn = 0x02, kAck = 0x10, kRst = 0x04;
 
 const std::string kLimits = "limits: {connections: 1024, expectations: 64, helped_connections: 64";
@@ -63,15 +64,15 @@ class SecurityZones : public ::testing::TestWithParam<std::tuple<unsigned, bool>
                          std::string_view payload = {}) {
         return frames::tcp(f, {.flags = flags, .seq = seq, .ack = ack, .payload = payload});
     }
-    static bool open(World& world, const Flow& f, PortIndex client = 0, PortIndex server = 1) {
+    static bool open(World& world, const Flow& f, PortId client = kIn, PortId server = kOut) {
         return world.send(segment(f, kSyn, 1000, 0), client) &&
                world.send(segment(f.back(), kSyn | kAck, 5000, 1001), server) &&
                world.send(segment(f, kAck, 1001, 5001), client);
     }
-    static std::uint64_t wrong_zone(World& world, PortIndex port) {
+    static std::uint64_t wrong_zone(World& world, PortId port) {
         std::uint64_t n = 0;
         for (unsigned w = 0; w < world.fw().workers(); ++w)
-            n += world.fw().worker(w).counters().wrong_zone[port].get();
+            n += world.fw().worker(w).counters().wrong_zone[port.number()].get();
         return n;
     }
 };
@@ -89,31 +90,31 @@ TEST_P(SecurityZones, ASegmentFromTheOtherSideIsNoPartOfTheConnection) {
     const Conn before = world.connection(80)->conn;
     world.pass(1000);
     // The client's, by the server's port, and the other way round; in order, and such as end it.
-    EXPECT_FALSE(world.send(segment(f, kAck, 1001, 5001, "GET"), 1));
-    EXPECT_FALSE(world.send(segment(f, kSyn, 77, 0), 1));
-    EXPECT_FALSE(world.send(segment(f, kRst, 1001, 0), 1));
-    EXPECT_FALSE(world.send(segment(f.back(), kRst, 5001, 0), 0));
-    EXPECT_EQ(wrong_zone(world, 0), 1u);
-    EXPECT_EQ(wrong_zone(world, 1), 3u);
+    EXPECT_FALSE(world.send(segment(f, kAck, 1001, 5001, "GET"), kOut));
+    EXPECT_FALSE(world.send(segment(f, kSyn, 77, 0), kOut));
+    EXPECT_FALSE(world.send(segment(f, kRst, 1001, 0), kOut));
+    EXPECT_FALSE(world.send(segment(f.back(), kRst, 5001, 0), kIn));
+    EXPECT_EQ(wrong_zone(world, kIn), 1u);
+    EXPECT_EQ(wrong_zone(world, kOut), 3u);
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 4u);
     const Conn after = world.connection(80)->conn;
     EXPECT_EQ(after.last_seen_ms, before.last_seen_ms);
     EXPECT_EQ(after.packets(Direction::original), before.packets(Direction::original));
-    EXPECT_TRUE(world.send(segment(f, kAck, 1001, 5001, "GET"), 0));
-    EXPECT_TRUE(world.send(segment(f.back(), kAck, 5001, 1004, "200"), 1));
+    EXPECT_TRUE(world.send(segment(f, kAck, 1001, 5001, "GET"), kIn));
+    EXPECT_TRUE(world.send(segment(f.back(), kAck, 5001, 1004, "200"), kOut));
 }
 
 TEST_P(SecurityZones, ADatagramFromTheOtherSideIsNoPartOfTheConnection) {
     World world(World::Whole{kTwo}, workers());
     const Flow f = to_server(53);
-    ASSERT_TRUE(world.send(frames::udp(f), 0));
-    EXPECT_FALSE(world.send(frames::udp(f.back(), "forged"), 0));
-    EXPECT_TRUE(world.send(frames::udp(f.back()), 1));
+    ASSERT_TRUE(world.send(frames::udp(f), kIn));
+    EXPECT_FALSE(world.send(frames::udp(f.back(), "forged"), kIn));
+    EXPECT_TRUE(world.send(frames::udp(f.back()), kOut));
     world.pass(3000);  // a stream from now on: the fast path
-    ASSERT_TRUE(world.send(frames::udp(f), 0));
-    ASSERT_TRUE(world.send(frames::udp(f.back()), 1));
-    EXPECT_FALSE(world.send(frames::udp(f), 1));
-    EXPECT_FALSE(world.send(frames::udp(f.back()), 0));
+    ASSERT_TRUE(world.send(frames::udp(f), kIn));
+    ASSERT_TRUE(world.send(frames::udp(f.back()), kOut));
+    EXPECT_FALSE(world.send(frames::udp(f), kOut));
+    EXPECT_FALSE(world.send(frames::udp(f.back()), kIn));
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 3u);
 }
 
@@ -121,30 +122,30 @@ TEST_P(SecurityZones, AnErrorComesFromWhereThePacketWent) {
     World world(World::Whole{kTwo}, workers());
     const Flow f = to_server(53);
     const IpAddr router = *IpAddr::parse(v6() ? "2001:db8::99" : "198.51.100.99");
-    ASSERT_TRUE(world.send(frames::udp(f), 0));
+    ASSERT_TRUE(world.send(frames::udp(f), kIn));
     const Frame error = frames::unreachable(router, f.src, frames::udp(f));
-    EXPECT_FALSE(world.send(error, 0));
-    EXPECT_TRUE(world.send(error, 1));
+    EXPECT_FALSE(world.send(error, kIn));
+    EXPECT_TRUE(world.send(error, kOut));
     // A host inside answers the answer.
-    ASSERT_TRUE(world.send(frames::udp(f.back()), 1));
+    ASSERT_TRUE(world.send(frames::udp(f.back()), kOut));
     const Frame back = frames::unreachable(f.src, f.dst, frames::udp(f.back()));
-    EXPECT_FALSE(world.send(back, 1));
-    EXPECT_TRUE(world.send(back, 0));
+    EXPECT_FALSE(world.send(back, kOut));
+    EXPECT_TRUE(world.send(back, kIn));
 }
 
 TEST_P(SecurityZones, FragmentsOfOtherSidesDoNotMix) {
     World world(World::Whole{kTwo}, workers());
     const Flow f = to_server(53);
-    ASSERT_TRUE(world.send(frames::udp(f), 0));
-    ASSERT_TRUE(world.send(frames::udp(f.back()), 1));
+    ASSERT_TRUE(world.send(frames::udp(f), kIn));
+    ASSERT_TRUE(world.send(frames::udp(f.back()), kOut));
     const auto answer = frames::fragments(frames::udp(f.back(), std::string(64, 'a')), 40, 7);
     ASSERT_EQ(answer.size(), 2u);
     // The client's side adds nothing to a datagram of the server's side.
-    EXPECT_FALSE(world.send(answer[0], 1));
-    EXPECT_FALSE(world.send(answer[1], 0));
-    EXPECT_TRUE(world.send(answer[1], 1));
+    EXPECT_FALSE(world.send(answer[0], kOut));
+    EXPECT_FALSE(world.send(answer[1], kIn));
+    EXPECT_TRUE(world.send(answer[1], kOut));
     // A whole datagram of the wrong side is whole, and wrong.
-    EXPECT_FALSE(world.send(answer[0], 0));
+    EXPECT_FALSE(world.send(answer[0], kIn));
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 2u);  // both its fragments
 }
 
@@ -154,7 +155,7 @@ TEST_P(SecurityZones, TheHonestSideTakesThePlaceOfWhatWasNeverAnswered) {
         world.fw().worker(w).tracking().listen(true);
     // A stranger begins, under the client's name, what policy lets him begin.
     const Flow f = to_server(25);
-    ASSERT_TRUE(world.send(segment(f, kSyn, 1, 0), 1));
+    ASSERT_TRUE(world.send(segment(f, kSyn, 1, 0), kOut));
     EXPECT_TRUE(open(world, f));
     EXPECT_EQ(world.connection(25)->conn.edge(Direction::original), EdgeId{0});
     bool told = false;
@@ -165,48 +166,48 @@ TEST_P(SecurityZones, TheHonestSideTakesThePlaceOfWhatWasNeverAnswered) {
     EXPECT_TRUE(told);
     // An answered one keeps its place, however long it has been silent.
     world.pass(600'000, 60'000);
-    EXPECT_FALSE(world.send(segment(f, kSyn, 1, 0), 1));
+    EXPECT_FALSE(world.send(segment(f, kSyn, 1, 0), kOut));
     EXPECT_EQ(world.connection(25)->conn.edge(Direction::original), EdgeId{0});
 }
 
 TEST_P(SecurityZones, APathThatHasMovedTakesThePlaceOfASilentDirection) {
     World world(World::Whole{kTwo}, workers());
     const Flow f = to_server(500);
-    ASSERT_TRUE(world.send(frames::udp(f), 0));
-    ASSERT_TRUE(world.send(frames::udp(f.back()), 1));
+    ASSERT_TRUE(world.send(frames::udp(f), kIn));
+    ASSERT_TRUE(world.send(frames::udp(f.back()), kOut));
     // The server's side keeps talking, the client has moved to where it stands.
     for (unsigned s = 0; s < 29; ++s) {
         world.pass(1000, 1000);
-        ASSERT_TRUE(world.send(frames::udp(f.back()), 1));
+        ASSERT_TRUE(world.send(frames::udp(f.back()), kOut));
     }
-    EXPECT_FALSE(world.send(frames::udp(f), 1)) << "its direction spoke 29 seconds ago";
+    EXPECT_FALSE(world.send(frames::udp(f), kOut)) << "its direction spoke 29 seconds ago";
     world.pass(2000, 1000);
-    EXPECT_FALSE(world.send(frames::udp(f), 1)) << "policy accepts nothing new from there";
+    EXPECT_FALSE(world.send(frames::udp(f), kOut)) << "policy accepts nothing new from there";
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 2u);
     EXPECT_TRUE(world.connection(500)) << "and then the old one stays";
-    EXPECT_TRUE(world.send(frames::udp(f), 0));
+    EXPECT_TRUE(world.send(frames::udp(f), kIn));
 }
 
 TEST_P(SecurityZones, BridgesBetweenTheSameZonesAreOnePath) {
     World world(World::Whole{twice("inside, outside", "inside", "outside", "outside")}, workers());
     const Flow f = to_server(80);
-    ASSERT_TRUE(open(world, f, 0, 3));
-    EXPECT_TRUE(world.send(segment(f, kAck, 1001, 5001, "GET"), 2));
-    EXPECT_TRUE(world.send(segment(f.back(), kAck, 5001, 1004, "200"), 1));
+    ASSERT_TRUE(open(world, f, kIn, PortId{3}));
+    EXPECT_TRUE(world.send(segment(f, kAck, 1001, 5001, "GET"), PortId{2}));
+    EXPECT_TRUE(world.send(segment(f.back(), kAck, 5001, 1004, "200"), kOut));
     // So are they for the fragments of one datagram.
     const Flow dns = to_server(53);
-    ASSERT_TRUE(world.send(frames::udp(dns), 0));
+    ASSERT_TRUE(world.send(frames::udp(dns), kIn));
     const auto answer = frames::fragments(frames::udp(dns.back(), std::string(64, 'a')), 40, 7);
-    EXPECT_FALSE(world.send(answer[0], 1));
-    EXPECT_TRUE(world.send(answer[1], 3));
+    EXPECT_FALSE(world.send(answer[0], kOut));
+    EXPECT_TRUE(world.send(answer[1], PortId{3}));
 }
 
 TEST_P(SecurityZones, AnswersDoNotLeakIntoAThirdZone) {
     World world(World::Whole{twice("inside, outside, dmz", "inside", "outside", "dmz")}, workers());
     const Flow f = to_server(80);
     ASSERT_TRUE(open(world, f));
-    EXPECT_FALSE(world.send(segment(f, kAck, 1001, 5001, "GET"), 2));
-    EXPECT_FALSE(world.send(segment(f.back(), kAck, 5001, 1001, "200"), 3));
+    EXPECT_FALSE(world.send(segment(f, kAck, 1001, 5001, "GET"), PortId{2}));
+    EXPECT_FALSE(world.send(segment(f.back(), kAck, 5001, 1001, "200"), PortId{3}));
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 2u);
 }
 
@@ -216,16 +217,17 @@ TEST_P(SecurityZones, LooseZonesAreOneAmongThemselves) {
                                    "inside", "isp1", "isp2")},
                 workers());
     const Flow f = to_server(80);
-    ASSERT_TRUE(world.send(segment(f, kSyn, 1000, 0), 0));
-    EXPECT_TRUE(world.send(segment(f.back(), kSyn | kAck, 5000, 1001), 3)) << "by the other one";
-    EXPECT_TRUE(world.send(segment(f, kAck, 1001, 5001), 0));
-    EXPECT_TRUE(world.send(segment(f, kAck, 1001, 5001, "GET"), 2));
+    ASSERT_TRUE(world.send(segment(f, kSyn, 1000, 0), kIn));
+    EXPECT_TRUE(world.send(segment(f.back(), kSyn | kAck, 5000, 1001), PortId{3}))
+        << "by the other one";
+    EXPECT_TRUE(world.send(segment(f, kAck, 1001, 5001), kIn));
+    EXPECT_TRUE(world.send(segment(f, kAck, 1001, 5001, "GET"), PortId{2}));
     // Neither may speak for the inside, errors included.
-    EXPECT_FALSE(world.send(segment(f, kAck, 1004, 5001, "x"), 1));
-    EXPECT_FALSE(world.send(segment(f, kAck, 1004, 5001, "x"), 3));
+    EXPECT_FALSE(world.send(segment(f, kAck, 1004, 5001, "x"), kOut));
+    EXPECT_FALSE(world.send(segment(f, kAck, 1004, 5001, "x"), PortId{3}));
     const Frame about = segment(f.back(), kAck, 5001, 1004);
-    EXPECT_FALSE(world.send(frames::unreachable(f.src, f.dst, about), 3));
-    EXPECT_TRUE(world.send(frames::unreachable(f.src, f.dst, about), 0));
+    EXPECT_FALSE(world.send(frames::unreachable(f.src, f.dst, about), PortId{3}));
+    EXPECT_TRUE(world.send(frames::unreachable(f.src, f.dst, about), kIn));
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 3u);
 }
 
@@ -233,17 +235,17 @@ TEST_P(SecurityZones, WhatCrossesTwiceNeedsLooseZones) {
     const Flow f = to_server(80);
     const Frame syn = segment(f, kSyn, 1000, 0);
     World strict(World::Whole{kTwo}, workers());
-    EXPECT_TRUE(strict.send(syn, 0));
-    EXPECT_FALSE(strict.send(segment(f.back(), kSyn | kAck, 5000, 1001), 0));
+    EXPECT_TRUE(strict.send(syn, kIn));
+    EXPECT_FALSE(strict.send(segment(f.back(), kSyn | kAck, 5000, 1001), kIn));
     World loose(World::Whole{config("{name: inside, sides: loose}, {name: outside, sides: loose}",
                                     {"zone: inside", "zone: outside"}, {"ports: [p0, p1]"})},
                 workers());
     // A router on one leg: the packet comes back by where it went.
-    for (const PortIndex port : {PortIndex{0}, PortIndex{1}})
+    for (const PortId port : {PortId{0}, PortId{1}})
         EXPECT_TRUE(loose.send(syn, port));
-    for (const PortIndex port : {PortIndex{0}, PortIndex{1}})
+    for (const PortId port : {PortId{0}, PortId{1}})
         EXPECT_TRUE(loose.send(segment(f.back(), kSyn | kAck, 5000, 1001), port));
-    for (const PortIndex port : {PortIndex{0}, PortIndex{1}})
+    for (const PortId port : {PortId{0}, PortId{1}})
         EXPECT_TRUE(loose.send(segment(f, kAck, 1001, 5001), port));
 }
 
@@ -255,7 +257,7 @@ TEST_P(SecurityZones, BothEndsInOneZoneAreToldApartByPortWhenAsked) {
                                                  : "ports: [p0, p1], sides: zone"})},
                     workers());
         ASSERT_TRUE(open(world, f));
-        EXPECT_EQ(world.send(segment(f.back(), kAck, 5001, 1001, "x"), 0), !by_port);
+        EXPECT_EQ(world.send(segment(f.back(), kAck, 5001, 1001, "x"), kIn), !by_port);
     }
 }
 
@@ -266,10 +268,10 @@ TEST_P(SecurityZones, VlansMayBeZones) {
                 workers());
     const Flow f = to_server(80);
     const auto tagged = [](const Frame& frame) { return frames::wrap_vlan(frame, 100); };
-    EXPECT_FALSE(world.send(tagged(segment(f, kSyn, 1000, 0)), 0)) << "guests may begin nothing";
+    EXPECT_FALSE(world.send(tagged(segment(f, kSyn, 1000, 0)), kIn)) << "guests may begin nothing";
     ASSERT_TRUE(open(world, f));
-    EXPECT_FALSE(world.send(tagged(segment(f, kAck, 1001, 5001, "x")), 0));
-    EXPECT_TRUE(world.send(segment(f, kAck, 1001, 5001, "x"), 0));
+    EXPECT_FALSE(world.send(tagged(segment(f, kAck, 1001, 5001, "x")), kIn));
+    EXPECT_TRUE(world.send(segment(f, kAck, 1001, 5001, "x"), kIn));
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 1u);
 }
 
@@ -290,12 +292,12 @@ TEST_P(SecurityZones, MoreZonesThanShortNumbersAreComparedFurtherOn) {
         const auto tagged = [&](const Frame& frame, std::uint16_t tag) {
             return frames::wrap_vlan(frame, tag);
         };
-        ASSERT_TRUE(world.send(tagged(segment(f, kSyn, 1000, 0), id), 0));
-        ASSERT_TRUE(world.send(tagged(segment(f.back(), kSyn | kAck, 5000, 1001), id), 1));
-        ASSERT_TRUE(world.send(tagged(segment(f, kAck, 1001, 5001), id), 0));
-        EXPECT_FALSE(world.send(tagged(segment(f.back(), kAck, 5001, 1001), id), 0));
+        ASSERT_TRUE(world.send(tagged(segment(f, kSyn, 1000, 0), id), kIn));
+        ASSERT_TRUE(world.send(tagged(segment(f.back(), kSyn | kAck, 5000, 1001), id), kOut));
+        ASSERT_TRUE(world.send(tagged(segment(f, kAck, 1001, 5001), id), kIn));
+        EXPECT_FALSE(world.send(tagged(segment(f.back(), kAck, 5001, 1001), id), kIn));
         const auto other = static_cast<std::uint16_t>(id % 20 + 1);
-        EXPECT_FALSE(world.send(tagged(segment(f, kAck, 1001, 5001), other), 0));
+        EXPECT_FALSE(world.send(tagged(segment(f, kAck, 1001, 5001), other), kIn));
     }
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 40u);
 }
@@ -306,20 +308,20 @@ TEST_P(SecurityZones, AnExpectedConnectionComesFromTheRightSide) {
     ASSERT_TRUE(open(world, f));
     Talk talk(world, f);
     // (Its sequence numbers are those of open().)
-    ASSERT_TRUE(world.send(segment(f.back(), 0x18, 5001, 1001, "220 ftp\r\n"), 1));
-    ASSERT_TRUE(world.send(segment(f, 0x18, 1001, 5010, "USER a\r\n"), 0));
-    ASSERT_TRUE(world.send(segment(f.back(), 0x18, 5010, 1009, "230 in\r\n"), 1));
+    ASSERT_TRUE(world.send(segment(f.back(), 0x18, 5001, 1001, "220 ftp\r\n"), kOut));
+    ASSERT_TRUE(world.send(segment(f, 0x18, 1001, 5010, "USER a\r\n"), kIn));
+    ASSERT_TRUE(world.send(segment(f.back(), 0x18, 5010, 1009, "230 in\r\n"), kOut));
     const std::string ask = v6() ? "EPSV\r\n" : "PASV\r\n";
-    ASSERT_TRUE(world.send(segment(f, 0x18, 1009, 5018, ask), 0));
+    ASSERT_TRUE(world.send(segment(f, 0x18, 1009, 5018, ask), kIn));
     ASSERT_TRUE(world.send(segment(f.back(), 0x18, 5018, 1015,
                                    v6() ? "229 (|||50001|)\r\n" : "227 (192,0,2,2,195,81)\r\n"),
-                           1));
+                           kOut));
     ASSERT_EQ(world.fw().expectations().live(), 1u);
     const Frame child = segment(to_server(50001, 41000), kSyn, 1, 0);
-    EXPECT_FALSE(world.send(child, 1)) << "the client's name, from the server's side";
+    EXPECT_FALSE(world.send(child, kOut)) << "the client's name, from the server's side";
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 1u);
     EXPECT_EQ(world.fw().expectations().live(), 1u);
-    EXPECT_TRUE(world.send(child, 0));
+    EXPECT_TRUE(world.send(child, kIn));
 }
 
 TEST_P(SecurityZones, AnAddressBelongsToTheZoneThatDeclaresIt) {
@@ -329,24 +331,25 @@ TEST_P(SecurityZones, AnAddressBelongsToTheZoneThatDeclaresIt) {
                                         "\"}, {name: outside, prefixes: [\"" + router + "\"]}",
                                     {"zone: inside", "zone: outside"}, {"ports: [p0, p1]"})},
                 workers());
-    EXPECT_FALSE(world.send(segment(to_server(25), kSyn, 1, 0), 1)) << "an inside host's address";
+    EXPECT_FALSE(world.send(segment(to_server(25), kSyn, 1, 0), kOut))
+        << "an inside host's address";
     EXPECT_EQ(world.drops(DropReason::spoofed), 1u);
     EXPECT_TRUE(open(world, to_server(80))) << "the router's address is outside, by its prefix";
     // What nobody declared may be anywhere; so may who has no address yet.
     const Flow far = v6() ? flow("2001:db8:5::1", 1, "2001:db8::1", 25)
                           : flow("203.0.113.1", 1, "192.0.2.1", 25);
-    EXPECT_TRUE(world.send(segment(far, kSyn, 1, 0), 1));
+    EXPECT_TRUE(world.send(segment(far, kSyn, 1, 0), kOut));
     const Flow local =
         v6() ? flow("fe80::1", 546, "ff02::1:2", 547) : flow("0.0.0.0", 68, "255.255.255.255", 67);
-    EXPECT_TRUE(world.send(frames::udp(local), 0));
+    EXPECT_TRUE(world.send(frames::udp(local), kIn));
     // The answer of a host that lies elsewhere, and an error in another's name.
     const Flow wrong = v6() ? flow("2001:db8:9::1", 1, "2001:db8::7", 80)
                             : flow("198.51.100.1", 1, "192.0.2.7", 80);
-    ASSERT_TRUE(world.send(segment(wrong, kSyn, 1000, 0), 0));
-    EXPECT_FALSE(world.send(segment(wrong.back(), kSyn | kAck, 5000, 1001), 1));
+    ASSERT_TRUE(world.send(segment(wrong, kSyn, 1000, 0), kIn));
+    EXPECT_FALSE(world.send(segment(wrong.back(), kSyn | kAck, 5000, 1001), kOut));
     const Frame forged = frames::unreachable(*IpAddr::parse(v6() ? "2001:db8::8" : "192.0.2.8"),
                                              wrong.src, segment(wrong, kSyn, 1000, 0));
-    EXPECT_FALSE(world.send(forged, 1));
+    EXPECT_FALSE(world.send(forged, kOut));
     EXPECT_EQ(world.drops(DropReason::spoofed), 3u);
 }
 
@@ -355,7 +358,7 @@ TEST_P(SecurityZones, ASourcesShareIsItsZones) {
                                     {"ports: [p0, p1]"}, ", per_source: {half_open: 3}")},
                 1);
     for (std::uint16_t i = 0; i < 10; ++i)
-        world.send(segment(to_server(25, static_cast<std::uint16_t>(1000 + i)), kSyn, 1, 0), 1);
+        world.send(segment(to_server(25, static_cast<std::uint16_t>(1000 + i)), kSyn, 1, 0), kOut);
     EXPECT_EQ(world.drops(DropReason::source_half_open), 7u);
     EXPECT_TRUE(open(world, to_server(80)));
 }
@@ -367,7 +370,7 @@ TEST_P(SecurityZones, PortsToldApartBelongToTheirZonesPrefixes) {
                             {"zone: inside", "zone: outside"}, {"ports: [p0, p1], sides: port"})},
         workers());
     EXPECT_TRUE(open(world, to_server(80)));
-    EXPECT_FALSE(world.send(segment(to_server(25), kSyn, 1, 0), 1));
+    EXPECT_FALSE(world.send(segment(to_server(25), kSyn, 1, 0), kOut));
     EXPECT_EQ(world.drops(DropReason::spoofed), 1u);
 }
 
@@ -380,12 +383,12 @@ TEST_P(SecurityZones, PortsAreToldApartInEachVlan) {
                 workers());
     const Flow f = to_server(80);
     const auto tagged = [](const Frame& frame) { return frames::wrap_vlan(frame, 100); };
-    ASSERT_TRUE(world.send(tagged(segment(f, kSyn, 1000, 0)), 0));
-    ASSERT_TRUE(world.send(tagged(segment(f.back(), kSyn | kAck, 5000, 1001)), 1));
-    ASSERT_TRUE(world.send(tagged(segment(f, kAck, 1001, 5001)), 0));
-    EXPECT_FALSE(world.send(tagged(segment(f, kAck, 1001, 5001, "x")), 1));
+    ASSERT_TRUE(world.send(tagged(segment(f, kSyn, 1000, 0)), kIn));
+    ASSERT_TRUE(world.send(tagged(segment(f.back(), kSyn | kAck, 5000, 1001)), kOut));
+    ASSERT_TRUE(world.send(tagged(segment(f, kAck, 1001, 5001)), kIn));
+    EXPECT_FALSE(world.send(tagged(segment(f, kAck, 1001, 5001, "x")), kOut));
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 1u);
-    EXPECT_TRUE(world.send(tagged(segment(f, kAck, 1001, 5001, "x")), 0));
+    EXPECT_TRUE(world.send(tagged(segment(f, kAck, 1001, 5001, "x")), kIn));
 }
 
 TEST_P(SecurityZones, APriorityTagHidesNoVlan) {
@@ -397,8 +400,8 @@ TEST_P(SecurityZones, APriorityTagHidesNoVlan) {
     const auto behind_priority = [](const Frame& frame) {
         return frames::wrap_vlan(frame, 0xa000);
     };
-    EXPECT_FALSE(world.send(behind_priority(frames::wrap_vlan(syn, 100)), 0));
-    EXPECT_TRUE(world.send(behind_priority(syn), 0));
+    EXPECT_FALSE(world.send(behind_priority(frames::wrap_vlan(syn, 100)), kIn));
+    EXPECT_TRUE(world.send(behind_priority(syn), kIn));
 }
 
 TEST_P(SecurityZones, WhatAllHostsSayBelongsToNoZone) {
@@ -411,8 +414,8 @@ TEST_P(SecurityZones, WhatAllHostsSayBelongsToNoZone) {
     const Flow first =
         v6() ? flow("fe80::1", 521, "ff02::9", 521) : flow("0.0.0.0", 68, "255.255.255.255", 67);
     for (int round = 0; round < 3; ++round) {
-        EXPECT_TRUE(world.send(frames::udp(first), 0)) << round;
-        EXPECT_TRUE(world.send(frames::wrap_vlan(frames::udp(first), 100), 0)) << round;
+        EXPECT_TRUE(world.send(frames::udp(first), kIn)) << round;
+        EXPECT_TRUE(world.send(frames::wrap_vlan(frames::udp(first), 100), kIn)) << round;
     }
     EXPECT_EQ(world.drops(DropReason::wrong_zone), 0u);
 }
@@ -427,8 +430,8 @@ TEST_P(SecurityZones, VlansBetweenOtherZonesHaveConntrackZonesOfTheirOwn) {
         if (!share) text.erase(text.find(shared), shared.size());
         World world(World::Whole{text}, workers());
         const Flow f = to_server(9);  // two hosts that have one address
-        EXPECT_TRUE(world.send(frames::udp(f), 0));
-        EXPECT_EQ(world.send(frames::wrap_vlan(frames::udp(f), 100), 0), !share);
+        EXPECT_TRUE(world.send(frames::udp(f), kIn));
+        EXPECT_EQ(world.send(frames::wrap_vlan(frames::udp(f), 100), kIn), !share);
     }
 }
 
@@ -438,7 +441,7 @@ TEST_P(SecurityZones, APortInNoBridgeBeginsNothing) {
                             {"ports: [p0, p1]"})},
         workers());
     const Flow f = to_server(80);
-    EXPECT_FALSE(world.send(frames::udp(f), 2));
+    EXPECT_FALSE(world.send(frames::udp(f), PortId{2}));
     EXPECT_EQ(world.drops(DropReason::no_peer), 1u);
     for (unsigned w = 0; w < world.fw().workers(); ++w)
         EXPECT_EQ(world.fw().worker(w).conns().size(), 0u);

@@ -490,7 +490,7 @@ TEST(TcpOffers, OfASynWithoutOptionsAreThoseOfTheLastOne) {
     tcp_start(track, segment(1, 0, 1000, tcp_flag::syn, 0, {3, 3, 200, 1, 4, 2, 1, 1}), {});
     const auto scale = [&] { return track.tcp_side(0).scale(); };
     const auto flags = [&] {
-        return track.tcp_far.flags[0] & (tcp_side::window_scale | tcp_side::sack);
+        return track.tcp_flags[0] & (tcp_side::window_scale | tcp_side::sack);
     };
     EXPECT_EQ(scale(), 14u);  // RFC 7323 section 2.3
     EXPECT_EQ(flags(), tcp_side::window_scale | tcp_side::sack);

@@ -209,16 +209,16 @@ class UserspaceSockets : public ::testing::Test {
         return fd;
     }
     bool ask(unsigned number, std::string_view text, std::uint32_t within_ms = 100) {
-        Question* q = link_->rings(0).questions.reserve();
+        Question* q = link_->rings(WorkerId{0}).questions.reserve();
         if (q == nullptr) return false;
         q->kind = Question::Kind::message;
         q->helper = 1;
         q->number = number;
-        q->conn = {1, 0, 0};
+        q->conn = {1, 0, {}};
         q->deadline = now_ + within_ms;
         q->length = static_cast<std::uint16_t>(text.size());
         std::memcpy(q->bytes, text.data(), text.size());
-        link_->rings(0).questions.publish();
+        link_->rings(WorkerId{0}).questions.publish();
         return true;
     }
     const ProcessCounters& counters() { return server_->status(1)->counters; }
@@ -240,7 +240,7 @@ TEST_F(UserspaceSockets, QuestionGoesOutAnswerComesIn) {
     EXPECT_EQ(text_.substr(wire::kQuestionBytes - 8), "DATA 5000\n");
     say(process, answer(7, 1));
     Answer a;
-    ASSERT_TRUE(link_->rings(0).answers.pop(a));
+    ASSERT_TRUE(link_->rings(WorkerId{0}).answers.pop(a));
     EXPECT_EQ(a.number, 7u);
     EXPECT_EQ(a.count, 1);
     EXPECT_EQ(counters().questions_sent.get(), 1u);
@@ -364,7 +364,7 @@ TEST_F(UserspaceSockets, ManyQuestionsFromAnotherThreadAreAnsweredInOrder) {
             ++asked;
         Answer a;
         bool any = false;
-        for (; link_->rings(0).answers.pop(a); ++answered, any = true) {
+        for (; link_->rings(WorkerId{0}).answers.pop(a); ++answered, any = true) {
             ASSERT_EQ(a.number, answered);
             ASSERT_EQ(a.count, answered % 3);
         }

@@ -45,7 +45,7 @@ class Process {
     std::optional<Question> ask() {
         for (unsigned w = 0; w < link().workers(); ++w) {
             Question q;
-            while (link().rings(w).questions.pop(q)) {
+            while (link().rings(WorkerId::from(w)).questions.pop(q)) {
                 if (q.kind == Question::Kind::ended) {
                     ++ended;
                     continue;

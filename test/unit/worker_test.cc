@@ -17,7 +17,7 @@ using frames::Frame;
 
 const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
 
-constexpr PortIndex kIn = World::kInside, kOut = World::kOutside;
+constexpr PortId kIn = World::kInside, kOut = World::kOutside;
 constexpr std::uint8_t kSyn = tcp_flag::syn, kAck = tcp_flag::ack, kFin = tcp_flag::fin,
                        kRst = tcp_flag::rst;
 
@@ -167,7 +167,7 @@ TEST(Burst, EveryPacketHasOneFateAndNoBufferIsLost) {
                 }
                 if (random() % 8 == 0) frame[random() % frame.size()] ^= 0x55;
                 if (random() % 8 == 0) frame.resize(1 + random() % frame.size());
-                burst.push_back({frame, static_cast<PortIndex>(random() % 2)});
+                burst.push_back({frame, PortId::from(random() % 2)});
             }
             const std::string fate = world.send_burst(burst, random() % workers);
             EXPECT_EQ(fate.find('?'), std::string::npos) << fate;
@@ -459,7 +459,7 @@ std::uint16_t data_port(World& world, std::uint16_t sport, unsigned on) {
         parse_packet(f.data(), static_cast<std::uint32_t>(f.size()),
                      static_cast<std::uint32_t>(f.size()),
                      {&world.fw().steering().secret, CtZone{}}, info);
-        if (world.fw().steering().home(info.rss) == on) return port;
+        if (world.fw().steering().home(info.rss).number() == on) return port;
     }
 }
 
@@ -500,7 +500,7 @@ TEST(Claim, OfTwoAtOnceOneWinsAndPolicyJudgesTheOther) {
         parse_packet(f.data(), static_cast<std::uint32_t>(f.size()),
                      static_cast<std::uint32_t>(f.size()),
                      {&world.fw().steering().secret, CtZone{}}, info);
-        if (world.fw().steering().home(info.rss) == 1) break;
+        if (world.fw().steering().home(info.rss) == WorkerId{1}) break;
         ++other;
     }
     Talk control(world, flow("192.0.2.1", 40000, "192.0.2.2", 21));

@@ -23,7 +23,7 @@ namespace postern {
 
 class World {
   public:
-    static constexpr PortIndex kInside = 0, kOutside = 1;
+    static constexpr PortId kInside{0}, kOutside{1};
 
     static constexpr const char* kLimits =
         "connections: 1024, expectations: 256, helped_connections: 64";
@@ -105,7 +105,7 @@ class World {
 
     /// One frame into a port, on the worker that a device without RSS would choose; true when it
     /// came out of the other.
-    bool send(const frames::Frame& frame, PortIndex port, unsigned on = 0) {
+    bool send(const frames::Frame& frame, PortId port, unsigned on = 0) {
         rte_mbuf* m = packet(frame, port);
         sent_ = 0;
         Worker& worker = fw().worker(on);
@@ -121,7 +121,7 @@ class World {
 
     struct Packet {
         frames::Frame frame;
-        PortIndex port;
+        PortId port;
     };
     /// Several frames in one burst on one worker. What became of each: 'a' accepted, 'd' dropped,
     /// 'w' given to another worker, 'h' held, '?' none or more than one of these.
@@ -239,7 +239,7 @@ class World {
 
         Io(World& its, Worker& w) : world(its), worker(w) {}
         unsigned receive(rte_mbuf**) { return 0; }
-        void send(PortIndex port, rte_mbuf** pkts, unsigned n) {
+        void send(PortId port, rte_mbuf** pkts, unsigned n) {
             for (unsigned i = 0; i < n; ++i) {
                 const auto* data = rte_pktmbuf_mtod(pkts[i], const std::uint8_t*);
                 if (world.keep_out)
@@ -249,13 +249,13 @@ class World {
             }
             world.sent_ += n;
         }
-        void quiescent() { rte_rcu_qsbr_quiescent(world.fw().rcu(), worker.id()); }
+        void quiescent() { rte_rcu_qsbr_quiescent(world.fw().rcu(), worker.id().number()); }
     };
-    rte_mbuf* packet(const frames::Frame& frame, PortIndex port) {
+    rte_mbuf* packet(const frames::Frame& frame, PortId port) {
         rte_mbuf* m = rte_pktmbuf_alloc(pool_);
         std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size())), frame.data(),
                     frame.size());
-        m->port = port;
+        m->port = port.number();
         return m;
     }
 
@@ -286,9 +286,9 @@ class Talk {
         if (flags & 0x10) t.ack = seq_[1 - index(d)];
         t.payload = text;
         const bool original = d == Direction::original;
-        const unsigned port = original == inside_ ? World::kInside : World::kOutside;
+        const PortId port = original == inside_ ? World::kInside : World::kOutside;
         const bool passed = world_.send(frames::tcp(original ? flow_ : flow_.back(), t),
-                                        static_cast<PortIndex>(port + 2 * bridge_));
+                                        PortId::from(port.number() + 2 * bridge_));
         if (passed)
             seq_[index(d)] +=
                 static_cast<std::uint32_t>(text.size()) + ((flags & 0x03) != 0 ? 1u : 0u);

@@ -170,11 +170,11 @@ TEST_P(Zones, FragmentsDoNotCrossBridges) {
                 GetParam());
     const auto parts = frames::fragments(frames::udp(kDns, std::string(2000, 'x')), 1200, 7);
     ASSERT_EQ(parts.size(), 2u);
-    EXPECT_FALSE(world.send(parts[0], 0));
-    EXPECT_FALSE(world.send(parts[1], 2));
+    EXPECT_FALSE(world.send(parts[0], PortId{0}));
+    EXPECT_FALSE(world.send(parts[1], PortId{2}));
     EXPECT_TRUE(zones(world, 53).empty());
-    EXPECT_TRUE(world.send(parts[1], 0));
-    EXPECT_TRUE(world.send(parts[0], 2));
+    EXPECT_TRUE(world.send(parts[1], PortId{0}));
+    EXPECT_TRUE(world.send(parts[0], PortId{2}));
     EXPECT_EQ(zones(world, 53), (std::multiset<unsigned>{0, 1}));
 }
 

@@ -275,7 +275,7 @@ struct RuleSpec {
     }
 };
 
-inline constexpr unsigned kMaxRules = 65000;  ///< of one policy; RuleId has 16 bits
+inline constexpr unsigned kMaxRules = 65000;  ///< of one policy, as in lib/policy
 inline constexpr std::string_view kFallbackWords[] = {"drop", "reject"};
 
 struct PolicySpec {

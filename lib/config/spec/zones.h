@@ -147,8 +147,8 @@ inline constexpr std::string_view kBridgeSideWords[] = {"zone", "port"};
 
 /// Two ports, transparent: what comes in by one leaves by the other.
 struct BridgeSpec {
-    PortIndex ports[2] = {0, 0};  ///< indices into Spec::ports; a port is in one bridge at most
-    PassSpec pass;                ///< default: arp and nd
+    PortId ports[2];  ///< indices into Spec::ports; a port is in one bridge at most
+    PassSpec pass;    ///< default: arp and nd
     /// Conntrack zone of untagged frames, and of VLANs without one of their own. Default: the
     /// bridge's index.
     CtZone ct_zone;
