@@ -45,7 +45,13 @@ class RestoreSource : public RowSource {
     Pull next(Json& row) override {
         if (at_ == records_.size()) return Pull::done;
         std::string outcome;
+        // Its numbers may mean other names in another plan.
+        if (read_ && !sent_ && version_ != fw_.plan().version) {
+            read_.reset();
+            asked_ = false;
+        }
         if (!read_) {
+            version_ = fw_.plan().version;
             auto record = read_record(fw_.plan(), fw_.helpers(), records_[at_]);
             if (record)
                 read_ = std::move(*record);
@@ -61,7 +67,7 @@ class RestoreSource : public RowSource {
         row["outcome"] = outcome;
         row["good"] = good_;
         good_ = false;
-        asked_ = false;
+        asked_ = sent_ = false;
         read_.reset();
         ++at_;
         return Pull::row;
@@ -78,6 +84,7 @@ class RestoreSource : public RowSource {
         }
         RestoreRequest& m = fw_.worker(worker_).requests().restore();
         if (!shared_.restores->answered(this, worker_, m, [this, &saved](RestoreRequest& request) {
+                sent_ = true;
                 request.image = saved.image;
                 const std::uint64_t idle = std::uint64_t{saved.idle_ms} + elapsed_ms_;
                 request.idle_ms =
@@ -111,6 +118,7 @@ class RestoreSource : public RowSource {
         CreateExpectRequest& m = fw_.worker(master_.worker).requests().expect();
         if (!shared_.expects->answered(this, master_.worker, m,
                                        [this, &saved](CreateExpectRequest& request) {
+                                           sent_ = true;
                                            request.master = master_;
                                            request.request = saved.request;
                                        }))
@@ -130,7 +138,9 @@ class RestoreSource : public RowSource {
     Shared shared_;
     std::size_t at_ = 0;
     std::optional<SavedRecord> read_;  ///< the record at at_
+    std::uint64_t version_ = 0;        ///< of the plan by which it was read
     bool asked_ = false;               ///< its worker is being asked
+    bool sent_ = false;                ///< and has the request
     bool good_ = false;
     WorkerId worker_;
     ConnId master_;

@@ -18,6 +18,7 @@ namespace postern {
     X(early_drop, "it made room for another one")                 \
     X(zone_changed, "its ends began anew between other zones")    \
     X(zone_removed, "no port has its zone any more")              \
+    X(policy, "the rules of another configuration refuse it")     \
     X(parent, "its master, or its helper, ended it")              \
     X(control, "an operator deleted it")
 

@@ -116,6 +116,15 @@ Tuple tuple_at(const std::uint8_t* ip, const std::uint8_t* l4, Family family,
 
 }  // namespace
 
+std::uint8_t icmp_question(Family family, std::uint8_t icmp_class) noexcept {
+    for (unsigned type = 0; type < 256; ++type) {
+        const IcmpRole role = icmp_role(family, static_cast<std::uint8_t>(type));
+        if (role.icmp_class == icmp_class && role.kind == L4Kind::icmp_request)
+            return static_cast<std::uint8_t>(type);
+    }
+    return 0;
+}
+
 IcmpRole icmp_role(Family family, std::uint8_t type) noexcept {
     if (family == Family::ipv4) {
         switch (type) {

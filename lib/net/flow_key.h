@@ -21,6 +21,8 @@ struct IcmpRole {
     L4Kind kind;
 };
 IcmpRole icmp_role(Family family, std::uint8_t type) noexcept;
+/// The type of a class's questions, the other way round.
+std::uint8_t icmp_question(Family family, std::uint8_t icmp_class) noexcept;
 
 /// RFC 2637 section 4.1: {C R K S s recur}, {A flags version}, protocol, payload length, call id.
 inline constexpr unsigned kGreCallHeader = 8, kGreCallOffset = 6, kGreSequence = 0x10;

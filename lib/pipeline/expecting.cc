@@ -86,7 +86,9 @@ bool Expecting::file_for_rule(const RuleExpect& wish, const Conn& master, ConnId
 
 InsertResult Expecting::file_for_control(ExpectRequest& r, const Conn& master, ConnId id) noexcept {
     set_master(r, master, id, batch_.plan->edges);
-    if (r.helper == kNoHelper) r.helper = master.helper;
+    // Control has the helpers from the plan that it knew.
+    if (!batch_.plan->serves(r.child_helper)) r.child_helper = kNoHelper;
+    if (r.helper == kNoHelper || !batch_.plan->serves(r.helper)) r.helper = master.helper;
     return owner_.insert(r, &masters_[master.helper_slot], turn());
 }
 

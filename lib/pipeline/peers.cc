@@ -101,6 +101,12 @@ void Peers::broadcast(ChildOrder order) noexcept {
             counters_.children_not_told.add();
 }
 
+bool Peers::has_room_for_orders(unsigned n) const noexcept {
+    for (unsigned w = 0; w < rings_.workers_; ++w)
+        if (rte_ring_free_count(rings_.orders_[w].get()) < n) return false;
+    return true;
+}
+
 unsigned Peers::take_orders(ChildOrder* out, unsigned max) noexcept {
     return rte_ring_sc_dequeue_burst_elem(rings_.orders_[self_.number()].get(), out,
                                           sizeof(ChildOrder), max, nullptr);

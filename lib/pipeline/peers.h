@@ -43,6 +43,7 @@ struct alignas(4) ChildOrder {
     bool adopt = false;  ///< `by` becomes its master. Else it ends, if `by` is its master
     EdgeId sides[2];     ///< of the master's two ends: a child of other zones is none of its
     ConnId by;
+    bool all = false;  ///< all children of `by` end, whatever the tuple
 };
 static_assert(sizeof(ChildOrder) % 4 == 0 && std::is_trivially_copyable_v<ChildOrder>);
 
@@ -91,6 +92,8 @@ class Peers {
     /// Tells all workers, this one too: ending a child may be what ending another asks for.
     void broadcast(ChildOrder order) noexcept;
     unsigned take_orders(ChildOrder* out, unsigned max) noexcept;
+    /// Whether each worker's ring has room for so many more orders, if nobody else adds any.
+    bool has_room_for_orders(unsigned n) const noexcept;
 
   private:
     const PeerRings& rings_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Puts a saved connection into the table of its home worker.
+#include "pipeline/gone_names.h"
 #include "pipeline/new_connection.h"
 
 namespace postern {
@@ -10,6 +11,10 @@ RestoreRequest::Outcome Tracking::restore(RestoreRequest& m) noexcept {
     Conn& image = m.image.conn;
     image.last_seen_ms = now.ms - m.idle_ms;
     image.start_ms = now.ms - m.age_ms;
+    // Control has its numbers from the plan that it knew. The sweep of a plan that has come since
+    // may be past the slot that it gets.
+    if (is_zone_gone(image, batch_.plan->names)) return expired;
+    forget_gone_names(image, batch_.plan->names);
     // What its rule says, and how long its state is kept, may have changed since.
     if (image.rule.number() < batch_.plan->effects.size()) {
         const RuleEffect& effect = batch_.plan->effect(image.rule);

@@ -1,11 +1,33 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pipeline/sweep.h"
 
+#include "net/flow_key.h"
+#include "pipeline/gone_names.h"
+
 namespace postern {
 namespace {
 
 // Slots a turn. Three lines of memory each, read in order: some 3 microseconds.
 constexpr std::uint32_t kSweepBudget = 128;
+// Those of which policy is asked as well, a burst: as much as a burst of new connections costs.
+constexpr std::uint32_t kRecheckBudget = kMaxBurst;
+
+/// What was asked about its first packet.
+PolicyQuery query_of(const Conn& conn, const Edges& edges) noexcept {
+    PolicyQuery q{conn.tuple(),
+                  {.from = edges.zone_of(conn.edge(Direction::original)),
+                   .to = edges.zone_of(conn.edge(Direction::reply))}};
+    if (conn.has(conn_flag::expected)) {  // by an operator: others follow their master
+        q.context.state = CtState::related;
+        q.context.related_by = conn.expected_by;
+        q.context.mark = conn.mark;
+    }
+    if (conn.protocol() == proto::icmp || conn.protocol() == proto::icmpv6)
+        q.tuple.dport = icmp_port(icmp_question(conn.family(), conn.key_class), 0);
+    else if (!has_ports(conn.protocol()))
+        q.tuple.sport = q.tuple.dport = {};
+    return q;
+}
 
 }  // namespace
 
@@ -22,23 +44,84 @@ void Sweep::begin() noexcept {
 }
 
 bool Sweep::step() noexcept {
+    const bool no_orphans = end_orphans();
     if (at_ == 0) [[likely]]
-        return true;
+        return no_orphans;
+    const Plan& plan = *batch_.plan;
     const ConnTable& conns = tracking_.table();
     const std::uint32_t end = conns.capacity() + 1;
-    for (std::uint32_t n = 0; n < kSweepBudget && at_ < end; ++n, ++at_)
-        if (conns.at(at_).alive()) sweep(at_);
+    if (plan.recheck) {
+        // Else nothing to do in this turn: another worker ends children first.
+        if (!tracking_.may_refuse(kRecheckBudget)) return no_orphans;
+        recheck(end);
+    } else {
+        for (std::uint32_t n = 0; n < kSweepBudget && at_ < end; ++n, ++at_)
+            if (conns.at(at_).alive()) sweep(at_);
+    }
     if (at_ < end) return false;
-    const Plan& plan = *batch_.plan;
     if (version_ == plan.version || !plan.sweep) {
         at_ = 0;
         swept_.store(plan.version, std::memory_order_release);
-        return true;
+        return no_orphans;
     }
     swept_.store(version_, std::memory_order_release);
     at_ = 1;
     version_ = plan.version;
     return false;
+}
+
+void Sweep::recheck(std::uint32_t end) noexcept {
+    const Plan& plan = *batch_.plan;
+    ConnTable& conns = tracking_.table();
+    std::uint32_t asked[kRecheckBudget];
+    unsigned n = 0;
+    batch_.queries.clear();
+    for (std::uint32_t looked = 0; looked < kRecheckBudget && at_ < end; ++looked, ++at_) {
+        const Conn& conn = conns.at(at_);
+        if (!conn.alive()) continue;
+        if (is_zone_gone(conn, plan.names)) {
+            sweep(at_);
+            continue;
+        }
+        if (conn.has(conn_flag::expected) && conn.master) {
+            sweep(at_);
+            continue;
+        }
+        batch_.queries.add(n, query_of(conn, plan.edges));
+        asked[n++] = at_;
+    }
+    if (n == 0) return;
+    plan.policy->classify(batch_.queries, batch_.verdict.data());
+    for (unsigned i = 0; i < n; ++i) {
+        const PolicyVerdict& verdict = batch_.verdict[i];
+        if (verdict.action == PolicyAction::accept) {
+            sweep(asked[i]);
+            conns.at(asked[i]).rule = verdict.rule;
+            continue;
+        }
+        tracking_.counters().connections_refused.add();
+        tracking_.refuse(asked[i], ConnEnd::policy);
+    }
+}
+
+bool Sweep::end_orphans() noexcept {
+    RefusedMasters& refused = tracking_.refused_masters();
+    if (orphans_at_ == 0) {
+        if (!refused.begin_pass()) [[likely]]
+            return true;
+        orphans_at_ = 1;
+    }
+    const ConnTable& conns = tracking_.table();
+    const std::uint32_t end = conns.capacity() + 1;
+    for (std::uint32_t n = 0; n < kSweepBudget && orphans_at_ < end; ++n, ++orphans_at_) {
+        const Conn& conn = conns.at(orphans_at_);
+        if (!conn.alive() || !conn.master || !refused.contains(conn.master)) continue;
+        tracking_.counters().children_ended.add();
+        tracking_.refuse(orphans_at_, ConnEnd::parent);
+    }
+    if (orphans_at_ < end) return false;
+    orphans_at_ = 0;
+    return refused.room() == RefusedMasters::kMost;
 }
 
 /// In place of what is gone, connections hold nothing. A zone cannot be nothing: no packet comes or
@@ -48,20 +131,17 @@ void Sweep::sweep(std::uint32_t slot) noexcept {
     Conn& conn = conns.at(slot);
     const Plan& plan = *batch_.plan;
     const Names& names = plan.names;
-    const EdgeId from = conn.edge(Direction::original), to = conn.edge(Direction::reply);
-    if (names.edges.is_gone(from.number()) || names.edges.is_gone(to.number()))
-        return tracking_.end(slot, ConnEnd::zone_removed);
+    if (is_zone_gone(conn, names)) return tracking_.end(slot, ConnEnd::zone_removed);
     if (!plan.serves(conn.helper)) helping_.take_away(slot);
-    if (names.helpers.is_gone(conn.expected_by)) conn.expected_by = kNoHelper;
-    if (names.rules.is_gone(conn.rule.number())) conn.rule = kNoRule;
-    if (names.timeouts.is_gone(conn.timeouts())) {
-        conn.set_timeouts(0);
+    if (forget_gone_names(conn, names)) {
         const std::uint32_t before = conn.timeout_ms;
         conn.timeout_ms = timeout_of(conn, plan.track);
         helping_.keep_min_timeout(conn);
         conns.arm_if_shorter(slot, before, conn.timeout_ms);
     }
-    if (names.sides.is_gone(conn.sides_number())) conn.set_edges(plan.edges.pair(from, to));
+    if (names.sides.is_gone(conn.sides_number()))
+        conn.set_edges(
+            plan.edges.pair(conn.edge(Direction::original), conn.edge(Direction::reply)));
 }
 
 void Sweep::detach_unserved() noexcept {

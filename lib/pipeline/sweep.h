@@ -5,6 +5,11 @@
 // have any more stay taken until no connection holds them: each worker looks at all of its slots,
 // some a turn, and says when it has done so (swept()). New connections get nothing that the plan of
 // their turn does not have, so one pass over the table is enough.
+//
+// With `on_change: recheck` the pass also asks policy about each connection as it did about its
+// first packet, and ends what is refused now. Children are not asked about: they follow their
+// master, which may be another worker's. Who ends a master tells all workers, and each ends its
+// children in a pass of its own (RefusedMasters).
 // Who: its worker; control reads swept(). Cost: nothing while no sweep is on its way.
 #pragma once
 
@@ -39,11 +44,16 @@ class Sweep {
 
   private:
     void sweep(std::uint32_t slot) noexcept;
+    /// Sweeps some slots, and asks policy about those that are there.
+    void recheck(std::uint32_t end) noexcept;
+    /// Ends children of masters that were refused. False: there are more slots to look at.
+    bool end_orphans() noexcept;
 
     Tracking& tracking_;
     Helping& helping_;
     Batch& batch_;
     std::uint32_t at_ = 0;              ///< next slot; 0: no sweep is on its way
+    std::uint32_t orphans_at_ = 0;      ///< next slot of a pass for children; 0: none on its way
     std::uint64_t version_ = 0;         ///< of the plan that it began with
     std::atomic<std::uint64_t> swept_;  // worker: w, control: r
 };

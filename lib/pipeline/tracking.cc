@@ -222,6 +222,19 @@ void Tracking::end(std::uint32_t slot, ConnEnd why) noexcept {
     counters_.connections_ended.add();
 }
 
+void Tracking::refuse(std::uint32_t slot, ConnEnd why) noexcept {
+    const Conn& conn = conns_.at(slot);
+    const ConnId id = conns_.id_of(slot);
+    const bool is_master = conn.has(conn_flag::has_helper_slot) || conn.helper != kNoHelper;
+    // What it still expects ends with it, so nobody claims it after the others were told.
+    end(slot, why);
+    if (!is_master) return;
+    ChildOrder order{};
+    order.all = true;
+    order.by = id;
+    peers_.broadcast(order);
+}
+
 void Tracking::discard(std::uint32_t slot) noexcept {
     Conn& conn = conns_.at(slot);
     if (conn.has(conn_flag::has_helper_slot)) helping_.release(slot);
@@ -276,7 +289,10 @@ void Tracking::hear_peers() noexcept {
     for (unsigned i = 0; i < active; ++i)
         keep_master(masters[i]);
     ChildOrder orders[kOrdersBudget];
-    const unsigned told = peers_.take_orders(orders, kOrdersBudget);
+    // Full of refused masters, it leaves the rest in the ring until a pass over the table has ended
+    // the children of these.
+    const unsigned told =
+        peers_.take_orders(orders, std::min(kOrdersBudget, refused_masters_.room()));
     for (unsigned i = 0; i < told; ++i)
         obey(orders[i]);
 }
@@ -285,6 +301,7 @@ void Tracking::hear_peers() noexcept {
 /// an old master's end before a new one's claim to it. Then the child begins anew, by what the new
 /// master has filed before that.
 void Tracking::obey(const ChildOrder& order) noexcept {
+    if (order.all) return refused_masters_.add(order.by);
     // Of GRE only calls are told apart by more than their addresses.
     const std::uint32_t slot =
         conns_.find(order.tuple, order.ct_zone,

@@ -20,6 +20,7 @@
 #include "pipeline/control_requests.h"
 #include "pipeline/helping.h"
 #include "pipeline/peers.h"
+#include "pipeline/refused_masters.h"
 #include "pipeline/worker_limits.h"
 #include "table/event_ring.h"
 
@@ -38,7 +39,10 @@ namespace postern {
     X(table_full, counter, packets, "packets dropped because the connection table was full")      \
     X(masters_kept, counter, events, "times a child's activity kept its master connection alive") \
     X(children_ended, counter, connections,                                                       \
-      "running connections ended because their helper said so")                                   \
+      "running connections ended because their helper said so, or a new plan refused their "      \
+      "master")                                                                                   \
+    X(connections_refused, counter, connections,                                                  \
+      "running connections ended because the rules of a new plan refuse them")                    \
     X(children_adopted, counter, connections, "running connections that became another master's")
 
 struct TrackingCounters {
@@ -84,6 +88,14 @@ class Tracking {
     // --- ends ---
     /// Ends a connection: its pending expectations, its helper's state, its slot.
     void end(std::uint32_t slot, ConnEnd why) noexcept;
+
+    /// The rules refuse a running connection: ends it, and has all workers end its children, where
+    /// there may be any.
+    void refuse(std::uint32_t slot, ConnEnd why) noexcept;
+    /// Whether refuse() of so many connections will reach all workers.
+    bool may_refuse(unsigned n) const noexcept { return peers_.has_room_for_orders(n); }
+    /// Those that were told of, for the sweep.
+    RefusedMasters& refused_masters() noexcept { return refused_masters_; }
 
     // --- once a turn ---
     void begin_turn() noexcept {
@@ -155,6 +167,7 @@ class Tracking {
     Helping& helping_;
     Peers& peers_;
     TrackingCounters& counters_;
+    RefusedMasters refused_masters_;
     bool telling_ = false;  ///< somebody listens; looked up once a turn
     EventRing<ConnEvent> events_;
     std::atomic<bool> listened_{false};  // control: w, worker: r, relaxed: a switch, guards nothing

@@ -95,8 +95,10 @@ TurnDone run_turn(Worker& worker, Io& io, Tick now, std::uint64_t cookie = 0) {
         conclude(worker, io);
     }
     done.packets += io.send_for_others();
-    done.timers_left = !worker.housekeeping(now, cookie);
+    // Requests first: those that control made by the plan before have been answered when
+    // housekeeping says that nothing holds what that plan alone had.
     worker.answer_requests();
+    done.timers_left = !worker.housekeeping(now, cookie);
     io.quiescent();
     return done;
 }

@@ -201,7 +201,8 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
     plan.ports = std::move(ports.value());
     names.end_plan();
     put_gone_edges(names.edges, plan.edges);
-    plan.sweep = names.has_gone();
+    plan.recheck = spec.policy.on_change == OnChange::recheck;
+    plan.sweep = names.has_gone() || plan.recheck;
     plan.some_without_peer =
         !std::ranges::all_of(plan.ports, [](const PortPlan& p) { return p.has_peer; });
     plan.workers = options.workers;

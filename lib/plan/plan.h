@@ -119,6 +119,8 @@ struct Plan {
 
     /// Connections may hold what this plan does not serve: each worker looks through its own.
     bool sweep = false;
+    /// The sweep also asks `policy` again about each connection, and ends what it refuses.
+    bool recheck = false;
 
     /// How often a child's activity is told to its master: well within the time that a silent
     /// control connection has, be it TCP or UDP.

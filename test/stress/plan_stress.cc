@@ -12,7 +12,8 @@
 //  * all packets that a worker judges in one turn are judged by the same plan;
 //  * that plan was in force at some time of this turn.
 // Besides, each worker has a long FTP control connection whose helper set changes under it, and
-// which is never cut. At the end all replaced plans are freed, and no packet buffer is left.
+// which is never cut: every other four plans ask about running connections again, and end those of
+// other plans' rules. At the end all replaced plans are freed, and no packet buffer is left.
 #include <atomic>
 #include <chrono>
 #include <cinttypes>
@@ -99,6 +100,8 @@ class PlanStress {
         check(rte_mempool_in_use_count(pool_) == 0, "packet buffers are left");
         check(world_.unbalanced().empty(), "counters do not add up");
         check(judged_.load() != 0 && accepted_.load() != 0, "no packet was judged");
+        check(world_.sum(&WorkerCounters::connections_refused) != 0,
+              "nothing was refused later on");
         check(lines_.load() != 0, "no line of a control connection passed");
         std::printf("%u workers, %u s: %" PRIu32 " plans (%.0f a second), %" PRIu64
                     " packets judged, %" PRIu64 " accepted, %" PRIu64 " lines read: %s\n",
@@ -150,6 +153,7 @@ class PlanStress {
         RuleEffect& effect = plan.effects[rule_[kind].number()];
         effect.mark = effect.label = serial;
         effect.mark_mask = effect.label_mask = ~0u;
+        plan.recheck = serial / kKinds % 2 != 0;
         plan.track.timeouts[0].udp_ms[0] = timeout_of_plan(serial);
         // Pairs with the workers' loads: a worker may take this plan from now on; and has to, or a
         // later one, in a turn that begins after it is published.

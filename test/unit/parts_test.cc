@@ -291,5 +291,36 @@ TEST_F(NewConnectionTest, StaysOnceCommitted) {
     EXPECT_TRUE(worker().conns().at(slot).alive());
 }
 
+TEST(RefusedMasters, APassIsAboutWhatWasCollectedBeforeIt) {
+    auto masters = std::make_unique<RefusedMasters>();
+    const ConnId first{7, 1, WorkerId{2}}, second{7 + 2048, 1, WorkerId{2}};
+    EXPECT_FALSE(masters->begin_pass());
+    masters->add(first);
+    masters->add(first);
+    EXPECT_EQ(masters->room(), RefusedMasters::kMost - 1) << "one is one";
+    EXPECT_FALSE(masters->contains(first));
+    ASSERT_TRUE(masters->begin_pass());
+    masters->add(second);
+    EXPECT_TRUE(masters->contains(first));
+    EXPECT_FALSE(masters->contains(second));
+    EXPECT_FALSE(masters->contains({7, 2, WorkerId{2}})) << "the slot's next user";
+    EXPECT_FALSE(masters->contains({7, 1, WorkerId{3}}));
+    ASSERT_TRUE(masters->begin_pass());
+    EXPECT_TRUE(masters->contains(second));
+    EXPECT_FALSE(masters->contains(first));
+    EXPECT_FALSE(masters->begin_pass());
+}
+
+TEST(RefusedMasters, HoldsAsManyAsItSays) {
+    auto masters = std::make_unique<RefusedMasters>();
+    for (std::uint32_t i = 1; masters->room() != 0; ++i)
+        masters->add({i * 4096, 1, WorkerId{}});
+    ASSERT_TRUE(masters->begin_pass());
+    for (std::uint32_t i = 1; i <= RefusedMasters::kMost; ++i)
+        ASSERT_TRUE(masters->contains({i * 4096, 1, WorkerId{}}));
+    EXPECT_FALSE(masters->contains({1, 1, WorkerId{}}));
+    EXPECT_EQ(masters->room(), RefusedMasters::kMost);
+}
+
 }  // namespace
 }  // namespace postern

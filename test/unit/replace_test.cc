@@ -127,6 +127,160 @@ TEST_P(Replaced, TheNumberOfARuleThatIsGoneIsFreeAfterTheSweepOnly) {
     EXPECT_EQ(rule_of(80), "");
 }
 
+std::string recheck(const std::string& rules) {
+    return "policy:\n  on_change: recheck\n  rules:\n" + rules;
+}
+
+TEST_P(Replaced, RecheckEndsWhatTheNewRulesRefuse) {
+    begin(kZones + policy(kWeb + kMail));
+    EXPECT_TRUE(talk(80).open());
+    Talk mail = talk(25);
+    EXPECT_TRUE(mail.open());
+    replace(kZones + recheck(kMail));
+    world().turn();
+    EXPECT_FALSE(world().connection(80));
+    EXPECT_EQ(world().sum(&WorkerCounters::connections_refused), 1u);
+    EXPECT_EQ(rule_of(25), "mail");
+    EXPECT_TRUE(mail.client("QUIT\r\n"));
+}
+
+TEST_P(Replaced, RecheckAsksAboutConnectionsWhoseOwnRuleIsThereAsWell) {
+    const std::string no =
+        "    - {name: no-web, action: reject, from: inside, proto: tcp, dport: 80}\n";
+    begin(kZones + policy(kWeb + kMail));
+    EXPECT_TRUE(talk(80).open());
+    EXPECT_TRUE(talk(25).open());
+    replace(kZones + policy(no + kWeb + kMail));
+    world().turn();
+    EXPECT_EQ(rule_of(80), "web");  // keep is the default
+    replace(kZones + recheck(no + kWeb + kMail));
+    world().turn();
+    EXPECT_FALSE(world().connection(80));
+    EXPECT_EQ(rule_of(25), "mail");
+}
+
+TEST_P(Replaced, RecheckNamesTheRuleThatAcceptsNow) {
+    begin(kZones + policy(kWeb));
+    EXPECT_TRUE(talk(80).open());
+    replace(kZones + recheck(rule("renamed", "from: inside, to: outside, proto: tcp, dport: 80")));
+    world().turn();
+    EXPECT_EQ(rule_of(80), "renamed");
+}
+
+TEST_P(Replaced, RecheckAsksAsAboutTheFirstPacket) {
+    const std::string ping = rule("ping", "from: inside, proto: icmp, icmp_type: echo-request"),
+                      dns = rule("dns", "from: inside, proto: udp, sport: 40000, dport: 53"),
+                      tunnel = rule("tunnel", "from: outside, proto: gre");
+    begin(kZones + policy(ping + dns + tunnel));
+    const frames::Flow f = frames::flow("192.0.2.1", 40000, "192.0.2.2", 53);
+    EXPECT_TRUE(world().from_inside(frames::udp(f)));
+    EXPECT_TRUE(world().from_outside(frames::udp(f.back())));
+    EXPECT_TRUE(world().from_inside(frames::echo(f, true, 1)));
+    EXPECT_TRUE(world().from_outside(frames::ip(f.dst, f.src, proto::gre, frames::Frame(8))));
+    const auto connections = [&] {
+        std::size_t n = 0;
+        for (unsigned w = 0; w < fw().workers(); ++w)
+            n += fw().worker(w).conns().size();
+        return n;
+    };
+    ASSERT_EQ(connections(), 3u);
+    replace(kZones + recheck(ping + dns + tunnel));
+    world().turn();
+    EXPECT_EQ(connections(), 3u);
+    replace(kZones + recheck(rule("other-type",
+                                  "from: inside, proto: icmp, icmp_type: "
+                                  "timestamp-request") +
+                             rule("other-port", "from: inside, proto: udp, dport: 40000") +
+                             rule("other-way", "from: inside, proto: gre")));
+    world().turn();
+    EXPECT_EQ(connections(), 0u);
+}
+
+/// An FTP session with running transfers, most of them on other workers than it.
+class Transfers : public Replaced {
+  protected:
+    static constexpr unsigned kTransfers = 6;
+    void begin_transfers() {
+        begin(kZones + kFtp + policy(kFtpRules + kMail));
+        control.emplace(talk(21));
+        ASSERT_TRUE(control->open());
+        ASSERT_TRUE(control->server("220 hello\r\n"));
+        for (unsigned i = 0; i < kTransfers; ++i) {
+            ASSERT_TRUE(control->client("PASV\r\n"));
+            ASSERT_TRUE(control->server("227 Entering Passive Mode (192,0,2,2,195," +
+                                        std::to_string(80 + i) + ")\r\n"));
+            ASSERT_TRUE(talk(50000 + i, 41000 + i).open());
+        }
+        ASSERT_EQ(running(), kTransfers);
+    }
+    unsigned running() {
+        unsigned n = 0;
+        for (unsigned i = 0; i < kTransfers; ++i)
+            n += world().connection(static_cast<std::uint16_t>(50000 + i)).has_value();
+        return n;
+    }
+    void turns() {
+        for (unsigned i = 0; i < 4; ++i)
+            world().turn();
+    }
+    std::optional<Talk> control;
+};
+INSTANTIATE_TEST_SUITE_P(Workers, Transfers, ::testing::Values(1u, 4u));
+
+TEST_P(Transfers, FollowTheirMasterThatRecheckEnds) {
+    begin_transfers();
+    // What is related would still be accepted by itself.
+    replace(kZones + kFtp + recheck(rule("ftp-data", "ct: [related], related: [ftp]") + kMail));
+    turns();
+    EXPECT_FALSE(world().connection(21));
+    EXPECT_EQ(running(), 0u);
+    EXPECT_EQ(world().sum(&WorkerCounters::children_ended), kTransfers);
+}
+
+TEST_P(Transfers, FollowTheirMasterThatRecheckKeeps) {
+    begin_transfers();
+    // What is related would not be accepted any more.
+    replace(kZones + kFtp +
+            recheck(rule("ftp-control",
+                         "from: inside, to: outside, proto: tcp, dport: 21, helper: ftp") +
+                    kMail));
+    turns();
+    EXPECT_EQ(rule_of(21), "ftp-control");
+    EXPECT_EQ(running(), kTransfers);
+}
+
+TEST_P(Replaced, RecheckAsksAboutABoundedNumberOfConnectionsATurn) {
+    begin(kZones + policy(kWeb + kMail));
+    replace(kZones + recheck(kMail));
+    Worker& w = fw().worker(0);
+    w.begin_turn(world().now);
+    unsigned turns = 1;
+    while (!w.housekeeping(world().now))
+        ++turns;
+    EXPECT_GE(turns, w.conns().capacity() / kMaxBurst);
+}
+
+TEST_P(Replaced, AConnectionRestoredBehindTheSweepHoldsNothingThatIsGone) {
+    begin(kZones + policy(kWeb + kMail));
+    EXPECT_TRUE(talk(80).open());
+    const auto found = world().connection(80);
+    Worker& w = fw().worker(found->worker);
+    w.tracking().end(found->id.index, ConnEnd::control);
+    replace(kZones + policy(kMail));
+    w.begin_turn(world().now);
+    ASSERT_FALSE(w.housekeeping(world().now)) << "the sweep is through";
+    // Control has read it by the plan before.
+    RestoreRequest& request = w.requests().restore();
+    request.image.conn = found->conn;
+    request.state.store(ConnQuery::asked, std::memory_order_release);
+    w.answer_requests();
+    ASSERT_EQ(request.outcome, RestoreRequest::Outcome::restored);
+    request.state.store(ConnQuery::idle, std::memory_order_release);
+    while (!w.housekeeping(world().now)) {
+    }
+    EXPECT_EQ(world().connection(80)->conn.rule, kNoRule);
+}
+
 /// Together they have more rules than 16 bits can number.
 class ManyRules : public ::testing::Test {
   protected:

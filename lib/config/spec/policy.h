@@ -28,6 +28,16 @@ inline constexpr auto kWordsOf<TrackMode> = words<TrackMode>("how connections ar
                                                               {"sloppy", TrackMode::sloppy},
                                                               {"no", TrackMode::no}});
 
+/// What the connections that run are to another configuration's rules.
+enum class OnChange : std::uint8_t {
+    keep,    ///< accepted once and for all
+    recheck  ///< asked about again; what is refused ends
+};
+template <>
+inline constexpr auto kWordsOf<OnChange> = words<OnChange>("a way to treat running connections",
+                                                           {{"keep", OnChange::keep},
+                                                            {"recheck", OnChange::recheck}});
+
 enum class RuleAction : std::uint8_t {
     drop,
     reject,  ///< drop, and tell the sender (TCP RST, ICMP unreachable)
@@ -280,7 +290,8 @@ inline constexpr std::string_view kFallbackWords[] = {"drop", "reject"};
 
 struct PolicySpec {
     RuleAction fallback = RuleAction::drop;  ///< `default:`; drop or reject
-    std::vector<RuleSpec> rules;             ///< at most kMaxRules
+    OnChange on_change = OnChange::keep;
+    std::vector<RuleSpec> rules;  ///< at most kMaxRules
 
     template <class Keys>
     static void describe(Keys& keys) {
@@ -289,6 +300,11 @@ struct PolicySpec {
                                  .words = kFallbackWords,
                                  .noun = "a default for policy",
                                  .default_text = "`drop`"});
+        keys("on_change", &PolicySpec::on_change,
+             {.help = "running connections when this configuration replaces another: `keep` them, "
+                      "as Linux does, or `recheck`: ask the rules again as for their first "
+                      "packets, and end what is refused now. Expected connections follow their "
+                      "master"});
         keys.mapping("rules", of<RuleSpec>,
                      {.help = "tried from top to bottom, the first that matches decides",
                       .shape = Shape::list,
