@@ -7,6 +7,11 @@
 //            32 fetched ahead, as the look-up does, then written. No firewall can be faster
 //            that keeps as much, however little it computes.
 //
+//   handover what a burst of 32 lines costs that another CPU has just written, fetched ahead and
+//   read:
+//            what it would take to get a PacketInfo from the worker that has read the headers,
+//            instead of reading them again (the parse stage of `stages`)
+//
 //   gaps     how long this CPU is gone at a time while it does nothing but read the clock: what no
 //            program's longest burst can be below
 //
@@ -14,11 +19,15 @@
 // work adds is not what limits anything.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 #include "start.h"
@@ -180,6 +189,60 @@ void floors(const Options& o) {
     }
 }
 
+/// A CPU of this machine other than this thread's, or -1.
+int another_cpu() {
+    const int own = sched_getcpu();
+    for (int cpu = 0; cpu < static_cast<int>(std::thread::hardware_concurrency()); ++cpu)
+        if (cpu != own) return cpu;
+    return -1;
+}
+
+void handover(const Options& o) {
+    const int cpu = another_cpu();
+    if (cpu < 0) {
+        std::printf("\nhandover: there is one CPU only\n");
+        return;
+    }
+    // Bursts in turns, as in a ring: what is read now was written a burst before.
+    struct Shared {
+        alignas(64) std::atomic<std::uint32_t> written{0};
+        alignas(64) std::atomic<std::uint32_t> read{0};
+        std::array<Line, kBurst> lines;
+    } shared;
+    const std::uint32_t bursts = o.packets / kBurst;
+    std::thread writer([&] {
+        for (std::uint32_t b = 1; b <= bursts; ++b) {
+            for (Line& line : shared.lines)
+                std::fill_n(line.rest, std::size(line.rest), b), line.value = b;
+            shared.written.store(b, std::memory_order_release);
+            while (shared.read.load(std::memory_order_acquire) != b)
+                rte_pause();
+        }
+    });
+    cpu_set_t only;
+    CPU_ZERO(&only);
+    CPU_SET(static_cast<std::size_t>(cpu), &only);
+    pthread_setaffinity_np(writer.native_handle(), sizeof only, &only);
+    std::vector<double> costs;
+    std::uint64_t sum = 0;
+    for (std::uint32_t b = 1; b <= bursts; ++b) {
+        while (shared.written.load(std::memory_order_acquire) != b)
+            rte_pause();
+        const std::uint64_t t0 = rte_rdtsc_precise();
+        for (const Line& line : shared.lines)
+            __builtin_prefetch(&line);
+        for (const Line& line : shared.lines)
+            sum += line.value + line.rest[5];
+        costs.push_back(static_cast<double>(rte_rdtsc_precise() - t0) / kBurst);
+        shared.read.store(b, std::memory_order_release);
+    }
+    writer.join();
+    if (sum == 0) die("nothing was handed over");
+    std::sort(costs.begin(), costs.end());
+    std::printf("\nhandover, cycles a line that CPU %d has written: best %.1f, median %.1f\n", cpu,
+                costs.front(), costs[costs.size() / 2]);
+}
+
 void gaps(const Options& o) {
     constexpr double kLimitsUs[] = {10, 50, 100};
     unsigned beyond[std::size(kLimitsUs)] = {};
@@ -208,6 +271,7 @@ int run(const Options& o) {
     if (o.wants("stages")) stages(o, pool);
     if (o.wants("latency")) latency(o);
     if (o.wants("floor")) floors(o);
+    if (o.wants("handover")) handover(o);
     if (o.wants("gaps")) gaps(o);
     return 0;
 }
@@ -221,7 +285,8 @@ int main(int argc, char** argv) {
     app.add_option("--flows", o.flows, "numbers of connections, ascending")->delimiter(',');
     app.add_option("--packets", o.packets, "packets a run")->check(CLI::Range(1u << 10, 1u << 24));
     o.add_to(app);
-    app.get_option("--only")->check(CLI::IsMember({"stages", "latency", "floor", "gaps"}));
+    app.get_option("--only")->check(
+        CLI::IsMember({"stages", "latency", "floor", "handover", "gaps"}));
     CLI11_PARSE(app, argc, argv);
     return postern::bench::run(o);
 }
