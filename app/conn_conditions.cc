@@ -39,7 +39,7 @@ std::vector<ArgSpec> connection_conditions(const PlanSource& plan) {
         {"zone", ArgType::integer, false, "conntrack zone"},
         {.name = "from", .help = "security zone of the side that opened it", .candidates = zones},
         {.name = "to", .help = "security zone of the other side", .candidates = zones},
-        {.name = "family", .help = "of its addresses", .values = words_of(kFamilies)},
+        {.name = "family", .help = "address family", .values = words_of(kFamilies)},
         {"proto", ArgType::scalar, false, "tcp, udp, … or a number"},
         {"src", ArgType::prefix, false, "its original source lies in this prefix"},
         {"dst", ArgType::prefix, false, "its original destination lies in this prefix"},

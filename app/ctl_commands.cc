@@ -228,9 +228,9 @@ std::string help_of(const Json& command) {
     std::string out =
         usage + (optional ? " [KEY=VALUE...]" : "") + "\n\n" + command.value("help", "") + "\n";
     if (command.value("file", "none") == "write")
-        out += "\n" + row("FILE", "is written by posternctl: a new file of mode 0600", 4);
+        out += "\n" + row("FILE", "written by posternctl: a new file of mode 0600", 4);
     if (command.value("file", "none") == "read")
-        out += "\n" + row("FILE", "yours or root's, and nobody else may write to it", 4);
+        out += "\n" + row("FILE", "only you or root may own it or write to it", 4);
     if (!uses_file(command) && !args.empty()) {
         out += "\nArguments:\n";
         for (const Json& arg : args) {
@@ -251,7 +251,7 @@ std::string help_of(const Json& command) {
         out += "\n";
     }
     out += "\nEffect: " + command.value("effect", "write") +
-           (command.value("effect", "write") == "read" ? " (the reading socket takes it, too)\n"
+           (command.value("effect", "write") == "read" ? " (also on the reading socket)\n"
                                                        : " (the control socket only)\n");
     out += "Exit codes:";
     const Json codes = command.value("exit_codes", Json::object());

@@ -39,11 +39,11 @@ int main(int argc, char** argv) {
     run->add_option("FILE", file, "configuration (YAML)")->required();
     run->add_flag("-v,--verbose", verbose, "show DPDK's own messages too");
     auto* check =
-        app.add_subcommand("check", "say whether a configuration is right, and what it says");
+        app.add_subcommand("check", "check a configuration: report its errors, or explain it");
     check->add_option("FILE", file, "configuration (YAML)")->required();
     auto* schema = app.add_subcommand(
         "schema", "print a JSON schema of the configuration, for editors and other checkers");
-    auto* play = app.add_subcommand("replay", "show what the firewall would do with a capture");
+    auto* play = app.add_subcommand("replay", "show the verdict on each packet of a capture");
     play->add_option("-c,--config", file, "configuration (YAML)")->required();
     play->add_option("IN", replay.inputs,
                      "capture (pcap or pcapng), or one a port: in0=FILE out0=FILE")
@@ -52,16 +52,16 @@ int main(int argc, char** argv) {
     play->add_flag("--json", replay.json, "JSON lines instead of text");
     play->add_option("--workers", replay.workers, "simulated workers")
         ->check(CLI::Range(1u, postern::kMaxWorkers));
-    play->add_flag("--checksums", replay.checksums,
-                   "compare checksums as the configuration says, and helpers do not read packets "
-                   "with wrong ones; without it all are believed, since captures taken on the "
-                   "sender have unfinished ones");
+    play->add_flag(
+        "--checksums", replay.checksums,
+        "verify checksums as configured; helpers do not read packets with wrong ones. Without it "
+        "all are taken as correct, since captures taken on the sender have unfinished ones");
     play->add_option("--inside", replay.inside_prefixes,
                      "packets from these prefixes come from inside")
         ->delimiter(',');
     play->add_option("--bridge", replay.bridge,
-                     "packets are of the bridge with this port; without it each is of the bridge "
-                     "between the zones of its addresses (zones[].prefixes)");
+                     "all packets are of the bridge with this port; without it each is of the "
+                     "bridge between the zones of its addresses (zones[].prefixes)");
     play->add_option("--inside-mac", replay.inside_mac,
                      "frames with this source address come from inside");
 

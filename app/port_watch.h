@@ -21,11 +21,11 @@
 namespace postern {
 
 // X(name, kind, unit, help)
-#define POSTERN_PORT_WATCH_METRICS(X)                                              \
-    X(link_downs, counter, events, "how often the link went down")                 \
-    X(removals, counter, events, "how often the device or its interface was lost") \
-    X(attaches, counter, events, "how often it was attached again")                \
-    X(attach_failures, counter, events, "how often that failed")
+#define POSTERN_PORT_WATCH_METRICS(X)                                          \
+    X(link_downs, counter, events, "times the link went down")                 \
+    X(removals, counter, events, "times the device or its interface was lost") \
+    X(attaches, counter, events, "times it was attached again")                \
+    X(attach_failures, counter, events, "times that failed")
 
 class PortWatch {
   public:

@@ -19,7 +19,7 @@ std::vector<Json> count_rows(Firewall& fw) {
 
 Command command_conntrack_count(const CommandContext& context) {
     return {.name = "conntrack count",
-            .help = "How many connections there are",
+            .help = "Count the connections",
             .args = {},
             .handler = [&fw = context.fw](const Json&) { return Source(rows_of(count_rows(fw))); },
             .effect = Effect::read,

@@ -53,7 +53,7 @@ Command command_conntrack_events(const CommandContext& context) {
                     {"ID", {"id"}},
                     {"MASTER", {"master_id"}}});
     return {.name = "conntrack events",
-            .help = "What happens to connections, as it happens, until interrupted",
+            .help = "Show events of connections as they happen, until interrupted",
             .args = std::move(args),
             .handler = [&fw, hub](const Json& json) { return events(fw, hub, json); },
             .effect = Effect::read,

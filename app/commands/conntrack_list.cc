@@ -42,7 +42,7 @@ Command command_conntrack_list(const CommandContext& context) {
                     {"ID", {"id"}},
                     {"MASTER", {"master_id"}}});
     return {.name = "conntrack list",
-            .help = "The connections",
+            .help = "List the connections",
             .args = connection_conditions(plan_of(context)),
             .handler =
                 [&fw = context.fw, owners = context.query_owners](const Json& args) {

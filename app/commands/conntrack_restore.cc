@@ -151,26 +151,26 @@ class RestoreSource : public RowSource {
 Command command_conntrack_restore(const CommandContext& context) {
     const RestoreSource::Shared shared{context.expects, context.restores, std::make_shared<Ids>(),
                                        context.now};
-    return {
-        .name = "conntrack restore",
-        .help = "Make the connections and expectations of a file of conntrack save again",
-        .args = {{"records", ArgType::string, true, "some of them, a JSON list as text"},
-                 {"elapsed_ms", ArgType::integer, true, "how long ago they were saved"},
-                 {"first", ArgType::boolean, false, "what was restored before is of another file"}},
-        .handler =
-            [&fw = context.fw, shared](const Json& args) {
-                Args a(fw.plan(), args);
-                const auto elapsed_ms = a.uint("elapsed_ms", INT32_MAX);
-                if (!a.problem.empty()) return Source(Error{a.problem});
-                Json records = Json::parse(args["records"].get<std::string>(), nullptr, false);
-                if (!records.is_array()) return Source(Error{"records: expected a JSON list"});
-                if (a.flag("first")) shared.ids->clear();
-                return Source(std::make_unique<RestoreSource>(fw, std::move(records),
-                                                              elapsed_ms.value_or(0), shared));
-            },
-        .effect = Effect::write,
-        .columns = {{"OUTCOME", {"outcome"}}, {"GOOD", {"good"}}},
-        .file = FileUse::read};
+    return {.name = "conntrack restore",
+            .help = "Restore the connections and expectations that conntrack save wrote",
+            .args = {{"records", ArgType::string, true, "some of them, a JSON list as text"},
+                     {"elapsed_ms", ArgType::integer, true, "time since they were saved"},
+                     {"first", ArgType::boolean, false,
+                      "earlier restored records are of another file"}},
+            .handler =
+                [&fw = context.fw, shared](const Json& args) {
+                    Args a(fw.plan(), args);
+                    const auto elapsed_ms = a.uint("elapsed_ms", INT32_MAX);
+                    if (!a.problem.empty()) return Source(Error{a.problem});
+                    Json records = Json::parse(args["records"].get<std::string>(), nullptr, false);
+                    if (!records.is_array()) return Source(Error{"records: expected a JSON list"});
+                    if (a.flag("first")) shared.ids->clear();
+                    return Source(std::make_unique<RestoreSource>(fw, std::move(records),
+                                                                  elapsed_ms.value_or(0), shared));
+                },
+            .effect = Effect::write,
+            .columns = {{"OUTCOME", {"outcome"}}, {"GOOD", {"good"}}},
+            .file = FileUse::read};
 }
 
 }  // namespace postern

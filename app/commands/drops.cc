@@ -26,7 +26,7 @@ std::vector<Json> drop_rows(const MetricRegistry& metrics) {
 
 Command command_drops(const CommandContext& context) {
     return {.name = "drops",
-            .help = "Packets dropped, by reason",
+            .help = "Show dropped packets, by reason",
             .args = {},
             .handler = [&metrics = context.metrics](
                            const Json&) { return Source(rows_of(drop_rows(metrics))); },

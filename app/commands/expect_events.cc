@@ -41,7 +41,7 @@ Command command_expect_events(const CommandContext& context) {
         columns.end(),
         {{"ID", {"id"}}, {"MASTER", {"master_id"}}, {"MASTER_ENDS", {"master"}, CellForm::ends}});
     return {.name = "expect events",
-            .help = "What happens to expectations, as it happens, until interrupted",
+            .help = "Show events of expectations as they happen, until interrupted",
             .args = std::move(args),
             .handler = [&fw, hub](const Json& json) { return events(fw, hub, json); },
             .effect = Effect::read,

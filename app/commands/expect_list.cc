@@ -48,7 +48,7 @@ Command command_expect_list(const CommandContext& context) {
                                    {"MASTER", {"master_id"}},
                                    {"MASTER_ENDS", {"master"}, CellForm::ends}});
     return {.name = "expect list",
-            .help = "The expectations that wait for their connection",
+            .help = "List the pending expectations",
             .args = expectation_conditions(plan_of(context)),
             .handler =
                 [&fw = context.fw](const Json& args) {

@@ -87,7 +87,7 @@ std::vector<Json> helper_rows(const CommandContext& context) {
 
 Command command_helper_list(const CommandContext& context) {
     return {.name = "helper list",
-            .help = "The helpers and what they have seen",
+            .help = "List the helpers with their counters",
             .args = {},
             .handler = [&context](const Json&) { return Source(rows_of(helper_rows(context))); },
             .effect = Effect::read,

@@ -54,10 +54,10 @@ class RemoveHelperSource : public RowSource {
 
 Command command_helper_remove(const CommandContext& context) {
     return {.name = "helper remove",
-            .help = "Take a helper out of service while traffic flows, until the next start",
+            .help = "Take a helper out of service, under traffic, until the next start",
             .args = {{.name = "name",
                       .required = true,
-                      .help = "as in the configuration",
+                      .help = "its name in the configuration",
                       .positional = true,
                       .candidates = helper_names(plan_of(context))}},
             .handler =

@@ -41,7 +41,7 @@ std::vector<Json> metric_rows(const MetricRegistry& metrics) {
 
 Command command_metrics(const CommandContext& context) {
     return {.name = "metrics",
-            .help = "Every counter, gauge and histogram with its labels, kind and unit",
+            .help = "Show every counter, gauge and histogram with its labels, kind and unit",
             .args = {},
             .handler = [&metrics = context.metrics](
                            const Json&) { return Source(rows_of(metric_rows(metrics))); },

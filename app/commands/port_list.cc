@@ -7,7 +7,7 @@ namespace postern {
 
 Command command_port_list(const CommandContext& context) {
     return {.name = "port list",
-            .help = "The ports, their links and devices",
+            .help = "List the ports, their links and devices",
             .args = {},
             .handler =
                 [watch = context.watch](const Json&) {

@@ -34,7 +34,7 @@ std::vector<Json> stats_rows(const MetricRegistry& metrics) {
 
 Command command_stats(const CommandContext& context) {
     return {.name = "stats",
-            .help = "All counters, by worker and port",
+            .help = "Show all counters, by worker and port",
             .args = {},
             .handler = [&metrics = context.metrics](
                            const Json&) { return Source(rows_of(stats_rows(metrics))); },

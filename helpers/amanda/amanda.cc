@@ -174,7 +174,7 @@ void on_message(View& view, Emit& emit) noexcept {
 extern const HelperDesc helper_amanda;
 constinit const HelperDesc helper_amanda{
     .name = "amanda",
-    .help = "Amanda backups: the streams that the saved host names in its reply",
+    .help = "Amanda backups: the streams that the backed-up host announces in its reply",
     .transports = transport::udp,
     .framing = Framing::datagram,
     .default_ports = kPorts,

@@ -15,11 +15,10 @@ namespace postern {
 
 /// Parameters of both helpers. A bridge has no address and so no netmask: the configuration tells.
 inline constexpr ParamDesc kBroadcastParams[] = {
-    ParamDesc{
-        "prefix", ParamType::uint, "24",
-        "bits of the asker's address that name its subnet: whose last address is a broadcast, "
-        "and who may answer; 0: everybody may",
-        30},
+    ParamDesc{"prefix", ParamType::uint, "24",
+              "prefix length of the client's subnet. Its last address is a broadcast address; "
+              "hosts of the subnet may answer. 0: any host may",
+              30},
     kDenyPortsParam, kDenyServicesParam};
 
 /// A request by the client: if it went to the sender's whole subnet, opens for the answers, from

@@ -9,7 +9,7 @@ namespace postern {
 namespace {
 
 constexpr std::uint16_t kPorts[] = {137};
-constexpr ExpectClass kClasses[] = {{"answers", "of the hosts of the sender's subnet", 1, 3}};
+constexpr ExpectClass kClasses[] = {{"answers", "answers from hosts of the sender's subnet", 1, 3}};
 constexpr CounterDesc kCounters[] = {
     {"requests", "requests to a whole subnet", Unit::requests},
     {"unicast", "requests to one host, whose answer needs no expectation", Unit::requests},

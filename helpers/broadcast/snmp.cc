@@ -9,7 +9,8 @@ namespace postern {
 namespace {
 
 constexpr std::uint16_t kPorts[] = {161};
-constexpr ExpectClass kClasses[] = {{"answers", "of the agents of the sender's subnet", 1, 30}};
+constexpr ExpectClass kClasses[] = {
+    {"answers", "answers from agents of the sender's subnet", 1, 30}};
 constexpr CounterDesc kCounters[] = {
     {"requests", "requests to a whole subnet", Unit::requests},
     {"unicast", "requests to one agent, whose answer needs no expectation", Unit::requests},

@@ -60,21 +60,21 @@ constexpr ExpectClass kClasses[] = {
      .ends_with_session = true}};
 constexpr ParamDesc kParams[] = {
     with_help(kLooseParam,
-              "transfers between two servers: PORT may name another host, and what a server "
-              "announces when it was asked is open to any address"),
+              "transfers between two servers: PORT may name another host, and a port that the "
+              "server announces on request is open to any address"),
     kDenyPortsParam,
     ParamDesc{"strict", ParamType::boolean, "false",
-              "PORT opens only when the server has agreed with 200; 227, 228 and 229 only as the "
-              "answer to PASV, LPSV and EPSV"},
+              "PORT opens only after the server's 200; 227, 228 and 229 only as the answer to "
+              "PASV, LPSV and EPSV"},
     ParamDesc{"encrypted_passive", ParamType::ports, "",
               "the servers' passive ports, such as `50000-50100` (at most 128, from 1024 on): open "
               "to a client whose `AUTH TLS` was accepted, until its control connection is closed. "
-              "What that weakens: `helpers/ftp/NOTES.md`"},
+              "`helpers/ftp/NOTES.md` states what this weakens"},
     kDenyServicesParam,
     ParamDesc{"own_address", ParamType::boolean, "true",
               "a port that the server announces opens on the server's own address, whatever "
-              "address the 227 or 228 names: clients connect there. `false`: with another address "
-              "it opens nowhere"},
+              "address the 227 or 228 names: clients connect there. `false`: a reply with another "
+              "address opens nothing"},
     kPickUpParam};
 enum Param : unsigned {
     kLoose = named(kParams, "loose"),
@@ -90,12 +90,12 @@ constexpr CounterDesc kCounters[] = {
     {"lprt_commands", "LPRT commands read", Unit::messages},
     {"lpsv_replies", "228 replies read", Unit::messages},
     {"not_asked",
-     "strict, loose, or the client has gone on inside a reply: 227, 228 or 229 that is no "
-     "answer to PASV, LPSV or EPSV, or that may be text of that reply"},
-    {"not_accepted", "strict: PORT, EPRT or LPRT to which the server did not say 200"},
-    {"epsv_only", "anything but EPSV after EPSV ALL"},
+     "227, 228 or 229 that answers no PASV, LPSV or EPSV, or that may be text of another reply "
+     "(with strict or loose, or after the client sent a command inside a reply)"},
+    {"not_accepted", "strict: PORT, EPRT or LPRT that the server did not answer with 200"},
+    {"epsv_only", "announcements other than EPSV after EPSV ALL"},
     {"encrypted_ranges", "AUTH TLS accepted: the range encrypted_passive was opened"},
-    {"foreign_addresses", "227 or 228 with another address than the server's, which was used"},
+    {"foreign_addresses", "227 or 228 with another address; the server's own was used"},
 };
 enum OwnCounter : unsigned {
     kPortCommands = named(kCounters, "port_commands"),

@@ -82,7 +82,8 @@ void on_message(View& view, Emit& emit) noexcept {
 extern const HelperDesc helper_h245;
 constinit const HelperDesc helper_h245{
     .name = "h245",
-    .help = "H.245: media channels and T.120 of H.323 calls; given to what q931 expects",
+    .help =
+        "H.245: media channels and T.120 of H.323 calls; assigned to connections that q931 expects",
     .transports = transport::tcp,
     .framing = Framing::measured,
     .needs_proof = true,

@@ -45,16 +45,15 @@ constexpr Field kState[] = {
 constexpr std::uint16_t kPorts[] = {1720};
 constexpr ExpectClass kClasses[] = {
     {"call", "the H.245 connection, or RTP, RTCP and T.120", 20, 240},
-    {"forwarded", "call signalling to whom the call is forwarded", 20, 240, true}};
+    {"forwarded", "call signalling to the target of a forwarded call", 20, 240, true}};
 constexpr std::string_view kChildren[] = {"h245", "q931"};
 constexpr ParamDesc kParams[] = {
     with_help(kLooseParam,
               "as of `ftp`: H.245 and media elsewhere than at the peer that announces it"),
     kDenyPortsParam,
-    ParamDesc{
-        "callforward_filter", ParamType::networks, "",
-        "networks, as in `\"10.0.0.0/8,2001:db8::/32\"`: a forwarded call is expected only if one "
-        "of its ends is inside of them and the other is not"},
+    ParamDesc{"callforward_filter", ParamType::networks, "",
+              "networks, as in `\"10.0.0.0/8,2001:db8::/32\"`: a forwarded call is expected only "
+              "if one of its ends is inside them and the other is not"},
     kDenyServicesParam};
 enum Param : unsigned {
     kCallForwardFilter = named(kParams, "callforward_filter")

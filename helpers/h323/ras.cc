@@ -50,18 +50,18 @@ constexpr std::uint32_t kMaxTtl = 65535;
 constexpr std::uint16_t kPorts[] = {1719};
 constexpr ExpectClass kClasses[] = {
     {"registered", "calls to a registered endpoint", 32, 240},
-    {"routed", "where the gatekeeper sends an endpoint", 32, 240, true}};
+    {"routed", "call signalling to the address that the gatekeeper gives an endpoint", 32, 240,
+     true}};
 constexpr std::string_view kChildren[] = {"q931", "ras"};
 constexpr ParamDesc kParams[] = {
     with_help(kLooseParam, "as of `ftp`: endpoints may register others' addresses"),
     kDenyPortsParam,
     ParamDesc{"gkrouted_only", ParamType::boolean, "true",
               "calls to a registered endpoint come from its gatekeeper only; false: from anywhere"},
-    ParamDesc{
-        "default_rrq_ttl", ParamType::uint, "300",
-        "seconds that a registration holds which does not say; 0: no longer than its pin-hole "
-        "was filed for",
-        kMaxTtl},
+    ParamDesc{"default_rrq_ttl", ParamType::uint, "300",
+              "lifetime of a registration that names none, seconds; 0: no longer than its "
+              "expectation's timeout",
+              kMaxTtl},
     kDenyServicesParam};
 enum Param : unsigned {
     kGkRoutedOnly = named(kParams, "gkrouted_only"),

@@ -81,28 +81,27 @@ constexpr Field kState[] = {
 
 constexpr std::uint16_t kPorts[] = {6667, 6665, 6666, 6668, 6669, 7000};
 constexpr ExpectClass kClasses[] = {
-    {"data", "a connection to the client, which has offered it", 8, 300},
-    {"offer", "a connection of the client to someone who has offered it", 8, 300, true}};
+    {"data", "a connection to the client, which offered it", 8, 300},
+    {"offer", "a connection of the client to another user, who offered it", 8, 300, true}};
 constexpr ParamDesc kParams[] = {
-    with_help(kLooseParam, "believe a client that offers another address than its own"),
+    with_help(kLooseParam, "accept offers of a client with another address than its own"),
     kDenyPortsParam,
-    ParamDesc{
-        "offers", ParamType::boolean, "false",
-        "let the client connect to what other users offer to it. Name the zones in the rule for "
-        "what is related: the address is whatever the other user says"},
+    ParamDesc{"offers", ParamType::boolean, "false",
+              "the client may connect to addresses that other users offer to it. Name the zones in "
+              "the rule for related connections, because the other user chooses the address"},
     kDenyServicesParam,
-    with_help(kPickUpParam, "as of `ftp`: after two questions and their fitting answers")};
+    with_help(kPickUpParam, "as of `ftp`: after two questions and their matching answers")};
 enum Param : unsigned {
     kOffers = named(kParams, "offers")
 };
 constexpr CounterDesc kCounters[] = {
-    {"sends", "DCC SEND and RECV read, with S or T before it, too"},
-    {"chats", "DCC CHAT read, with S or T before it, too"},
+    {"sends", "DCC SEND and RECV read, including the variants with S or T"},
+    {"chats", "DCC CHAT read, including the variants with S or T"},
     {"moves", "DCC MOVE read"},
     {"resumes", "DCC RESUME and ACCEPT read"},
     {"passive", "of the above, those that ask the other side to listen"},
     {"others", "DCC of other kinds, which announce nothing"},
-    {"offers_ignored", "offers of other users, which do not count without `offers`"},
+    {"offers_ignored", "offers of other users, ignored without `offers`"},
 };
 enum OwnCounter : unsigned {
     kSends = named(kCounters, "sends"),

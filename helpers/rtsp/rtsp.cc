@@ -104,10 +104,10 @@ constexpr ExpectClass kClasses[] = {{"media", "RTP and RTCP to the client", 16, 
                                     {"group", "RTP and RTCP to a multicast group", 12, 180, true}};
 constexpr ParamDesc kParams[] = {
     with_help(kLooseParam,
-              "believe `destination` and `source` that are not the client and the server. Without "
-              "it a foreign `source` is passed over: the server itself may send"),
+              "accept `destination` and `source` that are not the client and the server. Without "
+              "it a foreign `source` is ignored: the server itself may send"),
     kDenyPortsParam, kDenyServicesParam,
-    with_help(kPickUpParam, "as of `ftp`: after two requests, each with the answer of its number")};
+    with_help(kPickUpParam, "as of `ftp`: after two requests, each with the answer of its CSeq")};
 enum Param : unsigned {
     kLoose = named(kParams, "loose")
 };
@@ -119,7 +119,7 @@ constexpr CounterDesc kCounters[] = {
     {"multicast", "answers to SETUP: media to a group"},
     {"refused", "SETUP, PLAY or RECORD that the server refuses", Unit::requests},
     {"not_asked", "answers with a transport that belong to no SETUP"},
-    {"not_offered", "answers to SETUP with what the client has not offered"},
+    {"not_offered", "answers to SETUP with a transport that the client has not offered"},
 };
 enum OwnCounter : unsigned {
     kSetups = named(kCounters, "setups"),

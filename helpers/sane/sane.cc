@@ -330,7 +330,7 @@ void on_message(View& view, Emit& emit) noexcept {
 extern const HelperDesc helper_sane;
 constinit const HelperDesc helper_sane{
     .name = "sane",
-    .help = "SANE scanners: the connection for the image that START is answered with",
+    .help = "SANE scanners: the image's connection, announced in the answer to START",
     .transports = transport::tcp,
     .framing = Framing::measured,
     .needs_proof = true,

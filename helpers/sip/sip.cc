@@ -79,8 +79,8 @@ constexpr std::uint8_t kFromAnyPort = 0;  ///< in place of a protocol: answers f
 constexpr ExpectClass kClasses[] = {
     {"signalling", "calls to a registered address; answers to the port that a request names", 6,
      180, false, false, 6},
-    {"audio", "RTP and RTCP of sound", 4, 180, true, false, 16},
-    {"video", "RTP and RTCP of pictures that move", 4, 180, true, false, 16},
+    {"audio", "RTP and RTCP of audio", 4, 180, true, false, 16},
+    {"video", "RTP and RTCP of video", 4, 180, true, false, 16},
     {"image", "T.38 facsimile", 2, 180, true, false, 8},
 };
 /// 1024 calls, which have four each: a trunk's with 5 calls a second that ring for minutes.
@@ -91,10 +91,10 @@ constexpr ParamDesc kPending = [] {
 }();
 constexpr ParamDesc kParams[] = {
     ParamDesc{"direct_signalling", ParamType::boolean, "true",
-              "calls to a registered address come from its registrar only; false: from anyone"},
+              "calls to a registered address come from its registrar only; false: from any host"},
     ParamDesc{"direct_media", ParamType::boolean, "true",
-              "media run between the hosts that signal; false: between any, so that third parties' "
-              "addresses are believed, too"},
+              "media run between the hosts that signal; false: between any hosts, so that third "
+              "parties' addresses are accepted too"},
     ParamDesc{"external_media", ParamType::networks, "",
               "networks of one side of this firewall, as in "
               "`\"198.51.100.0/24,2001:db8:1::/48\"`: media between two hosts in them do not pass "
@@ -120,7 +120,7 @@ constexpr CounterDesc kCounters[] = {
     {"not_asked", "refused: a response to a REGISTER that was not the latest one", Unit::messages},
     {"names", "addresses given as names, which are not looked up"},
     {"other_media", "media that are neither RTP nor T.38 over UDP, or of another kind"},
-    {"media_elsewhere", "media that do not pass here, as external_media says"},
+    {"media_elsewhere", "media that do not pass here, by external_media"},
 };
 enum OwnCounter : unsigned {
     kInvites = named(kCounters, "invite_requests"),

@@ -28,14 +28,14 @@ enum Class : std::uint8_t {
 constexpr std::uint16_t kPorts[] = {69};
 constexpr ExpectClass kClasses[] = {
     {"data", "the transfer itself", 1, 300},
-    {"answers", "of the servers of a subnet that was asked as a whole", 1, 30}};
+    {"answers", "from the servers of a subnet after a request to its broadcast address", 1, 30}};
 constexpr ParamDesc kParams[] = {
     kDenyPortsParam, kDenyServicesParam,
-    ParamDesc{"prefix", ParamType::uint, "24",
-              "bits of an address that name its subnet: whose last address is a broadcast, and who "
-              "may answer a request that went to it; 0: everybody may answer one to "
-              "255.255.255.255",
-              30}};
+    ParamDesc{
+        "prefix", ParamType::uint, "24",
+        "prefix length of a subnet. Its last address is a broadcast address; hosts of the subnet "
+        "may answer a request to it. 0: any host may answer a request to 255.255.255.255",
+        30}};
 enum Param : unsigned {
     kPrefix = named(kParams, "prefix")
 };
@@ -112,7 +112,7 @@ void on_message(View& view, Emit& emit) noexcept {
 extern const HelperDesc helper_tftp;
 constinit const HelperDesc helper_tftp{
     .name = "tftp",
-    .help = "TFTP transfers asked for by RRQ and WRQ",
+    .help = "TFTP transfers requested by RRQ and WRQ",
     .transports = transport::udp,
     .framing = Framing::datagram,
     .default_ports = kPorts,

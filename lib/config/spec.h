@@ -47,13 +47,13 @@ struct ControlSpec {
     template <class Keys>
     static void describe(Keys& keys) {
         keys("socket", &ControlSpec::socket,
-             {.help = "UNIX socket, mode 0600. Missing folders are made, with mode 0700. A folder "
+             {.help = "UNIX socket, mode 0600. Missing folders are made with mode 0700. A folder "
                       "that belongs to another user, or that others may write to, is refused",
               .range = {1, kMaxSocketPath},
               .type = "text, at most 107 bytes"});
         keys("read_socket", &ControlSpec::read_socket,
-             {.help = "a second socket, which takes only commands that read: for monitoring. "
-                      "Missing folders are made, with mode 0711; otherwise as `socket`",
+             {.help = "a second socket for monitoring, which accepts only commands that read. "
+                      "Missing folders are made with mode 0711; otherwise as `socket`",
               .range = {1, kMaxSocketPath},
               .type = "text, at most 107 bytes",
               .default_text = "none"});
@@ -87,7 +87,7 @@ struct Spec {
     template <class Keys>
     static void describe(Keys& keys) {
         keys.mapping("eal", of<EalSpec>, {.help = "set-up of DPDK"});
-        keys.mapping("workers", of<WorkersSpec>, {.help = "the threads that move packets"});
+        keys.mapping("workers", of<WorkersSpec>, {.help = "threads that process packets"});
         keys.mapping("zones", of<ZoneSpec>,
                      {.help = "security zones",
                       .form = Form::name,
@@ -96,7 +96,7 @@ struct Spec {
                       .type = "list of names or mappings",
                       .expected = "a list of names, such as [inside, outside]"});
         keys.mapping("ports", of<PortSpec>,
-                     {.help = "where packets come in and go out",
+                     {.help = "network devices",
                       .shape = Shape::list,
                       .required = true,
                       .type = "list",
@@ -106,30 +106,28 @@ struct Spec {
                       .shape = Shape::list,
                       .type = "list",
                       .default_text = "none"});
-        keys.mapping(
-            "helpers", of<HelperSpec>,
-            {.help = "protocol helpers (ALGs): they read a protocol and expect its further "
-                     "connections",
-             .shape = Shape::list,
-             .type = "list",
-             .default_text = "none"});
+        keys.mapping("helpers", of<HelperSpec>,
+                     {.help = "protocol helpers (ALGs): they read control connections and expect "
+                              "the announced ones",
+                      .shape = Shape::list,
+                      .type = "list",
+                      .default_text = "none"});
         keys.mapping("timeouts", of<TimeoutsSpec>,
                      {.help = "how long a silent connection is kept", .default_text = "Linux's"});
-        keys.mapping("limits", of<LimitsSpec>, {.help = "how much there may be of what"});
+        keys.mapping("limits", of<LimitsSpec>, {.help = "limits and table sizes"});
         keys.mapping("policy", of<PolicySpec>,
                      {.help = "which connections may begin",
                       .required = true,
                       .expected = "{default, rules}"});
-        keys.by_hand("pipeline", {.help = "the steps of a packet's way, see below",
+        keys.by_hand("pipeline", {.help = "stages of the packet path, see below",
                                   .form = Form::stage,
                                   .shape = Shape::one_or_more,
                                   .noun = "a stage",
                                   .type = "one or more stages",
                                   .default_text = "all stages"});
-        keys.mapping("control", of<ControlSpec>, {.help = "the sockets for `posternctl`"});
+        keys.mapping("control", of<ControlSpec>, {.help = "sockets for `posternctl`"});
         keys.by_hand("scanner_cache",
-                     {.help = "keeps the compiled patterns of helpers from one start to the next, "
-                              "see below",
+                     {.help = "directory that keeps the compiled patterns of helpers, see below",
                       .range = {1, 4000},
                       .form = Form::text,
                       .type = "a directory, such as `/var/cache/postern`",

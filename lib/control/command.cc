@@ -83,7 +83,7 @@ Json describe(const Command& command) {
             {"exit_codes",
              {{"0", "answered"},
               {"1", "no daemon, or no answer"},
-              {"2", "wrong command line, or a command that this socket does not take"}}}};
+              {"2", "wrong command line, or a command that this socket refuses"}}}};
 }
 
 std::unique_ptr<RowSource> rows_of(std::vector<Json> rows) {

@@ -151,7 +151,7 @@ ControlServer::ControlServer(ControlOptions options, ListeningSocket listener,
 void ControlServer::register_own_commands() {
     register_command(
         {.name = "help",
-         .help = "The commands there are, as this daemon describes them",
+         .help = "List this daemon's commands with their descriptions",
          .args = {},
          .handler =
              [this](const Json&) {
@@ -164,7 +164,7 @@ void ControlServer::register_own_commands() {
          .columns = {{"COMMAND", {"command"}}, {"EFFECT", {"effect"}}, {"HELP", {"help"}}}});
     register_command(
         {.name = "complete",
-         .help = "The values that an argument of a command may have now",
+         .help = "List the values that an argument of a command may have now",
          .args = {{"command", ArgType::string, true, "its words, with one blank between"},
                   {"argument", ArgType::string, true, "name of the argument"}},
          .handler = [this](const Json& args) -> Result<std::unique_ptr<RowSource>> {

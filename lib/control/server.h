@@ -53,15 +53,17 @@ struct ControlOptions {
 
 // X(name, kind, unit, help)
 #define POSTERN_CONTROL_METRICS(X)                                                         \
-    X(control_requests, counter, requests, "requests of clients of the control sockets")   \
-    X(control_errors, counter, requests, "of these, answered by an error")                 \
+    X(control_requests, counter, requests, "requests from clients of the control sockets") \
+    X(control_errors, counter, requests, "of these, answered with an error")               \
     X(control_writes_refused, counter, requests,                                           \
-      "of these, commands that write, on the socket that only reads")                      \
-    X(control_rows, counter, rows, "rows given to clients")                                \
-    X(control_clients, gauge, clients, "connected now")                                    \
-    X(control_clients_refused, counter, clients, "not taken: all places were taken")       \
-    X(control_clients_displaced, counter, clients, "hung up on: stuck, and others waited") \
-    X(control_turn, histogram, microseconds, "how long clients were served in one turn")
+      "of these, writing commands refused on the reading socket")                          \
+    X(control_rows, counter, rows, "rows sent to clients")                                 \
+    X(control_clients, gauge, clients, "clients connected now")                            \
+    X(control_clients_refused, counter, clients,                                           \
+      "clients refused: the limit of clients was reached")                                 \
+    X(control_clients_displaced, counter, clients,                                         \
+      "clients disconnected: stuck while others waited")                                   \
+    X(control_turn, histogram, microseconds, "time spent serving clients in one turn")
 
 struct ControlCounters {
     POSTERN_METRICS(POSTERN_CONTROL_METRICS)

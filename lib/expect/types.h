@@ -102,16 +102,16 @@ constexpr bool ok(InsertOutcome o) noexcept {
 }
 
 // X(name, help)
-#define POSTERN_EXPECT_ENDS(X)                                     \
-    X(claimed, "a child connection took it")                       \
-    X(expired, "its time ran out")                                 \
-    X(master_end, "its master connection ended")                   \
-    X(evicted, "the oldest of a full class made room for another") \
-    X(refreshed, "replaced by the same expectation, asked again")  \
-    X(paired, "the connection began in the other direction")       \
-    X(retracted, "its helper took it back")                        \
-    X(helper_removed, "its helper was removed")                    \
-    X(displaced, "its master lost its helper to another one")      \
+#define POSTERN_EXPECT_ENDS(X)                                        \
+    X(claimed, "claimed by a child connection")                       \
+    X(expired, "its timeout passed")                                  \
+    X(master_end, "its master connection ended")                      \
+    X(evicted, "displaced as the oldest of a full class")             \
+    X(refreshed, "replaced by the same expectation, requested again") \
+    X(paired, "its connection began in the other direction")          \
+    X(retracted, "removed by its helper")                             \
+    X(helper_removed, "its helper was removed")                       \
+    X(displaced, "its master's helper slot was displaced")            \
     X(control, "an operator deleted it")
 
 /// How an expectation ends.
@@ -134,8 +134,8 @@ const MetricDesc& metric_of(ExpectEnd e) noexcept;
 inline constexpr MetricDesc kExpectationsMetric{"expectations", "expectations pending now",
                                                 Unit::expectations, MetricKind::gauge};
 inline constexpr MetricDesc kUnprovenExpectationsMetric{
-    "expectations_unproven", "of these, those of connections that nobody has answered yet",
-    Unit::expectations, MetricKind::gauge};
+    "expectations_unproven", "of these, masters that are not answered yet", Unit::expectations,
+    MetricKind::gauge};
 
 struct InsertResult {
     InsertOutcome outcome = InsertOutcome::invalid;

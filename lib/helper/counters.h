@@ -16,56 +16,53 @@ namespace postern {
 using CounterDesc = MetricDesc;
 
 // X(name, kind, unit, help)
-#define POSTERN_HELPER_METRICS(X)                                                           \
-    X(attached, counter, connections, "connections that got this helper")                   \
-    X(attach_failed, counter, connections,                                                  \
-      "connections that passed without it: all slots were taken")                           \
-    X(displaced_source, counter, connections,                                               \
-      "lost it, full pool: their source had more than its share")                           \
-    X(displaced_destination, counter, connections,                                          \
-      "lost it, full pool: their destination had more than its share")                      \
-    X(displaced_helper, counter, connections,                                               \
-      "lost it, full pool: their helper had more than its share")                           \
-    X(displaced_zone, counter, connections,                                                 \
-      "lost it, full pool: their zone had more than its share")                             \
-    X(displaced_oldest, counter, connections,                                               \
-      "lost it, full pool: they were the least recently used")                              \
-    X(unproven_timeout, counter, connections, "lost it: no answer in time")                 \
-    X(announced_unexpected, counter, events,                                                \
-      "announcements that passed although nothing could be filed")                          \
-    X(scanned_bytes, counter, bytes, "in-order payload bytes that were scanned")            \
-    X(messages, counter, messages, "messages that woke the parser")                         \
-    X(expectations, counter, expectations, "expectations it asked for, after all guards")   \
-    X(parse_errors, counter, messages,                                                      \
-      "messages that looked right but could not be read; they passed")                      \
-    X(third_party_address, counter, events,                                                 \
-      "refused: the announced address is not the announcing peer's own")                    \
-    X(privileged_port, counter, events, "refused: the announced port is below 1024")        \
-    X(denied_port, counter, events, "refused: the announced port is on the deny list")      \
-    X(denied_service, counter, events,                                                      \
-      "refused: a way to a service of the host that began the connection")                  \
-    X(wrong_direction, counter, events, "refused: said by the side that may not say it")    \
-    X(wrong_family, counter, events, "refused: the announced address is of another family") \
-    X(not_proven, counter, events, "refused: the protocol had not yet proven itself")       \
-    X(class_limit, counter, expectations,                                                   \
-      "refused: more expectations in one message than the class allows")                    \
-    X(action_limit, counter, events,                                                        \
-      "refused: more activations and removals in one packet than are kept")                 \
-    X(superseded, counter, events, "requests replaced by later ones of the same packet")    \
-    X(undone, counter, packets,                                                             \
-      "packets whose reading was undone, to be read again when retransmitted")              \
-    X(bad_checksum, counter, packets,                                                       \
-      "packets not read: a checksum is wrong, their receiver drops them")                   \
-    X(partial_checksum, counter, packets,                                                   \
-      "packets not read: their sender left the checksum to its device")                     \
-    X(blind_gap, counter, events, "streams given up: bytes were missing for too long")      \
-    X(blind_overflow, counter, events, "streams given up: a message longer than may be")    \
-    X(blind_midstream, counter, events, "streams given up: their first byte was not seen")  \
-    X(blind_no_buffer, counter, events, "streams given up: all stream buffers were taken")  \
-    X(blind_displaced, counter, events, "streams given up: another one took their buffer")  \
-    X(blind_not_protocol, counter, connections,                                             \
-      "connections given up: they do not speak the helper's protocol")                      \
-    X(blind_encrypted, counter, connections, "connections given up: encrypted from some point on")
+#define POSTERN_HELPER_METRICS(X)                                                                  \
+    X(attached, counter, connections, "connections given this helper")                             \
+    X(attach_failed, counter, connections, "connections without it: all helper slots were in use") \
+    X(displaced_source, counter, connections,                                                      \
+      "slot displaced in a full pool: the source exceeded its share")                              \
+    X(displaced_destination, counter, connections,                                                 \
+      "slot displaced in a full pool: the destination exceeded its share")                         \
+    X(displaced_helper, counter, connections,                                                      \
+      "slot displaced in a full pool: the helper exceeded its share")                              \
+    X(displaced_zone, counter, connections,                                                        \
+      "slot displaced in a full pool: the zone exceeded its share")                                \
+    X(displaced_oldest, counter, connections,                                                      \
+      "slot displaced in a full pool: least recently used")                                        \
+    X(unproven_timeout, counter, connections, "slot released: the peer did not answer in time")    \
+    X(announced_unexpected, counter, events,                                                       \
+      "announcements that passed without an expectation: it could not be filed")                   \
+    X(scanned_bytes, counter, bytes, "in-order payload bytes scanned")                             \
+    X(messages, counter, messages, "messages that woke the parser")                                \
+    X(expectations, counter, expectations, "expectations requested that passed all guards")        \
+    X(parse_errors, counter, messages,                                                             \
+      "messages that matched but could not be parsed; they passed")                                \
+    X(third_party_address, counter, events,                                                        \
+      "refused: the announced address is not the announcing peer's own")                           \
+    X(privileged_port, counter, events, "refused: the announced port is below 1024")               \
+    X(denied_port, counter, events, "refused: the announced port is on the deny list")             \
+    X(denied_service, counter, events,                                                             \
+      "refused: the announced port is a denied service (`deny_services`)")                         \
+    X(wrong_direction, counter, events, "refused: sent by the wrong side")                         \
+    X(wrong_family, counter, events, "refused: the announced address is of another family")        \
+    X(not_proven, counter, events, "refused: no proof of protocol yet")                            \
+    X(class_limit, counter, expectations,                                                          \
+      "refused: more expectations in one message than the class allows")                           \
+    X(action_limit, counter, events, "refused: too many activations and removals in one packet")   \
+    X(superseded, counter, events, "requests replaced by later ones of the same packet")           \
+    X(undone, counter, packets,                                                                    \
+      "packets whose parsing was rolled back, to be repeated with the retransmission")             \
+    X(bad_checksum, counter, packets,                                                              \
+      "packets not read: wrong checksum, so the receiver drops them")                              \
+    X(partial_checksum, counter, packets,                                                          \
+      "packets not read: the sender left the checksum to its device")                              \
+    X(blind_gap, counter, events, "streams given up: bytes were missing for too long")             \
+    X(blind_overflow, counter, events, "streams given up: a message exceeded the maximum length")  \
+    X(blind_midstream, counter, events, "streams given up: their first byte was not seen")         \
+    X(blind_no_buffer, counter, events, "streams given up: all stream buffers were in use")        \
+    X(blind_displaced, counter, events, "streams given up: another stream displaced their buffer") \
+    X(blind_not_protocol, counter, connections, "connections given up: not the helper's protocol") \
+    X(blind_encrypted, counter, connections, "connections given up: encrypted")
 
 enum class HelperCounter : std::uint8_t {
 #define X(name, kind, unit, help) name,

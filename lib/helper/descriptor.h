@@ -91,7 +91,7 @@ constexpr ParamDesc with_help(ParamDesc param, std::string_view help) noexcept {
 /// nothing else for it.
 inline constexpr ParamDesc kLooseParam{
     "loose", ParamType::boolean, "false",
-    "believe announced addresses that are not the announcing peer's own"};
+    "accept announced addresses that are not the announcing peer's own"};
 inline constexpr ParamDesc kDenyPortsParam{
     "deny_ports", ParamType::text, "",
     "ports and ranges never opened, at most 16, as in `\"3306,6000-6063\"`; those below 1024 never "
@@ -100,30 +100,28 @@ inline constexpr ParamDesc kDenyPortsParam{
 /// protocol then is the helper's to say, and is less than what it wants from the first byte on.
 inline constexpr ParamDesc kPickUpParam{
     "pick_up", ParamType::boolean, "false",
-    "read connections over TCP that are met in mid-stream, once both sides have shown the "
-    "protocol: "
-    "a command and its fitting reply, twice. What that weakens: "
-    "docs/security.md, \"Connections met in mid-stream\""};
+    "read TCP connections picked up in mid-stream, after proof of protocol from both sides: a "
+    "command and its matching reply, twice. docs/security.md, \"Connections met in mid-stream\", "
+    "states what this weakens"};
 /// Remote control, databases and the like, which listen on hosts that are clients of something
 /// else. Nothing that a host began may open a way to them; it holds for helpers that do not list
 /// it, too.
 inline constexpr ParamDesc kDenyServicesParam{
     "deny_services", ParamType::text,
     "1433,1521,2049,2375-2376,3306,3389,5432,5900-5909,5985-5986,6000-6009,6379,9200,11211,27017",
-    "services to which no way opens on the host that began the control connection, nor on a third "
-    "one (`loose`); at most 32 ports and ranges: of TCP, or of what follows a slash, as in "
-    "`\"3389,5060/udp,7000-7010/any\"`. `\"\"`: none. The announcement passes, and is counted "
+    "services never opened on the host that began the control connection, nor on a third host "
+    "(`loose`). At most 32 ports and ranges, of TCP or of the protocol after a slash, as in "
+    "`\"3389,5060/udp,7000-7010/any\"`. `\"\"`: none. The announcement passes and is counted "
     "(`denied_service`)"};
 
 /// Of helpers whose connections carry many calls: pending at once of one connection, of all its
 /// calls together. The oldest gives way.
-inline constexpr ParamDesc kMaxPendingParam{"max_pending", ParamType::uint, "1024",
-                                            "pin-holes of all calls of one connection together, at "
-                                            "most a quarter of `limits.expectations`; 0: that "
-                                            "quarter. The oldest gives way. Each call has limits "
-                                            "of its own, and a source that of "
-                                            "`limits.expectations_per`",
-                                            65535};
+inline constexpr ParamDesc kMaxPendingParam{
+    "max_pending", ParamType::uint, "1024",
+    "expectations pending of all calls of one connection, at most a quarter of "
+    "`limits.expectations`; 0: that quarter. A further one displaces the oldest. Each call has "
+    "limits of its own; a source has that of `limits.expectations_per`",
+    65535};
 
 /// An interesting message, found by Hyperscan before the parser is woken. Patterns are looked for
 /// in both directions; one said by the wrong side is refused and counted by the framework.

@@ -21,10 +21,12 @@ struct DropCounters {
                                            Unit::packets};
     std::array<Counter, kMaxPorts> wrong_zone;  ///< of these, for this reason, by port of arrival
     static constexpr MetricDesc kWrongZoneDesc{
-        "wrong_zone", "frames dropped because their connection is elsewhere", Unit::packets};
+        "wrong_zone", "frames dropped because their connection is between other zones",
+        Unit::packets};
     std::array<Counter, kMaxPorts> spoofed;
     static constexpr MetricDesc kSpoofedDesc{
-        "spoofed", "frames dropped because their source's zone is another", Unit::packets};
+        "spoofed", "frames dropped because their source address belongs to another zone",
+        Unit::packets};
 
     void count_dropped(unsigned frames, DropReason why) noexcept {
         drops[static_cast<unsigned>(why)].add(frames);

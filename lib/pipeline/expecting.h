@@ -23,10 +23,10 @@
 namespace postern {
 
 // X(name, kind, unit, help)
-#define POSTERN_EXPECTING_METRICS(X)                                                        \
-    X(claims_lost, counter, expectations, "expectations that another worker claimed first") \
-    X(rule_expectations_failed, counter, connections,                                       \
-      "connections refused because what their rule expects was not filed")                  \
+#define POSTERN_EXPECTING_METRICS(X)                                             \
+    X(claims_lost, counter, expectations, "claims lost to another worker")       \
+    X(rule_expectations_failed, counter, connections,                            \
+      "connections refused because their rule's expectation could not be filed") \
     X(expectations_failed, counter, expectations, "expectations that could not be filed")
 
 struct ExpectingCounters {

@@ -30,20 +30,20 @@
 namespace postern {
 
 // X(name, kind, unit, help)
-#define POSTERN_HELPING_METRICS(X)                                                                \
-    X(helper_waits, gauge, packets, "frames that wait for the answer of a helper's process, now") \
-    X(helper_pool_empty, counter, connections,                                                    \
-      "connections that passed without their helper: all in use")                                 \
-    X(helper_slots_displaced, counter, connections,                                               \
-      "connections that lost their helper to another one's")                                      \
-    X(unproven_expired, counter, connections,                                                     \
-      "connections that lost their helper: nobody answered")                                      \
-    X(helpers_not_assigned, counter, connections,                                                 \
-      "connections to a helper's port that a rule let in without it")                             \
-    X(helpers_detached, counter, connections,                                                     \
-      "connections that lost their helper because it was removed")                                \
-    X(announced_unexpected, counter, events,                                                      \
-      "announcements that passed although nothing could be filed")
+#define POSTERN_HELPING_METRICS(X)                                                 \
+    X(helper_waits, gauge, packets, "frames that wait for a helper's process now") \
+    X(helper_pool_empty, counter, connections,                                     \
+      "connections without their helper: all helper slots in use")                 \
+    X(helper_slots_displaced, counter, connections,                                \
+      "connections that lost their helper slot to another connection")             \
+    X(unproven_expired, counter, connections,                                      \
+      "connections that lost their helper: their peer did not answer")             \
+    X(helpers_not_assigned, counter, connections,                                  \
+      "connections to a helper's port accepted by a rule without the helper")      \
+    X(helpers_detached, counter, connections,                                      \
+      "connections that lost their helper because it was removed")                 \
+    X(announced_unexpected, counter, events,                                       \
+      "announcements that passed without an expectation: it could not be filed")
 
 struct HelpingCounters {
     POSTERN_METRICS(POSTERN_HELPING_METRICS)

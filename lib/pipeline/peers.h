@@ -24,12 +24,14 @@ struct rte_ring;
 namespace postern {
 
 // X(name, kind, unit, help)
-#define POSTERN_PEER_METRICS(X)                                                                    \
-    X(handed_off, counter, packets, "packets given to their home worker; a whole datagram is one") \
-    X(taken_over, counter, packets, "packets got from another worker")                             \
-    X(masters_not_told, counter, events, "of a child's activity: the ring to its master was full") \
-    X(children_not_told, counter, events,                                                          \
-      "times a worker was not told what becomes of a child: its ring was full")
+#define POSTERN_PEER_METRICS(X)                                                       \
+    X(handed_off, counter, packets,                                                   \
+      "packets handed over to their home worker; a reassembled datagram counts once") \
+    X(taken_over, counter, packets, "packets received from another worker")           \
+    X(masters_not_told, counter, events,                                              \
+      "reports of a child's activity lost: the ring to its master's worker was full") \
+    X(children_not_told, counter, events,                                             \
+      "events of children lost: the ring to the worker was full")
 
 struct PeerCounters {
     POSTERN_METRICS(POSTERN_PEER_METRICS)

@@ -45,26 +45,24 @@ struct rte_mbuf;
 namespace postern {
 
 // X(name, kind, unit, help)
-#define POSTERN_TURN_METRICS(X)                                                                  \
-    X(rx_packets, counter, packets, "frames taken from ports")                                   \
-    X(rx_bytes, counter, bytes, "bytes of those frames")                                         \
-    X(tx_packets, counter, packets, "frames accepted and handed to ports")                       \
-    X(tx_bytes, counter, bytes, "bytes of those frames")                                         \
-    X(unsent, counter, packets, "of these, frames that a port did not take; they are dropped")   \
-    X(reassembled, counter, packets, "datagrams put together from fragments")                    \
-    X(fragments_held, gauge, packets, "fragments that wait for the rest of their datagram, now") \
-    X(passed_non_ip, counter, packets, "frames without IP that `pass` let through")              \
-    X(passed_nd, counter, packets,                                                               \
-      "neighbour discovery and MLD messages that `pass: nd` let through")                        \
-    X(passed_untracked, counter, packets, "packets that a rule with `track: no` let through")    \
-    X(rejected, counter, packets,                                                                \
-      "answers made of rejected packets: a TCP reset or an ICMP message")                        \
-    X(rejects_unanswerable, counter, packets,                                                    \
-      "rejected packets that nobody may be told of (RFC 1122, 4443)")                            \
-    X(rejects_limited, counter, packets,                                                         \
-      "rejected packets whose sender was not told: `limits.answers`")                            \
-    X(turns, counter, events, "bursts worked on")                                                \
-    X(sleeps, counter, events, "times the worker slept for want of packets")
+#define POSTERN_TURN_METRICS(X)                                                                   \
+    X(rx_packets, counter, packets, "frames taken from ports")                                    \
+    X(rx_bytes, counter, bytes, "bytes of those frames")                                          \
+    X(tx_packets, counter, packets, "frames accepted and given to ports")                         \
+    X(tx_bytes, counter, bytes, "bytes of those frames")                                          \
+    X(unsent, counter, packets, "of these, frames dropped because the port did not take them")    \
+    X(reassembled, counter, packets, "datagrams reassembled")                                     \
+    X(fragments_held, gauge, packets, "fragments that wait for the rest of their datagram now")   \
+    X(passed_non_ip, counter, packets, "non-IP frames accepted by `pass`")                        \
+    X(passed_nd, counter, packets, "neighbour discovery and MLD messages accepted by `pass: nd`") \
+    X(passed_untracked, counter, packets, "packets accepted by a rule with `track: no`")          \
+    X(rejected, counter, packets, "answers to rejected packets: a TCP reset or an ICMP message")  \
+    X(rejects_unanswerable, counter, packets,                                                     \
+      "rejected packets that must not be answered (RFC 1122, 4443)")                              \
+    X(rejects_limited, counter, packets,                                                          \
+      "rejected packets not answered because of `limits.answers`")                                \
+    X(turns, counter, events, "bursts processed")                                              \
+    X(sleeps, counter, events, "times the worker slept while idle")
 
 struct TurnCounters {
     POSTERN_METRICS(POSTERN_TURN_METRICS)

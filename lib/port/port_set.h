@@ -57,18 +57,19 @@ struct PortSetConfig {
 };
 
 // X(name, kind, unit, help)
-#define POSTERN_PORT_METRICS(X)                                                                \
-    X(rx_packets, counter, packets, "frames received by the device")                           \
-    X(rx_bytes, counter, bytes, "bytes of those frames")                                       \
-    X(rx_missed, counter, packets, "frames the device had no room for")                        \
-    X(rx_no_buffer, counter, packets, "frames for which no packet buffer was left")            \
-    X(rx_errors, counter, packets, "frames received with an error")                            \
-    X(tx_packets, counter, packets, "frames sent by the device")                               \
-    X(tx_bytes, counter, bytes, "bytes of those frames")                                       \
-    X(tx_errors, counter, packets, "frames the device failed to send")                         \
-    X(partial_checksum, counter, packets,                                                      \
-      "frames with a checksum that their sender left to a device, of the first of each burst") \
-    X(cut_frames, counter, packets, "frames longer than the port takes, of the same")
+#define POSTERN_PORT_METRICS(X)                                                              \
+    X(rx_packets, counter, packets, "frames received by the device")                         \
+    X(rx_bytes, counter, bytes, "bytes of those frames")                                     \
+    X(rx_missed, counter, packets, "frames lost because the device's receive ring was full") \
+    X(rx_no_buffer, counter, packets, "frames lost because no packet buffer was free")       \
+    X(rx_errors, counter, packets, "frames received with an error")                          \
+    X(tx_packets, counter, packets, "frames sent by the device")                             \
+    X(tx_bytes, counter, bytes, "bytes of those frames")                                     \
+    X(tx_errors, counter, packets, "frames the device failed to send")                       \
+    X(partial_checksum, counter, packets,                                                    \
+      "frames with an unfinished checksum, counted on the first of each burst")              \
+    X(cut_frames, counter, packets,                                                          \
+      "frames longer than the port takes, counted on the first of each burst")
 
 class PortSet {
   public:

@@ -11,21 +11,22 @@
 namespace postern {
 
 // X(name, kind, unit, help)
-#define POSTERN_USERSPACE_METRICS(X)                                                         \
-    X(userspace_asked, counter, requests, "questions put to its process")                    \
-    X(userspace_answered, counter, requests, "answers that came in time")                    \
-    X(userspace_stale, counter, events,                                                      \
-      "answers to nobody: too late, given twice, or for a connection that ended")            \
-    X(userspace_bypassed, counter, packets,                                                  \
-      "packets passed unread by its process: it was absent, late or too busy")               \
-    X(userspace_absent, counter, packets, "packets dropped for that, where `bypass` is off") \
-    X(userspace_late, counter, requests, "questions whose answer did not come in time")      \
-    X(userspace_refused, counter, packets, "packets dropped because its process said so")    \
-    X(userspace_too_long, counter, messages, "messages longer than can be asked about")      \
-    X(userspace_no_slot, counter, requests,                                                  \
-      "questions not asked: the ring to its process was full")                               \
-    X(userspace_ends_untold, counter, connections,                                           \
-      "ended connections its process was not told of: that ring was full")
+#define POSTERN_USERSPACE_METRICS(X)                                                   \
+    X(userspace_asked, counter, requests, "questions sent to its process")             \
+    X(userspace_answered, counter, requests, "answers received in time")               \
+    X(userspace_stale, counter, events,                                                \
+      "answers discarded: late, repeated, or for a connection that has ended")         \
+    X(userspace_bypassed, counter, packets,                                            \
+      "packets that passed unread: its process was absent, late or too busy")          \
+    X(userspace_absent, counter, packets,                                              \
+      "packets dropped for the same reasons, with `bypass: false`")                    \
+    X(userspace_late, counter, requests, "questions not answered in time")             \
+    X(userspace_refused, counter, packets, "packets dropped at its process's request") \
+    X(userspace_too_long, counter, messages, "messages too long for a question")       \
+    X(userspace_no_slot, counter, requests,                                            \
+      "questions not sent: the ring to its process was full")                          \
+    X(userspace_ends_untold, counter, connections,                                     \
+      "end-of-connection records not sent: the ring to its process was full")
 
 enum class UserspaceCounter : std::uint8_t {
 #define X(name, kind, unit, help) name,

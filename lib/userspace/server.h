@@ -35,17 +35,16 @@
 namespace postern {
 
 // X(name, kind, unit, help)
-#define POSTERN_PROCESS_METRICS(X)                                                              \
-    X(connects, counter, clients, "processes that connected and said hello")                    \
-    X(clients_refused, counter, clients, "processes refused: another one serves this helper")   \
-    X(bad_records, counter, events, "connections ended because of a record that was not right") \
-    X(questions_sent, counter, requests, "questions given to the process")                      \
-    X(questions_expired, counter, requests,                                                     \
-      "questions not given to it: nobody waits for an answer now")                              \
-    X(questions_lost, counter, requests,                                                        \
-      "questions not given to it: it does not read, too many wait")                             \
-    X(answers, counter, requests, "answers got from it")                                        \
-    X(answers_lost, counter, requests, "answers not given on: the ring to their worker was full")
+#define POSTERN_PROCESS_METRICS(X)                                                               \
+    X(connects, counter, clients, "processes that connected and said hello")                     \
+    X(clients_refused, counter, clients, "processes refused: another one serves this helper")    \
+    X(bad_records, counter, events, "connections closed because of an invalid record")           \
+    X(questions_sent, counter, requests, "questions written to its socket")                      \
+    X(questions_expired, counter, requests, "questions not written: the packet no longer waits") \
+    X(questions_lost, counter, requests,                                                         \
+      "questions not written: it does not read, and too many wait")                              \
+    X(answers, counter, requests, "answers read from its socket")                                \
+    X(answers_lost, counter, requests, "answers lost: the ring to their worker was full")
 
 struct ProcessCounters {
     POSTERN_METRICS(POSTERN_PROCESS_METRICS)

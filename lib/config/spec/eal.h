@@ -35,11 +35,11 @@ struct EalSpec {
     static void describe(Keys& keys) {
         keys("hugepages", &EalSpec::hugepages,
              {.help = "`auto`: use them when the machine has free ones; `yes`: do not start "
-                      "without",
+                      "without them",
               .type = "`auto`, `yes`, `no`"});
         keys("memory_mb", &EalSpec::memory_mb,
              {.help = "MiB that DPDK takes for packet buffers and tables", .range = {64, 1 << 20}});
-        keys.by_hand("args", {.help = "further EAL arguments; none of those that Postern sets "
+        keys.by_hand("args", {.help = "further EAL arguments, except those that Postern sets "
                                       "itself (cores, memory, devices, file prefix)",
                               .form = Form::text,
                               .shape = Shape::list,
@@ -58,7 +58,8 @@ struct IdleSpec {
               .range = {0, 1'000'000'000},
               .range_text = "0 to 10^9"});
         keys("sleep_us", &IdleSpec::sleep_us,
-             {.help = "microseconds a sleep; 0: never sleep, poll always", .range = {0, 10'000}});
+             {.help = "length of a sleep, microseconds; 0: never sleep, poll always",
+              .range = {0, 10'000}});
     }
 };
 
@@ -87,8 +88,8 @@ struct WorkersSpec {
              {.help = "workers; each tracks the connections that hash to it",
               .range = {1, kMaxWorkers}});
         keys("cpus", &WorkersSpec::cpus,
-             {.help = "worker *i* runs on the *i*th, from the start again when there are fewer; "
-                      "workers may share a CPU",
+             {.help = "worker *i* runs on the *i*th CPU, and from the first again when there are "
+                      "fewer; workers may share a CPU",
               .range = {0, 1023},
               .default_text = "the CPUs the process may use, in turn"});
         keys("main_cpu", &WorkersSpec::main_cpu,
@@ -96,11 +97,11 @@ struct WorkersSpec {
               .range = {0, 1023},
               .default_text = "any"});
         keys("burst", &WorkersSpec::burst,
-             {.help = "packets taken from a queue at once", .range = {1, kMaxBurst}});
+             {.help = "packets received from a queue at once", .range = {1, kMaxBurst}});
         keys("steer", &WorkersSpec::steer,
-             {.help = "what chooses a connection's worker, see below"});
+             {.help = "how a connection's worker is chosen, see below"});
         keys("idle", &WorkersSpec::idle,
-             {.help = "what a worker does when there is nothing to do"});
+             {.help = "what a worker does while it receives no packets"});
     }
 };
 

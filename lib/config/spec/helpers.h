@@ -38,17 +38,19 @@ struct UserspaceSpec {
                                   .form = Form::name,
                                   .required = true,
                                   .expected = "a name of your choice, such as data"});
-            keys.by_hand("proto", {.help = "the protocol of what it opens; another one is refused",
-                                   .form = Form::choice,
-                                   .words = kTransportWords,
-                                   .noun = "a protocol it may open",
-                                   .required = true,
-                                   .expected = "tcp or udp"});
+            keys.by_hand("proto",
+                         {.help = "protocol of the expected connections; another one is refused",
+                          .form = Form::choice,
+                          .words = kTransportWords,
+                          .noun = "a protocol it may open",
+                          .required = true,
+                          .expected = "tcp or udp"});
             keys("max", &Class::max,
-                 {.help = "pending at once, of one connection; the oldest gives way",
+                 {.help = "pending at once for one connection; a further one displaces the oldest",
                   .range = {1, 255}});
-            keys("timeout", &Class::timeout_s,
-                 {.help = "of one that nobody uses", .range = kTimeoutRange});
+            keys(
+                "timeout", &Class::timeout_s,
+                {.help = "lifetime of an expectation that is not claimed", .range = kTimeoutRange});
         }
     };
     std::vector<Class> classes;    ///< 1..4
@@ -65,7 +67,7 @@ struct UserspaceSpec {
     template <class Keys>
     static void describe(Keys& keys) {
         using U = UserspaceSpec;
-        keys.by_hand("transports", {.help = "what its control connections run over",
+        keys.by_hand("transports", {.help = "transport of its control connections",
                                     .form = Form::choice,
                                     .shape = Shape::one_or_more,
                                     .words = kTransportWords,
@@ -73,8 +75,8 @@ struct UserspaceSpec {
                                     .required = true,
                                     .expected = "[tcp], [udp] or both"});
         keys.by_hand("framing",
-                     {.help = "what its process gets of a TCP connection: whole lines, or bytes in "
-                              "order as they come. A datagram is a message, always",
+                     {.help = "unit in which its process receives a TCP connection: whole lines, "
+                              "or bytes in order as they arrive. A datagram is always one message",
                       .form = Form::choice,
                       .words = kFramingWords,
                       .noun = "a framing",
@@ -83,30 +85,31 @@ struct UserspaceSpec {
              {.help = "bytes of private state that Postern keeps for each connection",
               .range = {0, 32}});
         keys("proof", &U::proof,
-             {.help = "nothing opens before the process has said that both sides speak the "
-                      "protocol. `false` is the explicit word that there is no proof"});
+             {.help = "nothing opens before the process has reported that both sides use the "
+                      "protocol. `false` states explicitly that there is no proof"});
         keys("bypass", &U::bypass,
-             {.help = "what becomes of packets when the process is absent, late or has too much to "
-                      "do: they pass, and announce nothing; with `false` they wait up to "
-                      "`wait_ms`, then are dropped (`helper_absent`), and TCP sends them again"});
-        keys("wait_ms", &U::wait_ms,
-             {.help = "milliseconds that a packet waits for the answer", .range = {1, 60000}});
+             {.help = "fate of packets while the process is absent, late or too busy. `true`: they "
+                      "pass and announce nothing. `false`: they wait up to `wait_ms` and are then "
+                      "dropped (`helper_absent`); TCP retransmits them"});
+        keys(
+            "wait_ms", &U::wait_ms,
+            {.help = "longest wait of a packet for the answer, milliseconds", .range = {1, 60000}});
         keys("queue", &U::queue,
-             {.help = "packets that wait at once, on each worker; more are treated as if the "
-                      "process were absent",
+             {.help = "packets that wait at once, on each worker; further ones are treated as if "
+                      "the process were absent",
               .range = {1, 65536, KeyUnit::size}});
         keys("socket", &U::socket,
-             {.help = "where its process connects",
+             {.help = "UNIX socket to which its process connects",
               .range = {1, 107},
               .type = "path",
               .default_text = "`helper-NAME.sock` beside the control socket",
               .range_text = "at most 107 bytes"});
         keys.mapping("classes", of<Class>,
-                     {.help = "what it may expect",
+                     {.help = "kinds of connections it may expect",
                       .shape = Shape::list,
                       .required = true,
                       .type = "list of 1 to 4",
-                      .expected = "a list of what it expects"});
+                      .expected = "a list of the kinds of connections it expects"});
     }
 };
 
@@ -126,41 +129,38 @@ struct HelperSpec {
 
     template <class Keys>
     static void describe(Keys& keys) {
-        keys.by_hand("name",
-                     {.help = "what rules call it; also the kind when `helper` is not given",
-                      .form = Form::name,
-                      .required = true,
-                      .expected = "a name of your choice, such as ftp"});
-        keys.by_hand("helper", {.help = "which helper it is, so that one kind can be there twice "
-                                        "with different parameters",
-                                .form = Form::helper_kind,
-                                .noun = "a helper",
-                                .type = "a kind",
-                                .default_text = "`name`"});
+        keys.by_hand("name", {.help = "rules use it; also the kind when `helper` is not given",
+                              .form = Form::name,
+                              .required = true,
+                              .expected = "a name of your choice, such as ftp"});
         keys.by_hand(
-            "ports",
-            {.help = "its usual control ports, for advice and `auto_assign`: `check` warns "
-                     "of a rule that accepts one of them without the helper. Rules decide",
-             .range = {1, 65535},
-             .form = Form::number,
-             .shape = Shape::one_or_more,
-             .type = "one or more ports",
-             .default_text = "the kind's"});
-        keys(
-            "auto_assign", &HelperSpec::auto_assign,
-            {.help = "also watch connections to these ports that a rule accepts without `helper:`. "
-                     "While false, the first one that would have been watched is said in the log, "
-                     "and all are counted (`helpers_not_assigned`)"});
+            "helper",
+            {.help = "its kind; one kind may be configured several times with different parameters",
+             .form = Form::helper_kind,
+             .noun = "a helper",
+             .type = "a kind",
+             .default_text = "`name`"});
+        keys.by_hand("ports", {.help = "its usual control ports. Rules decide which connections it "
+                                       "reads; the ports are for `auto_assign`, and `check` warns "
+                                       "of a rule that accepts one of them without the helper",
+                               .range = {1, 65535},
+                               .form = Form::number,
+                               .shape = Shape::one_or_more,
+                               .type = "one or more ports",
+                               .default_text = "the kind's"});
+        keys("auto_assign", &HelperSpec::auto_assign,
+             {.help = "assign it also to connections to these ports that a rule accepts without "
+                      "`helper:`. While false, the log names the first such connection, and all "
+                      "are counted (`helpers_not_assigned`)"});
         keys.by_hand("params",
                      {.help = "the kind's parameters; with `userspace`: `loose`, `deny_ports` and "
                               "`deny_services`, as of `ftp`",
                       .form = Form::mapping,
                       .own_table = false});
-        keys.mapping(
-            "userspace", of<UserspaceSpec>,
-            {.help = "its parser is another process, which connects to Postern: see below. "
-                     "Excludes `helper`",
-             .default_text = "none"});
+        keys.mapping("userspace", of<UserspaceSpec>,
+                     {.help = "its parser is another process, which connects to Postern, see "
+                              "below. Excludes `helper`",
+                      .default_text = "none"});
     }
 };
 

@@ -62,7 +62,7 @@ struct ExpectationsPerSpec {
                       .form = Form::number,
                       .default_text = "three quarters of `expectations`, 64 at least"});
         keys("destination", &ExpectationsPerSpec::destination,
-             {.help = "for one address and port, from different sources",
+             {.help = "for one destination address and port, from different sources",
               .range = {1, 65535, KeyUnit::size},
               .range_text = "1 to 65535"});
     }
@@ -94,41 +94,41 @@ struct LimitsSpec {
         constexpr KeyRange kPerSource{0, 60000, KeyUnit::size};
         constexpr KeyRange kConnections{0, 256u << 20, KeyUnit::size};
         keys("connections", &L::connections,
-             {.help =
-                  "tracked at once. At the limit a new one takes the place of the least "
-                  "valuable of a few looked at: never answered, else closing, else not yet "
-                  "assured (`early_dropped`); assured ones stay, and if all are, the new one "
-                  "is dropped (`ct_table_full`). 1/64 is kept for expected ones; those beyond it "
-                  "have no precedence. Several workers share it, each with 1/64 of the whole "
-                  "on top, since hashing does not spread evenly",
+             {.help = "tracked at once. At the limit a new connection displaces the least valuable "
+                      "of a small sample: one never answered, else closing, else not yet assured "
+                      "(`early_dropped`). Assured ones stay; if all are assured, the new one is "
+                      "dropped (`ct_table_full`). 1/64 is reserved for expected ones; expected "
+                      "ones beyond it have no precedence. Several workers share the limit; each "
+                      "has 1/64 of the whole in addition, since hashing does not spread evenly",
               .range = {64, 256u << 20, KeyUnit::size}});
         keys("expectations", &L::expectations,
-             {.help = "live at once. The TCP segment that announces one more is dropped "
-                      "(`helper`); when its sender repeats it, it passes and opens nothing "
-                      "(`announced_unexpected`), as a datagram does at once. Connections that "
-                      "nobody has answered yet have others besides, 16 each",
+             {.help = "pending at once. At the limit the TCP segment that announces a further one "
+                      "is dropped (`helper`). Its retransmission passes and opens nothing "
+                      "(`announced_unexpected`); a datagram passes at once. Connections not "
+                      "answered yet have a pool of their own, 16 expectations each",
               .range = {16, 16u << 20, KeyUnit::size}});
-        keys.by_hand("helped_connections",
-                     {.help = "watched by a helper at once, once the peer has answered. A further "
-                              "one takes the place of the one that was silent for longest "
-                              "(`helper_slots_displaced`); a source that has an eighth of all, or "
-                              "a destination that has half, takes its own. Connections without an "
-                              "answer have a quarter as many places besides, for 32 seconds",
-                      .range = {16, 16u << 20, KeyUnit::size},
-                      .form = Form::number,
-                      .default_text = "16K, or `connections` if that is less",
-                      .range_text = "16 to 16M, at most `connections`"});
+        keys.by_hand(
+            "helped_connections",
+            {.help =
+                 "answered connections with a helper at once. A further one displaces the one that "
+                 "was silent for longest (`helper_slots_displaced`). A source that holds an eighth "
+                 "of all, or a destination that holds half, displaces one of its own. Unanswered "
+                 "connections have a pool of their own: a quarter as many slots, for 32 seconds",
+             .range = {16, 16u << 20, KeyUnit::size},
+             .form = Form::number,
+             .default_text = "16K, or `connections` if that is less",
+             .range_text = "16 to 16M, at most `connections`"});
         keys("stream_buffer", &L::stream_buffer_bytes,
-             {.help = "bytes kept of a direction of a control connection. A longer message or gap "
-                      "makes the helper give that direction up. SIP (32 KiB), H.323 (16 KiB) and "
-                      "IRC (8703 bytes) may have longer ones: they wait in 64 long buffers a "
+             {.help = "bytes buffered for one direction of a control connection. The helper gives "
+                      "a direction up at a longer message or gap. SIP (32 KiB), H.323 (16 KiB) and "
+                      "IRC (8703 bytes) accept longer messages: these use 64 long buffers a "
                       "worker, which exist only if such a helper does",
               .range = {512, 32768, KeyUnit::size},
               .type = "size"});
         keys("fragments", &L::fragments,
-             {.help = "fragments held at once until their datagram is whole, and datagrams begun. "
-                      "At the limit the oldest datagram gives way (`fragment_full`). Each takes a "
-                      "packet buffer of the largest MTU",
+             {.help = "fragments held at once until their datagram is complete; also the limit of "
+                      "incomplete datagrams. At the limit a new datagram displaces the oldest "
+                      "(`fragment_full`). Each fragment takes a packet buffer of the largest MTU",
               .range = {64, 1u << 20, KeyUnit::size}});
         keys.mapping("expectations_per", of<ExpectationsPerSpec>,
                      {.help = "expectations of one conntrack zone, source, server, security zone, "
@@ -136,8 +136,8 @@ struct LimitsSpec {
         keys.group("per_source", {.help = "what one source may do", .default_text = "no limits"},
                    [&](auto& of) {
                        of("half_open", &L::half_open_per_source,
-                          {.help = "connections at once that nobody has answered, and for TCP "
-                                   "confirmed. A further one is dropped (`source_half_open`)",
+                          {.help = "half-open connections at once: not answered, or for TCP not "
+                                   "confirmed, yet. A further one is dropped (`source_half_open`)",
                            .range = kPerSource,
                            .default_text = "0 = no limit",
                            .range_text = "0 to 60000"});
@@ -148,29 +148,28 @@ struct LimitsSpec {
                            .default_text = "0 = no limit",
                            .range_text = "0 to 60000"});
                    });
-        keys.group("answers", {.help = "how many senders of rejected packets are told"},
-                   [&](auto& of) {
-                       of("per_second", &L::answers_per_second,
-                          {.help = "answers to all senders. 0 = no limit",
-                           .range = {0, 1u << 20, KeyUnit::size}});
-                       of("per_source", &L::answers_per_second_per_source,
-                          {.help = "answers a second to one sender: an IPv4 address, or an IPv6 "
-                                   "/64. 0 = no limit",
-                           .range = kPerSource,
-                           .range_text = "0 to 60000"});
-                   });
-        keys.group("per_worker", {.help = "what one worker may do"}, [&](auto& of) {
+        keys.group("answers", {.help = "rate of answers to rejected packets"}, [&](auto& of) {
+            of("per_second", &L::answers_per_second,
+               {.help = "answers to all senders. 0 = no limit",
+                .range = {0, 1u << 20, KeyUnit::size}});
+            of("per_source", &L::answers_per_second_per_source,
+               {.help = "answers a second to one sender: an IPv4 address, or an IPv6 "
+                        "/64. 0 = no limit",
+                .range = kPerSource,
+                .range_text = "0 to 60000"});
+        });
+        keys.group("per_worker", {.help = "limits of one worker"}, [&](auto& of) {
             of("new_per_second", &L::new_per_second_per_worker,
                {.help = "connections begun within a second, spread over it. A further one is "
-                        "dropped (`worker_rate`). Expected connections are not counted. It keeps "
-                        "a worker from spending all of its time on new connections when many fall "
-                        "on it",
+                        "dropped (`worker_rate`). Expected connections are not counted. The limit "
+                        "keeps a worker that receives many new connections from spending all of "
+                        "its time on them",
                 .range = {0, 16u << 20, KeyUnit::size},
                 .range_text = "0 to 16M; 0 = no limit"});
         });
         keys.by_hand("per_zone",
-                     {.help = "by the name of a security zone: connections opened from it at once; "
-                              "0 = no limit. A further one is dropped (`zone_full`)",
+                     {.help = "by the name of a security zone: connections at once that were begun "
+                              "from it; 0 = no limit. A further one is dropped (`zone_full`)",
                       .range = kConnections,
                       .form = Form::number,
                       .shape = Shape::by_name,

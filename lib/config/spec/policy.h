@@ -66,10 +66,12 @@ struct SetSpec {
 
     template <class Keys>
     static void describe(Keys& keys) {
-        keys.by_hand("mark", {.help = "of 32 bits, decimal or `0x...`: the bits of the mask (all, "
-                                      "if there is none) take this value",
-                              .form = Form::masked,
-                              .default_text = "unchanged"});
+        keys.by_hand(
+            "mark",
+            {.help =
+                 "32 bits, decimal or `0x...`: the bits in the mask (default: all) take this value",
+             .form = Form::masked,
+             .default_text = "unchanged"});
         keys.by_hand("label",
                      {.help = "the same", .form = Form::masked, .default_text = "unchanged"});
     }
@@ -90,34 +92,36 @@ struct ExpectSpec {
 
     template <class Keys>
     static void describe(Keys& keys) {
-        keys.by_hand("proto", {.help = "of what is expected",
+        keys.by_hand("proto", {.help = "protocol of the expected connection",
                                .form = Form::protocol,
                                .required = true,
                                .type = "`tcp`, `udp`, `sctp`, `dccp`, `udplite`",
                                .expected = "tcp, udp, sctp, dccp or udplite"});
-        keys.by_hand("dport", {.help = "its destination port; any source port will do",
-                               .form = Form::port_range,
-                               .required = true,
-                               .type = "a port, or a range of at most 64",
-                               .expected = "a port or a range"});
-        keys.by_hand("to", {.help = "`client`: from whom the connection asked to who began it, as "
-                                    "`ct expectation` of nftables; `server`: the other way",
+        keys.by_hand(
+            "dport",
+            {.help = "destination port of the expected connection; it may have any source port",
+             .form = Form::port_range,
+             .required = true,
+             .type = "a port, or a range of at most 64",
+             .expected = "a port or a range"});
+        keys.by_hand("to", {.help = "direction of the expected connection. `client`: from the "
+                                    "server to the client of this one, as `ct expectation` of "
+                                    "nftables; `server`: from the client to the server",
                             .form = Form::choice,
                             .words = kExpectToWords,
                             .noun = "an end of the connection",
                             .default_text = "`client`"});
         keys("timeout", &ExpectSpec::timeout_s,
-             {.help = "how long it is expected", .range = kTimeoutRange});
-        keys.by_hand("max",
-                     {.help = "pending at once for one connection, those that an operator files "
-                              "for it (`expect create`) included; then the oldest goes",
-                      .range = {1, 255},
-                      .form = Form::number,
-                      .default_text = "the number of ports",
-                      .range_text = "the number of ports to 255"});
+             {.help = "lifetime of the expectation", .range = kTimeoutRange});
+        keys.by_hand("max", {.help = "pending at once for one connection, including those of "
+                                     "`expect create`; a further one displaces the oldest",
+                             .range = {1, 255},
+                             .form = Form::number,
+                             .default_text = "the number of ports",
+                             .range_text = "the number of ports to 255"});
         keys("permanent", &ExpectSpec::permanent,
-             {.help = "the first connection does not use it up: more may come until `timeout`, or "
-                      "the master's end"});
+             {.help = "the first connection does not use the expectation up: it admits more until "
+                      "`timeout`, or the master's end"});
     }
 };
 
@@ -166,43 +170,44 @@ struct RuleSpec {
                               .type = "name, unique",
                               .default_text = "`rule0`, `rule1`, ..."});
         keys("action", &RuleSpec::action,
-             {.help = "`reject`: drop, and tell the sender (TCP reset, or ICMP \"administratively "
-                      "prohibited\"), within "
-                      "[`limits.answers`](#limitsanswers-how-many-senders-of-rejected-packets-are-"
-                      "told)",
+             {.help = "`reject`: drop, and answer the sender (TCP reset, or ICMP "
+                      "\"administratively prohibited\"), within "
+                      "[`limits.answers`](#limitsanswers-answers-to-rejected-packets)",
               .required = true,
               .expected = "accept, drop or reject"});
-        keys.by_hand("from", {.help = "zone of the port it came in by",
+        keys.by_hand("from", {.help = "zone of the input port",
                               .form = Form::name,
                               .shape = kSome,
                               .instead = "any",
                               .type = "one or more zones",
                               .default_text = "any"});
-        keys.by_hand("to", {.help = "zone of the port it would leave by",
+        keys.by_hand("to", {.help = "zone of the output port",
                             .form = Form::name,
                             .shape = kSome,
                             .instead = "any",
                             .type = "one or more zones",
                             .default_text = "any"});
-        keys.by_hand("family", {.help = "of its addresses",
+        keys.by_hand("family", {.help = "address family",
                                 .form = Form::choice,
                                 .words = kFamilyWords,
                                 .noun = "an address family",
                                 .instead = "any",
                                 .type = "`ipv4`, `ipv6`",
                                 .default_text = "any"});
-        keys.by_hand("src", {.help = "`192.0.2.0/24`, `2001:db8::1`; both families may be mixed",
-                             .form = Form::prefix,
-                             .shape = kSome,
-                             .instead = "any",
-                             .default_text = "any"});
-        keys.by_hand("dst", {.help = "the same, of its destination",
+        keys.by_hand(
+            "src",
+            {.help = "source address: `192.0.2.0/24`, `2001:db8::1`; both families may be mixed",
+             .form = Form::prefix,
+             .shape = kSome,
+             .instead = "any",
+             .default_text = "any"});
+        keys.by_hand("dst", {.help = "destination address, in the same form",
                              .form = Form::prefix,
                              .shape = kSome,
                              .instead = "any",
                              .default_text = "any"});
         keys.by_hand("proto",
-                     {.help = "its protocol",
+                     {.help = "transport protocol",
                       .range = {0, 255},
                       .form = Form::protocol,
                       .shape = kSome,
@@ -212,7 +217,7 @@ struct RuleSpec {
                       .type = "one or more of `tcp`, `udp`, `icmp`, `icmpv6`, `sctp`, `dccp`, "
                               "`udplite`, `gre`, 0 to 255",
                       .default_text = "any"});
-        keys.by_hand("sport", {.help = "needs `proto` with protocols that have ports",
+        keys.by_hand("sport", {.help = "source port; needs `proto` with protocols that have ports",
                                .range = {0, 65535},
                                .form = Form::port_range,
                                .shape = kSome,
@@ -235,50 +240,54 @@ struct RuleSpec {
                       .instead = "any",
                       .type = "one or more names or 0 to 255",
                       .default_text = "any"});
-        keys.by_hand("ct", {.help = "state of the connection that would begin. `related`: a helper "
-                                    "expected it. `established` is implied, and matches nothing",
-                            .form = Form::choice,
-                            .shape = kSome,
-                            .words = kStateWords,
-                            .noun = "a connection state",
-                            .instead = "any",
-                            .type = "one or more of `new`, `related`, `established`",
-                            .default_text = "`new` and `related`"});
-        keys.by_hand("related", {.help = "expected by one of these; implies `ct: [related]`",
-                                 .form = Form::name,
-                                 .shape = kSome,
-                                 .instead = "any",
-                                 .type = "one or more helpers",
-                                 .default_text = "any"});
-        keys.by_hand("mark", {.help = "the mark that the connection would inherit has these bits, "
-                                      "such as `0x10/0xff`. What nobody expected has mark 0",
+        keys.by_hand(
+            "ct",
+            {.help = "conntrack state of the packet. `related`: a helper expected the connection. "
+                     "`established` matches nothing: packets of accepted connections always pass",
+             .form = Form::choice,
+             .shape = kSome,
+             .words = kStateWords,
+             .noun = "a connection state",
+             .instead = "any",
+             .type = "one or more of `new`, `related`, `established`",
+             .default_text = "`new` and `related`"});
+        keys.by_hand("related",
+                     {.help = "expected by one of these helpers; implies `ct: [related]`",
+                      .form = Form::name,
+                      .shape = kSome,
+                      .instead = "any",
+                      .type = "one or more helpers",
+                      .default_text = "any"});
+        keys.by_hand("mark", {.help = "bits of the mark inherited from the master, such as "
+                                      "`0x10/0xff`. A connection that is not expected has mark 0",
                               .form = Form::masked,
                               .instead = "any",
                               .default_text = "any"});
         keys.mapping("set", of<SetSpec>,
                      {.help = "mark and label of the connections that this rule accepts, see below",
                       .default_text = "none"});
-        keys.by_hand("timeouts", {.help = "of the connections that this rule accepts. At most 15 "
-                                          "profiles are in use by rules",
+        keys.by_hand("timeouts", {.help = "timeout profile of the connections that this rule "
+                                          "accepts. Rules use at most 15 profiles",
                                   .form = Form::name,
                                   .type = "a profile of `timeouts`",
                                   .default_text = "the values of `timeouts` itself"});
         keys.by_hand("liberal",
                      {.help = "TCP windows are not enforced on the connections that this rule "
-                              "accepts. A helper reads what is within 64 KiB (or the largest "
+                              "accepts. A helper reads segments within 64 KiB (or the largest "
                               "window offered) of the highest acknowledgement",
                       .form = Form::boolean,
                       .default_text = "false"});
         keys("track", &RuleSpec::track,
-             {.help = "`sloppy`, `no`: for paths of which the firewall sees one direction, see "
-                      "[Asymmetric paths](#asymmetric-paths). Only with `accept`; not with "
+             {.help = "`sloppy`, `no`: for paths on which the firewall sees one direction only, "
+                      "see [Asymmetric paths](#asymmetric-paths). Only with `accept`; not with "
                       "`helper`, `expect` or `related`"});
-        keys.mapping("expect", of<ExpectSpec>,
-                     {.help = "the connections that this rule accepts expect others, see below. "
-                              "Not together with `helper`",
-                      .default_text = "none"});
-        keys.by_hand("helper", {.help = "watches the connections that this rule accepts. Only with "
-                                        "`accept`, and with the helper's protocol",
+        keys.mapping(
+            "expect", of<ExpectSpec>,
+            {.help =
+                 "connections that the accepted ones expect, see below. Not together with `helper`",
+             .default_text = "none"});
+        keys.by_hand("helper", {.help = "helper of the connections that this rule accepts. Only "
+                                        "with `accept`, and with the helper's protocol",
                                 .form = Form::name,
                                 .type = "a helper",
                                 .default_text = "none"});
@@ -295,7 +304,7 @@ struct PolicySpec {
 
     template <class Keys>
     static void describe(Keys& keys) {
-        keys.by_hand("default", {.help = "what no rule matches",
+        keys.by_hand("default", {.help = "action for packets that match no rule",
                                  .form = Form::choice,
                                  .words = kFallbackWords,
                                  .noun = "a default for policy",
@@ -306,7 +315,7 @@ struct PolicySpec {
                       "packets, and end what is refused now. Expected connections follow their "
                       "master"});
         keys.mapping("rules", of<RuleSpec>,
-                     {.help = "tried from top to bottom, the first that matches decides",
+                     {.help = "tried from top to bottom; the first that matches decides",
                       .shape = Shape::list,
                       .type = "list, at most 65000",
                       .default_text = "none"});

@@ -22,8 +22,8 @@ struct TimeoutProfileSpec {
     /// The keys of a profile, which are those of `timeouts` but for `profiles`.
     template <class Keys>
     static void describe(Keys& keys) {
-        keys.by_hand("base", {.help = "the values of what is not given here: `linux` (the "
-                                      "default), or `rfc`",
+        keys.by_hand("base", {.help = "profile with the values of keys that are not given here: "
+                                      "`linux` (the default), or `rfc`",
                               .form = Form::name,
                               .type = "a profile",
                               .default_text = "`linux`"});
@@ -34,7 +34,7 @@ struct TimeoutProfileSpec {
                 ++end;
             const bool by_state = end - first > 4;
             keys.group(protocol,
-                       {.help = protocol == "generic" ? "every other protocol"
+                       {.help = protocol == "generic" ? "all other protocols"
                                 : by_state            ? "by state"
                                                       : "by what was seen"},
                        [&](auto& of) {
@@ -59,7 +59,7 @@ struct TimeoutsSpec : TimeoutProfileSpec {
     static void describe(Keys& keys) {
         TimeoutProfileSpec::describe(keys);
         keys.mapping("profiles", of<TimeoutProfileSpec>,
-                     {.help = "further sets, for rules that ask for one (`timeouts:`)",
+                     {.help = "further sets of timeouts, for rules that choose one (`timeouts:`)",
                       .shape = Shape::by_name,
                       .own_table = false,
                       .type = "mapping of names to mappings",

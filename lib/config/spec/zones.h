@@ -27,14 +27,13 @@ struct ZoneSpec {
                               .form = Form::name,
                               .required = true,
                               .expected = "a name of your choice, such as inside"});
-        keys.by_hand("prefixes", {.help = "addresses that are in this zone and no other",
+        keys.by_hand("prefixes", {.help = "addresses that are in this zone and in no other",
                                   .form = Form::prefix,
                                   .shape = Shape::one_or_more,
                                   .default_text = "none"});
         keys.by_hand("sides",
-                     {.help = "`loose`: this zone and the other loose ones (with `NAME`: those "
-                              "with the same name) count as one when packets are compared with "
-                              "their connection",
+                     {.help = "`loose`: packets of one connection may come from this zone and from "
+                              "all other loose ones (with `NAME`: those with the same name)",
                       .form = Form::name,
                       .shape = Shape::by_name,
                       .instead = "strict loose",
@@ -73,7 +72,7 @@ struct PortSpec {
 
     template <class Keys>
     static void describe(Keys& keys) {
-        keys.by_hand("name", {.help = "your name for it",
+        keys.by_hand("name", {.help = "a name of your choice",
                               .form = Form::name,
                               .required = true,
                               .range_text = "unique",
@@ -85,36 +84,35 @@ struct PortSpec {
                       .required = true,
                       .range_text = "unique",
                       .expected = "a PCI address or a virtual device"});
-        keys.by_hand("zone", {.help = "what comes in here comes from this zone",
+        keys.by_hand("zone", {.help = "zone of packets received here",
                               .form = Form::name,
                               .required = true,
                               .type = "a zone",
                               .expected = "the name of its zone"});
-        keys.by_hand("zone_of_vlan",
-                     {.help = "zones of tagged frames where they are not `zone`; of two tags the "
-                              "outer one counts that has an id",
-                      .form = Form::name,
-                      .shape = Shape::by_number,
-                      .min_key = 1,
-                      .max_key = kVlans - 2,
-                      .type = "mapping of VLAN ids to zones, such as `{100: dmz}`",
-                      .default_text = "none",
-                      .range_text = "ids 1 to 4094"});
-        keys.by_hand("queues",
-                     {.help = "receive queues; with fewer than workers, packets are handed on in "
-                              "software. Of `net_tap`, `net_memif`, `net_vhost` and "
-                              "`net_virtio_user` also the transmit queues: the neighbour has to "
-                              "have as many",
-                      .range = {1, kMaxWorkers},
-                      .form = Form::number,
-                      .default_text = "one a worker, or as many as the device has",
-                      .range_text = "1 to `workers.count`"});
-        keys("mtu", &PortSpec::mtu,
-             {.help = "bytes of IP packet; [what each device takes](operation.md#jumbo-frames)",
-              .range = {1280, 9600}});
+        keys.by_hand("zone_of_vlan", {.help = "zones of tagged frames that differ from `zone`. The "
+                                              "outermost tag with a VLAN id counts",
+                                      .form = Form::name,
+                                      .shape = Shape::by_number,
+                                      .min_key = 1,
+                                      .max_key = kVlans - 2,
+                                      .type = "mapping of VLAN ids to zones, such as `{100: dmz}`",
+                                      .default_text = "none",
+                                      .range_text = "ids 1 to 4094"});
+        keys.by_hand(
+            "queues",
+            {.help = "receive queues. With fewer queues than workers, packets are handed over in "
+                     "software. For `net_tap`, `net_memif`, `net_vhost` and `net_virtio_user` also "
+                     "the number of transmit queues; the neighbour needs the same number",
+             .range = {1, kMaxWorkers},
+             .form = Form::number,
+             .default_text = "one a worker, or as many as the device has",
+             .range_text = "1 to `workers.count`"});
+        keys(
+            "mtu", &PortSpec::mtu,
+            {.help = "longest IP packet, bytes; [limits of each device](operation.md#jumbo-frames)",
+             .range = {1280, 9600}});
         keys("checksums", &PortSpec::checksums,
-             {.help = "who tells wrong checksums (`bad_ip_checksum`, `bad_l4_checksum`), see "
-                      "below"});
+             {.help = "who verifies checksums (`bad_ip_checksum`, `bad_l4_checksum`), see below"});
     }
 };
 
@@ -167,7 +165,7 @@ struct BridgeSpec {
                                .type = "list of two ports",
                                .expected = "its two ports"});
         keys.by_hand("pass",
-                     {.help = "what passes without being tracked or asked of policy",
+                     {.help = "frames that pass without tracking and policy",
                       .range = {0x0600, 0xffff},
                       .form = Form::pass_word,
                       .shape = Shape::any_number,
@@ -199,14 +197,14 @@ struct BridgeSpec {
                       .type = "`per_vlan`, or a mapping of VLAN ids to conntrack zones, such as "
                               "`{100: 5, 200: 6}`",
                       .default_text = "none"});
-        keys.by_hand("sides",
-                     {.help = "`port`: connections know by which of the two ports each direction "
-                              "comes in, in each VLAN; for two ports of one zone. It takes `loose` "
-                              "away from zones at these ports",
-                      .form = Form::choice,
-                      .words = kBridgeSideWords,
-                      .noun = "what the two ends are told apart by",
-                      .default_text = "`zone`"});
+        keys.by_hand(
+            "sides",
+            {.help = "`port`: a connection is bound to the input port of each direction, in each "
+                     "VLAN. For two ports of one zone. Overrides `loose` of zones at these ports",
+             .form = Form::choice,
+             .words = kBridgeSideWords,
+             .noun = "what the two ends are told apart by",
+             .default_text = "`zone`"});
     }
 };
 
