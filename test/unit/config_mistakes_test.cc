@@ -234,7 +234,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "x.yaml:8:53: helpers[0].userspace.transports[1]: \"tcp\" is given twice"},
         Mistake{"no_classes", declared("transports: tcp"),
                 "x.yaml:8:34: helpers[0].userspace: \"classes\" is missing (expected a list of "
-                "what it expects)"},
+                "the kinds of connections it expects)"},
         Mistake{"empty_classes", declared("transports: tcp, classes: []"),
                 "x.yaml:8:61: helpers[0].userspace.classes: 0 classes (expected 1 to 4)"},
         Mistake{"class_protocol", declared("transports: tcp, classes: [{name: data, proto: gre}]"),
