@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMade =
-    "<!-- Made by scripts/helper-docs.sh from what is in helpers/: change it there. -->\n\n";
+    "<!-- Made by scripts/helper-docs.sh from helpers/: make changes there. -->\n\n";
 
 std::string read(const fs::path& path) {
     std::ifstream in(path);
@@ -57,7 +57,7 @@ std::string ports(const HelperDesc& d) {
     std::string out;
     for (const std::uint16_t p : d.default_ports)
         out += (out.empty() ? "" : ", ") + std::to_string(p);
-    return out.empty() ? "none of its own: its connections are expected ones" : out;
+    return out.empty() ? "none: its connections are expected" : out;
 }
 
 void counters(std::ostream& out, std::span<const CounterDesc> all) {
@@ -69,8 +69,7 @@ void counters(std::ostream& out, std::span<const CounterDesc> all) {
 void describe(std::ostream& out, const HelperDesc& d, std::string_view heading) {
     out << d.help << ".\n\n"
         << "* Over " << transports(d) << ", usual ports: " << ports(d) << "\n"
-        << (d.needs_proof ? "* Opens nothing before both sides have shown that they speak it\n"
-                          : "");
+        << (d.needs_proof ? "* Opens nothing before proof of protocol from both sides\n" : "");
     if (!d.children.empty()) {
         out << "* Expected connections may get a helper of their own:";
         for (const std::string_view child : d.children)
@@ -79,7 +78,7 @@ void describe(std::ostream& out, const HelperDesc& d, std::string_view heading) 
     }
     out << '\n'
         << heading << " Expectations\n\n"
-        << "| class | what | pending at once | seconds |\n|---|---|---|---|\n";
+        << "| class | connections | pending at once | seconds |\n|---|---|---|---|\n";
     const auto most = [](const ExpectClass& c) {
         const std::string n = std::to_string(c.max_expected);
         return c.per_call == 0 ? n : n + " a message, " + std::to_string(c.per_call) + " a call";
@@ -90,7 +89,7 @@ void describe(std::ostream& out, const HelperDesc& d, std::string_view heading) 
     if (!d.params.empty()) {
         out << '\n'
             << heading << " Parameters\n\n"
-            << "| parameter | default | what |\n|---|---|---|\n";
+            << "| parameter | default | meaning |\n|---|---|---|\n";
         for (const ParamDesc& p : d.params) {
             out << "| `" << p.name << "` | "
                 << (p.default_text.empty() ? "\"\"" : std::string(p.default_text)) << " | "
@@ -105,8 +104,8 @@ void describe(std::ostream& out, const HelperDesc& d, std::string_view heading) 
     }
     if (!d.patterns.empty()) {
         out << '\n'
-            << heading << " What wakes the parser\n\n"
-            << "| pattern | said by |\n|---|---|\n";
+            << heading << " Patterns that wake the parser\n\n"
+            << "| pattern | sender |\n|---|---|\n";
         for (const PatternDesc& p : d.patterns)
             out << "| " << code(p.expression) << (p.caseless ? ", in any case" : "") << " | "
                 << (!p.said_by                          ? "either"
@@ -147,7 +146,7 @@ int run(std::vector<std::string> args) {
     std::map<std::string, std::string> pages;
     std::ostringstream contents;
     contents << "# Helpers\n\n"
-             << kMade << "| helper | over | usual ports | what |\n|---|---|---|---|\n";
+             << kMade << "| helper | transport | usual ports | reads |\n|---|---|---|---|\n";
     for (std::size_t i = 2; i < args.size(); ++i) {
         const auto parts = split(args[i], ':');
         const std::string& folder = parts.at(0);
@@ -171,7 +170,7 @@ int run(std::vector<std::string> args) {
         page << demoted(read(helpers / folder / "NOTES.md"));
         pages[folder + ".md"] = page.str();
     }
-    contents << "\n## What all of them count\n\n";
+    contents << "\n## Counters of all helpers\n\n";
     counters(contents, kHelperCounterTable);
     pages["README.md"] = contents.str();
 
