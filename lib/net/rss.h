@@ -7,7 +7,7 @@
 //
 // Which word it is, is drawn at start: an outsider cannot tell which addresses and ports fall on
 // one worker by a table made at home. But inputs whose words have the same XOR have the same hash
-// under every such key (docs/security.md, "Which worker").
+// under every such key (docs/security.md, "Choice of the worker").
 #pragma once
 
 #include <array>
