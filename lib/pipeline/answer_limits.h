@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// AnswerLimits: how many answers to rejected packets a worker may send (RFC 4443 section 2.4 (f)).
+// AnswerLimits: limits of a worker's answers to rejected packets (RFC 4443 section 2.4 (f)).
 //
-// What: token buckets, one for all answers and one by source, each filled with a second's answers
-// at most. The sources' are cells of a sketch (conntrack/source_sketch.h): a source is held back
-// only when both of its cells are empty. Without limits nothing is kept.
-// Why by source: whoever forges a source address turns the answers on its owner.
-// Who: the worker that owns it. Cost: two cache lines an answer; other packets do not touch it.
+// What: token buckets, one for all answers and one by source, each with at most one second's
+// answers. The buckets of sources are cells of a sketch (conntrack/source_sketch.h): a source is
+// limited only when both of its cells are empty. Without limits nothing is stored. A limit by
+// source is needed because a forged source address directs the answers at its owner.
+// Used by: the worker that owns it. Cost: two cache lines an answer; other packets do not touch it.
 #pragma once
 
 #include <algorithm>
@@ -28,11 +28,11 @@ class AnswerLimits {
     AnswerLimits(AnswerRates rates, const HashSecret& secret)
         : rates_(rates), sources_(rates.per_second_per_source != 0 ? kCells : 0, secret) {}
 
-    /// Whether an answer may go to `source`, a host of this zone. Counts it, if so.
+    /// Returns whether an answer may go to `source`, a host of this zone. If so, counts it.
     bool admit(const IpAddr& source, ZoneId zone, Tick now) noexcept {
         if (sources_) {
             const auto [a, b] = sources_.find(zone, source);
-            // No short cut: both pay.
+            // Both buckets pay, also if one is empty.
             const bool has_a = a.take(rates_.per_second_per_source, now);
             const bool has_b = b.take(rates_.per_second_per_source, now);
             if (!has_a && !has_b) return false;
@@ -43,10 +43,10 @@ class AnswerLimits {
   private:
     static constexpr std::uint32_t kCells = 1u << 12;  ///< a row; 8 bytes each
 
-    /// Thousandths of an answer: a millisecond brings `per_second` of them.
+    /// Thousandths of an answer: a millisecond adds `per_second` of them.
     struct Bucket {
         std::uint32_t at_ms = 0;
-        std::uint32_t spent = 0;  ///< of what a full one holds
+        std::uint32_t spent = 0;  ///< tokens taken from a full bucket
 
         bool take(std::uint32_t per_second, Tick now) noexcept {
             const std::uint64_t back = std::uint64_t{now.ms - at_ms} * per_second;

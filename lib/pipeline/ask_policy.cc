@@ -24,7 +24,7 @@ void ask_policy(Batch& b, Mask which) noexcept {
             return;
         }
         const bool is_error = info.kind == L4Kind::icmp_error;
-        // Of an error its own addresses, not those of the packet that it quotes.
+        // For an error its own addresses, not those of the packet that it quotes.
         PolicyQuery query{is_error ? bare_tuple(b.data[i] + info.l3_off, info.family, info.protocol)
                                    : *tuple_of(b.data[i], info),
                           context};

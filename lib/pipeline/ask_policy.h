@@ -5,8 +5,8 @@
 
 namespace postern {
 
-/// Asks the plan's policy about these packets of the batch, all at once; the answers are in
-/// Batch::verdict. Of packets that belong to no connection, and of ICMP errors about one.
+/// Classifies these packets of the batch by the plan's policy, all at once. Verdicts are in
+/// Batch::verdict. For packets that belong to no connection, and for ICMP errors about one.
 void ask_policy(Batch& batch, Mask which) noexcept;
 
 }  // namespace postern

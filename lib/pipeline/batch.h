@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Batch: the packets that a worker has in its hands, and what is known of them.
+// Batch: the packets that a worker processes, with the results of the stages.
 //
 // Worker-private scratch, reused every turn, never allocated. Packet i is bit i of every mask. A
 // stage reads the mask it runs on and moves bits; it never frees or sends a packet. At the end of
-// the turn each packet is in exactly one of accept, drop, away and held (Worker::finish() sees to
-// it), so no packet can leak or be freed twice.
+// the turn each packet is in exactly one of accept, drop, away and held (Worker::finish() ensures
+// that), so that no packet leaks or is freed twice.
 #pragma once
 
 #include <array>
@@ -41,33 +41,34 @@ inline void for_each(Mask mask, Fn&& fn) noexcept {
 }
 
 enum class MaskId : std::uint8_t {
-    live,      ///< nobody has decided about it yet
+    live,      ///< no verdict yet
     ip,        ///< parsed, and subject to connection tracking
-    fragment,  ///< of a datagram, and subject to connection tracking once that is whole
+    fragment,  ///< of a datagram that is subject to connection tracking once it is complete
     hit,       ///< belongs to a known connection
     miss,      ///< belongs to none
-    helped,    ///< accepted, and its connection's helper wants to see it
+    helped,    ///< accepted, and its connection's helper reads it
     accept,    ///< will be sent
-    answer,    ///< of these, what was made into an answer to its sender; out_port is set
+    answer,    ///< of these, packets made into an answer to their sender; out_port is set
     drop,      ///< will be freed, for PacketInfo::why
-    away,      ///< is another worker's now
-    held,      ///< waits for the rest of its datagram, or for an answer of its helper's process
+    away,      ///< handed over to another worker
+    held,      ///< waits for the rest of its datagram, or for its helper's process
     kCount
 };
 
 struct alignas(64) Batch {
-    const Plan* plan = nullptr;  ///< by which this turn goes
+    const Plan* plan = nullptr;  ///< the plan of this turn
     unsigned n = 0;
-    bool chains = false;      ///< a packet may be a datagram that came in fragments
-    std::uint64_t flags = 0;  ///< all packets' ol_flags, together
-    Mask guessed = 0;         ///< packets whose connection is on its way into the cache already
+    bool chains = false;      ///< a packet may be a reassembled datagram
+    std::uint64_t flags = 0;  ///< bitwise or of all packets' ol_flags
+    Mask guessed = 0;         ///< packets whose connection has been prefetched
     Mask scale_limited = 0;   ///< SYNs that offer a window scale beyond 14
-    Mask mid_stream = 0;      ///< of those in `miss`, what only a sloppy or untracked rule lets in
-    /// Of those in `miss`, what comes from other zones than the connection that has its tuple,
-    /// which is info.conn and may give way.
+    Mask mid_stream =
+        0;  ///< of those in `miss`, packets that only a sloppy or untracked rule accepts
+    /// Of those in `miss`, packets from other zones than the connection with their tuple, which is
+    /// info.conn and may be replaced.
     Mask contested = 0;
     Tick now;                  ///< read once a burst
-    std::uint64_t cookie = 0;  ///< replay: which packet this is; carried into events
+    std::uint64_t cookie = 0;  ///< replay: the number of the packet; stored in events
     std::array<Mask, static_cast<unsigned>(MaskId::kCount)> masks{};
     std::array<rte_mbuf*, kMaxBurst> pkt{};
     std::array<std::uint8_t*, kMaxBurst> data{};  ///< first byte of the frame
@@ -76,20 +77,20 @@ struct alignas(64) Batch {
     Mask judged = 0;                       ///< packets about which a rule, or the default, decided
     std::array<RuleId, kMaxBurst> rule{};  ///< of those in `judged`, which
     // For packets in `miss` only:
-    std::array<ExpectMatch, kMaxBurst> match{};  ///< for those that is_expected() only
+    std::array<ExpectMatch, kMaxBurst> match{};  ///< for packets with is_expected() only
     std::array<PolicyVerdict, kMaxBurst> verdict{};
-    std::array<ExpectProbe, kMaxBurst> probe{};  ///< the expect stage's own
-    PolicyBurst queries;                         ///< the policy stage's own
+    std::array<ExpectProbe, kMaxBurst> probe{};  ///< private to the expect stage
+    PolicyBurst queries;                         ///< private to the policy stage
 
     Mask& operator[](MaskId id) noexcept { return masks[static_cast<unsigned>(id)]; }
     Mask operator[](MaskId id) const noexcept { return masks[static_cast<unsigned>(id)]; }
 
-    /// The helper of packet i's connection is to see it; not when it `says` nothing.
+    /// Queues packet i for its connection's helper, unless it has no payload (`says` is false).
     void show_helper(unsigned i, const Conn& conn, bool says = true) noexcept {
         helper_slot[i] = conn.helper_slot;
         (*this)[MaskId::helped] |= Mask{says} << i;
     }
-    /// Those in `miss` that may begin a connection, as far as conntrack knows.
+    /// Packets in `miss` that may begin a connection, by conntrack.
     Mask sound_misses() const noexcept {
         Mask sound = 0;
         for_each((*this)[MaskId::miss],
@@ -108,17 +109,17 @@ struct alignas(64) Batch {
     bool is_expected(unsigned i) const noexcept {
         return info[i].ct == CtState::related && info[i].kind != L4Kind::icmp_error;
     }
-    /// Packet i passes without a connection.
+    /// Accepts packet i without a connection.
     void pass_untracked(unsigned i) noexcept {
         info[i].ct = CtState::untracked;
         accept(i);
     }
-    /// Packet i is another worker's now.
+    /// Marks packet i as handed over to another worker.
     void give_away(unsigned i) noexcept {
         (*this)[MaskId::live] &= ~bit(i);
         (*this)[MaskId::away] |= bit(i);
     }
-    /// Packet i waits, in somebody's keeping.
+    /// Marks packet i as held.
     void hold(unsigned i) noexcept {
         (*this)[MaskId::live] &= ~bit(i);
         (*this)[MaskId::accept] &= ~bit(i);

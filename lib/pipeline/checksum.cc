@@ -13,8 +13,9 @@
 namespace postern {
 namespace {
 
-/// One's complement sum of `bytes` at `offset` of the packet; false when they are not there. Not
-/// rte_raw_cksum_mbuf(): of a buffer that begins at an odd byte it loses the carries (DPDK 22.11).
+/// One's complement sum of `bytes` at `offset` of the packet; false if they are not there. Not
+/// rte_raw_cksum_mbuf(), which loses the carries of a buffer that begins at an odd byte (DPDK
+/// 22.11).
 bool sum_of(const rte_mbuf* m, unsigned offset, unsigned bytes, std::uint16_t& sum) noexcept {
     std::uint32_t total = 0;
     unsigned done = 0;
@@ -42,7 +43,7 @@ std::uint16_t fold(std::uint32_t total) noexcept {
     return static_cast<std::uint16_t>(total);
 }
 
-/// Bytes that UDP itself has: surplus bytes may follow (RFC 9868), which its sum does not cover.
+/// UDP's own bytes: surplus bytes may follow (RFC 9868), which its sum does not include.
 std::uint16_t udp_bytes(const PacketInfo& info, const std::uint8_t* data) noexcept {
     const std::uint8_t* l4 = data + info.l4_off;
     return wire::be16(l4 + 4);
@@ -60,8 +61,7 @@ std::uint32_t pseudo_sum(const PacketInfo& info, const std::uint8_t* data,
            rte_raw_cksum(ipv6_last_destination(ip, headers), 16);
 }
 
-/// Whether these bytes, with their checksum among them, and the pseudo-header sum up to nothing
-/// (RFC 1071).
+/// Whether these bytes, including their checksum, and the pseudo-header sum up to zero (RFC 1071).
 bool sums_up(const rte_mbuf* m, const PacketInfo& info, const std::uint8_t* data,
              std::uint8_t protocol, bool pseudo_header, unsigned covered) noexcept {
     std::uint16_t sum;
@@ -70,7 +70,7 @@ bool sums_up(const rte_mbuf* m, const PacketInfo& info, const std::uint8_t* data
     return fold(pseudo + sum) == 0xffff;
 }
 
-/// rte_hash_crc() of the same bytes, which reads words where they lie; here they may lie anywhere.
+/// As rte_hash_crc() of the same bytes, but for any alignment.
 std::uint32_t crc32c(const std::uint8_t* p, unsigned n, std::uint32_t crc) noexcept {
     constexpr unsigned kWord = sizeof(std::uint64_t);
     for (; n >= kWord; n -= kWord, p += kWord) {
@@ -83,8 +83,8 @@ std::uint32_t crc32c(const std::uint8_t* p, unsigned n, std::uint32_t crc) noexc
     return crc;
 }
 
-/// RFC 9260 section 6.8 and appendix A: CRC32c of the packet with zeros in the checksum's place,
-/// stored in the order in which a little-endian machine has it.
+/// RFC 9260 section 6.8 and appendix A: CRC32c of the packet with zeros in the checksum field,
+/// stored in little-endian order.
 bool crc_right(const rte_mbuf* m, const PacketInfo& info) noexcept {
     constexpr unsigned kAt = 8, kSize = 4;
     std::uint32_t crc = 0xffffffff, stored = 0;
@@ -142,7 +142,8 @@ bool transport_right(const rte_mbuf* m, const PacketInfo& info, const std::uint8
     }
 }
 
-/// TCP and UDP: the checksum field has what a host puts there when its device shall add the rest.
+/// TCP and UDP: a host that leaves the rest to its device stores the pseudo-header's sum in the
+/// field.
 bool is_partial(const PacketInfo& info, const std::uint8_t* data) noexcept {
     if (info.protocol != proto::tcp && info.protocol != proto::udp) return false;
     std::uint16_t field;
@@ -154,7 +155,7 @@ bool is_partial(const PacketInfo& info, const std::uint8_t* data) noexcept {
 
 Sums judge_sums(const rte_mbuf* m, const PacketInfo& info, bool whole) noexcept {
     const auto* data = rte_pktmbuf_mtod(m, const std::uint8_t*);
-    // The header of what was put together is our own.
+    // Reassembly itself writes the header of a reassembled datagram.
     if (!whole && info.family == Family::ipv4 && (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_GOOD) == 0 &&
         compute_checksums(m, info, true, false) != DropReason::none)
         return Sums::wrong;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Requests from control to a worker, whose tables nobody else may touch.
+// Requests from control to a worker, whose tables no other thread may touch.
 //
-// ConnQuery lists, saves or ends connections. Control fills it in and raises `state`. In each turn
+// ConnQuery lists, saves or ends connections. Control fills it in and sets `state`. In each turn
 // the worker visits a bounded number of slots: it copies matching connections into the ring, or
-// ends them; while the ring is full it visits none. At the end of its table it answers. Control
-// takes rows out meanwhile. Neither waits for the other; a worker has one ConnQuery at a time.
+// ends them. While the ring is full it visits none. At the end of its table it answers. Meanwhile
+// control takes rows out. Neither waits for the other. A worker has one ConnQuery at a time.
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@
 
 namespace postern {
 
-/// A connection with what its helper knows of it, as it is saved and restored.
+/// A connection with its helper's state, as it is saved and restored.
 struct ConnImage {
     Conn conn;
     HelperImage helper;
@@ -28,25 +28,25 @@ class ConnQuery {
     enum State : std::uint32_t {
         idle,     ///< control's: it may fill in a query
         asked,    ///< the worker's; control takes rows out of the ring
-        answered  ///< control's: it reads what is left in the ring and `ended`, then sets idle
+        answered  ///< control's: it reads the rest of the ring and `ended`, then sets idle
     };
     enum class Action : std::uint8_t {
         list,
         end,
-        save  ///< list, and Row::helper is filled in
+        save  ///< as list, with Row::helper filled in
     };
     struct Row : ConnImage {
         std::uint32_t slot = 0;
         Tick now;  ///< the worker's clock when it copied the row
     };
     static constexpr std::uint32_t kRows = 1024;
-    /// Slots a turn. A copy is 4 lines read and 4 written, so all of them are a few microseconds.
+    /// Slots a turn. A copy is 4 lines read and 4 written, so all of them take a few microseconds.
     static constexpr std::uint32_t kSlotsATurn = 64;
 
-    /// Handed back and forth. Release by who gives it away, acquire by who takes it: the plain
-    /// fields below belong to whom `state` says.
+    /// Handed back and forth. Released by the side that gives it away, acquired by the other: the
+    /// plain fields below belong to the side that `state` names.
     std::atomic<std::uint32_t> state{idle};
-    /// Control: w, worker: r, relaxed: nobody wants the answer any more.
+    /// Control: w, worker: r, relaxed: the answer is no longer needed.
     std::atomic<bool> cancelled{false};
     Action action = Action::list;  ///< in
     ConnFilter filter;             ///< in
@@ -55,23 +55,23 @@ class ConnQuery {
     SpscRing<Row> rows{kRows};     ///< worker to control
 };
 
-/// How control files an expectation for a live connection: its worker does it. The same hand-over.
+/// A request to file an expectation for a live connection; its worker files it. The same hand-over.
 struct CreateExpectRequest {
     std::atomic<std::uint32_t> state{ConnQuery::idle};
     ConnId master;          ///< in
-    ExpectRequest request;  ///< in; what is the master's to say is filled in by the worker
-    bool found = false;     ///< out: the master is there, and has a helper
+    ExpectRequest request;  ///< in; the worker fills in the fields of the master
+    bool found = false;     ///< out: the master exists, and has a helper
     InsertResult result;    ///< out
 };
 
-/// How control puts a saved connection into the table of its home worker.
+/// A request to restore a saved connection in the table of its home worker.
 struct RestoreRequest {
     enum class Outcome : std::uint8_t {
         restored,
-        without_helper,  ///< no slot for its helper is left
-        exists,          ///< there is one with its tuple
-        expired,         ///< its time is over
-        full             ///< the table is
+        without_helper,  ///< no helper slot is left
+        exists,          ///< a connection with its tuple exists
+        expired,         ///< its timeout has passed
+        full             ///< the table is full
     };
     std::atomic<std::uint32_t> state{ConnQuery::idle};
     ConnImage image;                  ///< in

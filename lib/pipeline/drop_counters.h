@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a worker counts of packets that it does not forward.
+// Counters of packets that a worker does not forward.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ struct DropCounters {
     std::array<Counter, kDropReasons> drops;
     static constexpr MetricDesc kDropsDesc{"drops", "packets not forwarded, by reason",
                                            Unit::packets};
-    std::array<Counter, kMaxPorts> wrong_zone;  ///< of these, for this reason, by port of arrival
+    std::array<Counter, kMaxPorts> wrong_zone;  ///< of these, for this reason, by input port
     static constexpr MetricDesc kWrongZoneDesc{
         "wrong_zone", "frames dropped because their connection is between other zones",
         Unit::packets};

@@ -4,7 +4,7 @@
 namespace postern {
 namespace {
 
-/// What its master says of every expectation.
+/// Fields of every expectation that its master determines.
 void set_master(ExpectRequest& r, const Conn& master, ConnId id, const Edges& edges) noexcept {
     r.ct_zone = master.ct_zone();
     r.master = id;
@@ -37,7 +37,7 @@ bool Expecting::claim(unsigned i) noexcept {
     if (!owner_.take(match, turn())) return counters_.claims_lost.add(), false;
     const PacketInfo& info = batch_.info[i];
     if (info.kind == L4Kind::gre_call && match.sport_mask.raw() != 0) {
-        // The other direction of the pair is expected, too; it is this connection's now.
+        // The other direction of the pair is expected, too; this connection takes it.
         Tuple call = *tuple_of(batch_.data[i], info);
         call.sport = match.sport;
         const Tuple answer = call.reversed();
@@ -59,7 +59,7 @@ void Expecting::fix_sides(ExpectRequest& r, const Conn& master) const noexcept {
     };
     r.to_side = side_of(r.dst);
     if (!r.any_src() && r.src.length < 8 * address_bytes(r.dst.family) && r.dst == tuple.src)
-        // Whoever answers a broadcast is where the request went.
+        // The hosts that answer a broadcast are in the zone to which the request went.
         r.from_side = edges.side_of(master.edge(Direction::reply));
     else if (!r.any_src())
         r.from_side = side_of(r.src.address);
@@ -134,7 +134,7 @@ void Expecting::act(const EmitAction& action, const Conn& master) noexcept {
     }
 }
 
-/// The master may live on another worker: all of this goes by the expectation's id.
+/// The master may belong to another worker: everything here uses the expectation's id.
 void Expecting::grant_in_master(const EmitAction& action, const Conn& conn) noexcept {
     const Tuple here = conn.tuple();
     const ExpectId question =
@@ -154,7 +154,7 @@ void Expecting::grant_in_master(const EmitAction& action, const Conn& conn) noex
 }
 
 void Expecting::end_session(const Conn& master, std::span<const ExpectClass> classes) noexcept {
-    if (master.tcp_state() == TcpState::fin_wait) return;  // nobody has answered yet
+    if (master.tcp_state() == TcpState::fin_wait) return;  // not answered yet
     for (std::size_t i = 0; i < classes.size(); ++i)
         if (classes[i].ends_with_session)
             owner_.remove(masters_[master.helper_slot], static_cast<std::uint8_t>(i), 0,

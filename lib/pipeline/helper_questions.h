@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// HelperQuestions: what one worker asks the processes of helpers.
+// HelperQuestions: one worker's questions to helpers' processes.
 //
-// What: puts the messages of one packet at a time into the ring of questions, and knows which
-// processes are there, and which were late. Who calls: Helping only (userspace.cc).
-// Synchronisation: none but its two rings. Cost: a turn with nothing to ask reads one
-// line of the ring of answers.
+// What: puts the messages of one packet at a time into the ring of questions, and stores which
+// processes are connected, and which were late.
+// Used by: Helping only (userspace.cc). Synchronisation: none except its two rings. Cost: a turn
+// without questions reads one line of the ring of answers.
 #pragma once
 
 #include <array>
@@ -20,21 +20,22 @@ class HelperQuestions {
   public:
     HelperQuestions(UserspaceLink& link, WorkerId worker);
 
-    /// Whether the helper lives in another process.
+    /// Whether the helper's parser is another process.
     bool serves(HelperId helper) const noexcept { return settings_[helper] != nullptr; }
     const UserspaceHelper& settings(HelperId helper) const noexcept { return *settings_[helper]; }
 
-    /// Whether asking makes sense; if not, and its traffic may bypass it, it passes at once.
+    /// Whether a question makes sense; if not, and `bypass` is set, the packet passes at once.
     bool present(HelperId helper) const noexcept { return link_.connected(helper); }
     bool served() const noexcept { return link_.served(); }
-    /// Its last question was not answered in time. Until something comes from it, traffic that may
-    /// bypass it does not wait.
+    /// Its last question was not answered in time. Until it sends something again, traffic with
+    /// `bypass` does not wait.
     bool late(HelperId helper) const noexcept { return (late_ >> helper & 1) != 0; }
     void set_late(HelperId helper, bool on) noexcept {
         const std::uint64_t b = std::uint64_t{1} << helper;
         late_ = on ? late_ | b : late_ & ~b;
     }
-    /// Refreshes which processes are connected, once a turn: one that has come or gone is not late.
+    /// Refreshes which processes are connected, once a turn. A process that has connected or
+    /// disconnected no longer counts as late.
     void refresh_peers() noexcept {
         const std::uint64_t now = link_.connected();
         late_ &= ~(now ^ there_);
@@ -43,7 +44,7 @@ class HelperQuestions {
 
     // --- one packet's questions ---
     enum class Mode : std::uint8_t {
-        pass_by,  ///< the messages have been answered, or shall not be asked about
+        pass_by,  ///< the messages have been answered, or need no question
         ask
     };
     struct Asking {
@@ -54,13 +55,13 @@ class HelperQuestions {
         const Tuple* original = nullptr;
         const std::uint8_t* state = nullptr;
         Tick deadline;
-        // What came of it:
-        std::uint32_t messages = 0;  ///< that there were
-        std::uint32_t asked = 0;     ///< of these, questions put
-        bool too_long = false;       ///< of the others, at least one
+        // The result:
+        std::uint32_t messages = 0;  ///< messages of the packet
+        std::uint32_t asked = 0;     ///< of these, questions sent
+        bool too_long = false;       ///< at least one of the others is too long
     };
     Asking& asking() noexcept { return asking_; }
-    /// One message of it. Numbers of a packet's questions follow each other.
+    /// Adds one message of it. Numbers of a packet's questions are consecutive.
     void message(Direction direction, Bytes bytes) noexcept;
     std::uint32_t next_number() const noexcept { return number_; }
     /// False: the ring is full.
@@ -74,7 +75,7 @@ class HelperQuestions {
     std::array<const UserspaceHelper*, kMaxHelpers> settings_{};
     std::uint32_t number_ = 1;
     std::uint64_t late_ = 0;
-    std::uint64_t there_ = 0;  ///< who was connected in the last turn
+    std::uint64_t there_ = 0;  ///< processes connected in the last turn
     Asking asking_;
 };
 

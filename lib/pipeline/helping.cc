@@ -46,11 +46,11 @@ void Helping::renew(std::uint32_t slot, Direction opener) noexcept {
     Conn& conn = conns_.at(slot);
     const std::uint32_t isn = conn.tcp_far.last.seq;
     if (!engine_->is_untouched(*engine_->at(conn.helper_slot))) {
-        // What was said before, in this burst too, was said in another session.
+        // Earlier payload, in this burst too, belongs to another session.
         const HelperId helper = conn.helper;
         forget_shown(slot);
         detach(slot, ExpectEnd::master_end);
-        conn.helper = helper;  // waits for the third segment, as the first time
+        conn.helper = helper;  // waits for the third segment, as at first
         return;
     }
     engine_->on_syn(engine_->at(conn.helper_slot), opener, isn);
@@ -107,7 +107,7 @@ Bytes Helping::payload_of(unsigned i) noexcept {
 void Helping::read_payload(unsigned i, HelperConn* hc, Skim skim) noexcept {
     const PacketInfo& info = batch_.info[i];
     if (info.kind != L4Kind::tcp) return engine_->on_datagram(hc, info.dir, payload_of(i), emit_);
-    // Only a receiver of TCP Fast Open (RFC 7413) takes what a SYN carries; others get it again.
+    // Only a receiver of TCP Fast Open (RFC 7413) accepts payload of a SYN; others get it again.
     const Bytes payload = (info.tcp_flags & tcp_flag::syn) != 0 ? Bytes{} : payload_of(i);
     engine_->on_segment(hc, info.dir, seq_of(i), info.tcp_flags, payload, emit_, skim);
 }
@@ -116,7 +116,7 @@ bool Helping::sums_hold(unsigned i, const HelperConn& hc) noexcept {
     const Batch& b = batch_;
     const PacketInfo& info = b.info[i];
     const rte_mbuf* const m = b.pkt[i];
-    // Where `checksums: full` was asked for, what was wrong has been dropped.
+    // With `checksums: full`, wrong ones have been dropped.
     if (batch_.plan->believe_checksums ||
         batch_.plan->ports[info.in_port.number()].checksums == Checksums::full)
         return true;
@@ -162,7 +162,7 @@ void Helping::run_one(unsigned i, Conn& conn, HelperConn* hc, Skim skim) noexcep
     const std::uint16_t before_s = hc->min_timeout_s;
     read_payload(i, hc, skim);
     if (hc->min_timeout_s < before_s && info.kind == L4Kind::ports) {
-        // TCP's packets set their time anew each; those of a UDP stream do not.
+        // TCP's packets set their timeout anew each; those of a UDP stream do not.
         conn.timeout_ms = timeout_of(conn, batch_.plan->track);
         keep_min_timeout(conn);
         conns_.arm(info.conn);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Helping: which connections of a worker have a helper, and what their helpers read and ask for.
+// Helping: helpers of a worker's connections, their input and their requests.
 //
-// What: gives connections their helper, shows it their packets, files what it expects, and takes it
-// away again. It has the helper engine and, by helper slot, what may be pending. helping.cc is the
-// path of packets; pools.cc which connections have a helper, and how safely; userspace.cc helpers
-// in other processes.
-// Who: the stages and Tracking of the same worker; once a turn the worker itself. Synchronisation:
-// all is the worker's own but the rings to helpers' processes. Cost: connections without a helper
-// touch nothing here.
+// What: assigns helpers to connections, passes packets to them, files their expectations, and
+// detaches them again. It owns the helper engine and, by helper slot, the pending expectations.
+// helping.cc is the path of packets; pools.cc assigns helper slots and decides when a connection is
+// proven; userspace.cc serves helpers in other processes.
+// Used by: the stages and Tracking of the same worker; once a turn the worker itself.
+// Synchronisation: everything is private to the worker except the rings to helpers' processes.
+// Cost: connections without a helper touch nothing here.
 #pragma once
 
 #include <array>
@@ -51,10 +51,10 @@ struct HelpingCounters {
 
 class Helping {
   public:
-    /// What outlives it, but for the engine, which it takes.
+    /// References to objects that outlive it, except the engine, which it owns.
     struct Parts {
         std::unique_ptr<HelperEngine> engine;
-        /// Null when no helper lives in another process.
+        /// Null if no helper is in another process.
         UserspaceLink* userspace = nullptr;
         WorkerId worker;  ///< whose rings of it
         const HashSecret& secret;
@@ -69,43 +69,43 @@ class Helping {
     explicit Helping(Parts parts);
 
     // --- the path of packets ---
-    /// Gives the new connection of packet i its helper: at once, if the packet may say something.
-    /// Else it waits for the peer to answer, see await().
+    /// Assigns its helper to the new connection of packet i: at once, if the packet may have
+    /// payload for it. Else it waits for the peer's answer, see await().
     void begin(unsigned i, std::uint32_t slot, HelperId helper) noexcept;
-    /// Files what a connection expects by its rule. False: not all could be, and its first packet
-    /// should not pass, so that it is repeated.
+    /// Files the expectations of a connection's rule. False: not all could be filed, and its first
+    /// packet must not pass, so that it is repeated.
     bool expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept;
-    /// A connection as it was before a packet: the numbers at which its streams begin, while
-    /// nothing has been said.
+    /// A connection before a packet: the numbers at which its streams begin, while no payload has
+    /// been sent.
     struct Opening {
         std::array<std::uint32_t, 2> end{};  ///< by Direction
         bool answered = false;               ///< end[1] is known
     };
     static Opening opening_of(Conn& conn) noexcept;
-    /// Whether a connection has a helper, waits for one, or has something pending by its rule.
+    /// Whether a connection has a helper, waits for one, or has pending expectations of its rule.
     static bool has_duty(const Conn& conn) noexcept {
         return conn.helper != kNoHelper || conn.has(conn_flag::has_helper_slot);
     }
-    /// Packet i was accepted: it may be the first that its connection's helper should see, and it
-    /// may prove the connection.
+    /// Packet i was accepted: it may be the first that its connection's helper reads, and it may
+    /// prove the connection.
     void await(unsigned i, const Opening& before) noexcept;
-    /// The two ends have opened a connection with a helper anew; `opener` did so by TcpLast::seq.
+    /// The two ends have reopened a connection with a helper; `opener` did so by TcpLast::seq.
     void renew(std::uint32_t slot, Direction opener) noexcept;
-    /// Windows are not enforced on packet i's connection, which has a helper: its payload is cut to
-    /// what the acknowledgements allow that the helper's streams saw.
+    /// Windows are not enforced on packet i's connection, which has a helper: cuts its payload to
+    /// the part that the acknowledgements in the helper's streams allow.
     void cut_to_own_window(unsigned i, Conn& conn) noexcept;
-    /// The TCP connection's session is over: what lives no longer than that ends.
+    /// The TCP connection's session has ended: ends everything that does not outlive it.
     void end_session(const Conn& conn) noexcept;
-    /// Raises its time to what its helper asked for by Emit::min_timeout().
+    /// Raises its timeout to its helper's Emit::min_timeout().
     void keep_min_timeout(Conn& conn) noexcept {
         if (conn.has_min_timeout) [[unlikely]]
             apply_min_timeout(conn, engine_->at(conn.helper_slot)->min_timeout_s);
     }
-    /// Starts to fetch what a helper knows of a connection.
+    /// Prefetches a helper's state of a connection.
     [[gnu::always_inline]] void prefetch(std::uint32_t helper_slot) noexcept {
         engine_->prefetch(helper_slot);
     }
-    /// Shows the packets in `helped` to their helpers and files what these expect; may drop some.
+    /// Passes the packets in `helped` to their helpers and files the expectations; may drop some.
     void run() noexcept;
 
     // --- ends ---
@@ -117,27 +117,27 @@ class Helping {
     }
     /// Whether a connection with a slot has been granted what is to outlive its silence.
     bool has_lasting(const Conn& conn) noexcept { return expecting_.has_lasting(conn.helper_slot); }
-    /// A connection with a helper slot ends: what hangs on the slot ends with it.
+    /// A connection with a helper slot ends: ends everything that depends on the slot.
     void release(std::uint32_t slot) noexcept;
-    /// The plan does not serve the helper of a connection, which goes on without it.
+    /// The plan does not serve the helper of a connection: detaches it.
     void take_away(std::uint32_t slot) noexcept;
-    /// Packets of this burst that the helper of a connection was to see: it will not.
+    /// Removes packets of this burst from the input of a connection's helper.
     void forget_shown(std::uint32_t slot) noexcept;
-    /// Frees the packets that wait for a helper's process.
+    /// Frees the packets held for helpers' processes.
     void release_held() noexcept;
 
     // --- once a turn ---
-    /// Handles replies of helper processes and expires overdue questions. True: packets that waited
-    /// go on; they are the batch now. Bounded work.
+    /// Handles replies of helper processes and expires overdue questions. True: held packets
+    /// continue; they are the batch now. Bounded work.
     bool resume() noexcept { return questions_ != nullptr && resume_waiting(); }
     void look_at_unproven() noexcept;
     /// The worker has taken another plan, with these helpers. See HelperEngine::adopt().
     void adopt(const HelperSet& set, const Scratch& scratch) noexcept;
 
     // --- control, by the worker ---
-    /// Raises a connection's timeout to at least `least_s` seconds, where its state allows it.
+    /// Raises a connection's timeout to at least `least_s` seconds, if its state allows that.
     static void apply_min_timeout(Conn& conn, std::uint16_t least_s) noexcept;
-    /// Gives a restored connection the helper that it had. False: no slot is left.
+    /// Assigns its helper to a restored connection. False: no slot is left.
     bool restore(std::uint32_t slot, const HelperImage& image) noexcept;
     HelperEngine& engine() noexcept { return *engine_; }
 
@@ -152,26 +152,26 @@ class Helping {
   private:
     // The path of packets: helping.cc.
     Bytes payload_of(unsigned i) noexcept;
-    /// Whether packet i's payload lies in one piece: then it is linear_payload_of().
+    /// Whether packet i's payload is contiguous: then it is linear_payload_of().
     bool is_linear(unsigned i) const noexcept;
     Bytes linear_payload_of(unsigned i) const noexcept;
     /// Sequence number of packet i, a TCP segment.
     std::uint32_t seq_of(unsigned i) const noexcept;
-    /// Whether the receiver of packet i, which a helper is to see, will find its checksums right;
-    /// counts those that are not.
+    /// Whether the receiver of packet i, which a helper is to read, will find its checksums right.
+    /// Counts wrong ones.
     bool sums_hold(unsigned i, const HelperConn& hc) noexcept;
-    /// `skim`: what the engine said of packet i.
+    /// `skim`: the engine's result for packet i.
     void run_one(unsigned i, Conn& conn, HelperConn* hc, Skim skim) noexcept;
-    /// Shows packet i's payload to the engine.
+    /// Passes packet i's payload to the engine.
     void read_payload(unsigned i, HelperConn* hc, Skim skim = Skim::not_asked) noexcept;
-    /// What a helper asked for besides expectations.
+    /// Carries out a helper's requests besides expectations.
     void act(const EmitAction& action, const Conn& conn) noexcept;
     void order_child(const Conn& master, const Tuple& child, bool adopt) noexcept;
     InsertOutcome file(const PinHole& hole, const Conn& conn) noexcept {
         return expecting_.file(hole, conn, conns_.id_of(conns_.slot_of(conn)));
     }
-    /// What a packet announces could not be filed. Whether it is to be dropped, so that its sender
-    /// repeats it: of TCP, once.
+    /// An announcement of a packet could not be filed. Returns whether to drop the packet, so that
+    /// its sender repeats it: over TCP, once.
     bool may_refuse(const PacketInfo& info, const std::uint8_t* data,
                     const HelperConn* hc) const noexcept;
     void note_refused(const PacketInfo& info, const std::uint8_t* data,
@@ -179,7 +179,7 @@ class Helping {
     /// It passes nevertheless.
     void count_unexpected(const HelperConn* hc) noexcept;
 
-    // Which connections have a helper, and how safely: pools.cc.
+    // Helper slots and their standing: pools.cc.
     ZoneId zone_of(const Conn& conn) const noexcept {
         return batch_.plan->edges.zone_of(conn.edge(Direction::original));
     }
@@ -190,27 +190,28 @@ class Helping {
     bool may_pick_up(const Conn& conn, HelperId helper) noexcept;
     /// The helper reads its connection in mid-stream, from packet i on.
     void pick_up(unsigned i, HelperConn* hc) noexcept;
-    /// Whether packet i shows that the peer of its connection is there.
+    /// Whether packet i proves the peer of its connection.
     bool proves(unsigned i, const Conn& conn, std::uint32_t reply_end) const noexcept;
-    /// A slot for the connection, with its helper; one of another connection, if need be.
+    /// Takes a slot for the connection, with its helper; displaces another connection, if
+    /// necessary.
     HelperConn* take_slot(std::uint32_t slot, HelperId helper, Standing standing) noexcept;
-    /// Gives a connection what its helper keeps, with nothing pending.
+    /// Sets up the helper's state of a connection, with nothing pending.
     void set_slot(Conn& conn, const HelperConn* hc) noexcept;
     void promote(Conn& conn) noexcept;
-    /// Makes room for an applicant, at another connection's cost.
+    /// Makes room for an applicant by displacing another connection.
     void make_room(const Applicant& applicant) noexcept;
-    /// The connection goes on without its helper. UDP gets it again with its next packet; a TCP
-    /// stream that was not read cannot be read any more.
+    /// The connection loses its helper. UDP gets it again with its next packet; a TCP stream with
+    /// unread bytes cannot be read any more.
     void lose(std::uint32_t slot) noexcept;
     void detach(std::uint32_t slot, ExpectEnd why) noexcept;
-    /// Ends what the helper's state of a connection hangs on.
+    /// Ends everything that depends on the helper's state of a connection.
     void release_state(Conn& conn, ExpectEnd why) noexcept;
 
     // Helpers in other processes: userspace.cc.
     bool resume_waiting() noexcept;
-    /// Shows packet i to a helper in another process, or lets it wait. `front`: it has waited.
+    /// Passes packet i to a helper in another process, or holds it. `front`: it was held before.
     void run_remote(unsigned i, Conn& conn, HelperConn* hc, bool front) noexcept;
-    /// Whether the helper lives in another process.
+    /// Whether the helper's parser is another process.
     bool is_remote(HelperId helper) const noexcept {
         return questions_ != nullptr && questions_->serves(helper);
     }
@@ -226,7 +227,7 @@ class Helping {
     }
 
     std::unique_ptr<HelperEngine> engine_;
-    // Null: no helper lives in another process.
+    // Null: no helper is in another process.
     std::unique_ptr<HelperQuestions> questions_;
     std::unique_ptr<HeldPackets> held_;
     Batch& batch_;
@@ -236,8 +237,8 @@ class Helping {
     const Reassembly& reassembly_;
     DropCounters& drops_;
     HelpingCounters& counters_;
-    /// By helper slot: where the last TCP segment ended that was dropped because nothing could be
-    /// filed. What ends no later is not dropped again.
+    /// By helper slot: the end of the last TCP segment that was dropped because an expectation
+    /// could not be filed. A segment that ends no later is not dropped again.
     struct Refused {
         std::array<std::uint32_t, 2> end{};  ///< by Direction
         std::array<bool, 2> any{};
@@ -251,8 +252,8 @@ class Helping {
     bool notes_known_ = false;     ///< some helper of the plan picks up
     Tick looked_;                  ///< when late answers were last looked for
     Emit emit_;
-    Emit parting_;  ///< of a connection that ends, perhaps while emit_ is being worked on
-    /// Payload of a packet in several segments, put together for its helper.
+    Emit parting_;  ///< requests of a connection that ends, possibly while emit_ is in use
+    /// Payload of a packet in several segments, linearised for its helper.
     std::unique_ptr<std::uint8_t[]> linear_;
 };
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// KnownFlows: which connections were seen from their first packet, after they have been forgotten.
+// KnownFlows: connections that were seen from their first packet, remembered after they are
+// forgotten.
 //
 // What: two Bloom filters of flow hashes, one a period; a flow is remembered for one to two
-// periods. It may say yes to a flow that was never noted, never no to one that was. A full filter
-// says yes to more of them: it fails closed. Called by: its worker only. No allocation after
-// construction.
+// periods. It may return true for a flow that was never noted, never false for one that was. A full
+// filter returns true for more of them: it fails closed.
+// Used by: its worker only. No allocation after construction.
 #pragma once
 
 #include <algorithm>
@@ -33,7 +34,7 @@ class KnownFlows {
             });
         });
     }
-    /// Call it now and then: forgets what is older than two periods.
+    /// Forgets flows older than two periods. Call it regularly.
     void age(Tick now) noexcept {
         if (!began_) {
             since_ = now;

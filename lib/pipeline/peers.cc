@@ -35,7 +35,7 @@ void PeerRings::Free::operator()(rte_ring* ring) const noexcept {
 
 Result<std::unique_ptr<PeerRings>> PeerRings::create(unsigned workers, std::uint32_t packets,
                                                      std::uint32_t messages) {
-    // DPDK's names are of the whole process.
+    // DPDK's names are global to the process.
     static std::atomic<unsigned> serial{0};
     std::unique_ptr<PeerRings> all(new PeerRings);
     all->workers_ = workers;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Peers: one worker's ends of the rings that join the workers.
+// Peers: one worker's ends of the rings between workers.
 //
-// What: three rings lead to each worker: packets whose connections it has, ids of masters whose
-// children were active, and orders about children. PeerRings owns all rings of a firewall.
-// Who: control makes PeerRings before the workers and frees it after them; a worker writes to the
-// rings of others and alone reads its own. Synchronisation: rte_ring, many producers, one consumer.
-// A full ring loses what is said, and a counter tells. Cost: an enqueue is one compare-and-swap.
+// What: three rings lead to each worker: packets of its connections, ids of masters whose children
+// were active, and orders about children. PeerRings owns all rings of a firewall.
+// Used by: control creates PeerRings before the workers and frees it after them; a worker writes to
+// the rings of others and alone reads its own. Synchronisation: rte_ring, many producers, one
+// consumer. A message to a full ring is lost and counted. Cost: an enqueue is one compare-and-swap.
 #pragma once
 
 #include <array>
@@ -37,13 +37,13 @@ struct PeerCounters {
     POSTERN_METRICS(POSTERN_PEER_METRICS)
 };
 
-/// What a worker's helper wants of a running child, told to all: who has it is not known. An
-/// element of a ring.
+/// An order of a worker's helper about a running child. It goes to all workers, since its owner is
+/// not known. An element of a ring.
 struct alignas(4) ChildOrder {
     Tuple tuple;
     CtZone ct_zone;
     bool adopt = false;  ///< `by` becomes its master. Else it ends, if `by` is its master
-    EdgeId sides[2];     ///< of the master's two ends: a child of other zones is none of its
+    EdgeId sides[2];     ///< of the master's two ends: a child between other zones is not its own
     ConnId by;
     bool all = false;  ///< all children of `by` end, whatever the tuple
 };
@@ -51,11 +51,11 @@ static_assert(sizeof(ChildOrder) % 4 == 0 && std::is_trivially_copyable_v<ChildO
 
 class PeerRings {
   public:
-    /// `packets`, `messages`: what a ring of each kind holds, less one; powers of two. Fails for
-    /// want of memory.
+    /// `packets`, `messages`: capacity of a ring of each kind, plus one; powers of two. Fails for
+    /// lack of memory.
     static Result<std::unique_ptr<PeerRings>> create(unsigned workers, std::uint32_t packets,
                                                      std::uint32_t messages);
-    /// Frees the packets that are still in the rings. No worker runs any more.
+    /// Frees the packets that are still in the rings. Call after all workers have ended.
     ~PeerRings();
     PeerRings(const PeerRings&) = delete;
     PeerRings& operator=(const PeerRings&) = delete;
@@ -71,7 +71,7 @@ class PeerRings {
     PeerRings() = default;
 
     unsigned workers_ = 0;
-    Rings packets_, active_;  ///< none where there is one worker
+    Rings packets_, active_;  ///< none with a single worker
     Rings orders_;
 };
 
@@ -81,17 +81,17 @@ class Peers {
     Peers(const PeerRings& rings, WorkerId self, PeerCounters& counters) noexcept
         : rings_(rings), self_(self), counters_(counters) {}
 
-    /// Gives a packet to its home worker, another one. False: that one's ring is full.
+    /// Hands a packet over to its home worker, another one. False: that worker's ring is full.
     bool hand_off(rte_mbuf* packet, WorkerId home) noexcept;
-    /// Up to kMaxBurst packets that others gave to this worker.
+    /// Takes up to kMaxBurst packets that others handed over to this worker.
     unsigned take_handoff(rte_mbuf** out) noexcept;
 
-    /// Tells another worker that a child of its connection was active.
+    /// Notifies another worker that a child of its connection was active.
     void tell_active(ConnId master) noexcept;
-    /// Masters that others have told of; at most `max`.
+    /// Takes masters whose children were active, from other workers; at most `max`.
     unsigned take_active(ConnId* out, unsigned max) noexcept;
 
-    /// Tells all workers, this one too: ending a child may be what ending another asks for.
+    /// Broadcasts to all workers, including this one: one order may cause another.
     void broadcast(ChildOrder order) noexcept;
     unsigned take_orders(ChildOrder* out, unsigned max) noexcept;
     /// Whether each worker's ring has room for so many more orders, if nobody else adds any.

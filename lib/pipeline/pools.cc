@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Which connections have a helper, and how safely they hold it: see "Pools" in lib/helper/NOTES.md.
+// Helper slots and the standing of their connections: see "Pools" in lib/helper/NOTES.md.
 //
-// A connection is proven once its peer has shown that it is there: by TCP's third segment, by an
-// answer of UDP's, or by a child that came. Until then its helper's slot, stream buffers and
-// expectations are of pools that proven connections never need, so a stranger who forges packets
-// displaces only others of his kind.
+// A connection is proven once its peer has shown that it receives: by TCP's third segment, by an
+// answer over UDP, or by a child that claimed an expectation. Until then its helper's slot, stream
+// buffers and expectations come from pools that proven connections never use, so that forged
+// packets displace only each other.
 #include <algorithm>
 
 #include "pipeline/helping.h"
@@ -20,12 +20,12 @@ bool is_opening(TcpState state) noexcept {
            state == TcpState::syn_sent2;
 }
 
-/// The next packet too: the fast path asks for no helper and proves nobody.
+/// The next packet too: the fast path checks for no helper and proves nothing.
 void stay_off_fast_path(Conn& conn) noexcept {
     conn.flags &= static_cast<std::uint8_t>(~conn_flag::assured);
 }
 
-/// Picked up without its SYN: the tracker leaves the windows of both sides open for good.
+/// Picked up without its SYN: the tracker never enforces the windows of both sides.
 bool is_midstream(const Conn& conn) noexcept {
     return (conn.tcp_flags[0] & conn.tcp_flags[1] & tcp_side::liberal) != 0;
 }
@@ -85,7 +85,7 @@ bool Helping::may_pick_up(const Conn& conn, HelperId helper) noexcept {
 bool Helping::proves(unsigned i, const Conn& conn, std::uint32_t reply_end) const noexcept {
     const PacketInfo& info = batch_.info[i];
     if (info.kind != L4Kind::tcp) return info.dir == Direction::reply;
-    // The tracker takes acknowledgements from a window of 64 KiB, which can be guessed.
+    // The tracker accepts acknowledgements within a window of 64 KiB, which can be guessed.
     return info.dir == Direction::original && conn.has(conn_flag::assured) &&
            (info.tcp_flags & tcp_flag::ack) != 0 &&
            read_segment(batch_.data[i], info).ack == reply_end;
@@ -119,7 +119,8 @@ void Helping::await(unsigned i, const Opening& before) noexcept {
 }
 
 void Helping::pick_up(unsigned i, HelperConn* hc) noexcept {
-    // Nothing that was said before has been read: what this segment acknowledges ends there.
+    // Earlier bytes are not read: the other stream begins where this segment's acknowledgement
+    // ends.
     const PacketInfo& info = batch_.info[i];
     const TcpSegment s = read_segment(batch_.data[i], info);
     if (info.dir == Direction::original)
@@ -192,7 +193,7 @@ void Helping::lose(std::uint32_t slot) noexcept {
     const HelperId helper = conn.helper;
     const bool reads_stream = conn.protocol() == proto::tcp && conn.has(conn_flag::helped);
     const std::uint32_t helper_slot = conn.helper_slot;
-    // Packets of the same burst that it was to see.
+    // Packets of the same burst for this helper.
     Batch& b = batch_;
     for_each(b[MaskId::helped], [&](unsigned i) {
         if (b.helper_slot[i] == helper_slot) b[MaskId::helped] &= ~bit(i);
@@ -247,9 +248,9 @@ bool Helping::restore(std::uint32_t slot, const HelperImage& image) noexcept {
 bool Helping::may_refuse(const PacketInfo& info, const std::uint8_t* data,
                          const HelperConn* hc) const noexcept {
     if (info.kind != L4Kind::tcp) return false;
-    // Without its pin-hole the announcement is worth nothing: let the sender repeat it, when there
-    // may be room. (The receiver never sees it, so nothing is half done.) But only once: the
-    // connection is worth more than what it announces.
+    // Without its expectation the announcement is useless: let the sender repeat it, when there may
+    // be room. (The receiver does not get it, so both ends agree.) But only once: the connection is
+    // worth more than its announcement.
     const Refused& refused = refused_[engine_->index_of(hc)];
     const unsigned d = index(info.dir);
     const std::uint32_t end = read_segment(data, info).seq + info.pay_len;

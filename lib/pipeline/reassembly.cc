@@ -15,14 +15,14 @@
 namespace postern {
 namespace {
 
-// Datagrams that one fragment may push out. Those given up hold nothing, so one may not be enough.
+// Datagrams that one fragment may displace. Those given up hold nothing, so one may not suffice.
 constexpr unsigned kPushOut = 8;
 
 using wire::be16;
 using wire::put16;
 
-/// Changes a 16-bit word of an IPv4 header and its checksum by the difference (RFC 1624): a
-/// checksum that was wrong stays wrong.
+/// Changes a 16-bit word of an IPv4 header and its checksum by the difference (RFC 1624): a wrong
+/// checksum stays wrong.
 void change16(std::uint8_t* ip, unsigned at, unsigned value) noexcept {
     std::uint32_t sum = static_cast<std::uint16_t>(~be16(ip + 10));
     sum += static_cast<std::uint16_t>(~be16(ip + at)) + value;
@@ -32,7 +32,7 @@ void change16(std::uint8_t* ip, unsigned at, unsigned value) noexcept {
     put16(ip + 10, static_cast<std::uint16_t>(~sum));
 }
 
-/// What a transport header has at least: less in a first fragment hides it from us.
+/// Minimum length of a transport header: a shorter first fragment hides it.
 unsigned least_header(std::uint8_t protocol) noexcept {
     switch (protocol) {
         case proto::tcp: return 20;
@@ -111,7 +111,7 @@ Reassembly::Place Reassembly::read(const std::uint8_t* frame, const PacketInfo& 
     }
     std::memcpy(key.src.data(), ip + 8, 16);
     std::memcpy(key.dst.data(), ip + 24, 16);
-    // parse_packet() has checked the chain of headers; what it found after them is in l4_off.
+    // parse_packet() has checked the chain of headers; l4_off is the end of it.
     unsigned at = 40;
     for (std::uint8_t next = ip[6]; next != ipv6_next::fragment;) {
         const unsigned size = ipv6_extension_bytes(next, ip + at);
@@ -208,7 +208,7 @@ void Reassembly::drop_pieces(std::uint32_t d, DropReason why, WorkerCounters& co
     g.bytes = 0;
 }
 
-/// Makes sure that one more fragment and datagram fit; never at the cost of `keep`.
+/// Ensures room for one more fragment and datagram; never displaces `keep`.
 bool Reassembly::make_room(std::uint32_t keep, WorkerCounters& counters) noexcept {
     for (unsigned n = 0; n < kPushOut; ++n) {
         if (free_piece_ != kNone && free_datagram_ != kNone) return true;
@@ -234,7 +234,7 @@ DropReason Reassembly::add(std::uint32_t d, rte_mbuf* m, const Place& place) noe
     if ((before != kNone && pieces_[before].offset + pieces_[before].bytes > place.offset) ||
         (after != kNone && pieces_[after].offset < end))
         return DropReason::fragment_overlap;
-    // The last one is the last, and there is one of it.
+    // There is one last fragment, and it ends the datagram.
     if (place.more ? g.end != 0 && end >= g.end : g.end != 0 || after != kNone)
         return DropReason::fragment_bad;
     if (g.pieces == kMaxFragments) return DropReason::fragment_too_many;
@@ -293,7 +293,7 @@ Reassembly::Taken Reassembly::take(rte_mbuf* m, const PacketInfo& info, Tick now
     Key key;
     const Place place = read(rte_pktmbuf_mtod(m, const std::uint8_t*), info, key);
     std::uint32_t d = find(key);
-    // Of IPv6 the identification has 32 bits.
+    // IPv6's identification has 32 bits.
     std::uint32_t count = 0;
     if (info.family == Family::ipv4) {
         count = ++count_of_ends(key);
@@ -330,7 +330,7 @@ Reassembly::Taken Reassembly::take(rte_mbuf* m, const PacketInfo& info, Tick now
     if (why == DropReason::fragment_duplicate) return {nullptr, why};
     Datagram& g = datagrams_[d];
     if (why == DropReason::none && g.bytes == g.end) {
-        // Lengths were checked with each fragment's own header; the first one's may be longer.
+        // Each fragment's length was checked with its own header; the first one's may be longer.
         const Piece& first = pieces_[g.first];
         if (first.skip - g.key.l3_off - (info.family == Family::ipv4 ? 0u : 40u) + g.end > 65535) {
             drop_pieces(d, DropReason::fragment_bad, counters);
@@ -434,7 +434,7 @@ void Reassembly::keep_first(rte_mbuf* m) const noexcept {
     }
     m->nb_segs = static_cast<std::uint16_t>(segments);
     m->pkt_len = bytes;
-    // Segments that begin a fragment may still say that they head a chain of their own.
+    // Segments that begin a fragment may still be marked as heads of a chain.
     while (rest != nullptr) {
         rte_mbuf* next = rest->next;
         rte_pktmbuf_free_seg(rest);

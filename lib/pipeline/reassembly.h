@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Reassembly: the fragments that one worker holds until their datagram is whole.
+// Reassembly: the fragments that one worker holds until their datagram is complete.
 //
-// A whole datagram is a chain of the very buffers its fragments came in: the headers of all but the
-// first are skipped, not removed, and the first one's is made to say "whole". take_apart() undoes
-// that before the packet leaves, so what leaves is the fragments that came, each as large as it
-// was. In between every stage sees one packet.
+// A complete datagram is a chain of the original buffers of its fragments. The headers of all but
+// the first are skipped, not removed, and the first header is changed to that of a whole datagram.
+// take_apart() undoes that before the packet leaves. So the original fragments leave, each in its
+// original size. In between every stage processes one packet.
 //
-// Strict where stacks differ, since an attacker lives on the differences: a datagram with an
-// overlap (RFC 5722), a contradiction or a first fragment without its whole transport header
-// (RFC 1858, RFC 7112) is given up, and what still comes of it is dropped until its time is over.
-// An exact duplicate is dropped alone; the first copy counts, and only that one leaves.
+// Strict where stacks differ, since attacks use the differences. A datagram is given up at an
+// overlap (RFC 5722), a contradiction, or a first fragment without its whole transport header (RFC
+// 1858, RFC 7112). Its later fragments are dropped until its timeout. An exact duplicate is dropped
+// alone; the first copy counts, and only that one leaves.
 //
-// IPv4's identification has 16 bits and comes round within seconds between two busy hosts. What is
-// left of an older datagram then gives way to the new one. How old it is tells the number of
-// fragments between the two since it had its last, as Linux's ipfrag_max_dist does. That one counts
-// 64, which links that hash by ports (first fragments by one, later ones by another) exceed without
-// a fault: here 64 are enough for what contradicts the new fragment, or is silent for a second.
+// IPv4's identification has 16 bits and wraps within seconds between two busy hosts. A new datagram
+// then displaces the rest of an older one. The age of a datagram is the number of fragments between
+// the two hosts since its last one, as with Linux's ipfrag_max_dist. Linux's limit is 64, which
+// links that hash by ports (first fragments by one, later ones by another) exceed without a fault.
+// Here 64 suffice only for a datagram that contradicts the new fragment, or is silent for a second.
 //
-// Called by: the reassemble stage, Worker::finish(), Worker::housekeeping(). Life-cycle: as its
-// worker; it frees what it holds. Synchronisation: none, all is the worker's own. Memory: fixed by
-// Config::fragments; when all is in use the oldest datagram gives way.
-// Cost: a fragment is one look-up by a keyed hash and a walk over those that its datagram has.
+// Used by: the reassemble stage, Worker::finish(), Worker::housekeeping(). Life-cycle: as its
+// worker; it frees the fragments it holds. Synchronisation: none, everything is private to the
+// worker. Memory: fixed by Config::fragments; if all is in use the oldest datagram is displaced.
+// Cost: a fragment is one look-up by a keyed hash and a walk over the datagram's fragments.
 #pragma once
 
 #include <array>
@@ -43,18 +43,18 @@ struct WorkerCounters;
 
 class Reassembly {
   public:
-    /// Of one datagram. 64 KiB come in 46 fragments of Ethernet's size.
+    /// Of one datagram. 64 KiB are 46 fragments of Ethernet's size.
     static constexpr unsigned kMaxFragments = 64;
-    /// From its first fragment to its last; what Linux waits.
+    /// From its first fragment to its last; Linux's timeout.
     static constexpr std::uint32_t kTimeoutMs = 30'000;
-    /// Fragments between the same ends after which an IPv4 datagram may be another one that has its
-    /// identification, and after which it is.
+    /// Fragments between the same ends after which an IPv4 datagram with the same identification
+    /// may be another one, and after which it is another one.
     static constexpr std::uint32_t kNearDistance = 64, kFarDistance = 1024;
-    /// Beyond kNearDistance, after so much silence it is, too.
+    /// Beyond kNearDistance: the silence after which it is another one, too.
     static constexpr std::uint32_t kStaleMs = 1000;
 
     struct Config {
-        std::uint32_t fragments = 4096;  ///< held at once, and datagrams begun
+        std::uint32_t fragments = 4096;  ///< held at once, and the limit of incomplete datagrams
         const HashSecret* secret = nullptr;
         const Edges* edges = nullptr;
     };
@@ -64,15 +64,16 @@ class Reassembly {
     Reassembly& operator=(const Reassembly&) = delete;
 
     struct Taken {
-        rte_mbuf* whole;  ///< the datagram that this fragment made whole, or null
-        DropReason why;   ///< `none`, or why the fragment is not wanted; it is still the caller's
+        rte_mbuf* whole;  ///< the datagram that this fragment completed, or null
+        DropReason
+            why;  ///< `none`, or the reason to drop the fragment, which is still the caller's
     };
-    /// Takes a fragment, as parse_packet() describes it.
+    /// Takes a fragment, described by parse_packet().
     Taken take(rte_mbuf* m, const PacketInfo& info, Tick now, WorkerCounters& counters) noexcept;
 
-    /// Those of another plan, from now on.
+    /// Changes the limits to those of another plan.
     void set_edges(const Edges& edges) noexcept { edges_ = &edges; }
-    /// Gives up datagrams whose time is over, at most `budget`; returns how many.
+    /// Gives up expired datagrams, at most `budget`; returns how many.
     unsigned expire(Tick now, unsigned budget, WorkerCounters& counters) noexcept;
     /// Gives up all.
     void clear(WorkerCounters& counters) noexcept;
@@ -80,13 +81,13 @@ class Reassembly {
     /// Fragments that wait for the rest of their datagrams.
     std::uint32_t held() const noexcept { return held_; }
 
-    /// Of a packet on its way out: whether it is a chain of fragments, and of how many.
+    /// Whether an outgoing packet is a chain of fragments, and of how many.
     bool is_chain(const rte_mbuf* m) const noexcept;
-    /// The same by flags: of one packet, or of several whether any of them is.
+    /// The same by flags: of one packet, or combined of several.
     bool is_chain(std::uint64_t ol_flags) const noexcept { return (ol_flags & begins_) != 0; }
     unsigned frames_of(const rte_mbuf* m) const noexcept;
-    /// Undoes what take() did: writes the fragments, first to last, to `out`; returns how many
-    /// (at most kMaxFragments). `info` is of the whole packet.
+    /// Undoes take(): writes the fragments, first to last, to `out`; returns how many (at most
+    /// kMaxFragments). `info` is of the whole packet.
     unsigned take_apart(rte_mbuf* m, const PacketInfo& info, rte_mbuf** out) const noexcept;
     /// Makes a packet of the first fragment alone, for an answer that quotes it.
     void keep_first(rte_mbuf* m) const noexcept;
@@ -101,8 +102,8 @@ class Reassembly {
         std::uint8_t protocol = 0;  ///< IPv4 only: fragments of one IPv6 datagram may differ in it
         std::uint8_t family = 0;
         std::uint8_t l3_off = 0;
-        /// Not the port, for links are aggregated and bridges redundant; and not only the ends, for
-        /// a stranger in another zone must not add to a datagram.
+        /// Zones, not the port, since links are aggregated and bridges redundant. Not only the
+        /// ends, since a stranger in another zone must not add to a datagram.
         EdgeId from_side, to_side;
         std::uint8_t pad = 0;
         CtZone ct_zone;
@@ -115,7 +116,7 @@ class Reassembly {
     struct Piece {
         rte_mbuf* m;
         std::uint32_t next;
-        std::uint32_t offset;  ///< of its bytes in the datagram's payload
+        std::uint32_t offset;  ///< of its bytes, in the datagram's payload
         std::uint16_t bytes;
         std::uint16_t skip;  ///< bytes of the frame before them
     };
@@ -124,26 +125,26 @@ class Reassembly {
         std::uint32_t chain;         ///< next in its bucket, or next free one
         std::uint32_t older, newer;  ///< in order of their beginning
         std::uint32_t first;         ///< its pieces
-        std::uint32_t bytes;         ///< held
-        std::uint32_t end;           ///< bytes in all, 0 until the last fragment is seen
+        std::uint32_t bytes;         ///< bytes held
+        std::uint32_t end;           ///< bytes in all; 0 until the last fragment has arrived
         Tick begun;
-        Tick last;               ///< fragment
-        std::uint32_t distance;  ///< the fragments of its ends that had come by then
+        Tick last;               ///< time of the last fragment
+        std::uint32_t distance;  ///< count of its ends' fragments at that time
         std::uint16_t pieces;
-        DropReason given_up;  ///< for this reason; what still comes is dropped for it, too
+        DropReason given_up;  ///< the reason; later fragments are dropped for it, too
     };
-    /// Where a fragment belongs.
+    /// Position of a fragment in its datagram.
     struct Place {
         std::uint32_t offset, bytes, skip;
-        std::uint32_t fixed;      ///< bytes that the IP length counts before the payload
+        std::uint32_t fixed;      ///< bytes that the IP length includes before the payload
         std::uint16_t v6_header;  ///< offset of the fragment header in the frame
         bool more;
     };
 
     explicit Reassembly(const Config& config);
-    /// Fragments that came from one host to another, modulo 2^32. Hosts may share a count.
+    /// Number of fragments from one host to another, modulo 2^32. Hosts may share a count.
     std::uint32_t& count_of_ends(const Key& key) noexcept;
-    /// Whether datagram d is an older one than that of a new fragment with its key.
+    /// Whether datagram d is older than that of a new fragment with its key.
     bool is_outdated(std::uint32_t d, std::uint32_t count, const Place& place,
                      Tick now) const noexcept;
     Place read(const std::uint8_t* frame, const PacketInfo& info, Key& key) const noexcept;
@@ -159,14 +160,15 @@ class Reassembly {
 
     const HashSecret* secret_;
     const Edges* edges_;
-    /// Of an mbuf: bit that says "a fragment begins here", and where its note is. The note of a
-    /// chain's head is where its IPv6 fragment header is, the others' how much of them is skipped.
+    /// In an mbuf: the bit for "a fragment begins here", and the place of its note. The note of a
+    /// chain's head is the position of its IPv6 fragment header; in the other segments it is the
+    /// number of bytes skipped.
     std::uint64_t begins_ = 0;
     int note_at_ = -1;
     std::vector<std::uint32_t> buckets_;
     std::vector<std::uint32_t> counts_;  ///< of fragments, by ends
-    std::vector<Datagram> datagrams_;    ///< [0] is nobody
-    std::vector<Piece> pieces_;          ///< [0] is nobody
+    std::vector<Datagram> datagrams_;    ///< [0] is unused
+    std::vector<Piece> pieces_;          ///< [0] is unused
     std::uint32_t free_datagram_ = kNone, free_piece_ = kNone;
     std::uint32_t oldest_ = kNone, newest_ = kNone;
     std::uint32_t held_ = 0;

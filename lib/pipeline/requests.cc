@@ -30,7 +30,7 @@ void Requests::answer_list(Tracking& tracking, Helping& helping, Tick now) noexc
             continue;
         }
         ConnQuery::Row* row = m.rows.reserve();
-        if (row == nullptr) return;  // control is busy: this slot again, next turn
+        if (row == nullptr) return;  // control is slow: this slot again, next turn
         row->slot = m.cursor;
         row->now = now;
         row->conn = c;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Requests: what control asks of one worker (control_requests.h), and the worker's answers, once a
-// turn.
+// Requests: requests of control to one worker (control_requests.h), and the worker's answers, once
+// a turn.
 #pragma once
 
 #include <memory>
@@ -13,13 +13,13 @@ namespace postern {
 
 class Requests {
   public:
-    // Control's ends.
+    // For control.
     ConnQuery& conn_query() noexcept { return *conn_query_; }
     CreateExpectRequest& expect() noexcept { return expect_; }
     RestoreRequest& restore() noexcept { return *restore_; }
 
-    /// The worker's: answers what is asked; bounded work. Lists and ends connections, some slots a
-    /// turn; files an expectation for one of them; puts a saved one into the table.
+    /// For the worker: answers requests; bounded work. Lists and ends connections, some slots a
+    /// turn; files an expectation for one of them; restores a saved one.
     void answer(Tracking& tracking, Helping& helping, Expecting& expecting, Tick now) noexcept;
 
   private:

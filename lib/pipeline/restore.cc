@@ -24,7 +24,7 @@ RestoreRequest::Outcome Tracking::restore(RestoreRequest& m) noexcept {
         image.sloppy = effect.sloppy ? 1 : 0;
     }
     const std::uint32_t by_state_ms = image.timeout_ms = timeout_of(image, batch_.plan->track);
-    // Without a helper its state is what its rule expects.
+    // Without a helper its state is that of its rule's expectations.
     const HelperImage& helper = m.image.helper;
     const bool expects_by_rule = image.rule.number() < batch_.plan->effects.size() &&
                                  batch_.plan->effect(image.rule).expects != 0;

@@ -47,7 +47,7 @@ std::optional<OrderProblem> order_problem(const std::vector<const StageDesc*>& s
         }
         known |= s.provides;
     }
-    // What is accepted after that would leave by a port that nobody chose.
+    // A packet accepted after that would leave by an undefined port.
     if (stages.empty() || !(stages.back()->provides & fact::route))
         return OrderProblem{stages.size(),
                             "no stage decides where packets go; expected \"forward\" at the end"};

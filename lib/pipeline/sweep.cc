@@ -33,7 +33,7 @@ PolicyQuery query_of(const Conn& conn, const Edges& edges) noexcept {
 
 void Sweep::begin() noexcept {
     const Plan& plan = *batch_.plan;
-    // One that is on its way goes on; what it has passed is looked at by the next one.
+    // A running sweep continues; the next one visits the slots that it has passed.
     if (at_ != 0) return;
     if (!plan.sweep) {
         swept_.store(plan.version, std::memory_order_release);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Sweep: brings the connections of a worker in line with another plan.
+// Sweep: adapts the connections of a worker to another plan.
 //
 // What a connection holds of a plan it holds by number. Numbers of names that a new plan does not
 // have any more stay taken until no connection holds them: each worker looks at all of its slots,
@@ -25,21 +25,21 @@ namespace postern {
 
 class Sweep {
   public:
-    /// `first`: version of the plan that there is nothing to sweep for. References outlive it.
+    /// `first`: version of the first plan, which needs no sweep. References outlive it.
     Sweep(Tracking& tracking, Helping& helping, Batch& batch, std::uint64_t first)
         : tracking_(tracking), helping_(helping), batch_(batch), swept_(first) {}
 
-    /// The worker has taken another plan, which is the batch's now.
+    /// The worker has adopted another plan, now the batch's.
     void begin() noexcept;
     bool is_under_way() const noexcept { return at_ != 0; }
-    /// Some slots a turn. False: there are more.
+    /// Visits some slots. Call once a turn. False: there are more.
     bool step() noexcept;
-    /// While the sweep is on its way: takes from connections of this burst the helpers that the
-    /// plan does not serve, so that no packet is shown to one.
+    /// During a sweep: detaches from connections of this burst the helpers that the plan does not
+    /// serve, so that none of them reads a packet.
     void detach_unserved() noexcept;
-    /// Version of a plan that this worker has taken, and of which it has swept its connections:
-    /// none holds what that plan took out of service. Control reads it. Acquire pairs with the
-    /// worker's release: what ended by the sweep has ended.
+    /// Version of a plan that this worker has adopted, and for which it has swept its connections:
+    /// none holds a name that the plan took out of service. Control reads it. Acquire pairs with
+    /// the worker's release, so that the ends caused by the sweep are visible.
     std::uint64_t swept() const noexcept { return swept_.load(std::memory_order_acquire); }
 
   private:

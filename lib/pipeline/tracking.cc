@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The path of packets, from the look-up to the end of a connection. find_and_track() and what it
-// calls are in one translation unit: they are inlined into each other. Restoring is restore.cc.
+// The path of packets, from the look-up to the end of a connection. find_and_track() and the
+// functions it calls are in one translation unit: they are inlined into each other. Restoring is
+// restore.cc.
 #include "pipeline/tracking.h"
 
 #include <bit>
@@ -13,18 +14,17 @@
 namespace postern {
 namespace {
 
-constexpr unsigned kActivityBudget = 32;  ///< masters kept alive a turn
+constexpr unsigned kActivityBudget = 32;  ///< masters extended in a turn
 constexpr unsigned kOrdersBudget = 16;    ///< children ended or adopted a turn
 
-/// Whether the packet of a helped connection, as track() has left it, may mean anything to a
-/// helper.
+/// Whether the packet of a helped connection, after track(), may matter to a helper.
 bool says_something(const PacketInfo& info) noexcept {
     constexpr std::uint8_t kEnds = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     return info.pay_len != 0 || (info.tcp_flags & kEnds) != 0;
 }
 
-/// Makes the compiler keep a loop's variable in a register here. In memory, each turn of the loop
-/// waits for the store of the turn before: 7 cycles a packet.
+/// Makes the compiler keep a loop's variable in a register here. In memory, each iteration would
+/// wait for the store of the one before: 7 cycles a packet.
 [[gnu::always_inline]] inline void keep_in_register(Mask& value) noexcept {
     asm("" : "+r"(value));
 }
@@ -44,8 +44,9 @@ inline bool Tracking::track_found(Batch& b, unsigned i, ConnTable::Found found) 
     }
     conn.account(info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
     if (conn.has(conn_flag::helped)) {
-        // What carries nothing says nothing to its helper. Else what that knows of the
-        // connection is on its way while the others are tracked. No branch: who can tell.
+        // A packet without payload does not matter to its helper. Otherwise the helper's state of
+        // the connection is prefetched while other packets are tracked. No branch: both cases are
+        // equally likely.
         const bool says = info.pay_len != 0;
         helping_.prefetch(says ? conn.helper_slot : 0);
         b.show_helper(i, conn, says);
@@ -63,7 +64,7 @@ void Tracking::find_and_track() noexcept {
     Mask to_guess = ip & ~b.guessed, slow = 0;
     b[MaskId::hit] = 0;
     for_each(ip, [&](unsigned i) {
-        // The last of the burst, whose lines of the index are here by now.
+        // The last of the burst: its lines of the index have arrived.
         keep_in_register(to_guess);
         if (to_guess != 0) {
             conns.prefetch_conn(b.info[static_cast<unsigned>(std::countr_zero(to_guess))]);
@@ -115,7 +116,7 @@ void Tracking::put_event(ConnEventType type, std::uint32_t slot, ConnEnd why) no
     events_.publish();
 }
 
-/// track_one(), and a look whether that changed what listeners are told of.
+/// track_one(), with a check for changes that emit an event.
 void Tracking::track_and_tell(unsigned i) noexcept {
     constexpr std::uint8_t kTold = conn_flag::seen_reply | conn_flag::assured;
     PacketInfo& info = batch_.info[i];
@@ -134,8 +135,8 @@ void Tracking::track_one(unsigned i) noexcept {
     PacketInfo& info = b.info[i];
     const std::uint32_t slot = info.conn;
     Conn& conn = conns_.at(slot);
-    // What comes this way first, or is no part of the connection: the zones do not tell yet that
-    // the source is there.
+    // The first packet of this direction, or one outside the connection: the zones do not show yet
+    // that the source is there.
     if ((info.kind == L4Kind::icmp_error ||
          (info.dir == Direction::reply && !conn.has(conn_flag::seen_reply))) &&
         is_spoofed(b, i)) [[unlikely]]
@@ -149,7 +150,7 @@ void Tracking::track_one(unsigned i) noexcept {
     if (conn.steady() != steady_before) conns_.note_steady(info.hash, slot, !steady_before);
     switch (result) {
         case TrackResult::invalid:
-            // By the last packet that was accepted, perhaps long ago: it may be over at once.
+            // By the last accepted packet, possibly long ago: it may expire at once.
             if (conn.timeout_ms < timeout_before) conns_.arm(slot);
             b.drop(i, info.why);
             return;
@@ -195,7 +196,7 @@ bool Tracking::rules_let_error(unsigned i) noexcept {
     const PolicyVerdict& verdict = b.verdict[i];
     b.judge(i, verdict.rule);
     if (verdict.action == PolicyAction::accept) return true;
-    // Nobody is told of a rejected error (RFC 1122 section 3.2.2).
+    // A rejected error is not answered (RFC 1122 section 3.2.2).
     b.drop(i, verdict.action == PolicyAction::reject ? DropReason::reject : DropReason::policy);
     return false;
 }
@@ -258,8 +259,8 @@ std::uint32_t Tracking::expire(std::uint32_t budget) noexcept {
         });
 }
 
-/// A master may have been granted more time than its timeout, by an answer that came in another
-/// connection, on another worker.
+/// A master may have grants beyond its min_timeout, by an answer in another connection, on another
+/// worker.
 bool Tracking::keep_lasting(std::uint32_t slot) noexcept {
     Conn& conn = conns_.at(slot);
     if (!conn.has(conn_flag::has_helper_slot) || conn.protocol() != proto::udp) return false;
@@ -277,7 +278,7 @@ void Tracking::tell_master(ConnId master) noexcept {
 void Tracking::keep_master(ConnId master) noexcept {
     Conn* conn = conns_.find(master);
     if (conn == nullptr) return;
-    // One that is being closed keeps its short time.
+    // One that is being closed keeps its short timeout.
     if (conn->protocol() == proto::tcp && conn->tcp_state() != TcpState::established) return;
     conn->last_seen_ms = batch_.now.ms;
     counters_.masters_kept.add();
@@ -297,9 +298,9 @@ void Tracking::hear_peers() noexcept {
         obey(orders[i]);
 }
 
-/// ConnQueries of several masters about one child may come in another order than they were given:
-/// an old master's end before a new one's claim to it. Then the child begins anew, by what the new
-/// master has filed before that.
+/// Orders of several masters about one child may arrive in another order than they were given: an
+/// old master's end before a new one's adoption. Then the child begins anew, by the new master's
+/// expectation.
 void Tracking::obey(const ChildOrder& order) noexcept {
     if (order.all) return refused_masters_.add(order.by);
     // Of GRE only calls are told apart by more than their addresses.
@@ -308,7 +309,7 @@ void Tracking::obey(const ChildOrder& order) noexcept {
                     order.tuple.protocol == proto::gre ? kGreCall : std::uint8_t{0});
     if (slot == 0) return;
     Conn& child = conns_.at(slot);
-    // A call is found by the id of one side; with another id of the other it is another call.
+    // A call is found by the id of one side; with another id of the other side it is another call.
     const Tuple have = child.tuple();
     if (have != order.tuple && have.reversed() != order.tuple) return;
     if (!same_ends(child, order.sides[0], order.sides[1], batch_.plan->edges)) return;

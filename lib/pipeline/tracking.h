@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Tracking: the connections of one worker.
 //
-// What: finds and tracks the packets of known connections, makes connections (by NewConnection),
-// ends them, and tells listeners what happened to them. A connection that ends takes with it what
-// it holds of the other parts: its helper, and its share of the limits.
-// Who: the stages of its worker; once a turn the worker itself. Synchronisation: all is the
-// worker's own but the ring of events, which control reads, and its switch. Cost: find_and_track()
-// is the path that every packet takes; what it calls for the usual ones is inlined.
+// What: finds and tracks the packets of known connections, creates connections (by NewConnection),
+// ends them, and emits their events. A connection that ends releases what it holds of the other
+// parts: its helper, and its share of the limits.
+// Used by: the stages of its worker; once a turn the worker itself. Synchronisation: everything is
+// private to the worker except the ring of events, which control reads, and its switch. Cost:
+// find_and_track() is the path of every packet; the functions that it calls for the usual ones are
+// inlined.
 #pragma once
 
 #include <atomic>
@@ -51,7 +52,7 @@ struct TrackingCounters {
 
 class Tracking {
   public:
-    /// `events`: connection events kept until control reads them; 0: none are ever told. All
+    /// `events`: capacity for connection events until control reads them; 0: no events. All
     /// references outlive it.
     Tracking(ConnTable& conns, Batch& batch, Limits& limits, Helping& helping, Peers& peers,
              TrackingCounters& counters, std::uint32_t events)
@@ -65,24 +66,25 @@ class Tracking {
 
     // --- the path of packets ---
     /// Finds the connections of the burst and tracks its packets, oldest first, each before the
-    /// next is looked up: what it ends is not found any more. Sets the masks hit and miss.
+    /// next is looked up: a connection that it ends is not found any more. Sets the masks hit and
+    /// miss.
     void find_and_track() noexcept;
-    /// Tracks packet i, whose connection, just looked up, info.conn is: accepts or drops it, or,
-    /// when its connection is over, puts it among the misses.
+    /// Tracks packet i, whose connection was just looked up (info.conn). Accepts or drops it, or
+    /// moves it to the misses if its connection has ended.
     void track_hit(unsigned i) noexcept {
         if (telling_) [[unlikely]]
             return track_and_tell(i);
         track_one(i);
     }
-    /// Packet i belongs by its tuple to info.conn, but not by its zones: whether that may give way
-    /// to it.
+    /// Packet i matches info.conn by its tuple, but not by its zones. Returns whether it may
+    /// replace that connection.
     bool may_replace(unsigned i) const noexcept {
         const PacketInfo& info = batch_.info[i];
         return info.kind != L4Kind::icmp_error &&
                !is_shielded(conns_.at(info.conn), info.dir, batch_.now, batch_.plan->track);
     }
-    /// Packet i begins an expected GRE call: whether its answers would be those of a running call
-    /// between other zones, which keeps its place.
+    /// Packet i begins an expected GRE call. Returns whether its answers would be those of a
+    /// running call between other zones, which stays.
     bool is_call_taken(unsigned i) const noexcept;
 
     // --- ends ---
@@ -101,16 +103,16 @@ class Tracking {
     void begin_turn() noexcept {
         telling_ = listened_.load(std::memory_order_relaxed) && events_.enabled();
     }
-    /// Ends connections that have been silent for too long, and tells masters of active children.
-    /// Returns how many it looked at; at most `budget`.
+    /// Ends connections whose timeout has passed, and notifies masters of active children. Returns
+    /// the number visited; at most `budget`.
     std::uint32_t expire(std::uint32_t budget) noexcept;
-    /// What other workers tell: keeps masters whose children were active, ends and hands over
-    /// children as helpers want.
+    /// Handles messages of other workers: extends masters whose children were active, ends and
+    /// hands over children at helpers' requests.
     void hear_peers() noexcept;
 
     // --- control, by the worker ---
-    /// A connection is told of while somebody listens. Control reads the events, and says whether
-    /// anybody does; the worker takes notice in its next turn.
+    /// Connections emit events while there is a listener. Control reads the events, and sets the
+    /// switch; the worker notices it in its next turn.
     EventRing<ConnEvent>& events() noexcept { return events_; }
     void listen(bool on) noexcept { listened_.store(on, std::memory_order_relaxed); }
     void tell(ConnEventType type, std::uint32_t slot, ConnEnd why = ConnEnd::expired) noexcept {
@@ -124,7 +126,8 @@ class Tracking {
 
     /// Answered and confirmed: a connection does not count as half-open (any more).
     static bool is_confirmed(const Conn& conn) noexcept {
-        // Of what is seen one way, the first packet that is no greeting has to do.
+        // For a connection seen in one direction, the first packet that is not part of a handshake
+        // suffices.
         if (conn.sloppy) [[unlikely]]
             return conn.protocol() != proto::tcp || conn.tcp_state() >= TcpState::established;
         return conn.has(conn.protocol() == proto::tcp ? conn_flag::assured : conn_flag::seen_reply);
@@ -140,22 +143,22 @@ class Tracking {
 
     void put_event(ConnEventType type, std::uint32_t slot, ConnEnd why) noexcept;
     /// Tracks packet i of the connection that was found. True: on the fast path, and the caller
-    /// accepts it. False: the packet is decided about here.
+    /// accepts it. False: this function has decided about the packet.
     [[gnu::always_inline]] bool track_found(Batch& b, unsigned i, ConnTable::Found found) noexcept;
-    /// The same for packet i whose connection is not the guessed one or has no tag. False also
-    /// where it has none, or one between other zones.
+    /// The same for packet i whose connection is not the guessed one or has no tag. False also if
+    /// there is none, or one between other zones.
     [[gnu::noinline]] bool track_another(unsigned i) noexcept;
-    /// Packet i belongs by its tuple to a connection, but not by its zones: drops it, or leaves it
+    /// Packet i matches a connection by its tuple, but not by its zones: drops it, or leaves it
     /// among the misses, contested.
     void refuse_zones(unsigned i) noexcept;
     void track_one(unsigned i) noexcept;
     void track_and_tell(unsigned i) noexcept;
-    /// Whether rules that name its type let packet i pass, an error about a connection; drops it if
-    /// not.
+    /// Returns whether rules that name its type accept packet i, an error about a connection; drops
+    /// it if not.
     bool rules_let_error(unsigned i) noexcept;
-    /// Forgets a connection and gives back what it holds.
+    /// Removes a connection and releases what it holds.
     void discard(std::uint32_t slot) noexcept;
-    /// A child has been active lately: its master must not end by silence, wherever it lives.
+    /// A child was active: its master, on any worker, must not expire.
     void tell_master(ConnId master) noexcept;
     void keep_master(ConnId master) noexcept;
     bool keep_lasting(std::uint32_t slot) noexcept;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Turn: the order in which a worker does its work, for the daemon, replay, tests and benchmarks.
 //
-// What: a turn reads what others have published, takes the bursts of the ports, what other workers
-// left in the ring, and packets whose helper process has answered; each burst runs through the
-// stages and out. Then come the timers and the requests of control. At its end the worker holds no
-// pointer into shared memory. Where packets come from and go to is the template parameter `Io`.
+// What: a turn reads the values published by other threads. Then it takes the bursts of the ports,
+// the packets handed over by other workers, and held packets whose helper process has answered.
+// Each burst runs through the stages and out. Then come the timers and the requests of control. At
+// its end the worker holds no pointer into shared memory. The template parameter `Io` is the source
+// and sink of packets.
 //
-// Who: one driver per worker calls run_turn() again and again. Tests that look at a batch between
-// two stages use the steps below it. Synchronisation: none of its own. Cost: what the steps cost;
-// all of it is inlined into its caller.
+// Used by: one driver per worker, which calls run_turn() repeatedly. Tests that inspect a batch
+// between two stages use the steps below it. Synchronisation: none of its own. Cost: that of the
+// steps; all of it is inlined into its caller.
 #pragma once
 
 #include <concepts>
@@ -17,16 +18,16 @@
 
 namespace postern {
 
-/// Source and sink of one worker's packets. Calls are in this order, none of them from elsewhere.
+/// Source and sink of one worker's packets. Only a turn calls these, in this order.
 template <class Io>
 concept TurnIo = requires(Io io, Worker& worker, rte_mbuf** pkts, unsigned n, PortId port) {
     /// The next burst of this turn, of at most kMaxBurst packets; 0: there is none, and the
     /// next call belongs to the next turn.
     { io.receive(pkts) } -> std::convertible_to<unsigned>;
-    /// The stages are through with worker.batch(); nothing of it is sent or freed yet.
+    /// The stages have processed worker.batch(); nothing of it is sent or freed yet.
     {io.decided(worker)};
-    /// Takes over packets that leave by `port`. Those that it cannot send it frees, and reports
-    /// by worker.count_unsent().
+    /// Takes packets that leave by `port`. Frees those that it cannot send, and reports them by
+    /// worker.count_unsent().
     {io.send(port, pkts, n)};
     /// Sends packets that other workers left for queues of this one; returns how many.
     { io.send_for_others() } -> std::convertible_to<unsigned>;
@@ -34,14 +35,14 @@ concept TurnIo = requires(Io io, Worker& worker, rte_mbuf** pkts, unsigned n, Po
     {io.quiescent()};
 };
 
-/// What an Io does not care about.
+/// Defaults for an Io.
 struct TurnIoDefaults {
     void decided(Worker&) noexcept {}
     unsigned send_for_others() noexcept { return 0; }
     void quiescent() noexcept {}
 };
 
-/// Runs one burst through the stages and carries out what they decided; accepted packets are in
+/// Runs one burst through the stages and carries out their verdicts; accepted packets are in
 /// worker.tx() then.
 [[gnu::always_inline]] inline void run_burst(Worker& worker, rte_mbuf* const* pkts, unsigned n,
                                              Tick now, std::uint64_t cookie = 0,
@@ -51,7 +52,7 @@ struct TurnIoDefaults {
     worker.finish();
 }
 
-/// Hands accepted packets to `io`.
+/// Gives accepted packets to `io`.
 template <class Io>
 void send_accepted(Worker& worker, Io& io) {
     for (std::size_t p = 0; p < worker.tx().size(); ++p) {
@@ -62,7 +63,7 @@ void send_accepted(Worker& worker, Io& io) {
     }
 }
 
-/// Carries out what the stages decided about the batch.
+/// Carries out the verdicts on the batch.
 template <class Io>
 void conclude(Worker& worker, Io& io) {
     io.decided(worker);
@@ -71,8 +72,8 @@ void conclude(Worker& worker, Io& io) {
 }
 
 struct TurnDone {
-    unsigned packets = 0;      ///< worked on
-    bool timers_left = false;  ///< some that are due wait for the next turn
+    unsigned packets = 0;      ///< packets processed
+    bool timers_left = false;  ///< some due timers are left for the next turn
 };
 
 /// One turn. `cookie` as in Batch.

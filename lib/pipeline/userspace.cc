@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Helping's part for helpers in other processes: a packet that completes a message waits until the
-// process has answered or its time is over, and those of its connection that carry payload wait
-// behind it. See held_packets.h.
+// Helping's part for helpers in other processes. A packet that completes a message is held until
+// the process has answered or its time has passed, and later packets of its connection with payload
+// are held behind it. See held_packets.h.
 //
-// Asking reads the packet and takes that back; going on reads it again, and files nothing then:
-// what the process asked for was filed when its answer came. So a packet that is dropped in the end
-// was never read, and its retransmission is asked about anew.
+// A question reads the packet and rolls that back. Resuming reads it again, and files nothing: the
+// expectations were filed when the answer arrived. So a packet that is dropped in the end was never
+// read, and its retransmission causes the question again.
 #include <cstring>
 
 #include <rte_mbuf.h>
@@ -34,7 +34,7 @@ void Helping::run_remote(unsigned i, Conn& conn, HelperConn* hc, bool front) noe
     HeldPackets::Waiting& w = held_->waiting(conn.helper_slot);
     HelperQuestions::Asking& a = questions_->asking();
     a = {};
-    // What carries nothing can say nothing: it need not wait.
+    // A packet without payload has no message: it need not wait.
     if (b.info[i].pay_len == 0) return read_payload(i, hc);
     const bool room = held_->has_room(helper);
     const auto drop = [&] {
@@ -116,7 +116,7 @@ void Helping::handle_reply(const Answer& answer) noexcept {
     const auto* data = rte_pktmbuf_mtod(said_in.packet, const std::uint8_t*);
     if (!filed && !w.consumed && may_refuse(said_in.info, data, hc)) {
         note_refused(said_in.info, data, hc);
-        w.fate = DropReason::helper;  // as with any helper: the sender shall say it again
+        w.fate = DropReason::helper;  // as with any helper: the sender shall repeat it
     } else {
         if (!filed) count_unexpected(hc);
         if (answer.has_state) hc->state = answer.state;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A worker's turn, from begin() to finish(), and what is done once a turn without any packets.
+// A worker's turn, from begin() to finish(), and its work once a turn without packets.
 #include "pipeline/worker.h"
 
 #include <rte_mbuf.h>
@@ -7,7 +7,7 @@
 namespace postern {
 namespace {
 
-// Objects whose time is over that one turn may end. At 200 cycles each this is 5 microseconds.
+// Expired objects that one turn may end. At 200 cycles each this is 5 microseconds.
 constexpr std::uint32_t kExpireBudget = 64;
 
 }  // namespace
@@ -129,7 +129,7 @@ void Worker::finish() noexcept {
 
 bool Worker::send_fragments(unsigned i, TxBuffer& out) noexcept {
     rte_mbuf* m = batch_.pkt[i];
-    // What is beyond is for the packets of this burst that are one frame each.
+    // The rest is for the packets of this burst that are one frame each.
     if (out.n + reassembly_->frames_of(m) > TxBuffer::kFragments) return false;
     out.n += reassembly_->take_apart(m, batch_.info[i], out.pkt.data() + out.n);
     return true;

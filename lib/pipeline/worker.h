@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Worker: all state of one lcore, and one turn of its life.
+// Worker: all state of one lcore, and one turn of it.
 //
-// turn.h has the order of a turn. Who owns the loop is somebody else's matter: the daemon runs it
-// over ethdevs, replay and tests run any number of workers on one thread and look at the batch
-// between run_stages() and finish().
+// turn.h has the order of a turn. The caller owns the loop: the daemon runs it over ethdevs; replay
+// and tests run any number of workers on one thread and inspect the batch between run_stages() and
+// finish().
 //
-// What stages work with are its parts, each with a header of its own: Tracking (connections),
-// Expecting (expectations), Helping (helpers), Limits, Peers (other workers), Reassembly.
+// Stages use its parts, each with a header of its own: Tracking (connections), Expecting
+// (expectations), Helping (helpers), Limits, Peers (other workers), Reassembly.
 //
 // Life-cycle: created by control before the lcore starts, destroyed after it has ended.
-// Synchronisation: everything is this worker's own but: the expectation table (lib/expect), the
-// rings between workers (peers.h), the rings to helpers' processes, connection events, requests of
-// control (control_requests.h), counters (read by control), the plan in force (plan_store.h, read
-// once a turn), and the version of the plan that its connections are in line with (sweep.h).
+// Synchronisation: everything is private to this worker except the expectation table (lib/expect),
+// the rings between workers (peers.h), the rings to helpers' processes, connection events, requests
+// of control (control_requests.h), counters (read by control), the current plan (plan_store.h, read
+// once a turn), and the version of the plan for which its connections are swept (sweep.h).
 #pragma once
 
 #include <array>
@@ -61,7 +61,7 @@ namespace postern {
       "rejected packets that must not be answered (RFC 1122, 4443)")                              \
     X(rejects_limited, counter, packets,                                                          \
       "rejected packets not answered because of `limits.answers`")                                \
-    X(turns, counter, events, "bursts processed")                                              \
+    X(turns, counter, events, "bursts processed")                                                 \
     X(sleeps, counter, events, "times the worker slept while idle")
 
 struct TurnCounters {
@@ -75,7 +75,7 @@ struct WorkerCounters : TurnCounters,
                         TrackingCounters,
                         ExpectingCounters,
                         HelpingCounters {
-    /// read(const MetricDesc&, const Counter&) for each of them, but for drops by reason.
+    /// Calls read(const MetricDesc&, const Counter&) for each of them, except drops by reason.
     template <class Read>
     void each(Read&& read) const {
         TurnCounters::each(read);
@@ -87,23 +87,23 @@ struct WorkerCounters : TurnCounters,
     }
 };
 
-/// Accepted packets on their way to one port.
+/// Accepted packets to send by one port.
 struct TxBuffer {
-    /// Beyond a burst: fragments of datagrams that go on as they came.
+    /// More than a burst: reassembled datagrams leave as their fragments.
     static constexpr unsigned kFragments = 8 * Reassembly::kMaxFragments;
     unsigned n = 0;
     std::array<rte_mbuf*, kMaxBurst + kFragments> pkt{};
 };
 
-/// Where a burst comes from.
+/// Origin of a burst.
 enum class Arrival : std::uint8_t {
     port,
-    worker  ///< which has counted its frames as received
+    worker  ///< handed over; that worker has counted its frames as received
 };
 
 class Worker {
   public:
-    /// What it is made of; references and pointers to what outlives it.
+    /// Its parts; references and pointers to objects that outlive it.
     struct Parts {
         WorkerId id;
         const PlanStore* plans = nullptr;
@@ -114,20 +114,20 @@ class Worker {
         ExpectTable* expectations = nullptr;
         std::unique_ptr<HelperEngine> helpers;
         std::unique_ptr<Reassembly> reassembly;
-        /// Null when no helper lives in another process.
+        /// Null if no helper is in another process.
         UserspaceLink* userspace = nullptr;
         const PeerRings* rings = nullptr;
-        /// Connection events kept until control reads them; 0: none are ever told.
+        /// Capacity for connection events until control reads them; 0: no events.
         std::uint32_t event_ring = 0;
     };
     explicit Worker(Parts parts);
 
     // --- one turn, in the order of turn.h ---
-    /// Reads what others have published since the last turn. From here on to the next quiescent
-    /// state the worker has one plan.
+    /// Reads the values published by other threads since the last turn. From here to the next
+    /// quiescent state the worker has one plan.
     void begin_turn(Tick now, std::uint64_t cookie = 0) noexcept {
         const Plan* plan = plans_->take();
-        // By its version: another plan may lie where a freed one did.
+        // By its version: another plan may have the address of a freed one.
         if (plan->version != plan_version_) [[unlikely]]
             adopt(*plan);
         batch_.now = now;
@@ -146,22 +146,21 @@ class Worker {
         counters_.unsent.add(n);
         counters_.count_dropped(n, why);
     }
-    /// Lets packets go on that waited for a helper's process. When there are some it begins a batch
-    /// of them, runs the stages that are left, and returns true: finish() and tx() follow. Bounded
-    /// work; once a turn.
+    /// Resumes packets held for a helper's process. If there are some, begins a batch of them, runs
+    /// the remaining stages, and returns true: finish() and tx() follow. Bounded work; once a turn.
     bool resume() noexcept {
         if (!helping_.resume()) return false;
         run_stages_from(after_helpers_);
         return true;
     }
-    /// Expires connections and expectations; bounded work. Once a turn, also when idle. False when
-    /// some that are due are left for the next call.
+    /// Ends expired connections and expectations; bounded work. Once a turn, also when idle. False
+    /// if some that are due are left for the next call.
     bool housekeeping(Tick now, std::uint64_t cookie = 0) noexcept;
-    /// Answers control's questions, if there are any; bounded work. Once a turn.
+    /// Answers requests of control, if there are any; bounded work. Once a turn.
     void answer_requests() noexcept {
         requests_.answer(tracking_, helping_, expecting_, batch_.now);
     }
-    /// Frees the fragments and packets that it holds. Call before their pool goes away.
+    /// Releases held fragments and packets. Call before the mempool is freed.
     void release_held() noexcept;
 
     // --- its parts ---
@@ -190,13 +189,13 @@ class Worker {
     }
     void adopt(const Plan& plan) noexcept;
     void find_stage_after_helpers() noexcept;
-    /// Accepted packet i as the fragments it came in; false when there is no room for them.
+    /// Queues accepted packet i as its original fragments; false if there is no room for them.
     bool send_fragments(unsigned i, TxBuffer& out) noexcept;
 
     const PlanStore* plans_;
     const Steering& steering_;
     std::uint64_t plan_version_ = 0;
-    std::size_t after_helpers_ = 0;  ///< place of the stage that follows the helper stage
+    std::size_t after_helpers_ = 0;  ///< index of the stage after the helper stage
     std::unique_ptr<ConnTable> conns_;
     std::unique_ptr<Reassembly> reassembly_;
     Limits limits_;

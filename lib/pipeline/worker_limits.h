@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Limits: how much a worker lets be begun: by source, by zone, and in all; and how many answers to
-// rejected packets it sends.
+// Limits: a worker's limits of new connections, by source, by zone, and in all; and of answers to
+// rejected packets.
 //
-// What: this worker's share of each limit of the configuration. What is not limited is not counted.
-// Who: its worker, and nobody else. Synchronisation: none. Cost: packets of known connections touch
-// nothing here; a new one pays for the limits that there are.
+// What: this worker's share of each limit of the configuration. Nothing is counted without a limit.
+// Used by: its worker only. Synchronisation: none. Cost: packets of known connections touch nothing
+// here; a new one pays for the configured limits.
 #pragma once
 
 #include <algorithm>
@@ -37,12 +37,12 @@ class Limits {
           per_zone_(config.per_zone),
           zones_limited_(std::ranges::any_of(per_zone_, [](auto limit) { return limit != 0; })) {}
 
-    /// Time has passed. Once a burst.
+    /// Updates the time. Once a burst.
     void refill(Tick now) noexcept { new_connections_.refill(now); }
 
-    /// Whether a connection may begin as far as limits go; `none`, or why not. To be asked once for
-    /// each connection that policy lets in: it counts. Expected ones are not asked.
-    /// `source_of()` is its source, which is not asked where sources are not limited.
+    /// Returns `none` if the limits admit a new connection, or the drop reason. Call it once for
+    /// each connection that policy accepts: it counts. Not for expected ones. `source_of()` returns
+    /// its source; it is not called without limits by source.
     template <class SourceOf>
     DropReason admit(ZoneId zone, SourceOf&& source_of, Tick now) noexcept {
         if (per_zone_[zone.number()] != 0 && zone_count_[zone.number()] >= per_zone_[zone.number()])
@@ -54,11 +54,11 @@ class Limits {
                 case SourceTable::Answer::ok: break;
             }
         }
-        // Last: what is refused for another reason takes nothing from the rest.
+        // Last: a connection refused for another reason consumes nothing here.
         return new_connections_.take() ? DropReason::none : DropReason::worker_rate;
     }
 
-    /// A connection has its slot; `edges` tell its zone. `half_open`: it counts as such until
+    /// A connection has its slot; its zone is in `edges`. `half_open`: it counts as such until
     /// no_longer_half_open(), or until it ends.
     void opened(Conn& conn, const Edges& edges, bool half_open) noexcept {
         if (zones_limited_) ++zone_count_[zone_of(conn, edges).number()];
@@ -70,7 +70,7 @@ class Limits {
         sources_.closed(zone_of(conn, edges), conn.tuple().src);
         conn.flags &= static_cast<std::uint8_t>(~conn_flag::half_open);
     }
-    /// A connection ends; its memory is still as it was.
+    /// A connection ends; its memory is unchanged.
     void ended(Conn& conn, const Edges& edges) noexcept {
         if (conn.has(conn_flag::half_open)) no_longer_half_open(conn, edges);
         if (zones_limited_) --zone_count_[zone_of(conn, edges).number()];
@@ -79,7 +79,7 @@ class Limits {
     AnswerLimits& answers() noexcept { return answers_; }
 
   private:
-    /// The zone that it was opened from. In the connection's second line.
+    /// The zone that it was begun from. In the connection's second line.
     static ZoneId zone_of(const Conn& conn, const Edges& edges) noexcept {
         return edges.zone_of(conn.edge(Direction::original));
     }
@@ -88,7 +88,7 @@ class Limits {
     AnswerLimits answers_;
     RateLimit new_connections_;
     std::array<std::uint32_t, kMaxZones> per_zone_;
-    bool zones_limited_;  ///< else nobody counts: an end would have to read the second line
+    bool zones_limited_;  ///< else nothing is counted: an end would have to read the second line
     std::array<std::uint32_t, kMaxZones> zone_count_{};
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Between which zones packets and connections are, and whether they agree. Every packet of a known
-// connection is asked only what its first line of memory answers; these are for the others.
+// Zones of packets and connections, and their comparison. For packets of known connections the
+// first line of memory usually decides; these functions are for the others.
 #pragma once
 
 #include "conntrack/conn.h"
@@ -9,7 +9,7 @@
 
 namespace postern {
 
-/// Whether a packet travels between the zones of a connection that its tuple belongs to, going
+/// Whether a packet travels between the zones of a connection with its tuple, in direction
 /// info.dir.
 inline bool has_edges_of(const Conn& conn, const PacketInfo& info, const Edges& edges) noexcept {
     return edges.side_of(info.zones.from) == edges.side_of(conn.edge(info.dir)) &&
@@ -28,7 +28,7 @@ inline bool same_ends(const Conn& conn, EdgeId a, EdgeId b, const Edges& edges) 
 }
 
 bool contradicts_prefixes(const Batch& batch, unsigned i) noexcept;
-/// Whether the source of packet i belongs to another zone than it comes from.
+/// Whether the source of packet i belongs to another zone than its input zone.
 inline bool is_spoofed(const Batch& batch, unsigned i) noexcept {
     return batch.plan->zone_prefixes != nullptr && contradicts_prefixes(batch, i);
 }
