@@ -7,7 +7,7 @@
 namespace postern {
 namespace {
 
-/// One more of what is counted, unless there are as many as there may be.
+/// Adds one, unless the limit is reached.
 bool count_up(std::atomic<std::uint32_t>& count, std::uint32_t max) noexcept {
     if (count.fetch_add(1, std::memory_order_relaxed) < max) return true;
     count.fetch_sub(1, std::memory_order_relaxed);
@@ -17,7 +17,7 @@ bool count_up(std::atomic<std::uint32_t>& count, std::uint32_t max) noexcept {
 /// In place of the protocol in a host's key.
 constexpr std::uint8_t kSource = 0, kServer = 1;
 
-/// No place in both rows of a sketch: the second is in the second row.
+/// The same slot must not serve both rows of a sketch: the second one is in the second row.
 constexpr bool is_counted(SketchPlace host) noexcept {
     return host != SketchPlace{};
 }
@@ -49,7 +49,7 @@ bool ExpectLimits::allocate(const ExpectConfig& c) {
 
 SketchPlace ExpectLimits::source_place(CtZone ct_zone, IpAddr source) const noexcept {
     if (!hosts_ || source.family == Family::none) return {};
-    // Who has one IPv6 address has its /64.
+    // The owner of one IPv6 address usually has its /64.
     if (source.family == Family::ipv6) std::fill(source.bytes.begin() + 8, source.bytes.end(), 0);
     const ExpectKey key = ExpectKey::of(ct_zone, kSource, source, Be16{});
     return hosts_.place(keyed_hash<sizeof key, 1>(&key, secret_));
@@ -62,7 +62,7 @@ SketchPlace ExpectLimits::server_place(const Expectation& e) const noexcept {
 
 InsertOutcome ExpectLimits::reserve(const Expectation& e, const ExpectBooks& books,
                                     bool of_unproven) noexcept {
-    // Those of unproven masters and the others do not take each other's places.
+    // Those of unproven masters and the others have separate limits.
     const std::uint32_t doubtful = unproven();
     if (of_unproven && doubtful >= max_unproven_) return InsertOutcome::limit_unproven;
     if (!count_up(live_, of_unproven ? ~0u : max_live_ + doubtful))
@@ -73,7 +73,7 @@ InsertOutcome ExpectLimits::reserve(const Expectation& e, const ExpectBooks& boo
     return outcome;
 }
 
-/// It is over its limit only if both its counts say so: see table/sketch.h.
+/// Over its limit only if both its counts are: see table/sketch.h.
 bool ExpectLimits::count_host(SketchPlace place, std::uint32_t max) noexcept {
     const auto [a, b] = hosts_.at(place);
     const std::uint32_t in_a = a.fetch_add(1, std::memory_order_relaxed);
@@ -90,7 +90,7 @@ void ExpectLimits::uncount_host(SketchPlace place) noexcept {
 }
 
 /// Counts it for its conntrack zone, and for its master's source, server and zone, unless one of
-/// them has as many as it may have.
+/// their limits is reached.
 InsertOutcome ExpectLimits::open_account(const Expectation& e) noexcept {
     const std::uint32_t zone_max = max_per_zone_[e.key.ct_zone.number()];
     std::atomic<std::uint32_t>& of_ct_zone = zone_live_[e.key.ct_zone.number()];

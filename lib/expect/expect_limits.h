@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// ExpectLimits: how many expectations may be pending: of all, of unproven masters, of a conntrack
-// zone, of masters of one source, to one server, from one security zone. The last two see to it
-// that no flood takes all: a server may answer any number of forged sources, and so prove their
+// ExpectLimits: limits of pending expectations: in all, of unproven masters, of a conntrack zone,
+// of masters of one source, to one server, from one security zone. The last two prevent a flood
+// from taking everything: a server may answer any number of forged sources, and so prove their
 // masters.
 //
-// Who: owners count in and out, any thread; control reads. The limit of one destination is the
-// chain's (owner.h), those of a master and a class are its lists'.
-// Synchronisation: atomics, all relaxed: they limit and inform, they guard no data. Each adds first
-// and takes back, so that two threads at a limit cannot both get the last place.
+// Used by: owners, on any thread, which count; control reads. The limit of one destination is the
+// chain's (owner.h), those of a master and a class are its lists'. Synchronisation: atomics, all
+// relaxed: they limit and inform, they guard no data. Each adds first and subtracts on failure, so
+// that two threads at a limit cannot both get the last unit.
 #pragma once
 
 #include <array>
@@ -30,24 +30,24 @@ class ExpectLimits {
     /// False: no memory.
     bool allocate(const ExpectConfig& config);
 
-    /// Where the master's source is counted. All zero: hosts have no limit, or there is no master.
+    /// The counter of the master's source. All zero: hosts have no limit, or there is no master.
     SketchPlace source_place(CtZone ct_zone, IpAddr source) const noexcept;
-    /// Takes a place for `e` everywhere it counts: created, or the limit that it met.
+    /// Counts `e` everywhere it counts. Returns created, or the limit that it met.
     InsertOutcome reserve(const Expectation& e, const ExpectBooks& books,
                           bool of_unproven) noexcept;
-    /// Gives back all of it. For whoever has ended `e`.
+    /// Uncounts it. For the thread that has ended `e`.
     void release(const Expectation& e, ExpectBooks& books) noexcept;
-    /// Whether `by` may count in place of `of`, which has ended: then it does.
+    /// Returns whether `by` may count in place of `of`, which has ended; if so, it does.
     static bool take_place(const Expectation& of, ExpectBooks& of_books, const Expectation& by,
                            const ExpectBooks& by_books) noexcept;
-    /// Counts what was an unproven master's for its conntrack zone and host from now on. False: one
-    /// of them has as many as it may have.
+    /// Counts the expectation of a former unproven master for its conntrack zone and host from now
+    /// on. False: one of their limits is reached.
     bool prove(const Expectation& e, ExpectBooks& books) noexcept;
-    /// Whether the proven ones would be too many with `more`.
+    /// Whether `more` would exceed the limit of proven ones.
     bool has_no_room_for(std::uint32_t more) const noexcept {
         return live() - unproven() + more > max_live_;
     }
-    /// So many more, or fewer, are an unproven master's.
+    /// Adds to the number of unproven masters' expectations.
     void count_unproven(std::int32_t change) noexcept {
         unproven_.fetch_add(static_cast<std::uint32_t>(change), std::memory_order_relaxed);
     }
@@ -75,8 +75,8 @@ class ExpectLimits {
     using HostCount = std::atomic<std::uint32_t>;
     Sketch<HostCount, RteArray<HostCount>> hosts_;  // sources and servers
     alignas(64) std::atomic<std::uint32_t> live_{0};
-    // Of these, the unproven masters' own. The owners of the expectations write it, so it may lag
-    // behind live_ by a turn: one that a child has claimed is still in.
+    // Of these, the unproven masters' own. The owners write it, so it may lag behind live_ by a
+    // turn: one that a child has claimed is still included.
     std::atomic<std::uint32_t> unproven_{0};
     alignas(64) std::unique_ptr<std::atomic<std::uint32_t>[]> zone_live_;
     std::array<std::atomic<std::uint32_t>, kMaxZones> security_zone_live_{};

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One expectation as it lies in memory, and what its owner keeps beside it; private to lib/expect.
+// One expectation in memory, and its owner's data beside it; private to lib/expect.
 //
-// Life-cycle: `state` goes  (unused) -> live or inactive -> claimed or dead -> (unused) ...
-// Only its owner takes it from unused to live, with the next generation. Any thread may try to end
-// it; the compare-and-swap on `state` has one winner, and only the winner unlinks it, accounts for
-// it and gives it back. It is used again after a grace period, so a reader that reached it before
-// it was unlinked still finds what it was.
+// Life-cycle: `state` goes  (unused) -> live or inactive -> claimed or dead -> (unused) ... Only
+// its owner takes it from unused to live, with the next generation. Any thread may try to end it.
+// The compare-and-swap on `state` has one winner; only the winner unlinks it, uncounts it and gives
+// it back. It is reused after a grace period, so a reader that reached it before it was unlinked
+// still reads its old contents.
 #pragma once
 
 #include <atomic>
@@ -31,7 +31,7 @@ constexpr std::uint32_t generation(std::uint32_t word) noexcept {
 constexpr std::uint32_t with(std::uint32_t word, std::uint32_t state) noexcept {
     return (word & ~kMask) | state;
 }
-/// Neither taken nor ended.
+/// Neither claimed nor ended.
 constexpr bool pending(std::uint32_t word) noexcept {
     return of(word) == live || of(word) == inactive;
 }
@@ -40,10 +40,10 @@ constexpr bool pending(std::uint32_t word) noexcept {
 struct alignas(64) Expectation {
     // First line, all that a look-up reads. Readers: any thread, found through the shard's chain.
     // Generation and state. Released by the owner when it goes live, which publishes all plain
-    // fields; acquired by whoever acts on it.
+    // fields; acquired by threads that use it.
     std::atomic<std::uint32_t> state{0};
     // Next candidate of the same key. Written under the shard's lock; released and acquired, so
-    // that a reader sees the candidate it leads to. Kept when unlinked: readers may stand here.
+    // that a reader sees the candidate it leads to. Kept when unlinked, for readers that are on it.
     std::atomic<std::uint32_t> next{0};
     std::atomic<std::uint32_t> deadline_ms{0};  // any thread: rw, relaxed
     std::uint32_t position = 0;                 // in the shard's rte_hash; shard's lock
@@ -54,18 +54,18 @@ struct alignas(64) Expectation {
     std::uint16_t sport_mask = 0;
     EdgeId from_side, to_side;  // kAnyEdge: any
     OwnerId owner = 0;
-    ZoneId master_zone;  // that its master was begun from; means nothing without a master
+    ZoneId master_zone;  // the zone from which its master was begun; undefined without a master
     // Next in the owner's free, retired or returned list. Written by the owner, or by the thread
     // that ended it before it pushes it back (release/acquire on the stack's head).
     std::uint32_t link = 0;
 
-    // Second line: who claims or ends it reads this.
+    // Second line: read by claims and ends.
     alignas(64) ExpectKey key;
     std::uint64_t hash = 0;
     ExpectInherited inherited;
-    SketchPlace host;  // where its master's host is counted
+    SketchPlace host;  // the counter of its master's host
 
-    // Third line: the owner's own, but for master_tuple, which is immutable like the above.
+    // Third line: private to the owner, except master_tuple, which is immutable like the above.
     alignas(64) MasterExpectations* list = nullptr;
     std::uint32_t older = 0;
     std::uint32_t newer = 0;
@@ -78,31 +78,32 @@ inline bool is_expired(const Expectation& e, Tick now) noexcept {
     return reached(Tick{e.deadline_ms.load(std::memory_order_relaxed)}, now);
 }
 
-/// What an expectation counts for beside the table as a whole.
+/// The limits for which an expectation counts, in addition to the table's.
 enum class ExpectAccount : std::uint8_t {
-    shared,    ///< its conntrack zone and its host, whose limits hold
-    unproven,  ///< its master is not proven yet: nobody else, and it forbids nothing
-    closed     ///< nothing any more
+    shared,    ///< its conntrack zone and its host
+    unproven,  ///< its master is not proven yet: no others, and it blocks nothing
+    closed     ///< none any more
 };
 
 /// Beside each expectation. `terms` are immutable like the expectation; the chain is its owner's.
-/// `head` has nothing to do with it: it is one slot of the owner's hash of masters and calls.
+/// `head` is independent of it: it is one slot of the owner's hash of masters and calls.
 struct ExpectBooks {
-    ExpectTerms terms;  ///< flags as asked; the state tells whether it is inactive now
+    ExpectTerms terms;  ///< flags as requested; the state shows whether it is inactive now
     std::uint32_t older = 0, newer = 0;  ///< in the chain of its slot
     std::uint32_t head = 0;              ///< newest of the chain
-    // Matches left that do not end it. Owner: set before publication. Who matches takes one
+    // Matches left that do not end it. Owner: set before publication. A match decrements it
     // (relaxed: it guards no data, and has its own order).
     std::atomic<std::uint8_t> again{0};
-    // Owner: set before publication, `shared` when the master is proven. Who ends it closes it.
-    // Relaxed: it guards no data, and each change is one exchange.
+    // Owner: set before publication, `shared` when the master is proven. The thread that ends it
+    // closes it. Relaxed: it guards no data, and each change is one exchange.
     std::atomic<ExpectAccount> account{ExpectAccount::shared};
 
     ExpectAccount counts_as() const noexcept { return account.load(std::memory_order_relaxed); }
 };
 static_assert(sizeof(ExpectBooks) == 32);
 
-/// All objects of the table, by index; 0 is never used. Owner o has o * per_owner + 1 and on.
+/// All objects of the table, by index; 0 is never used. Those of owner o begin at o * per_owner +
+/// 1.
 struct ExpectStore {
     RteArray<Expectation> objects;
     RteArray<ExpectBooks> books_of;

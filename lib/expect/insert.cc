@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How an expectation is filed: compared with those of its key, given room and a place under the
-// limits, published.
+// Filing: an expectation is compared with those of its key, gets room and a count under the limits,
+// and is published.
 #include <algorithm>
 #include <cstring>
 #include <mutex>
@@ -10,7 +10,7 @@
 namespace postern {
 namespace {
 
-/// Identical ones of one master, of several calls or with several tags: the oldest give way.
+/// Identical ones of one master, of several calls or with several tags: the maximum.
 constexpr unsigned kMaxTwins = 4;
 
 void prefix_mask(unsigned bits, std::uint64_t (&words)[2]) noexcept {
@@ -36,7 +36,7 @@ bool sources_overlap(const Expectation& a, const Expectation& b) noexcept {
             static_cast<std::uint64_t>((a.sport ^ b.sport) & a.sport_mask & b.sport_mask)) == 0;
 }
 
-/// Whether no packet can be for both: they are about other zones.
+/// Whether no packet can match both, because they are about other zones.
 bool sides_apart(const Expectation& a, const Expectation& b) noexcept {
     const auto apart = [](EdgeId x, EdgeId y) noexcept {
         return x != kAnyEdge && y != kAnyEdge && x != y;
@@ -44,7 +44,7 @@ bool sides_apart(const Expectation& a, const Expectation& b) noexcept {
     return apart(a.from_side, b.from_side) || apart(a.to_side, b.to_side);
 }
 
-/// There is one object more in the table after it.
+/// The table has one object more from here on.
 bool adds(InsertOutcome o) noexcept {
     return o == InsertOutcome::created || o == InsertOutcome::refreshed;
 }
@@ -79,7 +79,7 @@ InsertResult ExpectOwner::insert(const ExpectRequest& r, MasterExpectations* mas
     const Expectation& e = newcomer.e;
     result.id = {index, expect_state::generation(e.state.load(std::memory_order_relaxed))};
     // The owner's own books. The expectation may have been claimed by now; then it comes back over
-    // the pool, and take_returned() strikes it out again.
+    // the pool, and take_returned() removes it again.
     if (master != nullptr) lists_.attach(*master, newcomer.e, index);
     wheel_.arm(index);
     tell(ExpectEventType::fresh, ExpectEnd::claimed, index, turn);
@@ -116,13 +116,13 @@ void ExpectOwner::fill(const Newcomer& newcomer) noexcept {
     books.terms.flags &= expect_flag::kept;
     const bool proven = newcomer.master != nullptr && !newcomer.master->unproven;
     books.again.store(r.call != 0 && proven ? r.again : std::uint8_t{0}, std::memory_order_relaxed);
-    // What a rule expects is the operator's word, not a stranger's: its limits hold at once.
+    // A rule's expectations come from the operator, not from a stranger: its limits hold at once.
     books.account.store(newcomer.unproven() && r.helper != kNoHelper ? ExpectAccount::unproven
                                                                      : ExpectAccount::shared,
                         std::memory_order_relaxed);
 }
 
-/// All that wants the shard's lock.
+/// The part that requires the shard's lock.
 InsertResult ExpectOwner::place(Newcomer& newcomer) noexcept {
     const Expectation& e = newcomer.e;
     ExpectShard& shard = table_.shard_of(e.hash);
@@ -153,12 +153,12 @@ ExpectOwner::Rival ExpectOwner::judge(const Newcomer& newcomer, std::uint32_t in
     const bool beside = (r.flags & expect_flag::beside) != 0;
     if (others) {
         if (sides_apart(other, e)) return Rival::beside;
-        // An unproven master's is not in a proven one's way, nor does it serve it.
+        // An unproven master's never conflicts with a proven one's, nor does it serve it.
         if (store_.books(index).counts_as() == ExpectAccount::unproven &&
             newcomer.books.counts_as() != ExpectAccount::unproven)
             return !skips && !beside && sources_overlap(other, e) ? Rival::gives_way
                                                                   : Rival::beside;
-        // Of unproven masters the one that ends first gives way, once there is no room.
+        // Of unproven masters, the one that ends first is displaced if there is no room.
         if (beside)
             return same_source(other, e) && !newcomer.unproven() ? Rival::beside_twin
                                                                  : Rival::counts;
@@ -175,7 +175,7 @@ ExpectOwner::Rival ExpectOwner::judge(const Newcomer& newcomer, std::uint32_t in
     return stays && expect_state::of(word) == expect_state::live ? Rival::stays : Rival::refreshed;
 }
 
-/// Compares with the pending ones of the same key, ends what has expired and what this one
+/// Compares with the pending ones of the same key; ends expired ones, and those that this one
 /// replaces.
 InsertResult ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
                                       Newcomer& newcomer) noexcept {
@@ -184,9 +184,9 @@ InsertResult ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
     InsertOutcome outcome = InsertOutcome::created;
     std::uint32_t candidates = 0;
     unsigned twins = 0, beside_twins = 0;
-    // One source alone does not shut out the others, however many masters it has.
+    // One source alone must not exclude the others, however many masters it has.
     const unsigned most_beside = std::max(kMaxTwins, table_.max_per_destination_ / 8);
-    std::uint32_t soonest = 0;  // of other unproven masters' the one that ends first
+    std::uint32_t soonest = 0;  // of other unproven masters', the one that ends first
     const auto take_over = [&](std::uint32_t at) noexcept {
         Expectation& other = store_.at(at);
         if (!end(other)) return false;
@@ -199,7 +199,7 @@ InsertResult ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
     const auto give_way = [&](std::uint32_t at) noexcept {
         Expectation& other = store_.at(at);
         if (!take_over(at)) return;
-        if (other.owner == id_) lists_.detach(other);  // the class may have room by that
+        if (other.owner == id_) lists_.detach(other);  // this may make room in the class
         other.link = displaced.expired;
         displaced.expired = at;
     };
@@ -208,7 +208,7 @@ InsertResult ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
         Expectation& other = store_.at(i);
         next = other.next.load(std::memory_order_relaxed);
         const std::uint32_t word = other.state.load(std::memory_order_acquire);
-        if (!expect_state::pending(word)) continue;  // who ended it waits for this lock
+        if (!expect_state::pending(word)) continue;  // the thread that ended it waits for this lock
         const ExpectId id{i, expect_state::generation(word)};
         const bool both_doubtful = other.inherited.master != e.inherited.master &&
                                    store_.books(i).counts_as() == ExpectAccount::unproven &&
@@ -233,7 +233,7 @@ InsertResult ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
                 break;
             case Rival::gives_way: give_way(i); break;
             case Rival::refreshed:
-                if (!take_over(i)) break;  // a child has just taken it: this is a new one
+                if (!take_over(i)) break;  // a child has just claimed it: this is a new one
                 displaced.refreshed = i;
                 outcome = InsertOutcome::refreshed;
                 break;
@@ -249,14 +249,14 @@ InsertResult ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
         }
     }
     if (candidates < table_.max_per_destination_) return {outcome, {}};
-    // Forged announcements of one destination do not shut an honest one out.
+    // Forged announcements of one destination must not exclude an honest one.
     if (soonest == 0) return {InsertOutcome::limit_destination, {}};
     give_way(soonest);
     return {outcome, {}};
 }
 
-/// What has to go lies in any shard, so here it is only ended: a lock is held, and nobody may hold
-/// two.
+/// The displaced one may be in any shard, so here it is only ended: a lock is held, and no thread
+/// may hold two.
 void ExpectOwner::make_room(Newcomer& newcomer) noexcept {
     if (newcomer.request.call != 0)
         make_room_in_call(newcomer);
@@ -265,7 +265,7 @@ void ExpectOwner::make_room(Newcomer& newcomer) noexcept {
     if (newcomer.unproven()) make_room_in_master(newcomer);
 }
 
-/// When the class is full, expired ones of it go first, then the oldest.
+/// In a full class, expired ones end first, then the oldest.
 void ExpectOwner::make_room_in_class(Newcomer& newcomer) noexcept {
     const MasterExpectations& master = *newcomer.master;
     const std::uint8_t of_class = newcomer.request.class_index;
@@ -282,9 +282,9 @@ void ExpectOwner::make_room_in_class(Newcomer& newcomer) noexcept {
     }
 }
 
-/// Of a call's class the oldest with the same destination host goes first, so that the many answers
-/// of a call that forks do not displace the caller's own. Of a master it is the oldest of all but
-/// permanent ones, of which there are no more than one call may have.
+/// In a call's class the oldest with the same destination host is displaced, so that the many
+/// answers of a forking call do not displace the caller's own. In a master's it is the oldest
+/// except permanent ones, of which there are no more than one call may have.
 void ExpectOwner::make_room_in_call(Newcomer& newcomer) noexcept {
     const MasterExpectations& master = *newcomer.master;
     const ExpectRequest& r = newcomer.request;
@@ -312,7 +312,7 @@ void ExpectOwner::make_room_in_call(Newcomer& newcomer) noexcept {
     }
 }
 
-/// An unproven master keeps what one message may announce: its oldest ones end.
+/// An unproven master keeps as many as one message may announce: its oldest ones end.
 void ExpectOwner::make_room_in_master(Newcomer& newcomer) noexcept {
     const MasterExpectations& master = *newcomer.master;
     while (master.oldest != 0 && master.pending() >= MasterExpectations::kMaxUnproven)
@@ -320,7 +320,7 @@ void ExpectOwner::make_room_in_master(Newcomer& newcomer) noexcept {
 }
 
 /// Ends one of the caller's own under another's lock; finish_displaced() does the rest. One that a
-/// child took meanwhile leaves room, too, and comes back by itself.
+/// child claimed meanwhile leaves room, too, and comes back by itself.
 void ExpectOwner::displace(std::uint32_t index, Newcomer& newcomer) noexcept {
     Expectation& old = store_.at(index);
     Displaced& displaced = newcomer.displaced;
@@ -333,7 +333,7 @@ void ExpectOwner::displace(std::uint32_t index, Newcomer& newcomer) noexcept {
         displaced.place_of = index;
 }
 
-/// With the shard's lock. Returns `outcome`, or the limit that was met.
+/// With the shard's lock. Returns `outcome`, or the limit reached.
 InsertOutcome ExpectOwner::publish(ExpectShard& shard, std::int32_t& position, Newcomer& newcomer,
                                    InsertOutcome outcome) noexcept {
     Expectation& e = newcomer.e;
@@ -357,14 +357,15 @@ InsertOutcome ExpectOwner::publish(ExpectShard& shard, std::int32_t& position, N
     const std::uint32_t state = (newcomer.books.terms.flags & expect_flag::inactive) != 0
                                     ? expect_state::inactive
                                     : expect_state::live;
-    // Release pairs with the acquire in copy_if_pending() and remove(), which come by index ...
+    // Release pairs with the acquire in copy_if_pending() and remove(), which access it by index
+    // ...
     e.state.store(generation << expect_state::kBits | state, std::memory_order_release);
-    // ... and this one with those that come by key.
+    // ... and this one with readers by key.
     shard.publish(e, newcomer.index);
     return outcome;
 }
 
-/// Without a lock: what the newcomer pushed aside.
+/// Without a lock: completes the ends of displaced ones.
 void ExpectOwner::finish_displaced(const Newcomer& newcomer, ExpectTurn turn) noexcept {
     const Displaced& displaced = newcomer.displaced;
     const auto finish_one = [&](std::uint32_t i, ExpectEnd why) noexcept {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// MasterLists: which expectations the masters of one owner have pending; private to lib/expect.
+// MasterLists: the pending expectations of one owner's masters; private to lib/expect.
 //
-// What: each master has a list, oldest first, whose ends are in its MasterExpectations. Those of
-// one of its calls (ExpectTerms::call) are besides a chain in a hash of masters and calls, so
-// that a call ends at its own cost, however many others its master has. Who: the owner, on its own
-// thread; no synchronisation.
+// What: each master has a list, oldest first, whose ends are in its MasterExpectations. In
+// addition, those of one of its calls (ExpectTerms::call) form a chain in a hash of masters and
+// calls. So the cost of ending a call does not depend on its master's other expectations.
+// Used by: the owner, on its own thread; no synchronisation.
 #pragma once
 
 #include <array>
@@ -58,8 +58,8 @@ class MasterLists {
         e.list = nullptr;
     }
 
-    /// Calls fn(index, expectation, terms) for each of the call, newest first; for each of the
-    /// master, oldest first, without a call. It may end what it is given.
+    /// Calls fn(index, expectation, terms) for each of the call, newest first; without a call for
+    /// each of the master, oldest first. fn may end the expectation.
     template <class Fn>
     void for_each_of(const MasterExpectations& master, std::uint32_t call, Fn&& fn) noexcept {
         std::uint32_t next;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How an expectation is claimed and ends, and what its owner does once a turn.
+// Claims and ends of expectations, and the owner's work once a turn.
 #include "expect/owner.h"
 
 #include <mutex>
@@ -52,8 +52,8 @@ bool ExpectOwner::take(const ExpectMatch& match, ExpectTurn turn) noexcept {
             return true;
         }
     }
-    // The one point where an expectation has exactly one taker. Acquire-release: the taker sees it
-    // whole, and who finds it claimed sees that the taker will unlink it.
+    // The one point where an expectation has exactly one claimant. Acquire-release: the claimant
+    // sees it whole, and other threads that find it claimed rely on the claimant to unlink it.
     if (!e.state.compare_exchange_strong(word, expect_state::with(word, expect_state::claimed),
                                          std::memory_order_acq_rel, std::memory_order_relaxed)) {
         lost_.add();
@@ -66,7 +66,7 @@ bool ExpectOwner::take(const ExpectMatch& match, ExpectTurn turn) noexcept {
 
 // ---- ends ---------------------------------------------------------------------------------------
 
-/// True when this call ended it; then the caller must unlink() and finish() it.
+/// True if this call ended it; then the caller must unlink() and finish() it.
 bool ExpectOwner::end(Expectation& e) noexcept {
     return end(e, expect_state::generation(e.state.load(std::memory_order_acquire)));
 }
@@ -215,7 +215,7 @@ void ExpectOwner::promote(MasterExpectations& master, ExpectTurn turn) noexcept 
     take_returned();
     while (master.oldest != 0 && limits_.has_no_room_for(master.pending()))
         end_own(master.oldest, store_.at(master.oldest), ExpectEnd::evicted, turn);
-    // They count for their zone and host from now on, whose limits hold for them as for others.
+    // From now on they count for their zone and host, with their limits.
     for (std::uint32_t i = master.oldest, newer; i != 0; i = newer) {
         Expectation& e = store_.at(i);
         newer = e.newer;
@@ -231,7 +231,7 @@ void ExpectOwner::promote(MasterExpectations& master, ExpectTurn turn) noexcept 
     limits_.count_unproven(-static_cast<std::int32_t>(master.pending()));
 }
 
-/// Takes one that has ended, on some thread, off its master's list.
+/// Removes one that has ended, on any thread, from its master's list.
 void ExpectOwner::strike_out(Expectation& e) noexcept {
     if (e.list != nullptr && e.list->unproven && !e.list->claimed &&
         expect_state::of(e.state.load(std::memory_order_relaxed)) == expect_state::claimed) {
@@ -257,7 +257,7 @@ std::uint32_t ExpectOwner::tick(ExpectTurn turn, std::uint32_t budget) noexcept 
         Expectation& e = store_.at(index);
         // Its deadline was extended meanwhile.
         if (!is_expired(e, turn.now)) return wheel_.arm(index);
-        if (!end(e)) return;  // taken: it comes back by itself
+        if (!end(e)) return;  // claimed: it comes back by itself
         unlink(e, index);
         finish(index, ExpectEnd::expired, turn, false);
     });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// ExpectOwner: one thread's part of the expectation table, see the essay in table.h. It files,
-// claims and ends expectations; its own ones are in its pool, its timing wheel and its masters'
-// lists. Each worker and control has one, and calls its methods only from its own thread.
+// ExpectOwner: one thread's part of the expectation table, see table.h. It files, claims and ends
+// expectations; its own ones are in its pool, its timing wheel and its masters' lists. Each worker
+// and control has one, and calls its methods only from its own thread.
 #pragma once
 
 #include <array>
@@ -20,25 +20,25 @@ class ExpectOwner {
   public:
     OwnerId id() const noexcept { return id_; }
 
-    /// Files an expectation. `master` is the list of the caller's own connection, or nullptr for
-    /// one without a master. A class at its maximum loses its oldest first.
+    /// Files an expectation. `master` is the list of the caller's own connection, or nullptr
+    /// without a master. In a class at its maximum, the oldest is ended first.
     InsertResult insert(const ExpectRequest& request, MasterExpectations* master,
                         ExpectTurn turn) noexcept;
 
-    /// Claims what peek() found earlier in this turn: that expectation and no other. At most one
-    /// caller of all threads gets it, unless it is permanent. False: another thread was faster, or
-    /// it has ended.
+    /// Claims exactly the expectation that peek() found earlier in this turn. At most one caller of
+    /// all threads gets it, unless it is permanent. False: another thread was faster, or it has
+    /// ended.
     bool take(const ExpectMatch& match, ExpectTurn turn) noexcept;
 
-    /// The owner's share of work, once a turn: takes back what others ended, reuses what has passed
-    /// its grace period, ends what has expired. Meets at most `budget` expiries; returns how many.
+    /// The owner's work once a turn: takes back objects that others ended, reuses those whose grace
+    /// period has passed, ends expired ones. At most `budget` expiries; returns how many.
     std::uint32_t tick(ExpectTurn turn, std::uint32_t budget = 64) noexcept;
 
-    /// The master's peer is there: its pending expectations count as those of any other. Of those
-    /// that find no room then, the oldest end.
+    /// The master's peer has answered: its pending expectations count like any other. Those that
+    /// exceed a limit end, oldest first.
     void promote(MasterExpectations& master, ExpectTurn turn) noexcept;
-    /// Calls fn(master) for unproven masters of which a child took an expectation since the last
-    /// call. Some may be missing; MasterExpectations::claimed tells of all.
+    /// Calls fn(master) for unproven masters of which a child claimed an expectation since the last
+    /// call. Some may be missing; MasterExpectations::claimed is set for all.
     template <class Fn>
     void for_each_claimed(Fn&& fn) noexcept {
         while (claimed_count_ != 0)
@@ -46,31 +46,31 @@ class ExpectOwner {
     }
 
     /// Ends all pending expectations of one of the caller's masters. With `master_end` the master
-    /// takes no more.
+    /// accepts no more.
     void remove_all(MasterExpectations& master, ExpectEnd why, ExpectTurn turn) noexcept;
-    /// Ends those of one class (or kAnyExpectClass) whose tag is this one in the bits of `mask`; 0:
-    /// with any. With a call: of this call only, and at its cost; `others` means those whose tag is
-    /// another one. Of the caller's master, like the next two.
+    /// Ends those of one class (or kAnyExpectClass) whose tag equals `tag` in the bits of `mask`;
+    /// tag 0: any. With a call: of this call only, at its cost; `others` selects those with another
+    /// tag. For the caller's master, like the next two.
     void remove(MasterExpectations& master, std::uint8_t class_index, std::uint32_t tag,
                 ExpectEnd why, ExpectTurn turn, std::uint32_t mask = ~0u, std::uint32_t call = 0,
                 bool others = false) noexcept;
-    /// Ends those of the call whose tag has these bits under `mask`; and all of the call if none is
-    /// left then that has other bits there than zero.
+    /// Ends those of the call whose tag has these bits under `mask`; and all of the call if no
+    /// other then has non-zero bits there.
     void remove_branch(MasterExpectations& master, std::uint32_t call, std::uint32_t bits,
                        std::uint32_t mask, ExpectEnd why, ExpectTurn turn) noexcept;
-    /// Those of one class (and call, if not 0) with this tag (0: any) match from now on, and end
-    /// after `timeout_ms`; 0: when they would have.
+    /// Activates those of one class (and call, if not 0) with this tag (0: any); they end after
+    /// `timeout_ms`; 0: at their old deadline.
     void activate(MasterExpectations& master, std::uint8_t class_index, std::uint32_t tag,
                   std::uint32_t timeout_ms, ExpectTurn turn, std::uint32_t call = 0) noexcept;
-    /// Whether a permanent one of a call matches now: such a master is worth keeping.
+    /// Whether a permanent one of a call is active: such a master is worth keeping.
     bool has_lasting(const MasterExpectations& master, Tick now) noexcept;
-    /// Ends one, whoever owns it. False: it had ended already.
+    /// Ends one of any owner. False: it had ended already.
     bool remove(ExpectId id, ExpectEnd why, ExpectTurn turn) noexcept;
 
     /// From `inactive` to matching. False: it was not inactive (any more).
     bool activate(ExpectId id) noexcept;
-    /// A new timeout from now on, whoever owns it. False: it has ended. One that another thread
-    /// shortens stops matching in time, but ends (is counted, tells) only when its old time is up.
+    /// Sets a new timeout from now on, for any owner. False: it has ended. One that another thread
+    /// shortens stops matching in time, but its end (count, event) follows at its old deadline.
     bool set_timeout(ExpectId id, std::uint32_t timeout_ms, ExpectTurn turn) noexcept;
 
     EventRing<ExpectEvent>& events() noexcept { return events_; }
@@ -83,10 +83,10 @@ class ExpectOwner {
     std::uint64_t ended(ExpectEnd e) const noexcept {
         return ends_[static_cast<unsigned>(e)].get();
     }
-    /// Claims that another thread was faster with.
+    /// Claims lost to another thread.
     std::uint64_t claims_lost() const noexcept { return lost_.get(); }
 
-    /// Objects that can be had at once, and those that come back later. Owner's thread only.
+    /// Objects available now, and those that become available later. Owner's thread only.
     std::uint32_t free_objects() const noexcept { return pool_.free(); }
     std::uint32_t waiting_objects() const noexcept { return pool_.waiting(); }
 
@@ -109,13 +109,13 @@ class ExpectOwner {
         void prefetch(std::uint32_t i) const noexcept { __builtin_prefetch(&objects[i].list, 1); }
     };
 
-    // How one is filed: insert.cc.
-    /// What an insert pushed aside: ended under the lock, accounted for after it.
+    // Filing: insert.cc.
+    /// Expectations displaced by an insert: ended under the lock, uncounted after it.
     struct Displaced {
-        std::uint32_t refreshed = 0;  ///< the same expectation, asked again
-        std::uint32_t expired = 0;    ///< list: of the same key, expired or in the way; unlinked
+        std::uint32_t refreshed = 0;  ///< the same expectation, requested again
+        std::uint32_t expired = 0;    ///< list: of the same key, expired or displaced; unlinked
         std::uint32_t evicted = 0;    ///< list: of the same class and master, still in their chains
-        std::uint32_t place_of = 0;   ///< the one whose place under the limits the new one takes
+        std::uint32_t place_of = 0;   ///< the one whose count under the limits the new one takes
     };
     /// The new expectation while it is filed.
     struct Newcomer {
@@ -133,12 +133,13 @@ class ExpectOwner {
     void fill(const Newcomer& newcomer) noexcept;
     InsertResult place(Newcomer& newcomer) noexcept;
     InsertResult check_chain(ExpectShard& shard, std::uint32_t first, Newcomer& newcomer) noexcept;
-    /// What one of the same key means for the newcomer.
+    /// The relation of one of the same key to the newcomer.
     enum class Rival : std::uint8_t {
-        beside,       ///< it is not in the way, nor does it count
-        beside_twin,  ///< another master's for the same packets: the oldest of many gives way
-        counts,       ///< it is not in the way, and is one candidate more of its key
-        twin,  ///< the same of another call of the master: it counts, until there are too many
+        beside,       ///< no conflict, not counted
+        beside_twin,  ///< another master's for the same packets: the oldest of too many is
+                      ///< displaced
+        counts,       ///< no conflict, counted as a candidate of its key
+        twin,         ///< the same of another call of the master: counted, until there are too many
         gives_way,
         refreshed,
         stays,
@@ -157,12 +158,12 @@ class ExpectOwner {
     InsertOutcome publish(ExpectShard& shard, std::int32_t& position, Newcomer& newcomer,
                           InsertOutcome outcome) noexcept;
 
-    // How it ends, and the owner's books: owner.cc.
+    // Ends, and the owner's books: owner.cc.
     bool end(Expectation& e) noexcept;
     bool end(Expectation& e, std::uint32_t generation) noexcept;
     void unlink(Expectation& e, std::uint32_t index) noexcept;
     void finish(std::uint32_t index, ExpectEnd why, ExpectTurn turn, bool place_taken) noexcept;
-    /// All of the above for one of the caller's own, unless it was taken: then it comes back by
+    /// All of the above for one of the caller's own, unless it was claimed: then it comes back by
     /// itself.
     void end_own(std::uint32_t index, Expectation& e, ExpectEnd why, ExpectTurn turn) noexcept;
     void tell(ExpectEventType type, ExpectEnd end, std::uint32_t index, ExpectTurn turn) noexcept;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What any thread reads of the table: what a packet matches, copies for lists and events.
+// Reads by any thread: matches of a packet, copies for lists and events.
 #include <bit>
 #include <cstring>
 
@@ -9,13 +9,13 @@
 namespace postern {
 namespace {
 
-/// Does the packet come from where this candidate expects it?
+/// Whether the packet comes from this candidate's source.
 bool source_matches(const Expectation& e, const std::uint64_t (&src)[2], Be16 sport) noexcept {
     return (((src[0] & e.src_mask[0]) ^ e.src[0]) | ((src[1] & e.src_mask[1]) ^ e.src[1]) |
             static_cast<std::uint64_t>((sport.raw() & e.sport_mask) ^ e.sport)) == 0;
 }
 
-/// Is it between the sides that this candidate wants?
+/// Whether it is between this candidate's sides.
 bool zones_match(const Expectation& e, const ExpectProbe& p) noexcept {
     const auto fits = [](EdgeId wanted, EdgeId side) noexcept {
         return wanted == side || wanted == kAnyEdge || side == kAnyEdge;
@@ -38,7 +38,7 @@ std::uint32_t ExpectTable::find_candidate(const ExpectProbe& p, const Tuple& tup
             is_expired(e, now))
             continue;
         if (zones_match(e, p)) return i;
-        // What an unproven master announces may be forged: it takes away nothing.
+        // The announcement of an unproven master may be forged: it blocks nothing.
         if (wrong_zone != nullptr && store_.books(i).counts_as() != ExpectAccount::unproven)
             *wrong_zone = true;
     }
@@ -102,7 +102,7 @@ ExpectId ExpectTable::find_of(ConnId master, const ExpectProbe& p, std::uint8_t 
     return {};
 }
 
-/// While the caller is an online reader, what it saw pending is not reused: no tearing.
+/// While the caller is an online reader, objects that it saw pending are not reused: no tearing.
 bool ExpectTable::copy_if_pending(std::uint32_t index, ExpectInfo& out) const noexcept {
     const Expectation& e = store_.at(index);
     // Acquire pairs with the release that made it live: its fields are complete.
@@ -112,10 +112,10 @@ bool ExpectTable::copy_if_pending(std::uint32_t index, ExpectInfo& out) const no
     return true;
 }
 
-/// Moves over the part of a pool that was never used; false when no object is left.
+/// Skips the unused part of a pool; false if no object is left.
 bool ExpectTable::skip_untouched(std::uint32_t& cursor) const noexcept {
     for (std::uint32_t o = cursor / store_.per_owner; o < owners_.size(); ++o) {
-        // An object that is missed was made after the walk began.
+        // A missed object was created after the walk began.
         if (cursor + 1 < owners_[o]->pool_.fresh()) return true;
         cursor = (o + 1) * store_.per_owner;
     }
@@ -128,7 +128,7 @@ ExpectAnswer ExpectTable::peek_candidate(const ExpectProbe& p, const Tuple& tupl
     const std::uint32_t index = find_candidate(p, tuple, now, &wrong_zone);
     if (index == 0) return wrong_zone ? ExpectAnswer::wrong_zone : ExpectAnswer::none;
     const Expectation& e = store_.at(index);
-    // It may have ended since; then its generation is that of the dead, and take() finds out.
+    // It may have ended since; then its generation is that of the dead, and take() detects that.
     const std::uint32_t word = e.state.load(std::memory_order_acquire);
     out.as_inherited() = e.inherited;
     out.id = {index, expect_state::generation(word)};

@@ -24,7 +24,7 @@ RteArray<T> make_rte_array(std::size_t n, int socket) {
     auto* first = static_cast<T*>(take_rte_memory(n * sizeof(T), socket));
     if (first == nullptr) return nullptr;
     for (std::size_t i = 0; i < n; ++i)
-        new (first + i) T();  // also touches every page now rather than under traffic
+        new (first + i) T();  // also touches every page now instead of under traffic
     return RteArray<T>(first);
 }
 

@@ -10,7 +10,7 @@
 namespace postern {
 namespace {
 
-/// rte_hash would call memcmp() for a key of 24 bytes. 0 when equal.
+/// Replaces memcmp(), which rte_hash would call for a key of 24 bytes. 0 if equal.
 int compare_keys(const void* a, const void* b, std::size_t) {
     std::uint64_t x[3], y[3];
     std::memcpy(x, a, sizeof x);
@@ -80,7 +80,7 @@ void ExpectShard::unlink(Expectation& e, std::uint32_t index, const ExpectStore&
         assert(i != 0);
         link = &store.at(i).next;
     }
-    // Release: a reader that follows it must see the candidate it leads to.
+    // Release: a reader that follows it must see the next candidate.
     link->store(e.next.load(std::memory_order_relaxed), std::memory_order_release);
     auto& slot = presence_[slot_of(e.hash)];
     slot.store(static_cast<std::uint16_t>(slot.load(std::memory_order_relaxed) - 1),

@@ -13,13 +13,13 @@ class SpinLock {
   public:
     void lock() noexcept {
         unsigned spins = 0;
-        // Acquire pairs with unlock()'s release: what the last holder wrote is seen.
+        // Acquire pairs with unlock()'s release: the writes of the last holder are visible.
         while (locked_.exchange(true, std::memory_order_acquire)) {
             while (locked_.load(std::memory_order_relaxed)) {
                 pause();
-                // Tens of microseconds, many times the longest hold: the holder was taken off its
-                // processor, which happens only when workers share one. Let it run; a worker with a
-                // processor of its own never gets here.
+                // Tens of microseconds, many times the longest hold: the kernel took the holder's
+                // processor away, which happens only if workers share one. Yields to it. A worker
+                // with a processor of its own never gets here.
                 if (++spins % kSpinsBeforeYield == 0) sched_yield();
             }
         }

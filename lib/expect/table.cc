@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How a table is set up.
+// Set-up of a table.
 #include "expect/table.h"
 
 #include <bit>
@@ -56,8 +56,9 @@ Result<void> ExpectTable::allocate_all(const ExpectConfig& c) {
     store_.books_of = make_rte_array<ExpectBooks>(objects + 1, c.socket);
     if (!store_.objects || !store_.books_of || !limits_.allocate(c)) return no_memory;
 
-    // The hash spreads the keys evenly but for chance: six standard deviations of room, and some
-    // for small tables. More keys than objects (pending or in their grace period) cannot be.
+    // The hash distributes the keys evenly except for chance: six standard deviations of room, and
+    // some for small tables. There cannot be more keys than objects (pending or in their grace
+    // period).
     const double mean = static_cast<double>(objects) / shard_count_;
     const auto keys = static_cast<std::uint32_t>(mean + 6 * std::sqrt(mean)) + 64;
     shards_ = std::make_unique<ExpectShard[]>(shard_count_);

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// ExpectTable: the pin-holes, one table for all workers.
+// ExpectTable: the expectations, one table for all workers.
 //
-// What: an expectation says "a connection to exactly this destination, from this (masked) source,
-// belongs to that master". A helper files it on its worker; the child's first packet may arrive on
-// any other, which claims it, once.
+// What: an expectation is the tuple of a connection to exactly one destination, from a (masked)
+// source, and its master. A helper files it on its worker. The child's first packet may arrive on
+// any other worker, which claims it, once.
 //
 // Shape: the key {zone, family, protocol, destination} is hashed with a secret; the top bits choose
 // a shard (shard.h). Objects are fixed pools, one an owner; chains link them by index.
 //
-// Who: each worker, and control as one more, has its ExpectOwner (owner.h), and calls its methods
-// only from its own thread. ExpectTable itself is read by all. Every caller is a registered reader
-// of the RCU variable and online; it reports quiescent states between its calls, never inside one.
+// Used by: each worker, and control as one more, has its ExpectOwner (owner.h), and calls its
+// methods only from its own thread. All of them read ExpectTable itself. Every caller is a
+// registered reader of the RCU variable and online; it reports quiescent states between its calls,
+// never inside one.
 //
-// Life-cycle: insert() takes an object from the caller's pool. It ends once, by whoever wins the
+// Life-cycle: insert() takes an object from the caller's pool. It ends once, by the winner of the
 // compare-and-swap on its state: a claim on any worker, the owner's tick(), remove(), remove_all().
 // The winner unlinks it under the shard's lock and gives it back to its owner. The owner waits for
 // a grace period without blocking (table/grace_pool.h), then reuses it.
@@ -21,12 +22,12 @@
 // never two.
 //
 // Order: all of an expectation is published (release on the anchor) before insert() returns, thus
-// before the packet that announced it is sent; the child's packet comes after that one, so a
-// worker that handles it sees the expectation.
+// before the announcing packet is sent. The child's packet comes after that one, so a worker that
+// handles it sees the expectation.
 //
 // Cost: a miss reads one line while the table is empty, one more while the key's shard is, else two
-// more, seldom the rte_hash.
-// A hit adds the bucket, the key, the anchor and the candidate. See NOTES.md for figures.
+// more, seldom the rte_hash. A hit adds the bucket, the key, the anchor and the candidate. See
+// NOTES.md for figures.
 #pragma once
 
 #include <cstdint>
@@ -49,17 +50,17 @@ class ExpectOwner;
 struct ExpectProbe {
     ExpectKey key;
     std::uint64_t hash = 0;
-    /// The packet does not tell its source port (a GRE call's id): any that is expected will do.
+    /// The packet does not contain its source port (a GRE call's id): any expected one matches.
     bool sport_unknown = false;
-    /// The sides that the packet comes from and goes to; kAnyEdge: not asked about.
+    /// The sides from which the packet comes and to which it goes; kAnyEdge: not compared.
     EdgeId from_side = kAnyEdge, to_side = kAnyEdge;
 };
 
 class ExpectTable {
   public:
-    /// Allocates everything that the table will ever use, from DPDK's heap.
+    /// Allocates all memory that the table will ever use, from DPDK's heap.
     static Result<std::unique_ptr<ExpectTable>> create(const ExpectConfig& config);
-    /// No reader may be online any more.
+    /// Requires that no reader is online any more.
     ~ExpectTable();
     ExpectTable(const ExpectTable&) = delete;
     ExpectTable& operator=(const ExpectTable&) = delete;
@@ -71,7 +72,8 @@ class ExpectTable {
         return static_cast<OwnerId>((id.index - 1) / store_.per_owner);
     }
 
-    /// Hashes the tuple of a packet without connection, and starts to fetch what may_match() reads.
+    /// Hashes the tuple of a packet without connection, and prefetches the memory that may_match()
+    /// reads.
     ExpectProbe probe(CtZone ct_zone, const Tuple& tuple,
                       bool sport_unknown = false) const noexcept {
         if (live() == 0) return {};  // no expectation has such a key
@@ -82,12 +84,12 @@ class ExpectTable {
         return p;
     }
 
-    /// False: certainly no candidate. True: peek() is worth its look-up.
+    /// False: certainly no candidate. True: call peek().
     bool may_match(const ExpectProbe& p) const noexcept {
         return shard_of(p.hash).may_have(p.hash);
     }
 
-    /// What the tuple would match now, without claiming it: for policy to judge.
+    /// Returns the expectation that the tuple would match now, without claiming it, for policy.
     /// ExpectOwner::take() claims it.
     ExpectAnswer peek(const ExpectProbe& p, const Tuple& tuple, Tick now,
                       ExpectMatch& out) const noexcept {
@@ -95,16 +97,16 @@ class ExpectTable {
     }
     /// The same as a full copy.
     bool find(const ExpectProbe& p, const Tuple& tuple, Tick now, ExpectInfo& out) const noexcept;
-    /// A copy of one expectation; false when it has ended.
+    /// Copies one expectation; false if it has ended.
     bool get(ExpectId id, ExpectInfo& out) const noexcept;
-    /// The pending one of this master (none: of any), class, call and tag, matching or not, that a
-    /// packet to the tuple's destination is for; none: there is none. Any thread.
+    /// Returns the pending one of this master (none: of any), class, call and tag, active or not,
+    /// that matches a packet to the tuple's destination; none: there is none. Any thread.
     ExpectId find_of(ConnId master, const ExpectProbe& p, std::uint8_t class_index,
                      std::uint32_t call, std::uint32_t tag) const noexcept;
 
-    /// Calls fn(const ExpectInfo&) for what is pending among the next `objects` of all pools.
-    /// `cursor` starts at 0; false when the end is reached. What exists during the whole walk is
-    /// seen exactly once. For control; concurrent writers do no harm.
+    /// Calls fn(const ExpectInfo&) for pending ones among the next `objects` of all pools. `cursor`
+    /// starts at 0; false at the end. Those that exist during the whole walk are visited exactly
+    /// once. For control; concurrent writers do no harm.
     template <class Fn>
     bool walk(std::uint32_t& cursor, std::uint32_t objects, Fn&& fn) const {
         for (; objects != 0; --objects) {
@@ -133,7 +135,7 @@ class ExpectTable {
     ExpectShard& shard_of(std::uint64_t hash) const noexcept {
         return shards_[hash >> shard_shift_];
     }
-    /// Whether the id may be one of this table's.
+    /// Whether the id may belong to this table.
     bool has(ExpectId id) const noexcept { return id && id.index <= owners() * store_.per_owner; }
     bool skip_untouched(std::uint32_t& cursor) const noexcept;
     bool copy_if_pending(std::uint32_t index, ExpectInfo& out) const noexcept;
@@ -141,8 +143,8 @@ class ExpectTable {
               ExpectInfo& out) const noexcept;
     ExpectAnswer peek_candidate(const ExpectProbe& p, const Tuple& tuple, Tick now,
                                 ExpectMatch& out) const noexcept;
-    /// The first matching candidate, or 0. `wrong_zone`, if not null, is set where one fits but for
-    /// its zones.
+    /// The first matching candidate, or 0. Sets `wrong_zone`, if not null, if one matches except
+    /// for its zones.
     std::uint32_t find_candidate(const ExpectProbe& p, const Tuple& tuple, Tick now,
                                  bool* wrong_zone = nullptr) const noexcept;
 

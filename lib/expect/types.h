@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The values that go in and out of the expectation table: what a helper asks for, what a child
-// connection gets, what control lists, what an event says. Plain data, no DPDK.
+// The values that go in and out of the expectation table: requests of helpers, matches for child
+// connections, copies for lists, events. Plain data, no DPDK.
 #pragma once
 
 #include <array>
@@ -20,7 +20,8 @@ inline constexpr unsigned kMaxOwners = kMaxWorkers + 1;
 inline constexpr unsigned kExpectClasses = 4;  ///< classes of one helper
 inline constexpr std::uint8_t kAnyExpectClass = 0xff;
 
-/// Names an expectation from anywhere: never a pointer. A stale generation means "gone".
+/// Names an expectation from any thread: never a pointer. A stale generation means that it has
+/// ended.
 struct ExpectId {
     std::uint32_t index = 0;  ///< 0 means "none"
     std::uint32_t generation = 0;
@@ -29,14 +30,14 @@ struct ExpectId {
     friend constexpr bool operator==(ExpectId, ExpectId) = default;
 };
 
-/// The clock and the caller's mark of one step of work. The cookie goes into every event that the
-/// step causes, so that replay can say which packet it was.
+/// The clock and the caller's mark of one step of work. The cookie is stored in every event of the
+/// step, so that replay can name the packet.
 struct ExpectTurn {
     Tick now;
     std::uint64_t cookie = 0;
 };
 
-/// What the table looks up by: the destination is always exact.
+/// The key of a look-up: the destination is always exact.
 struct ExpectKey {
     std::array<std::uint8_t, 16> dst{};
     Be16 dport;
@@ -53,18 +54,18 @@ struct ExpectKey {
 };
 static_assert(sizeof(ExpectKey) == 24 && std::has_unique_object_representations_v<ExpectKey>);
 
-/// A wish for one expectation. What fits but for its sides is wrong_zone; class_index is less than
-/// kExpectClasses; timeout_ms is 1..kMaxTimeoutS * 1000.
+/// A request for one expectation. A packet that matches except for the sides is wrong_zone;
+/// class_index is less than kExpectClasses; timeout_ms is 1..kMaxTimeoutS * 1000.
 struct ExpectRequest : ExpectTuple, ExpectInherited, ExpectTerms {
     /// The master's original direction, for lists and events; its src is "the host" of limits, and
     /// its dst "the server".
     Tuple master_tuple;
-    ZoneId master_zone;  ///< that it was begun from
+    ZoneId master_zone;  ///< the zone from which it was begun
     /// Pending at once of this class, and of this call if there is one, else of this master; 0 = no
     /// limit.
     std::uint8_t class_max = 0;
     std::uint16_t master_max = 0;  ///< with a call: pending at once of this master; 0 = no limit
-    /// What is `stays` and matches already ends no sooner than this.
+    /// An active one with `stays` ends no sooner than this.
     static constexpr std::uint32_t kMinStayMs = 32'000;
 };
 
@@ -96,7 +97,7 @@ enum class InsertOutcome : std::uint8_t {
 };
 inline constexpr unsigned kInsertOutcomes = static_cast<unsigned>(InsertOutcome::kCount);
 
-/// True when a packet of the child will now find an expectation.
+/// True if a packet of the child will now find an expectation.
 constexpr bool ok(InsertOutcome o) noexcept {
     return o <= InsertOutcome::shared;
 }
@@ -127,7 +128,7 @@ std::string_view to_string(InsertOutcome o) noexcept;
 std::string_view help_text(InsertOutcome o) noexcept;
 std::string_view to_string(ExpectEnd e) noexcept;
 std::string_view help_text(ExpectEnd e) noexcept;
-/// How an owner's count of such outcomes, or ends, is called.
+/// The metric of an owner's count of such outcomes, or ends.
 const MetricDesc& metric_of(InsertOutcome o) noexcept;
 const MetricDesc& metric_of(ExpectEnd e) noexcept;
 /// Of the whole table.
@@ -139,28 +140,29 @@ inline constexpr MetricDesc kUnprovenExpectationsMetric{
 
 struct InsertResult {
     InsertOutcome outcome = InsertOutcome::invalid;
-    ExpectId id;  ///< the new one; with shared, already and busy the one that was in the way
+    ExpectId id;  ///< the new one; with shared, already and busy the existing one
 };
 
-/// What the child of a matched expectation needs to know.
+/// Data for the child of a matched expectation.
 struct ExpectMatch : ExpectInherited {
     ExpectId id;
-    Be16 sport;  ///< that was expected; what a GRE call's packet does not tell. See sport_mask
+    Be16 sport;  ///< the expected one, for a GRE call's packet, which does not contain it. See
+                 ///< sport_mask
     Be16 sport_mask;
     CtZone ct_zone;
     std::uint8_t class_index = 0;
     std::uint8_t flags = 0;
 };
 
-/// What the table says of a packet without connection.
+/// The table's result for a packet without connection.
 enum class ExpectAnswer : std::uint8_t {
-    none,        ///< nobody expects it
-    match,       ///< somebody does
-    wrong_zone,  ///< somebody does, but from or to other zones
+    none,        ///< not expected
+    match,       ///< expected
+    wrong_zone,  ///< expected, but from or to other zones
 };
 
-/// A full copy, for lists and events. `flags` is as it is now: activate() takes `inactive` away;
-/// `timeout_ms` and `again` are as asked for.
+/// A full copy, for lists and events. `flags` are current: activate() clears `inactive`;
+/// `timeout_ms` and `again` are as requested.
 struct ExpectInfo : ExpectTuple, ExpectInherited, ExpectTerms {
     ExpectId id;
     OwnerId owner = 0;
@@ -170,16 +172,16 @@ struct ExpectInfo : ExpectTuple, ExpectInherited, ExpectTerms {
 
 enum class ExpectEventType : std::uint8_t {
     fresh,    ///< "new"
-    claim,    ///< taken by a child; with the permanent flag: matched, and still there
-    expire,   ///< its time ran out
+    claim,    ///< claimed by a child; with the permanent flag: matched, and still pending
+    expire,   ///< its timeout passed
     destroy,  ///< any other end, see `end`
 };
 std::string_view to_string(ExpectEventType t) noexcept;
 
 struct ExpectEvent {
     ExpectEventType type = ExpectEventType::fresh;
-    ExpectEnd end = ExpectEnd::claimed;  ///< meaningless with `fresh`
-    OwnerId by = 0;                      ///< the thread that did it
+    ExpectEnd end = ExpectEnd::claimed;  ///< undefined with `fresh`
+    OwnerId by = 0;                      ///< the thread that caused it
     Tick at;
     std::uint64_t cookie = 0;
     ExpectInfo info;
@@ -193,11 +195,11 @@ struct MasterExpectations {
     std::uint32_t newest = 0;
     std::array<std::uint16_t, kExpectClasses> count{};  ///< pending, by class
     bool closed = false;                                ///< the master has ended
-    /// Its peer has not shown that it is there: its expectations have places of their own, and are
-    /// at most kMaxUnproven. See ExpectOwner::promote().
+    /// Its peer has not answered: its expectations have a pool of their own, and are at most
+    /// kMaxUnproven. See ExpectOwner::promote().
     bool unproven = false;
-    bool claimed = false;  ///< a child took one of them, while it was unproven
-    static constexpr unsigned kMaxUnproven = 16;  ///< what one message may announce
+    bool claimed = false;  ///< a child claimed one of them, while it was unproven
+    static constexpr unsigned kMaxUnproven = 16;  ///< the maximum that one message announces
 
     unsigned pending() const noexcept {
         unsigned n = 0;
