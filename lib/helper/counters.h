@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What every helper instance counts on each worker. One line a counter binds the enumerator, the
-// name shown to people and scripts, and the help text; a helper's own counters follow these.
+// The counters of every helper instance on each worker. One line a counter binds the enumerator,
+// the displayed name, and the help text; a helper's own counters follow these.
 #pragma once
 
 #include <array>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Emit: what a helper asks for while it reads one packet's messages. A fixed buffer that the caller
+// Emit: a helper's requests while it reads one packet's messages. A fixed buffer that the caller
 // owns, one a worker; no callbacks. The engine empties it at the start of each call, the helper
-// fills it, the engine takes out what the guards forbid, the caller files the rest.
+// fills it, the engine removes requests that the guards forbid, the caller files the rest.
 #pragma once
 
 #include <array>
@@ -16,13 +16,14 @@
 
 namespace postern {
 
-/// A pin-hole asked for. Conntrack zone, sides and master are the caller's.
+/// A requested expectation. Conntrack zone, sides and master are the caller's.
 struct PinHole : ExpectTuple, ExpectTerms {
     static constexpr std::uint8_t kNoChild = 0xff;
 
-    /// The same for so many ports after dport. If not all can be filed, the packet passes anyhow.
+    /// The same for this number of ports after dport. If not all can be filed, the packet passes
+    /// anyhow.
     std::uint8_t more_ports = 0;
-    /// The listener announced it earlier, the speaker has now agreed.
+    /// The receiver of the message announced it earlier, its sender has now agreed.
     bool announced_by_listener = false;
     /// Helper of the expected connection: into HelperDesc::children.
     std::uint8_t child = kNoChild;
@@ -31,7 +32,7 @@ struct PinHole : ExpectTuple, ExpectTerms {
     Family family() const noexcept { return dst.family; }
 };
 
-/// Something to be done to what was filed before, in its place among the pin-holes of the packet.
+/// An action on earlier expectations, in its position among the requests of the packet.
 struct EmitAction {
     enum class Kind : std::uint8_t {
         activate,
@@ -43,13 +44,13 @@ struct EmitAction {
     };
     Kind kind = Kind::remove;
     std::uint8_t class_index = 0;
-    std::uint8_t after = 0;  ///< how many of Emit::requests() come first
+    std::uint8_t after = 0;  ///< number of Emit::requests() before it
     std::uint32_t tag = 0;   ///< 0: all of the class
     std::uint32_t timeout_s = 0;
-    Tuple child;               ///< of a child; grant_in_master: only where it leads
+    Tuple child;               ///< of a child; grant_in_master: its destination only
     std::uint32_t mask = ~0u;  ///< remove, remove_branch: the bits of the tag that count
     std::uint32_t call = 0;    ///< ExpectTerms::call; 0: of any
-    bool others = false;       ///< remove only: those whose tag is another one
+    bool others = false;       ///< remove only: those with another tag
     /// grant_in_master only: call and tag of the master's question.
     std::uint32_t asked_call = 0, asked_tag = 0;
 };
@@ -69,12 +70,12 @@ class Emit {
         else
             requests_[count_ + asked_++] = request;
     }
-    /// The message is not to be obeyed, for this reason.
+    /// Refuses the message, for this reason.
     void refuse(HelperCounter reason) noexcept { (*counters_)[reason].add(); }
     void parse_error() noexcept { (*counters_)[HelperCounter::parse_errors].add(); }
-    /// One of HelperDesc::counters, by its place there.
+    /// Counts in HelperDesc::counters, by index.
     void count(unsigned own_counter) noexcept { counters_->own(own_counter).add(); }
-    /// Both sides have shown that they speak the helper's protocol: from here on it may open.
+    /// Both sides have proven the helper's protocol: from here on it may open.
     void proven() noexcept { proven_ = true; }
     /// Whether every message of this direction wakes the parser, or only those with a pattern.
     void read_all(bool on) noexcept {
@@ -86,14 +87,14 @@ class Emit {
         read_all(on);
         read_both_ = true;
     }
-    /// Give up both directions for good: HelperCounter::blind_not_protocol or blind_encrypted.
+    /// Gives up both directions for good: HelperCounter::blind_not_protocol or blind_encrypted.
     void blind(HelperCounter cause) noexcept { blind_ = cause; }
 
-    // These act on what this connection has pending, in the order in which they and expect() are
-    // called. Tag 0 means all of the class. With a call they look at that call's only, and cost
-    // what that call has pending.
-    /// Inactive expectations of the class and tag begin to match. Those that match already, too,
-    /// have `timeout_s` from now; 0: the time they had.
+    // These act on this connection's pending expectations, in the order of the calls, expect()
+    // included. Tag 0 means all of the class. With a call they act on that call's only, at the cost
+    // of that call's.
+    /// Activates inactive expectations of the class and tag. Those that are active already, too,
+    /// get `timeout_s` from now; 0: the timeout they had.
     void activate(unsigned class_index, std::uint32_t tag, std::uint32_t timeout_s,
                   std::uint32_t call = 0) noexcept {
         EmitAction a;
@@ -104,8 +105,8 @@ class Emit {
         a.call = call;
         act(a);
     }
-    /// Pending expectations of the class (or of kAnyClass) go whose tag is this one in the bits of
-    /// `mask`; with `others`, whose tag is not.
+    /// Removes pending expectations of the class (or of kAnyClass) whose tag equals this one in the
+    /// bits of `mask`; with `others`, those whose tag does not.
     void remove(unsigned class_index, std::uint32_t tag, std::uint32_t mask = ~0u,
                 std::uint32_t call = 0, bool others = false) noexcept {
         EmitAction a;
@@ -116,8 +117,8 @@ class Emit {
         a.others = others;
         act(a);
     }
-    /// Of the call those go whose tag has these bits under `mask`; and all of the call when none is
-    /// left then with other bits than zero there.
+    /// Removes those of the call whose tag has these bits under `mask`; and all of the call if no
+    /// other then has non-zero bits there.
     void remove_branch(std::uint32_t call, std::uint32_t bits, std::uint32_t mask) noexcept {
         EmitAction a;
         a.kind = EmitAction::Kind::remove_branch;
@@ -126,11 +127,11 @@ class Emit {
         a.call = call;
         act(a);
     }
-    /// For answers that come by a connection of their own. The master is the connection that asked:
-    /// the one with a pin-hole pending of this class, `asked_call` and `asked_tag`, which leads
-    /// from this connection's client to the address and port that it came to. What that master has
-    /// pending of the class, call and tag, to the address and port of `to`, matches from now on and
-    /// for `timeout_s`; 0: it goes. Nothing happens when either is missing.
+    /// For answers in a connection of their own. The master is the connection with the request: the
+    /// one with a pending expectation of this class, `asked_call` and `asked_tag`, from this
+    /// connection's client to its destination. Activates that master's pending expectations of the
+    /// class, call and tag, to the address and port of `to`, for `timeout_s`; 0: removes them. Does
+    /// nothing if either is missing.
     void grant_in_master(unsigned class_index, std::uint32_t call, std::uint32_t tag,
                          const Tuple& to, std::uint32_t timeout_s, std::uint32_t asked_call,
                          std::uint32_t asked_tag) noexcept {
@@ -145,25 +146,25 @@ class Emit {
         a.asked_tag = asked_tag;
         act(a);
     }
-    /// The running connection with this tuple, in either direction, ends, on whichever worker it
-    /// lives; within a turn or two. Nothing happens when there is none, or when this connection is
-    /// not its master, or not any more.
+    /// Ends the running connection with this tuple, in either direction, on any worker; within a
+    /// turn or two. Does nothing if there is none, or if this connection is not its master (any
+    /// more).
     void end_child(const Tuple& child) noexcept {
         EmitAction a;
         a.kind = EmitAction::Kind::end_child;
         a.child = child;
         act(a);
     }
-    /// The same connection, if it is another master's child, is this one's from now on.
+    /// Makes the same connection, if it is another master's child, this one's from now on.
     void adopt_child(const Tuple& child) noexcept {
         EmitAction a;
         a.kind = EmitAction::Kind::adopt_child;
         a.child = child;
         act(a);
     }
-    /// From now on this connection may be silent for so long at least (up to 65535 s; 0: as its
-    /// protocol has it). A shorter time than before counts from the next packet on. A TCP
-    /// connection that is being closed keeps its short times.
+    /// Raises this connection's timeout to at least this value from now on (up to 65535 s; 0: that
+    /// of its protocol). A shorter timeout than before counts from the next packet on. A TCP
+    /// connection that is being closed keeps its short timeouts.
     void min_timeout(std::uint32_t seconds) noexcept {
         min_timeout_s_ = static_cast<std::uint16_t>(seconds < 0xffff ? seconds : 0xffff);
         min_timeout_set_ = true;
@@ -188,16 +189,16 @@ class Emit {
         clear();
         counters_ = &counters;
     }
-    /// The request at this place is gone: actions after it move up.
+    /// Removes the request at this index: actions after it move up.
     void close_gap(unsigned place) noexcept {
         for (unsigned i = 0; i < acts_; ++i)
             if (actions_[i].after > place) --actions_[i].after;
     }
-    /// Keeps a request that passed the guards. When full, the oldest of the same class goes, as it
-    /// would in the expectation table.
+    /// Keeps a request that passed the guards. If full, replaces the oldest of the same class, as
+    /// the expectation table would.
     void keep(const PinHole& request) noexcept;
 
-    /// First those kept, then those asked for in the message that is being read.
+    /// First the kept ones, then those of the current message.
     std::array<PinHole, kCapacity + kPerMessage> requests_{};
     unsigned count_ = 0;
     unsigned asked_ = 0;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// FairPool: decides which item of a full pool gives way to a new one.
+// FairPool: selects the item of a full pool that a new one displaces.
 //
 // What: every item is charged to one account in each of D dimensions (its source prefix, its
-// destination, ...). An account may hold more than its share only while the pool has room. When the
-// pool is full, a newcomer whose own account has used its share displaces the least recently used
-// item of that account; any other newcomer displaces the least recently used item of all. So one
-// account cannot displace the others, however fast it asks, and an idle pool serves anybody.
+// destination, ...). An account may hold more than its share only while the pool has room. In a
+// full pool, a newcomer whose own account has used its share displaces the least recently used item
+// of that account; any other newcomer displaces the least recently used item of all. So one account
+// cannot displace the others, whatever its rate, and a pool with room refuses nobody.
 //
-// The pool keeps lists only; the items and their memory are the caller's. Who calls: HelperEngine
-// and Assembler, on their worker. Nothing is shared. Memory is taken by the constructor.
+// The pool keeps lists only; the items and their memory are the caller's.
+// Used by: HelperEngine and Assembler, on their worker. Nothing is shared. The constructor
+// allocates the memory.
 //
-// Cost: D + 1 unlinks or links an operation. victim() looks at no more than kLooks items.
+// Cost: D + 1 unlinks or links an operation. victim() visits at most kLooks items.
 #pragma once
 
 #include <array>
@@ -32,7 +33,7 @@ class FairPool {
         std::uint32_t accounts = 1;
         std::uint32_t share = 1;  ///< items of one account, once the pool is full
     };
-    /// What victim() found.
+    /// The result of victim().
     struct Victim {
         std::uint32_t item = 0;  ///< 0: the pool is empty
         unsigned cause = D;      ///< the dimension whose share is used up; D: the whole pool is
@@ -82,8 +83,8 @@ class FairPool {
     }
     const Accounts& accounts(std::uint32_t item) const noexcept { return items_[item].accounts; }
 
-    /// The item that gives way to a new one with these accounts. `last_used(item)` tells a later
-    /// use than touch() has heard of; such items are touched instead of chosen.
+    /// Returns the item that a new one with these accounts displaces. `last_used(item)` may be
+    /// later than the last touch(); such items are touched instead of chosen.
     template <class LastUsed>
     Victim victim(const Accounts& accounts, LastUsed&& last_used) noexcept {
         Victim v;

@@ -54,7 +54,7 @@ Result<void> parse_list(std::string_view text, List& list, std::uint8_t& count, 
     return {};
 }
 
-/// Whether the way leads to where the one who began the master did not go by itself.
+/// Whether the expectation leads to a host that the initiator of the master did not contact itself.
 bool leads_back(const View& view, const PinHole& request) noexcept {
     if (request.dst == view.original.src) return true;
     const bool goes_itself = !request.any_src() && request.src == Prefix::exact(view.original.src);
@@ -83,9 +83,9 @@ HelperCounter check_guards(const GuardPolicy& policy, const View& view, const Pi
         return HelperCounter::wrong_family;
     const IpAddr& own = request.announced_by_listener ? view.listener() : view.speaker();
     if (!policy.loose && !foreign && request.dst != own) return HelperCounter::third_party_address;
-    if (request.protocol == proto::gre) return HelperCounter::kCount;  // a call id is no port
+    if (request.protocol == proto::gre) return HelperCounter::kCount;  // a call id is not a port
     const std::uint16_t port = request.dport.host();
-    // To where the client sends from (answers to broadcast questions): that socket is open already.
+    // To the client's source port (answers to broadcasts): that socket is open already.
     const bool own_socket =
         request.protocol == proto::udp && view.original.protocol == proto::udp &&
         request.dst == view.original.src && request.dport == view.original.sport;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Guards: what no helper may open, checked once for all of them, on every request, by the engine.
-// A helper cannot go round them. Cost: a few comparisons a request.
+// Guards: restrictions on all helpers, checked once for all of them, on every request, by the
+// engine. A helper cannot bypass them. Cost: a few comparisons a request.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@
 
 namespace postern {
 
-/// Of one helper instance; immutable once made.
+/// Of one helper instance; immutable after construction.
 struct GuardPolicy {
     static constexpr unsigned kMaxRanges = 16;
     static constexpr unsigned kMaxServices = 32;
@@ -25,8 +25,8 @@ struct GuardPolicy {
         std::uint16_t last = 0;  ///< inclusive
     };
     std::array<Range, kMaxRanges> deny{};
-    /// Not opened towards the host that began the control connection, nor towards a third one,
-    /// unless it is that host which goes there.
+    /// Not opened on the host that began the control connection, nor on a third one, unless that
+    /// host is the source.
     struct Service : Range {
         std::uint8_t protocol = 0;  ///< 0: any
     };
@@ -34,14 +34,14 @@ struct GuardPolicy {
     std::uint8_t service_count = 0;
 };
 
-/// Reads "3306,6000-6063" into `policy.deny`. Control only.
+/// Parses "3306,6000-6063" into `policy.deny`. Control only.
 Result<void> parse_deny_ports(std::string_view text, GuardPolicy& policy);
-/// Reads "3389,5900-5909/tcp,5060/udp,7000/any" into `policy.services`, in place of what is there.
+/// Parses "3389,5900-5909/tcp,5060/udp,7000/any" into `policy.services`, replacing its contents.
 /// Control only.
 Result<void> parse_deny_services(std::string_view text, GuardPolicy& policy);
 
-/// The counter of the guard that forbids the request; HelperCounter::kCount when none does.
-/// `foreign`: the request's class may announce other hosts' addresses.
+/// Returns the counter of the guard that forbids the request, or HelperCounter::kCount. `foreign`:
+/// the request's class may announce other hosts' addresses.
 HelperCounter check_guards(const GuardPolicy& policy, const View& view, const PinHole& request,
                            bool foreign) noexcept;
 

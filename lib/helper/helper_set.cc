@@ -140,7 +140,7 @@ Result<std::uint64_t> parse_param(const ParamDesc& desc, std::string_view text) 
 
 namespace {
 
-/// The instance that a child's name means for `config`; null when there is none yet.
+/// The instance that a child's name means for `config`; null if there is none yet.
 const HelperConfig* child_of(const HelperConfig& config, std::string_view name,
                              std::span<const HelperConfig> all) {
     if (config.desc->name == name) return &config;
@@ -198,7 +198,7 @@ Result<std::unique_ptr<const HelperSet>> HelperSet::create(std::span<const Helpe
         set->picks_up_ |= instance.picks_up;
         instance.identity = identity_of(instance);
         for (std::size_t i = 0; i < instance.params.size(); ++i) {
-            instance.params[i].text = instance.texts[i];  // only now are they where they stay
+            instance.params[i].text = instance.texts[i];  // from now on they do not move
             instance.params[i].networks = instance.networks[i];
         }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // HelperSet: the helper instances of one configuration with everything derived from them.
 //
-// What: parameters read, guards made, patterns compiled. Life-cycle: built by control when a
+// What: parsed parameters, guards, compiled patterns. Life-cycle: built by control when a
 // configuration is loaded, immutable then; must outlive every HelperEngine made from it.
 // Synchronisation: none needed, workers only read it.
 #pragma once
@@ -48,7 +48,7 @@ struct HelperInstance {
     /// The instances that HelperDesc::children mean, in the same order.
     std::array<HelperId, kMaxChildren> children{};
     std::array<std::uint8_t, 2> owners{};  ///< of its patterns in the scanners of TCP and UDP
-    /// What it rules out need not be scanned. Null: there is none for its patterns.
+    /// Lines that it rules out need no scan. Null: there is none for its patterns.
     std::unique_ptr<const LineFilter> filter;
 
     std::uint8_t owner(std::uint8_t protocol) const noexcept {
@@ -56,17 +56,17 @@ struct HelperInstance {
     }
 };
 
-/// Whether `text` is a value of this parameter; its number when it is not text.
+/// Whether `text` is a value of this parameter; its number if it is not text.
 Result<std::uint64_t> parse_param(const ParamDesc& desc, std::string_view text);
 
 /// Adds an instance with default parameters for each child that a helper names and no `configs` has
-/// (and for those that these name). `find` is find_helper(), or what a test has in its place.
+/// (and for those that these name). `find` is find_helper(), or a test's replacement.
 Result<void> add_children(std::vector<HelperConfig>& configs,
                           const HelperDesc* (*find)(std::string_view));
 
 class HelperSet {
   public:
-    /// Every child has to be there: see add_children().
+    /// Every child must exist: see add_children().
     static Result<std::unique_ptr<const HelperSet>> create(std::span<const HelperConfig> configs,
                                                            ScannerCache* cache = nullptr);
 

@@ -12,14 +12,14 @@ namespace postern {
 namespace {
 
 using ByteSet = std::bitset<256>;
-/// The first bytes of a text, a set for each: kDepth of them, or fewer where the text may end.
+/// The first bytes of a text, a set for each: kDepth of them, or fewer if the text may end.
 using Beginning = std::vector<ByteSet>;
 using Beginnings = std::vector<Beginning>;
 
-/// Of one part of an expression; with more it is not understood.
+/// Of one part of an expression; with more it is not parsed.
 constexpr std::size_t kMostBeginnings = 256;
 
-/// Once there are too many, it does not matter which.
+/// Beyond this number the choice does not matter.
 void add(Beginnings& to, const Beginning& b) {
     if (to.size() > kMostBeginnings) return;
     if (std::find(to.begin(), to.end(), b) == to.end()) to.push_back(b);
@@ -44,8 +44,8 @@ Beginnings joined(const Beginnings& first, const Beginnings& then) {
     return out;
 }
 
-/// Any number of texts of `one`, none included. Those that are not empty add a byte each, so more
-/// than kDepth of them cannot be seen.
+/// Any number of texts of `one`, including none. Each non-empty one adds a byte, so no more than
+/// kDepth of them matter.
 Beginnings repeated(const Beginnings& one) {
     Beginnings out{{}}, some{{}};
     for (unsigned n = 0; n < LineFilter::kDepth; ++n)
@@ -53,17 +53,18 @@ Beginnings repeated(const Beginnings& one) {
     return out;
 }
 
-/// Reads an expression in PCRE's syntax as far as helpers use it: literals, escapes, classes,
-/// groups that capture nothing, alternatives, and * + ?. As Scanner compiles it: `.` is any byte,
-/// letters without case are ASCII's.
+/// Parses an expression in PCRE's syntax as far as helpers use it: literals, escapes, classes,
+/// non-capturing groups, alternatives, and * + ?. As Scanner compiles it: `.` is any byte, letters
+/// without case are ASCII's.
 class ExpressionReader {
   public:
     ExpressionReader(std::string_view text, bool caseless) : rest_(text), caseless_(caseless) {}
 
-    /// How matches can begin; empty: not an expression that starts with `^`, or not understood.
+    /// The possible beginnings of matches; empty: not an expression that starts with `^`, or not
+    /// parsed.
     Beginnings read() {
         if (!take('^')) return {};
-        Beginnings all = sequence();  // not alternatives(): `^a|b` is anchored by half only
+        Beginnings all = sequence();  // not alternatives(): in `^a|b` only one half is anchored
         if (!rest_.empty() || failed_) return {};
         return all;
     }
@@ -116,7 +117,7 @@ class ExpressionReader {
         return {{take('[') ? byte_class() : with_other_case(member("^$*+?{}|)]"))}};
     }
 
-    /// What follows `[`, and the `]`.
+    /// After `[`, up to and including the `]`.
     ByteSet byte_class() {
         const bool inverted = take('^');
         ByteSet set;
@@ -134,8 +135,7 @@ class ExpressionReader {
         return inverted ? ~set : set;
     }
 
-    /// A byte as it stands there, or what follows a backslash. `special`: what means something
-    /// else.
+    /// A literal byte, or the one after a backslash. `special`: characters with another meaning.
     ByteSet member(std::string_view special) {
         const bool escaped = take('\\');
         const char c = take_any();
@@ -197,7 +197,7 @@ Beginning merged(const Beginning& a, const Beginning& b) {
     return out;
 }
 
-/// How many texts of kDepth bytes it stands for.
+/// The number of texts of kDepth bytes that it represents.
 double weight(const Beginning& b) {
     double product = 1;
     for (const ByteSet& set : b)
@@ -205,7 +205,7 @@ double weight(const Beginning& b) {
     return product;
 }
 
-/// Makes them fewer, by the pair that stands for the fewest others when it is made one.
+/// Reduces their number, by merging the pair that adds the fewest texts.
 void merge_cheapest(Beginnings& all) {
     std::size_t best_a = 0, best_b = 1;
     double least = 0;
@@ -239,7 +239,7 @@ bool LineFilter::may_match_anywhere(Bytes text) const noexcept {
         if (left >= kDepth) {
             if (may_begin(line)) return true;
         } else {
-            Ways ways = static_cast<Ways>(~0u);  // no byte there rules out nothing
+            Ways ways = static_cast<Ways>(~0u);  // no byte there: rules out nothing
             for (std::size_t i = 0; i < left; ++i)
                 ways = static_cast<Ways>(ways & ways_[i][line[i]]);
             if (ways != 0) return true;
@@ -259,7 +259,7 @@ std::unique_ptr<const LineFilter> LineFilter::make(std::span<const PatternDesc> 
         Beginnings these = ExpressionReader(pattern.expression, pattern.caseless).read();
         if (these.empty()) return nullptr;
         for (Beginning& b : these) {
-            b.resize(kDepth, ByteSet().set());  // after the match comes anything
+            b.resize(kDepth, ByteSet().set());  // any bytes may follow the match
             add(all, b);
         }
         if (all.size() > kMostBeginnings) return nullptr;

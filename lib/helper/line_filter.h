@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // LineFilter: rules out, without Hyperscan, text in which no pattern of a helper can match.
 //
-// What: patterns are anchored to the start of a line, and few lines begin as one of them does. The
-// filter is made of the patterns themselves: which bytes the first four of a match can be. It errs
-// to one side only: what it rules out Hyperscan would not have matched; what is left is scanned.
+// What: patterns are anchored to the start of a line, and few lines begin like a pattern. The
+// filter is made from the patterns themselves: the possible first four bytes of a match. It errs to
+// one side only: Hyperscan would not match in text that it rules out; other text is scanned.
 // Life-cycle: made when a configuration is loaded, immutable then. Synchronisation: none needed.
-// Cost: of a line its LF is looked for, and four places of a 2 KiB table are read, of which text
-// uses a few cache lines.
+// Cost: for a line, a search for its LF, and four reads of a 2 KiB table, of which text uses a few
+// cache lines.
 #pragma once
 
 #include <array>
@@ -24,18 +24,18 @@ namespace postern {
 
 class LineFilter {
   public:
-    static constexpr unsigned kDepth = 4;  ///< bytes of a line that are looked at
+    static constexpr unsigned kDepth = 4;  ///< bytes of a line that are compared
 
-    /// Null when some pattern is not anchored to the start of a line, or uses what is not read
-    /// here (counts in braces, captures, look-around, ...): then all text has to be scanned.
+    /// Null if some pattern is not anchored to the start of a line, or uses unsupported syntax
+    /// (counts in braces, captures, look-around, ...): then all text has to be scanned.
     static std::unique_ptr<const LineFilter> make(std::span<const PatternDesc> patterns);
 
     /// One that rules out nothing.
     static const LineFilter& nothing() noexcept;
 
-    /// False: no line of `text`, which begins with one, matches.
+    /// False: no line of `text`, which begins at the start of a line, matches.
     [[gnu::always_inline]] bool may_match(Bytes text) const noexcept {
-        // Most are one line, such as people and programs type.
+        // Usually one short line.
         if (text.size() > kDepth && text.size() <= kShort && !has_lf(text.data(), text.size() - 1))
             return may_begin(text.data());
         return may_match_anywhere(text);
@@ -51,7 +51,7 @@ class LineFilter {
 
     /// may_match() for text of any form.
     bool may_match_anywhere(Bytes text) const noexcept;
-    /// `line` has kDepth bytes or more.
+    /// `line` has at least kDepth bytes.
     [[gnu::always_inline]] bool may_begin(const std::uint8_t* line) const noexcept {
         static_assert(kDepth == 4);
         return (ways_[0][line[0]] & ways_[1][line[1]] & ways_[2][line[2]] & ways_[3][line[3]]) != 0;
@@ -60,7 +60,7 @@ class LineFilter {
     static bool has_lf(__m128i bytes) noexcept {
         return _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n'))) != 0;
     }
-    /// Whether one of four bytes or more is. The last look at them overlaps the one before.
+    /// Whether a text of at least four bytes has an LF. The last step overlaps the one before.
     static bool has_lf(const std::uint8_t* text, std::size_t n) noexcept {
         if (n < 8)
             return has_lf(_mm_unpacklo_epi32(_mm_loadu_si32(text), _mm_loadu_si32(text + n - 4)));
@@ -74,7 +74,7 @@ class LineFilter {
         return look(n - 16);
     }
 
-    /// By place in the line and byte there: the ways that it agrees with.
+    /// By position in the line and byte: the ways that it is compatible with.
     std::array<std::array<Ways, 256>, kDepth> ways_{};
 };
 

@@ -15,13 +15,13 @@
 namespace postern {
 namespace {
 
-// A Hyperscan id carries the owner and the place of the pattern in its descriptor.
+// A Hyperscan id contains the owner and the index of the pattern in its descriptor.
 constexpr unsigned make_id(std::size_t owner, std::size_t pattern) noexcept {
     return static_cast<unsigned>(owner << 8 | pattern);
 }
 
 // Hyperscan 5.4.0 reads up to 16 bytes beyond the end of short texts on processors with
-// AVX512-VBMI. Within a page that harms nobody; the next page may not be there.
+// AVX512-VBMI. Within a page that is harmless; the next page may not be mapped.
 constexpr std::size_t kOverread = 64, kPage = 4096;
 constexpr std::size_t kLongest = 65536;  ///< a payload, or a stream's buffer
 
@@ -30,7 +30,7 @@ bool ends_at_page_end(Bytes bytes) noexcept {
     return (end - 1) % kPage >= kPage - kOverread;
 }
 
-/// All patterns of some helpers, as Hyperscan takes them.
+/// All patterns of some helpers, in Hyperscan's form.
 struct Patterns {
     std::vector<const char*> expressions;
     std::vector<unsigned> flags, ids;
@@ -61,7 +61,7 @@ struct Patterns {
     }
 };
 
-/// Null when it has none of use.
+/// Null if it has no usable one.
 hs_database* from_cache(ScannerCache& cache, const std::string& key) {
     const std::vector<char> bytes = cache.load(key);
     if (bytes.empty()) return nullptr;
@@ -175,7 +175,7 @@ void Scanner::scan(const Scratch& scratch, Bytes bytes, std::uint8_t owner,
     Context context{owner, &out};
     hs_scan(database_, reinterpret_cast<const char*>(bytes.data()),
             static_cast<unsigned>(bytes.size()), 0, scratch.scratch_, on_match, &context);
-    // Hyperscan promises no order between different expressions.
+    // Hyperscan guarantees no order between different expressions.
     if (out.count > 1) {
         std::sort(out.at.begin(), out.at.begin() + out.count, [](const auto& a, const auto& b) {
             return a.end != b.end ? a.end < b.end : a.pattern < b.pattern;

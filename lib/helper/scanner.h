@@ -2,11 +2,11 @@
 // Scanner: finds the interesting messages of all active helpers of one transport with Hyperscan.
 //
 // What: the patterns of all helpers compiled together into one block-mode database; one hs_scan a
-// payload, over whole messages that are already in order, so nothing of Hyperscan's streaming mode
-// is needed and a pattern never matches across a gap.
-// Life-cycle: compiled when a configuration is loaded, or taken from a ScannerCache; immutable
-// then. Each worker has a Scratch. Synchronisation: the database is read-only; a Scratch belongs to
-// one worker. Cost: some tens of nanoseconds and a fraction of a cycle a byte when nothing matches.
+// payload, over whole messages that are already in order. So Hyperscan's streaming mode is not
+// needed, and a pattern never matches across a gap. Life-cycle: compiled when a configuration is
+// loaded, or loaded from a ScannerCache; immutable then. Each worker has a Scratch.
+// Synchronisation: the database is read-only; a Scratch belongs to one worker. Cost: some tens of
+// nanoseconds and a fraction of a cycle a byte without a match.
 #pragma once
 
 #include <array>
@@ -25,7 +25,7 @@ namespace postern {
 
 class ScannerCache;
 
-/// Working memory of one worker, good for every Scanner that it was prepared for.
+/// Working memory of one worker, for every Scanner that it was prepared for.
 class Scratch {
   public:
     Scratch() = default;
@@ -39,16 +39,16 @@ class Scratch {
   private:
     friend class Scanner;
     hs_scratch* scratch_ = nullptr;
-    /// Where text that lies at the end of a page is scanned; see Scanner::scan().
+    /// Buffer for text at the end of a page; see Scanner::scan().
     std::unique_ptr<std::uint8_t[]> padded_;
 };
 
-/// What one scan found, for one owner.
+/// The result of one scan, for one owner.
 struct Matches {
     static constexpr unsigned kMax = 32;
     struct Match {
         std::uint32_t end;     ///< offset of the byte after the match's last one
-        std::uint8_t pattern;  ///< place in the owner's HelperDesc::patterns
+        std::uint8_t pattern;  ///< index in the owner's HelperDesc::patterns
     };
     std::array<Match, kMax> at;
     unsigned count = 0;
@@ -62,8 +62,8 @@ struct Matches {
 
 class Scanner {
   public:
-    /// `owners`: at most 64, distinct. Those without patterns are fine. Prepares `scratch`. With a
-    /// `cache` nothing is compiled that it has.
+    /// `owners`: at most 64, distinct; they may have no patterns. Prepares `scratch`. With a
+    /// `cache`, compiles only what it lacks.
     static Result<Scanner> compile(std::span<const HelperDesc* const> owners, Scratch& scratch,
                                    ScannerCache* cache = nullptr);
     Scanner() = default;

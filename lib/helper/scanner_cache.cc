@@ -23,7 +23,7 @@ constexpr char kMagic[8] = {'P', 'S', 'T', 'R', 'N', 'H', 'S', '1'};
 constexpr std::size_t kHead = sizeof kMagic + 2 * sizeof(std::uint64_t);
 constexpr std::size_t kMaxFile = std::size_t{64} << 20;
 
-/// FNV-1a. Each step can be undone, so two inputs that differ in one byte never agree.
+/// FNV-1a. Each step is invertible, so two inputs that differ in one byte never agree.
 std::uint64_t hash(std::string_view bytes) {
     std::uint64_t h = 0xcbf29ce484222325u;
     for (const char c : bytes)
@@ -45,7 +45,7 @@ std::string system_error() {
     return std::strerror(errno);
 }
 
-/// All of it; nothing with `why` when it cannot be read or must not be.
+/// The whole file; nothing, with `why`, if it cannot be read or must not be.
 std::optional<std::string> read_file(const UniqueFd& fd, std::string& why) {
     const auto fail = [&](std::string reason) -> std::optional<std::string> {
         why = std::move(reason);
@@ -67,7 +67,7 @@ std::optional<std::string> read_file(const UniqueFd& fd, std::string& why) {
     return text;
 }
 
-/// Empty when nothing is.
+/// Empty if nothing is wrong.
 std::string what_is_wrong(std::string_view file, std::string_view key) {
     if (file.size() < kHead + sizeof(std::uint64_t)) return "is cut short";
     if (file.substr(0, sizeof kMagic) != std::string_view(kMagic, sizeof kMagic))
@@ -116,7 +116,7 @@ std::vector<char> ScannerCache::load(std::string_view key) {
     std::string why;
     if (!fd) {
         ++misses_;
-        // store() says it of a directory.
+        // store() reports this for a directory.
         if (errno != ENOENT && errno != ENOTDIR) warn(key, "cannot be opened: " + system_error());
         return {};
     }
@@ -140,7 +140,7 @@ void ScannerCache::store(std::string_view key, const std::vector<char>& bytes) {
     text.append(bytes.data(), bytes.size());
     put(text, hash(text));
 
-    mkdir(directory_.c_str(), 0700);  // it is there already, or what follows says what is wrong
+    mkdir(directory_.c_str(), 0700);  // it exists already, or the next step reports the error
     std::string beside = directory_ + "/scanner-XXXXXX";
     UniqueFd fd(mkostemp(beside.data(), O_CLOEXEC));
     bool kept = false;

@@ -3,10 +3,10 @@
 
 namespace postern {
 
-/// Buffers from `first` on; the last `unproven` ones are in number those of unproven connections.
+/// Buffers from `first` on; the last `unproven` of them are for unproven connections.
 Assembler::Kind Assembler::make_kind(std::uint32_t first, std::uint32_t last,
                                      std::uint32_t unproven) {
-    // Once they are all taken, one source may hold a quarter, one destination half.
+    // In a full pool, one source may hold a quarter, one destination half.
     const auto pool = [last](std::uint32_t n) {
         return Pool(last, n,
                     {{{kAccounts, std::max(1u, n / 4)}, {kAccounts, std::max(1u, n / 2)}}});
@@ -49,13 +49,13 @@ bool Assembler::make_room(Kind& kind, const Party& party) noexcept {
         return Tick{};  // buffers are touched at each use
     });
     Stream* loser = victim.item != 0 ? owners_[victim.item] : nullptr;
-    // Given back by the current push, whose undo may want it again.
+    // Given back by the current push, whose undo may need it again.
     if (loser == nullptr || loser->buffer != victim.item) return false;
     loser->state = StreamState::blind;
     loser->buffer = 0;
     loser->start = loser->fill = 0;
     give(victim.item);
-    moved_ = true;  // the loser may be of the connection that is being read
+    moved_ = true;  // the displaced one may belong to the current connection
     if (hooks_.displaced != nullptr) hooks_.displaced(hooks_.context, *loser);
     return true;
 }
@@ -151,7 +151,7 @@ bool Assembler::store(Stream& s, std::size_t at, Bytes bytes, unsigned max_range
     return true;
 }
 
-// The range that starts where the bytes in order end, if any, joins them.
+// Joins the range that starts where the bytes in order end, if any.
 void Assembler::absorb(Stream& s) noexcept {
     Ranges& r = ranges_[s.buffer];
     if (r.count == 0 || r.at[0].begin != s.start + s.fill) return;
@@ -162,7 +162,7 @@ void Assembler::absorb(Stream& s) noexcept {
     --r.count;
 }
 
-// Early bytes beyond the FIN: its receiver throws them away too.
+// Early bytes beyond the FIN: the receiver discards them too.
 void Assembler::cut_ranges(Stream& s) noexcept {
     Ranges& r = ranges_[s.buffer];
     const std::size_t end = std::size_t{s.start} + s.fill + (s.fin_seq - s.next_seq);

@@ -1,32 +1,33 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // In-order streams: one direction of a TCP control connection as its receiver reads it.
 //
-// What: Stream is the 20-byte state of one direction, kept in its connection; Assembler owns the
+// What: Stream is the 20-byte state of one direction, stored in its connection; Assembler owns the
 // buffers of one worker and puts segments in order. The normal segment (exactly next, ending at a
 // message boundary) goes to the reader straight from the packet. Only the tail of an incomplete
-// message and segments that came early are copied, into a buffer taken from a fixed pool and given
-// back as soon as nothing waits. There are two sizes: many buffers that hold the messages of nearly
-// all, and a few long ones, for helpers whose messages may be longer. What outgrows the one moves
-// to the other.
+// message and early segments are copied, into a buffer from a fixed pool, which is given back as
+// soon as it is empty. There are two sizes: many buffers for the messages of nearly all helpers,
+// and a few long ones, for helpers with longer messages. A message that outgrows one moves to the
+// other.
 //
-// Rules: reading starts at the first byte after the SYN, or never. The
-// first copy of a byte wins, as it was sent on to the receiver; later copies are not compared. What
-// cannot be put in order (a gap that stays open until the buffer or its list of ranges is full, a
-// message longer than may be, no buffer left, no SYN) makes the stream blind for good: it is never
-// picked up again by guess.
+// Rules: reading starts at the first byte after the SYN, or never. The first copy of a byte counts,
+// as it was forwarded to the receiver; later copies are not compared. The stream becomes blind for
+// good if it cannot be put in order: a gap that stays open until the buffer or its list of ranges
+// is full, a message longer than the maximum, no free buffer, no SYN. It is never resumed by
+// guessing.
 //
-// Who calls: HelperEngine, on its worker only. Nothing is shared. Life-cycle: a Stream holds at
-// most one buffer; release() gives it back.
+// Used by: HelperEngine, on its worker only. Nothing is shared. Life-cycle: a Stream holds at most
+// one buffer; release() gives it back.
 //
-// When all buffers are taken, the least recently used one changes hands and its stream goes blind;
-// a source or a destination that holds more than its share gives one of its own (fair_pool.h).
-// Streams of unproven connections have buffers of their own and never take those of proven ones.
+// If all buffers are in use, the least recently used one is reassigned and its stream becomes
+// blind; a source or a destination that holds more than its share loses one of its own
+// (fair_pool.h). Streams of unproven connections have buffers of their own and never take those of
+// proven ones.
 //
-// Undo: a push destroys no byte that was already waiting, unless moved() says so, and buffers given
-// back stay untouched until recycle() (one that moves is copied). So a copy of the Stream and of
-// its ranges taken before a push brings it back.
+// Undo: a push destroys no buffered byte, unless moved() returns true, and buffers given back stay
+// untouched until recycle() (one that moves is copied). So a copy of the Stream and of its ranges
+// taken before a push restores it.
 //
-// Cost: no buffer: a few comparisons. Otherwise one copy of the payload.
+// Cost: without a buffer a few comparisons. Otherwise one copy of the payload.
 #pragma once
 
 #include <algorithm>
@@ -42,8 +43,8 @@
 
 namespace postern {
 
-/// Whether the peer of a connection has shown that it is there. Connections of the two kinds share
-/// no memory of the helper framework; see NOTES.md.
+/// Whether the peer of a connection has answered. Connections of the two kinds share no memory of
+/// the helper framework; see NOTES.md.
 enum class Standing : std::uint8_t {
     unproven = 0,
     proven = 1
@@ -52,7 +53,7 @@ constexpr unsigned index(Standing s) noexcept {
     return static_cast<unsigned>(s);
 }
 
-/// TCP header flags that matter to a stream, as on the wire.
+/// TCP header flags of interest to a stream, as on the wire.
 namespace stream_flag {
 inline constexpr std::uint8_t fin = 0x01, syn = 0x02, rst = 0x04;
 }
@@ -74,13 +75,13 @@ enum class BlindCause : std::uint8_t {
 
 struct Stream {
     std::uint32_t next_seq = 0;  ///< of the first byte not yet in order
-    std::uint32_t fin_seq = 0;   ///< where the stream ends, once fin_seen
+    std::uint32_t fin_seq = 0;   ///< end of the stream, if fin_seen
     std::uint32_t buffer = 0;    ///< of the Assembler; 0 = none
     std::uint16_t start = 0;     ///< in the buffer: first byte of the incomplete message
     std::uint16_t fill = 0;      ///< bytes of it, so buffer[start + fill] has next_seq
-    std::uint16_t wanted = 0;    ///< the engine's: bytes the message has at least; 0: not known
+    std::uint16_t wanted = 0;    ///< the engine's: minimum length of the message; 0: not known
     StreamState state = StreamState::unseen;
-    // Of one type that is a byte, so that a compiler looks at several with one comparison.
+    // Of one byte-sized type, so that a compiler tests several with one comparison.
     std::uint8_t fin_seen : 1 = 0;
     std::uint8_t has_data : 1 = 0;  ///< some payload was seen
     std::uint8_t read_all : 1 = 0;  ///< the engine's: every message wakes the parser
@@ -92,27 +93,27 @@ class Assembler {
     static constexpr unsigned kMaxRanges = 8;
     static constexpr std::uint32_t kMaxBufferBytes = 32768;
 
-    /// Bytes that came early: places in the buffer, sorted, neither overlapping nor touching.
+    /// Early bytes: positions in the buffer, sorted, neither overlapping nor touching.
     struct Range {
         std::uint16_t begin = 0;
         std::uint16_t end = 0;
     };
     struct Ranges {
-        std::array<Range, kMaxRanges + 1> at{};  // one more for the bytes that are about to join
+        std::array<Range, kMaxRanges + 1> at{};  // one more for the bytes about to be joined
         std::uint16_t count = 0;
     };
 
-    /// What a buffer is charged to.
+    /// The accounts to which a buffer is charged.
     struct Party {
         Standing standing = Standing::proven;
         std::uint32_t source = 0, destination = 0;  ///< below kAccounts
     };
     static constexpr std::uint32_t kAccounts = 1024;
-    /// Whoever owns the streams.
+    /// The owner of the streams.
     struct Hooks {
         void* context = nullptr;
         Party (*party_of)(void* context, const Stream& s) noexcept = nullptr;
-        /// The stream has lost its buffer to another one, and is blind.
+        /// Another stream has displaced the stream's buffer; it is blind.
         void (*displaced)(void* context, Stream& s) noexcept = nullptr;
     };
     struct Sizes {
@@ -120,11 +121,11 @@ class Assembler {
         std::uint32_t buffer_bytes = 0;  ///< of each
         std::uint32_t long_buffers = 0;
         std::uint32_t long_bytes = 0;
-        std::uint32_t unproven_buffers = 0;  ///< for the others, besides
+        std::uint32_t unproven_buffers = 0;  ///< in addition, for the others
         std::uint32_t unproven_long_buffers = 0;
     };
 
-    /// Fixed memory. No buffer has more than kMaxBufferBytes.
+    /// Allocates fixed memory. No buffer has more than kMaxBufferBytes.
     Assembler(const Sizes& sizes, Hooks hooks);
     Assembler(std::uint32_t buffers, std::uint32_t buffer_bytes, std::uint32_t long_buffers = 0,
               std::uint32_t long_bytes = 0)
@@ -132,18 +133,19 @@ class Assembler {
     Assembler(const Assembler&) = delete;
     Assembler& operator=(const Assembler&) = delete;
 
-    /// The SYN that opens this direction. A new one before any payload starts again.
+    /// The SYN that opens this direction. A new one before any payload restarts it.
     void start(Stream& s, std::uint32_t isn) noexcept;
-    /// Whether start() begins here, again or for the first time.
+    /// Whether start() begins here, for the first time or again.
     static bool is_untouched(const Stream& s) noexcept {
         return s.state == StreamState::unseen ||
                (s.state == StreamState::open && !s.has_data && !s.fin_seen);
     }
 
-    /// One segment. `read(run, fresh)` gets bytes in order from a message boundary on, of which
-    /// those before `fresh` were shown before; it returns how many it is done with (whole messages)
-    /// and may set s.state to stop. `read` is called for each new run, possibly never or several
-    /// times. `longest`: bytes that may wait where a buffer does not do; at most `long_bytes`.
+    /// Processes one segment. `read(run, fresh)` gets bytes in order from a message boundary on;
+    /// those before `fresh` were passed before. It returns the number of bytes that it has finished
+    /// (whole messages), and may set s.state to stop. `read` is called for each new run, possibly
+    /// never or several times. `longest`: maximum of buffered bytes if a usual buffer does not
+    /// suffice; at most `long_bytes`.
     template <class Reader>
     BlindCause push(Stream& s, std::uint32_t seq, std::uint8_t flags, Bytes payload, Reader&& read,
                     std::uint32_t longest = 0) noexcept;
@@ -154,8 +156,8 @@ class Assembler {
         release(s);
     }
 
-    /// Reuses what the last push gave back. Takes away what was read in front of the waiting bytes
-    /// of `s`, once it is enough to be worth moving them.
+    /// Reuses buffers that the last push gave back. Removes read bytes in front of the buffered
+    /// bytes of `s`, if there are enough of them to be worth the move.
     void recycle(Stream& s) noexcept {
         recycle();
         if (s.start != 0 && s.start > slack(s.buffer)) compact(s);
@@ -165,11 +167,10 @@ class Assembler {
         while (released_count_ != 0)
             give(released_[--released_count_]);
     }
-    /// Since the last recycle(), waiting bytes were moved: a copied Stream does not bring them
-    /// back.
+    /// Since the last recycle(), buffered bytes were moved: a copied Stream does not restore them.
     bool moved() const noexcept { return moved_; }
-    /// Reverses what was given back since the last recycle(), but only for these two buffers: their
-    /// owners have been restored.
+    /// Cancels the returns since the last recycle(), but only for these two buffers: their owners
+    /// have been restored.
     void take_back(std::uint32_t a, std::uint32_t b) noexcept {
         for (unsigned i = 0; i < released_count_; ++i)
             if (released_[i] != a && released_[i] != b) give(released_[i]);
@@ -183,19 +184,18 @@ class Assembler {
         owners_[buffer] = nullptr;
         kind.free.push_back(buffer);
     }
-    /// The party of this stream has changed its standing.
+    /// The standing of this stream's connection has changed.
     void recharge(Stream& s) noexcept;
     /// Buffers of both sizes that streams of this standing hold.
     std::uint32_t buffers_held(Standing standing) const noexcept {
         return usual_.pools[index(standing)].size() + long_.pools[index(standing)].size();
     }
 
-    /// The incomplete message that waits for its end; empty: none.
+    /// The incomplete message; empty: none.
     Bytes waiting(const Stream& s) const noexcept {
         return s.buffer == 0 ? Bytes{} : Bytes{data(s.buffer) + s.start, s.fill};
     }
-    /// A stream from elsewhere goes on here with these bytes waiting. Without room for them it is
-    /// blind.
+    /// Continues a restored stream with these buffered bytes. Without room for them it is blind.
     void resume(Stream& s, Bytes waiting) noexcept {
         s.buffer = 0;
         s.start = s.fill = 0;
@@ -221,9 +221,9 @@ class Assembler {
     }
 
   private:
-    /// Bytes that a buffer has beyond what may wait in it: so many may lie in front of those that
-    /// wait. Moving bytes costs at most so much for each byte that was read before, also where
-    /// short messages come one by one and early bytes fill the buffer behind them.
+    /// Bytes that a buffer has beyond the maximum of buffered ones: the maximum of read bytes in
+    /// front of those. Each byte read pays for at most this ratio of moved bytes, also if short
+    /// messages arrive one by one and early bytes fill the buffer behind them.
     static constexpr std::uint32_t kSlackShare = 8;
     static constexpr std::uint32_t with_slack(std::uint32_t bytes) noexcept {
         return bytes + bytes / kSlackShare;
@@ -243,7 +243,7 @@ class Assembler {
     Party party_of(const Stream& s) const noexcept {
         return hooks_.party_of != nullptr ? hooks_.party_of(hooks_.context, s) : Party{};
     }
-    /// Makes room in the pool for one of this party.
+    /// Makes room in the pool for one with these accounts.
     bool make_room(Kind& kind, const Party& party) noexcept;
     /// A buffer for this stream, which is not yet its own; 0: none.
     std::uint32_t obtain(Kind& kind, Stream& s) noexcept;
@@ -257,13 +257,13 @@ class Assembler {
                                : bytes_.get() + std::size_t{buffer} * with_slack(buffer_bytes_);
     }
     bool is_long(std::uint32_t buffer) const noexcept { return buffer > buffers_; }
-    /// Bytes that may wait in this one.
+    /// Maximum of buffered bytes in this one.
     std::size_t capacity(const Stream& s, std::uint32_t longest) const noexcept {
         return is_long(s.buffer) ? longest : buffer_bytes_;
     }
-    /// A buffer of the size that `bytes` want.
+    /// A buffer of the size for `bytes`.
     bool take(Stream& s, std::size_t bytes) noexcept;
-    /// Moves what waits to a long buffer.
+    /// Moves the buffered bytes to a long buffer.
     bool grow(Stream& s) noexcept;
     void release(Stream& s) noexcept {
         if (s.buffer == 0) return;
@@ -292,8 +292,7 @@ class Assembler {
     std::vector<Stream*> owners_;  ///< by buffer
     Kind usual_, long_;
     Hooks hooks_;
-    /// At most one of each direction of the connection that the last call was about, and the one
-    /// that was outgrown.
+    /// At most one of each direction of the last call's connection, and the one that was outgrown.
     std::array<std::uint32_t, 3> released_{};
     unsigned released_count_ = 0;
     bool moved_ = false;
@@ -324,7 +323,7 @@ BlindCause Assembler::push(Stream& s, std::uint32_t seq, std::uint8_t flags, Byt
             payload = payload.first(static_cast<std::size_t>(room));
     }
     auto ahead = static_cast<std::int32_t>(seq - s.next_seq);
-    if (ahead < 0) {  // all or part of it was here before
+    if (ahead < 0) {  // all or part of it was received before
         const auto old = static_cast<std::size_t>(-static_cast<std::int64_t>(ahead));
         payload = old < payload.size() ? payload.subspan(old) : Bytes{};
         ahead = 0;
@@ -366,7 +365,7 @@ BlindCause Assembler::push_buffered(Stream& s, std::size_t ahead, Bytes payload,
         const std::size_t at = s.start + s.fill + ahead;
         const std::size_t end = std::min<std::size_t>(s.start, front) + most;
         const std::size_t room = at < end ? end - at : 0;
-        // Bytes in order only need some room: each message that they end makes more.
+        // Bytes in order only need some room: each message that they complete makes more.
         if (room < (ahead != 0 ? payload.size() : 1) && longest > most) {
             if (!grow(s)) return give_up(s, BlindCause::no_buffer);
             continue;
@@ -385,7 +384,7 @@ BlindCause Assembler::push_buffered(Stream& s, std::size_t ahead, Bytes payload,
         if (s.state != StreamState::open) return BlindCause::none;
         s.start = static_cast<std::uint16_t>(s.start + done);
         s.fill = static_cast<std::uint16_t>(s.fill - done);
-        // Bytes that had come early may have joined: they count before later copies of them.
+        // Early bytes may have joined: they count before later copies of them.
         const std::size_t joined = s.fill + done - fresh;
         if (joined >= payload.size()) break;
         payload = payload.subspan(joined);

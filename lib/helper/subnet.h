@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Whom a datagram to a broadcast address asks. For helpers of protocols whose clients look for a
-// server so: its answer comes from an address that nothing was sent to.
+// The addressees of a datagram to a broadcast address. For helpers of protocols whose clients find
+// a server this way: its answer comes from an address to which nothing was sent.
 #pragma once
 
 #include <algorithm>
@@ -26,8 +26,8 @@ constexpr Prefix subnet_of(const IpAddr& a, unsigned bits) noexcept {
     return {with_host_part(a, bits, false), static_cast<std::uint8_t>(bits)};
 }
 
-/// RFC 919 section 7: the sender's subnet, or the one whose last address this is. Nothing: it went
-/// to one host. A bridge has no address and so no netmask: the configuration tells `bits`.
+/// RFC 919 section 7: the sender's subnet, or the one with this last address. Nothing: the datagram
+/// went to one host. A bridge has no address and so no netmask: `bits` is from the configuration.
 constexpr std::optional<Prefix> asked_subnet(const Tuple& asked, unsigned bits) noexcept {
     if (asked.dst.family != Family::ipv4) return std::nullopt;  // IPv6 has no broadcast
     if (asked.dst == IpAddr::v4(255, 255, 255, 255)) return subnet_of(asked.src, bits);

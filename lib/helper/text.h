@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Small pieces of text protocols, read through a Cursor: what helpers have in common. Each take_…()
-// moves the cursor past what it took; where it finds none it says so, and what it left of the
-// cursor is of no use.
+// Parsers of small parts of text protocols, over a Cursor, shared by helpers. Each take_…() moves
+// the cursor past its match. On failure it returns that, and the cursor's position is undefined.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +24,7 @@ constexpr char upper(std::uint8_t c) noexcept {
     return static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
 }
 
-/// Whether the two are the same but for upper and lower case (ASCII).
+/// Whether the two are equal except for case (ASCII).
 constexpr bool same_word(Bytes bytes, std::string_view word) noexcept {
     if (bytes.size() != word.size()) return false;
     for (std::size_t i = 0; i < word.size(); ++i)
@@ -33,16 +32,16 @@ constexpr bool same_word(Bytes bytes, std::string_view word) noexcept {
     return true;
 }
 
-/// The line without what ends it.
+/// The line without its line end.
 constexpr Bytes without_line_end(Bytes line) noexcept {
     if (!line.empty() && line.back() == '\n') line = line.first(line.size() - 1);
     if (!line.empty() && line.back() == '\r') line = line.first(line.size() - 1);
     return line;
 }
 
-/// Whether a client or a server of HTTP/1 says such a line before a body: a request line, a status
-/// line, or a header field (RFC 9112 sections 2 to 5), without its end. What browsers send begins
-/// with one, whatever method a page has chosen; bodies may look like anything.
+/// Whether a client or a server of HTTP/1 sends such a line before a body: a request line, a status
+/// line, or a header field (RFC 9112 sections 2 to 5), without its end. A browser's request begins
+/// with one, whatever method a page has chosen; bodies are arbitrary.
 constexpr bool is_http_line(Bytes line) noexcept {
     while (!line.empty() && (is_blank(line.back()) || line.back() == '\r'))
         line = line.first(line.size() - 1);
@@ -87,7 +86,7 @@ constexpr void skip_blanks(Cursor& c) noexcept {
         c.skip(1);
 }
 
-/// What comes before the first byte that `stop` says true to, possibly nothing or all of the rest.
+/// The bytes before the first byte for which `stop` is true, possibly none or all of the rest.
 template <class Stop>
 constexpr Bytes take_until(Cursor& c, Stop&& stop) noexcept {
     const Bytes rest = c.rest();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// View: what a helper sees of one message. Valid only during the call.
+// View: a helper's input, one message. Valid only during the call.
 #pragma once
 
 #include <cstdint>
@@ -37,12 +37,12 @@ struct View {
     Bytes message;          ///< one whole message, in order, framing included
     std::span<const ParamSetting> params;
     std::span<std::uint8_t, kPrivateBytes> state;  ///< private to the helper, zero at attach
-    Direction direction;                           ///< who said it: original = the client
+    Direction direction;                           ///< its sender: original = the client
     /// Id of the pattern that woke the parser; kNoPattern when all messages are read.
     std::uint8_t pattern = kNoPattern;
     HelperId helper = kNoHelper;  ///< this instance
-    /// The connection was met in mid-stream (kPickUpParam): its first messages were not seen, and
-    /// what looks like the first line of a side may be the rest of one.
+    /// The connection was picked up in mid-stream (kPickUpParam): its first messages were not seen,
+    /// and an apparent first line of a side may be the rest of one.
     bool picked_up = false;
 
     bool from_client() const noexcept { return direction == Direction::original; }
