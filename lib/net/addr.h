@@ -31,7 +31,7 @@ namespace proto {
 inline constexpr std::uint8_t icmp = 1, tcp = 6, udp = 17, dccp = 33, gre = 47, icmpv6 = 58,
                               sctp = 132, udplite = 136;
 }
-/// Whether its header begins with the two ports.
+/// Whether its header begins with two ports.
 constexpr bool has_ports(std::uint8_t protocol) noexcept {
     return protocol == proto::udp || protocol == proto::tcp || protocol == proto::sctp ||
            protocol == proto::dccp || protocol == proto::udplite;
@@ -71,7 +71,7 @@ struct IpAddr {
     friend constexpr auto operator<=>(const IpAddr&, const IpAddr&) = default;
 };
 
-/// An address and the number of leading bits that count.
+/// An address and the number of its leading bits that matter.
 struct Prefix {
     IpAddr address;
     std::uint8_t length = 0;  ///< bits

@@ -57,19 +57,20 @@ std::uint32_t pseudo_sum(const std::uint8_t* ip, Family family, std::uint8_t pro
 bool is_host(const IpAddr& a) noexcept {
     // "This" network, loopback; multicast, class E, broadcast (RFC 1122 section 3.2.1.3).
     if (a.family == Family::ipv4) return a.bytes[0] != 0 && a.bytes[0] != 127 && a.bytes[0] < 224;
-    // Multicast; unspecified, loopback, and what carries an IPv4 address (RFC 4291 section 2.5).
+    // Multicast; unspecified, loopback, and addresses with an embedded IPv4 address (RFC 4291
+    // section 2.5).
     return a.bytes[0] != 0xff &&
            std::any_of(a.bytes.begin(), a.bytes.begin() + 10, [](auto byte) { return byte != 0; });
 }
 
 bool is_answerable(const PacketInfo& info, const std::uint8_t* frame) noexcept {
-    // A group's hardware address, as destination or, against all rules, as source.
+    // A group's hardware address, as destination or, against the standard, as source.
     if (((frame[0] | frame[6]) & 1) != 0) return false;
     switch (info.kind) {
         case L4Kind::tcp: return (info.tcp_flags & tcp_flag::rst) == 0;
         case L4Kind::icmp_error:
         case L4Kind::icmp_nd: return false;
-        // ICMP of a type that is not known may be an error.
+        // ICMP of an unknown type may be an error.
         case L4Kind::other: return info.protocol != proto::icmp && info.protocol != proto::icmpv6;
         default: return true;
     }

@@ -9,7 +9,7 @@
 
 namespace postern {
 
-/// `raw` as they lie there, `be` in host order.
+/// `raw` in their stored order, `be` in host order.
 namespace wire {
 inline std::uint16_t raw16(const std::uint8_t* p) noexcept {
     std::uint16_t v;

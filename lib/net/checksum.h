@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The Internet checksum (RFC 1071), for packets that are written here. What
-// comes from the network is checked in lib/pipeline, with the device's help.
+// The Internet checksum (RFC 1071), for packets that are written here. lib/pipeline verifies those
+// of received packets, with the device's help.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Cursor: the only way payload is read. It knows where the bytes end, never copies them and never
-// moves past the end; a read that does not fit fails and leaves the cursor where it was.
+// Cursor: the only way to read payload. It checks bounds, never copies the bytes and never moves
+// past the end; a read that does not fit fails and leaves the cursor unchanged.
 #pragma once
 
 #include <cstddef>

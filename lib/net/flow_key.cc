@@ -24,8 +24,8 @@ L4Kind kind_of_ports(std::uint8_t protocol) noexcept {
     }
 }
 
-/// Whether the source is the key's high end. Any total order of the ends would do; raw words are
-/// compared, which is cheapest. parse_plain() has the same order.
+/// Whether the source is the key's high end. Any total order of the ends suffices; comparing raw
+/// words is cheapest. parse_plain() has the same order.
 bool source_is_high(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t sport,
                     std::uint16_t dport, Family family) noexcept {
     if (family == Family::ipv4)
@@ -48,7 +48,7 @@ FlowKey build_key(const std::uint8_t* low, const std::uint8_t* high, std::uint16
         key.words[2] = low_port | std::uint32_t{high_port} << 16;
         return key;
     }
-    // Ends, then what else the key has.
+    // Ends, then the rest of the key.
     std::uint8_t whole[40];
     std::memcpy(whole, low, 16);
     std::memcpy(whole + 16, high, 16);
@@ -65,8 +65,8 @@ FlowKey build_key(const std::uint8_t* low, const std::uint8_t* high, std::uint16
     return key;
 }
 
-/// An ICMP query's key has, for ports, the identifier and {class, whether the high end asks}: two
-/// hosts that ping each other with one identifier have two connections, as they should.
+/// An ICMP query's key has, in place of ports, the identifier and {class, whether the high end
+/// sends the query}: two hosts that ping each other with one identifier have two connections.
 FlowKey icmp_key(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t id, IcmpRole role,
                  Family family, std::uint8_t protocol, CtZone ct_zone, const HashSecret& secret,
                  bool& swapped) noexcept {
@@ -77,8 +77,8 @@ FlowKey icmp_key(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t
                    : build_key(src, dst, id, tag, family, protocol, ct_zone, secret);
 }
 
-/// GRE version 1 carries the receiver's call id only, so its key is of one direction: the id, and
-/// {2, whether the high end receives}. The tag keeps it apart from GRE without calls, which has 0.
+/// GRE version 1 contains the receiver's call id only, so its key is of one direction: the id, and
+/// {2, whether the high end receives}. The tag separates it from GRE without calls, which has 0.
 FlowKey gre_key(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t call, Family family,
                 CtZone ct_zone, const HashSecret& secret, bool& swapped) noexcept {
     swapped = source_is_high(src, dst, 0, 0, family);
@@ -87,8 +87,8 @@ FlowKey gre_key(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t 
                    : build_key(src, dst, call, tag, family, proto::gre, ct_zone, secret);
 }
 
-/// The keyed hash of two addresses, whatever they talk. Fragments of a datagram meet by it: those
-/// of IPv6 need not even agree in the protocol.
+/// The keyed hash of two addresses, for any protocol. Fragments of a datagram meet by it: those of
+/// IPv6 may even differ in the protocol.
 std::uint32_t hash_of_addresses(const std::uint8_t* src, const std::uint8_t* dst, Family family,
                                 const ParseContext& context) noexcept {
     bool swapped;
@@ -96,8 +96,8 @@ std::uint32_t hash_of_addresses(const std::uint8_t* src, const std::uint8_t* dst
                    *context.secret);
 }
 
-/// The tuple of the IP packet at `ip` with its transport header at `l4`, all of which that has its
-/// ends or ids was read.
+/// The tuple of the IP packet at `ip` with its transport header at `l4`, whose ends or ids have
+/// been read.
 Tuple tuple_at(const std::uint8_t* ip, const std::uint8_t* l4, Family family,
                std::uint8_t protocol) noexcept {
     Tuple t = bare_tuple(ip, family, protocol);
@@ -140,8 +140,8 @@ IcmpRole icmp_role(Family family, std::uint8_t type) noexcept {
             case 38: return {5, L4Kind::icmp_reply};
             case 42: return {6, L4Kind::icmp_request};
             case 43: return {6, L4Kind::icmp_reply};
-            // Redirects (5) and source quench (4) quote a packet as errors do, but nobody has to
-            // believe them because of a connection: RFC 1122 section 3.2.2.2, RFC 6633.
+            // Redirects (5) and source quench (4) quote a packet as errors do, but a connection
+            // does not justify them: RFC 1122 section 3.2.2.2, RFC 6633.
             case 3:
             case 11:
             case 12: return {0, L4Kind::icmp_error};
@@ -196,11 +196,11 @@ bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t ha
         return true;
     }
     if (ip.protocol == (ip.family == Family::ipv4 ? proto::icmp : proto::icmpv6)) {
-        // The shortest end with the checksum (RFC 4286 section 4); others of less than 8 have
-        // nothing that is looked at.
+        // The shortest end with the checksum (RFC 4286 section 4); others of less than 8 have no
+        // fields that are read.
         if (have < 4) return false;
         IcmpRole role = icmp_role(ip.family, l4[0]);
-        // A kind says what can be read: whoever asks for the tuple goes by it.
+        // A kind states what can be read: tuple_of() relies on it.
         if (have < 8 && role.kind != L4Kind::icmp_message) return false;
         kind = role.kind;
         if (role.icmp_class != 0) {
@@ -216,7 +216,7 @@ bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t ha
         if (is_gre_call(l4)) {
             if (have < kGreCallHeader) return false;
             kind = L4Kind::gre_call;
-            // Of what the packet itself is, whichever way is asked for: it has no other.
+            // The packet's own tuple, for either direction: it has no other.
             key = gre_key(ip.src, ip.dst, raw16(l4 + kGreCallOffset), ip.family, context.ct_zone,
                           *context.secret, swapped);
             swapped ^= reversed;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Flow key: by what a packet is known, whichever way it goes; its tuple; its
-// home worker.
+// Flow key: the identity of a packet's connection, in both directions; its tuple; its home worker.
 //
-// Private to lib/net, for parse.cc; the rest of the firewall uses make_key(),
-// tuple_of() and steering_hash() of packet.h.
+// Private to lib/net, for parse.cc; the rest of the firewall uses make_key(), tuple_of() and
+// steering_hash() of packet.h.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +12,9 @@
 
 namespace postern {
 
-/// ICMP types that ask and answer: class and role. Class 0: none of these. All have their
-/// identifier behind the checksum: RFC 792, 950, 1788 (domain names), 8335 (extended echo); RFC
-/// 4443, 4620 (node information: what is asked for), 6275 (home agents, mobile prefixes).
+/// ICMP types of queries and answers: class and role. Class 0: none of these. All have their
+/// identifier after the checksum: RFC 792, 950, 1788 (domain names), 8335 (extended echo); RFC
+/// 4443, 4620 (node information), 6275 (home agents, mobile prefixes).
 struct IcmpRole {
     std::uint8_t icmp_class;
     L4Kind kind;
@@ -35,14 +34,14 @@ FlowKey key_from(const std::uint8_t* src, const std::uint8_t* dst, std::uint16_t
                  std::uint16_t dport, Family family, std::uint8_t protocol, CtZone ct_zone,
                  const HashSecret& secret, bool& swapped) noexcept;
 
-/// Keys the packet by its transport header at `l4`, of which `have` bytes can be read.
-/// False when the header is not all there.
+/// Sets the packet's key from its transport header at `l4`, of which `have` bytes can be read.
+/// False if the header is incomplete.
 bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t have,
                       const ParseContext& context, L4Kind& kind, FlowKey& key, bool& swapped,
                       bool reversed) noexcept;
 
-/// Chooses the home worker of what travels between the addresses of `ip`. `ports`: of its transport
-/// header, null where it has none. `key` is its connection's; null for a fragment.
+/// Selects the home worker of packets between the addresses of `ip`. `ports`: of its transport
+/// header, null if it has none. `key` is its connection's; null for a fragment.
 std::uint32_t rss_of(const Layers& ip, const std::uint8_t* ports, const FlowKey* key,
                      const ParseContext& context) noexcept;
 

@@ -22,7 +22,7 @@ DropReason parse_ipv4(const std::uint8_t* ip, std::uint32_t len, std::uint32_t w
     if (ip[0] >> 4 != 4 || header < 20 || (!quoted && total < header))
         return DropReason::bad_ip_header;
     if (header > len || (!quoted && total > whole)) return DropReason::truncated_l3;
-    // "Do not fragment", by a host that turns the word around: as an offset it would be 512.
+    // "Do not fragment", by a host that swaps the word's bytes: as an offset it would be 512.
     constexpr unsigned kDontFragment = 0x4000, kTurned = 0x0040;
     unsigned frag = be16(ip + 6);
     if (quoted && frag == kTurned) frag = kDontFragment;
@@ -49,7 +49,7 @@ DropReason parse_ipv6(const std::uint8_t* ip, std::uint32_t len, std::uint32_t w
     std::uint8_t next = ip[6];
     bool seen_fragment = false;
     for (unsigned n = 0;; ++n) {
-        // Behind a later fragment's header is payload: the chain is in the first one.
+        // After a later fragment's header comes payload: the chain is in the first one.
         if (out.later_fragment || !is_ipv6_extension(next)) {
             out.protocol = next;
             out.l4_off = at;
@@ -89,7 +89,7 @@ bool parse_link(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame
             info.why = DropReason::truncated_l2;
             return false;
         }
-        // Without an id a tag says a priority only; the frame's VLAN is the next one's.
+        // A tag without an id carries a priority only; the frame's VLAN is the next one's.
         if (vlan_id(info.vlan) == 0) {
             info.vlan = be16(data + at);
             if (port.vlan_zones != nullptr) ct_zone = port.vlan_zones[vlan_id(info.vlan)];

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Frame: what stands before a packet's transport header, Ethernet to IPv6's
-// extension headers.
+// Frame: the headers before a packet's transport header, Ethernet to IPv6's extension headers.
 //
-// Private to lib/net, for parse.cc. Every read is behind a check against the
-// bytes at hand.
+// Private to lib/net, for parse.cc. Every read is behind a check against the available bytes.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +11,8 @@
 
 namespace postern {
 
-/// Where the network and transport layers of a packet are. Also used for the packet that an ICMP
-/// error quotes, of which only the head may be there.
+/// Positions of a packet's network and transport layers. Also used for the packet that an ICMP
+/// error quotes, of which only the head may be available.
 struct Layers {
     const std::uint8_t* src = nullptr;
     const std::uint8_t* dst = nullptr;
@@ -26,15 +24,15 @@ struct Layers {
     std::uint32_t total = 0;      ///< the datagram's length by its header
 };
 
-/// Ethernet (tags, LLC) of a frame with `len` bytes at `data`, `frame_len` in all. Sets ethertype,
-/// vlan and l3_off of `info`, and `ct_zone` where `port` has one for the VLAN. True: IP may follow;
-/// else `info.why` is what is wrong, if anything.
+/// Parses Ethernet (tags, LLC) of a frame with `len` bytes at `data`, `frame_len` in all. Sets
+/// ethertype, vlan and l3_off of `info`, and `ct_zone` if `port` has one for the VLAN. True: IP may
+/// follow; else `info.why` is the error, if any.
 bool parse_link(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
                 const ParseContext& port, PacketInfo& info, CtZone& ct_zone) noexcept;
 
 /// `len` bytes at `ip` are contiguous; `whole` (>= len) belong to the frame. `quoted`: by an ICMP
-/// error. That is what its sender remembers of a packet: it may be cut short, and hosts are known
-/// to put lengths into it that they have altered or turned around, so those are not looked at.
+/// error. A quotation may be cut short, and some hosts alter or byte-swap lengths in it, so those
+/// are ignored.
 DropReason parse_ip(const std::uint8_t* ip, std::uint32_t len, std::uint32_t whole, Family family,
                     bool quoted, Layers& out) noexcept;
 

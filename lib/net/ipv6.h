@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// IPv6 extension headers: which there are, and how long each is. For everybody who walks a chain of
-// them.
+// IPv6 extension headers and their lengths, for all code that walks a chain of them.
 #pragma once
 
 #include <cstdint>
 
 namespace postern {
 
-/// What follows a header, by its protocol number. Mobility (135), HIP (139) and Shim6 (140) are not
-/// among them: they end the chain, so that rules can name them like any other protocol.
+/// Protocol numbers of extension headers. Mobility (135), HIP (139) and Shim6 (140) are not among
+/// them: they end the chain, so that rules can name them like any other protocol.
 namespace ipv6_next {
 inline constexpr std::uint8_t hop_by_hop = 0, routing = 43, fragment = 44, authentication = 51,
                               destination = 60;
@@ -16,7 +15,7 @@ inline constexpr std::uint8_t hop_by_hop = 0, routing = 43, fragment = 44, authe
 
 /// Types of routing headers (byte 2 of one; byte 3 counts the segments left, RFC 8200 section 4.4).
 namespace ipv6_routing {
-inline constexpr std::uint8_t source_route = 0,  ///< RFC 5095 takes it out of use
+inline constexpr std::uint8_t source_route = 0,  ///< deprecated by RFC 5095
     mobile = 2,                                  ///< a home address, RFC 6275 section 6.4
     segments = 4;                                ///< SRH, RFC 8754
 
@@ -46,8 +45,8 @@ inline unsigned ipv6_extension_bytes(std::uint8_t protocol, const std::uint8_t* 
     }
 }
 
-/// Where the packet at `ip` has the address that its transport checksum covers as the source: the
-/// home address of a mobile node that is elsewhere, in a destination option (RFC 6275 section 6.3).
+/// Position of the address that the packet's transport checksum covers as the source, if it is not
+/// the header's: the home address of a mobile node, in a destination option (RFC 6275 section 6.3).
 /// `headers`: as below.
 inline const std::uint8_t* ipv6_first_source(const std::uint8_t* ip, unsigned headers) noexcept {
     constexpr std::uint8_t kPad1 = 0, kHomeAddress = 201;
@@ -70,10 +69,11 @@ inline const std::uint8_t* ipv6_first_source(const std::uint8_t* ip, unsigned he
     return ip + 8;
 }
 
-/// Where the packet at `ip` has the address of its last destination, which its transport checksum
-/// covers (RFC 8200 section 8.1): in the routing header while segments are left. Both types that a
-/// bridge can allow have it 8 bytes in (RFC 8754 section 2: segments are listed last first).
-/// `headers`: the bytes to the end of the chain, which parse_packet() found sound.
+/// Position of the address of the packet's final destination, which its transport checksum covers
+/// (RFC 8200 section 8.1), if it is not the header's: in the routing header while segments are
+/// left. In both types that a bridge can allow it is at offset 8 (RFC 8754 section 2: segments are
+/// listed last first). `headers`: the bytes to the end of the chain, which parse_packet() found
+/// well-formed.
 inline const std::uint8_t* ipv6_last_destination(const std::uint8_t* ip,
                                                  unsigned headers) noexcept {
     std::uint8_t protocol = ip[6];

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Keyed hashing for tables that an attacker can fill.
 //
-// CRC with a secret seed is no defence: CRC is linear, so keys that collide under one seed collide
-// under all. This is NH (Black et al., "UMAC", CRYPTO '99), a universal family, over 64-bit words:
-// for two different keys of the same length the chance over the secret that their sums are equal is
-// 2^-63, whatever the attacker chose. The sum's 128 bits are folded by a multiplication with words
-// of the secret again, so that 32 bits of hash collide with a chance of 2^-30 at most. One wide
-// multiplication a 16 bytes, a narrow one at the end; nothing else is as cheap and proven.
+// CRC with a secret seed gives no protection: CRC is linear, so keys that collide under one seed
+// collide under all. This is NH (Black et al., "UMAC", CRYPTO '99), a universal family, over 64-bit
+// words: for two different keys of the same length the chance over the secret that their sums are
+// equal is 2^-63, for any choice of the attacker. The sum's 128 bits are folded by a multiplication
+// with further words of the secret, so that 32 bits of hash collide with a chance of 2^-30 at most.
+// It costs one wide multiplication for 16 bytes, and a narrow one at the end; no alternative is as
+// cheap and proven.
 #pragma once
 
 #include <array>
@@ -24,16 +25,16 @@ struct HashSecret {
 
     /// From the kernel's random source; never fails on a booted system.
     static HashSecret random();
-    /// A fixed secret for tests and for replay, where answers must not change from run to run.
+    /// A fixed secret for tests and for replay, where results must not change from run to run.
     static HashSecret from_seed(std::uint64_t seed) noexcept;
 };
 
 __extension__ using Word128 = unsigned __int128;
 
-/// NH over 64-bit words (at most 10): 128 bits, of which two keys agree with a chance of 2^-63.
-/// `kLane` picks another member of the family. The lower and the upper halves of the products are
-/// added without a carry between them, which would tie two registers together; that costs one bit
-/// of the chance.
+/// NH over 64-bit words (at most 10): 128 bits, which are equal for two keys with a chance of
+/// 2^-63. `kLane` selects another member of the family. The lower and the upper halves of the
+/// products are added without a carry between them, which would tie two registers together; that
+/// costs one bit of the chance.
 template <unsigned kLane, std::size_t kWords>
 inline Word128 nh_sum(const std::array<std::uint64_t, kWords>& words,
                       const HashSecret& secret) noexcept {
@@ -54,12 +55,12 @@ inline Word128 nh_sum(const std::array<std::uint64_t, kWords>& words,
     return static_cast<Word128>(high) << 64 | low;
 }
 
-/// 32 bits of such a sum; `n` (0 or 1) picks one of two independent ones. Of two sums in whose
-/// differences 2^t is the largest divisor of both halves it is the same with a chance of 2^-31, or
-/// 2^(t - 64) where t is above 33: the difference of two products is (low - low') k[1] +
-/// (high - high') k[0] and something that depends on no secret, as by multiply-shift
-/// (Dietzfelbinger et al., J. Algorithms 25, 1997) for two words. But it is not linear: keys in
-/// arithmetic progression do not stay in one.
+/// 32 bits of such a sum; `n` (0 or 1) selects one of two independent ones. For two sums in whose
+/// differences 2^t is the largest divisor of both halves it is equal with a chance of 2^-31, or
+/// 2^(t - 64) if t is above 33: the difference of two products is (low - low') k[1] + (high -
+/// high') k[0] plus a term that depends on no secret, as in multiply-shift (Dietzfelbinger et al.,
+/// J. Algorithms 25, 1997) for two words. It is not linear: keys in arithmetic progression do not
+/// stay in one.
 inline std::uint32_t nh_fold(Word128 sum, unsigned n, const HashSecret& secret) noexcept {
     const std::uint64_t* k = secret.words.data() + HashSecret::kKeys + 2 * n;
     const std::uint64_t folded =
@@ -67,7 +68,7 @@ inline std::uint32_t nh_fold(Word128 sum, unsigned n, const HashSecret& secret) 
     return static_cast<std::uint32_t>(folded >> 32);
 }
 
-/// The low half of keyed_hash<0>(), for whom that is enough.
+/// The low half of keyed_hash<0>(), if that suffices.
 template <std::size_t kWords>
 inline std::uint32_t keyed_hash32(const std::array<std::uint64_t, kWords>& words,
                                   const HashSecret& secret) noexcept {
@@ -82,10 +83,10 @@ inline std::uint64_t keyed_hash(const std::array<std::uint64_t, kWords>& words,
     return std::uint64_t{nh_fold(sum, 1, secret)} << 32 | nh_fold(sum, 0, secret);
 }
 
-/// In the place of a longer key. Two keys have the same hash with a chance of 2^-30, and the same
-/// of both with one of 2^-57 at most. For then their sums are the same (2^-63), or 2^t divides the
-/// differences of both halves, which is as likely as 2^(65 - 2 t); `rest` is the same with a chance
-/// of 2^(t - 64) then, and `hash` as nh_fold() says, with a secret of its own.
+/// Digest of a longer key. Two keys have the same hash with a chance of 2^-30, and the same hash
+/// and rest with one of 2^-57 at most. For then their sums are the same (2^-63), or 2^t divides the
+/// differences of both halves, which has a chance of 2^(65 - 2 t); `rest` is then the same with a
+/// chance of 2^(t - 64), and `hash` as for nh_fold(), with a secret of its own.
 struct KeyDigest {
     std::uint64_t rest;
     std::uint32_t hash;

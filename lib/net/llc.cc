@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::uint16_t kIpv4 = 0x0800, kArp = 0x0806, kIpv6 = 0x86dd;
 
-// Service access points, without the lowest bit: it says group, or response.
+// Service access points, without the lowest bit, which means group, or response.
 constexpr std::uint8_t kIpSap = 0x06, kBpduSap = 0x42, kArpSap = 0x98, kSnapSap = 0xaa,
                        kOsiSap = 0xfe;
 
@@ -34,7 +34,7 @@ std::uint32_t be24(const std::uint8_t* p) noexcept {
     return std::uint32_t{p[0]} << 16 | std::uint32_t{p[1]} << 8 | p[2];
 }
 
-/// `p`: an organisation, then what it calls the protocol.
+/// `p`: an organisation, then its protocol number.
 DropReason read_snap(const std::uint8_t* p, const std::uint8_t* destination,
                      std::uint16_t& type) noexcept {
     constexpr std::uint32_t kCisco = 0x00000c, kEthernet = 0, kBridgeTunnel = 0x0000f8;
@@ -56,7 +56,7 @@ DropReason read_snap(const std::uint8_t* p, const std::uint8_t* destination,
     return DropReason::none;
 }
 
-/// `p`: which protocol of OSI's network layer (ISO/IEC TR 9577), then its own bytes.
+/// `p`: the protocol of OSI's network layer (ISO/IEC TR 9577), then its own bytes.
 DropReason read_osi(const std::uint8_t* p, const std::uint8_t* destination,
                     std::uint16_t& type) noexcept {
     constexpr std::uint8_t kSnap = 0x80, kEsIs = 0x82, kIsIs = 0x83, kIpv6Id = 0x8e, kIpv4Id = 0xcc;
@@ -83,7 +83,7 @@ DropReason read_llc(const std::uint8_t* p, std::uint32_t have, const std::uint8_
     type = llc_type::other;
     const std::uint8_t to = h[0] & 0xfe, from = h[1] & 0xfe;
     // Unnumbered frames have a control field of one byte, others of two. Hosts differ in whether
-    // they look at it, and at which of the two access points.
+    // they evaluate it, and in which of the two access points they use.
     const unsigned header = (h[2] & 3) == 3 ? 3 : 4;
     const auto either = [&](std::uint8_t sap) { return to == sap || from == sap; };
     if (either(kIpSap) || either(kArpSap)) return DropReason::snap_ip;

@@ -32,7 +32,7 @@ bool is_solicited_node(const std::uint8_t* address) noexcept {
     return std::memcmp(address, kPrefix, sizeof kPrefix) == 0;
 }
 
-/// What the extension headers before the message say.
+/// Properties of the extension headers before the message.
 struct Chain {
     bool fragment = false;
     bool router_alert = false;  ///< of multicast listeners, RFC 2711
@@ -85,7 +85,7 @@ bool discovery_valid(const std::uint8_t* ip, unsigned headers, const std::uint8_
     if (ip[7] != kHopLimit || icmp[1] != 0 || is_multicast(src)) return false;
     bool source_seen;
     const auto fits = [&](unsigned fixed, unsigned most) {
-        // Extension headers are as good a place for other data as options.
+        // Extension headers can carry other data just like options.
         const unsigned extensions = headers - 40;
         return bytes >= fixed && extensions + bytes <= most &&
                options_valid(icmp, fixed, bytes, source_seen);
@@ -114,7 +114,7 @@ bool discovery_valid(const std::uint8_t* ip, unsigned headers, const std::uint8_
 }
 
 /// A version 2 report is exactly its records: a group and its sources, without auxiliary data,
-/// which no version of the protocol has (RFC 3810 section 5.2).
+/// which no version of the protocol uses (RFC 3810 section 5.2).
 bool report_valid(const std::uint8_t* icmp, unsigned bytes) noexcept {
     unsigned at = 8;
     for (unsigned left = be16(icmp + 6); left != 0; --left) {
@@ -148,7 +148,7 @@ DropReason check_neighbour(const std::uint8_t* ip, unsigned headers, unsigned by
                            unsigned have) noexcept {
     const Chain chain = read_chain(ip, headers);
     if (chain.fragment) return DropReason::fragment_bad;
-    // All of it has to be read. Buffers hold any frame of up to 2 KB in one piece.
+    // All of it has to be readable. Buffers hold any frame of up to 2 KB contiguously.
     if (have < bytes) return DropReason::nd_invalid;
     const std::uint8_t* icmp = ip + headers;
     const std::uint8_t type = icmp[0];

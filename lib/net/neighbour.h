@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Whether a neighbour discovery (RFC 4861) or multicast listener (RFC 2710, 3810) message is one
-// that a node of the same link sends. `pass: nd` lets these through unasked, so nothing else may
-// look like one.
+// that a node of the same link sends. `pass: nd` accepts these without policy, so the check has to
+// be strict.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +17,11 @@ inline constexpr unsigned kMaxSolicitation = 768;
 /// section 4.6.3 of the redirected header).
 inline constexpr unsigned kMaxAdvertisement = 1240;
 
-/// `ip` is an IPv6 header whose chain of extension headers parse_ip() found sound; at `headers`
-/// bytes from it begins an ICMPv6 message of `bytes` bytes (8 at least) of which the first `have`
-/// can be read. Returns `nd_invalid` for a message that its receivers have to ignore, or that is
-/// longer than above together with its extension headers; `fragment_bad` where a fragment header is
-/// in the way (RFC 6980).
+/// `ip` is an IPv6 header whose chain of extension headers parse_ip() found well-formed; at
+/// `headers` bytes from it begins an ICMPv6 message of `bytes` bytes (at least 8), of which the
+/// first `have` can be read. Returns `nd_invalid` for a message that its receivers have to ignore,
+/// or that is longer than the above together with its extension headers; `fragment_bad` for one
+/// with a fragment header (RFC 6980).
 DropReason check_neighbour(const std::uint8_t* ip, unsigned headers, unsigned bytes,
                            unsigned have) noexcept;
 

@@ -13,7 +13,7 @@ namespace {
 
 using wire::be32;
 
-/// What to say of options that ended like this; `bad`: one of them cannot be right for its kind.
+/// The drop reason for options that ended like this; `bad`: one of them is impossible for its kind.
 struct OptionReasons {
     DropReason length, cut, bad;
 };
@@ -26,9 +26,9 @@ DropReason judge(OptionsEnd end, bool bad, const OptionReasons& reasons) noexcep
     return bad ? reasons.bad : DropReason::none;
 }
 
-/// Whether a routing header may pass: rules see the address of the next segment only. With no
-/// segment left it routes nothing, and hosts step over it (RFC 8200 section 4.4); type 0 is not
-/// even looked at (RFC 5095).
+/// Whether a routing header may pass: rules match the address of the next segment only. Without
+/// segments left it has no effect, and hosts skip it (RFC 8200 section 4.4); type 0 is always
+/// refused (RFC 5095).
 DropReason check_routing(const std::uint8_t* header, std::uint8_t allowed) noexcept {
     const std::uint8_t type = header[2], segments_left = header[3];
     if (type == ipv6_routing::source_route) return DropReason::ip6_source_route;
@@ -121,7 +121,7 @@ DropReason read_tcp_options(const std::uint8_t* l4, unsigned header, std::uint8_
     };
     const OptionsEnd end = for_each_option(l4 + 20, header - 20, read);
     found = (l4[13] & tcp_flag::syn) != 0 ? offers : edge_at;
-    // RFC 9293 section 3.1 wants hosts to be prepared for illegal lengths.
+    // RFC 9293 section 3.1 requires hosts to be prepared for illegal lengths.
     return judge(
         end, bad,
         {DropReason::tcp_option_length, DropReason::tcp_option_cut, DropReason::tcp_option_bad});

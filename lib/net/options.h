@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Options as IPv4 (RFC 791 section 3.1) and TCP (RFC 9293 section 3.1) headers have them: a kind;
-// then, but for 0 (the end) and 1 (padding), a length that counts both bytes; then the value.
+// Options of IPv4 (RFC 791 section 3.1) and TCP (RFC 9293 section 3.1) headers: a kind; then,
+// except for 0 (the end) and 1 (padding), a length that includes both bytes; then the value.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@ namespace postern {
 
 enum class OptionsEnd : std::uint8_t {
     sound,
-    short_length,  ///< an option says that it is shorter than its own two bytes
-    cut            ///< an option goes on behind the header
+    short_length,  ///< an option with a length below its own two bytes
+    cut            ///< an option exceeds the header
 };
 
 /// Calls fn(kind, value, bytes of value) for each well-formed option of the `left` bytes at `p`,
@@ -41,7 +41,7 @@ namespace tcp_option {
 inline constexpr std::uint8_t mss = 2, window_scale = 3, sack_permitted = 4, sack = 5,
                               timestamps = 8;
 }
-/// The widest window scale there is; what is beyond counts as this (RFC 7323 section 2.3).
+/// The largest window scale; larger ones count as this (RFC 7323 section 2.3).
 inline constexpr std::uint8_t kMaxWindowScale = 14;
 
 /// Whether TCP's options are timestamps, laid out as every stack does (RFC 7323 appendix A), and
@@ -51,15 +51,15 @@ inline bool only_timestamps(const std::uint8_t* options, unsigned len) noexcept 
     return len == 12 && std::memcmp(options, kLayout, sizeof kLayout) == 0;
 }
 
-/// The first thing wrong with the options of an IPv4 header: record route (RFC 791 section 3.1: a
-/// pointer of 4 at least), timestamps (of 5), router alert (RFC 2113). A source route is refused
-/// also when it is used up: its receiver answers along it (RFC 1122 section 3.2.1.8).
+/// The first error in the options of an IPv4 header: record route (RFC 791 section 3.1: a pointer
+/// of at least 4), timestamps (of 5), router alert (RFC 2113). A completed source route is refused
+/// too: its receiver answers along it (RFC 1122 section 3.2.1.8).
 DropReason check_ip_options(const std::uint8_t* ip, unsigned header) noexcept;
 
-/// Whether an option of IPv6's hop-by-hop and destination headers (RFC 8200 section 4.2) goes on
-/// behind its header (what it is, is its receiver's business), or a routing header is none of the
-/// `allowed` ones. `headers`: the bytes from `ip` to the end of the chain of extension headers,
-/// which parse_ip() found sound.
+/// Whether an option of IPv6's hop-by-hop and destination headers (RFC 8200 section 4.2) exceeds
+/// its header (the options' kinds are not checked), or a routing header is none of the `allowed`
+/// ones. `headers`: the bytes from `ip` to the end of the chain of extension headers, which
+/// parse_ip() found well-formed.
 DropReason check_ip6_extensions(const std::uint8_t* ip, unsigned headers,
                                 std::uint8_t allowed) noexcept;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// parse_packet(): from a frame's bytes to everything later stages need to know of its headers.
+// parse_packet(): from a frame's bytes to everything that later stages need from its headers.
 //
-// Called by the parse stage, once a packet; nobody parses again. Reads each header through explicit
-// length checks, writes one PacketInfo (one cache line). No allocation, no DPDK type.
+// Called by the parse stage, once a packet; no other code parses again. Reads each header through
+// explicit length checks, writes one PacketInfo (one cache line). No allocation, no DPDK type.
 #pragma once
 
 #include <array>
@@ -21,16 +21,15 @@ namespace postern {
 
 class SymmetricRss;
 
-/// Canonical key of a connection: the same for both directions. IPv4 is exact:
-/// {low address, high address, low port, high port, protocol, 4, ct_zone}, where the end with the
-/// smaller (address, port) comes first. IPv6 is a 96-bit keyed digest of all the same fields, of
-/// which the last word is its hash, then protocol, 6, ct_zone; who finds a connection by it
-/// compares the full tuple once more, unless the packet is TCP's next in order
-/// (ConnTable::lookup()).
+/// Canonical key of a connection: the same for both directions. IPv4 is exact: {low address, high
+/// address, low port, high port, protocol, 4, ct_zone}, where the end with the smaller (address,
+/// port) comes first. IPv6 is a 96-bit keyed digest of all the same fields, of which the last word
+/// is its hash, then protocol, 6, ct_zone; a match is compared by the full tuple once more, unless
+/// the packet is TCP's next in order (ConnTable::lookup()).
 ///
-/// The exception is GRE version 1, whose packets name the receiver's call id but not the sender's:
-/// there the key is of one direction, {..., call id, which end receives, ...}. A connection of
-/// which both ids are known has two keys (ConnTable::pair()).
+/// The exception is GRE version 1, whose packets contain the receiver's call id but not the
+/// sender's: there the key is of one direction, {..., call id, which end receives, ...}. A
+/// connection of which both ids are known has two keys (ConnTable::pair()).
 struct FlowKey {
     std::uint32_t words[3];
     std::uint8_t protocol;
@@ -44,7 +43,7 @@ struct FlowKey {
 static_assert(sizeof(FlowKey) == 16 && std::has_unique_object_representations_v<FlowKey>);
 
 enum class L4Kind : std::uint8_t {
-    unparsed,  ///< not even addresses were found
+    unparsed,  ///< not even addresses were read
     other,     ///< tracked by addresses only
     ports,     ///< UDP, UDP-Lite: ports, no state of its own
     tcp,
@@ -52,10 +51,10 @@ enum class L4Kind : std::uint8_t {
     dccp,
     icmp_request,  ///< echo, timestamp, …: may start a connection
     icmp_reply,
-    icmp_error,    ///< carries the head of the packet it complains about; keyed by that one
+    icmp_error,    ///< quotes the head of a packet, and has that packet's key
     icmp_nd,       ///< IPv6 neighbour discovery and multicast listeners: not tracked
     icmp_message,  ///< any other ICMP: belongs to no connection
-    gre_call,      ///< GRE version 1 (PPTP): names the receiver's call, and that only
+    gre_call,      ///< GRE version 1 (PPTP): contains the receiver's call id only
 };
 
 namespace tcp_flag {
@@ -71,49 +70,49 @@ constexpr bool seq_after(std::uint32_t a, std::uint32_t b) noexcept {
     return seq_before(b, a);
 }
 
-/// PacketInfo::tcp_options of a SYN: what it offers. Of other segments it is an offset below 60, so
-/// that `limited` can be asked of any.
+/// PacketInfo::tcp_options of a SYN: its offers. In other segments it is an offset below 60, so
+/// that `limited` can be tested in any.
 namespace tcp_offer {
 inline constexpr std::uint8_t scale = 0x0f,  ///< these bits: the window scale, at most 14
     window_scale = 0x10,                     ///< it has one
     sack = 0x20,                             ///< selective acknowledgements are permitted
-    limited = 0x40;                          ///< it asked for a scale beyond 14
+    limited = 0x40;                          ///< it requested a scale above 14
 }  // namespace tcp_offer
 
-/// Where a packet comes in and where it goes out, known from its port and VLAN before anything is
-/// looked up. A connection keeps that of its first packet and compares.
+/// Input and output side of a packet, known from its port and VLAN before any look-up. A connection
+/// stores that of its first packet and compares.
 struct ZonePair {
-    // Short tags, so that most connections need no more than their first line of memory: two
-    // packets of one key have the same tag exactly if they travel between the same sides, the same
-    // way or back. A tag is a number in the high four bits; the low ones are 0.
+    // Short tags, so that most connections need only their first line of memory: two packets of one
+    // key have the same tag if and only if they travel between the same sides, in the same or the
+    // opposite direction. A tag is a number in the high four bits; the low ones are 0.
     static constexpr unsigned kTagShift = 4;
     static constexpr std::uint8_t kNumbers = 14;      ///< 0 to this - 1; a pair of sides has two
     static constexpr std::uint8_t kNoTag = 0xe0;      ///< a packet's: equals no connection's
     static constexpr std::uint8_t kFurtherOn = 0xf0;  ///< a connection's: compare its edges
 
     EdgeId from, to;
-    /// By PacketInfo::swapped. The reverse pair has them the other way round; where both edges are
-    /// of one side they are the same.
+    /// By PacketInfo::swapped. The reverse pair has them exchanged; if both edges are of one side
+    /// they are equal.
     std::uint8_t tags[2] = {kNoTag, kNoTag};
 };
 static_assert(sizeof(ZonePair) == 4);
 
-/// The VLAN id in a tag's control information; the rest is priority.
+/// The VLAN id in a tag's control information; the rest is the priority.
 constexpr std::uint16_t vlan_id(std::uint16_t tci) noexcept {
     return tci & 0x0fff;
 }
 
-/// What is known of one packet. Filled by parse_packet(); the fields of the last block belong to
-/// the later stages.
+/// The parsed properties of one packet. Filled by parse_packet(); the fields of the last block
+/// belong to later stages.
 struct alignas(64) PacketInfo {
     FlowKey key;
     std::uint32_t hash;  ///< keyed hash of `key`, for the tables
-    std::uint32_t rss;   ///< chooses the home worker: steering_hash() of its connection
+    std::uint32_t rss;   ///< selects the home worker: steering_hash() of its connection
     std::uint16_t l4_off;
     std::uint16_t l4_len;  ///< bytes from l4_off to the end of the IP datagram
     std::uint16_t pay_off;
-    std::uint16_t pay_len;    ///< may be more than is contiguous, but of SCTP, DCCP, ICMP errors
-    std::uint16_t vlan;       ///< the outermost tag's TCI that has an id; 0 when untagged
+    std::uint16_t pay_len;  ///< may be more than is contiguous, except for SCTP, DCCP, ICMP errors
+    std::uint16_t vlan;     ///< the outermost tag's TCI that has an id; 0 when untagged
     std::uint16_t ethertype;  ///< innermost, host order; of an LLC frame see net/llc.h
     std::uint8_t l3_off;
     std::uint8_t protocol;
@@ -135,15 +134,15 @@ struct alignas(64) PacketInfo {
     /// Part of the key where ends do not suffice. ICMP query: which question. GRE version 1:
     /// kGreCall. Else 0.
     std::uint8_t key_class;
-    /// TCP, what the tracker needs of the options. Of a SYN: bits of tcp_offer. Of another segment:
-    /// where in its header the highest edge lies that it acknowledges selectively (RFC 2018 section
-    /// 3), 0 when none is beyond its acknowledgement.
+    /// TCP options, for the tracker. In a SYN: bits of tcp_offer. In another segment: the offset in
+    /// its header of the highest edge that it acknowledges selectively (RFC 2018 section 3), 0 if
+    /// none is beyond its acknowledgement.
     std::uint8_t tcp_options;
     ZonePair zones;                            ///< the parse stage's, by port and VLAN
     std::uint8_t quoted_protocol;              ///< of ICMP errors, like quoted_l4_off
     std::uint8_t zone_tag = ZonePair::kNoTag;  ///< of `zones.tags` the one that counts
 
-    /// After `swapped` is known.
+    /// Call after `swapped` is known.
     void set_zones(const ZonePair& pair) noexcept {
         zones = pair;
         zone_tag = pair.tags[swapped ? 1 : 0];
@@ -151,42 +150,43 @@ struct alignas(64) PacketInfo {
 };
 static_assert(sizeof(PacketInfo) == 64);
 
-/// What plain packets of one port have in common, so that parse_plain() copies it at once: [0] of
+/// Fields common to plain packets of one port, so that parse_plain() copies them at once: [0] of
 /// IPv4, [1] of IPv6. Of the key: family and conntrack zone.
 using PlainImages = std::array<PacketInfo, 2>;
 PlainImages plain_images(PortId in_port, CtZone ct_zone, const ZonePair& zones) noexcept;
 
 inline constexpr std::uint8_t kGreCall = 1;
-inline constexpr std::uint8_t kIcmpQueries = 6;  ///< kinds of them, 1 to this
+inline constexpr std::uint8_t kIcmpQueries = 6;  ///< classes, 1 to this
 
 struct ParseContext {
     const HashSecret* secret;
-    CtZone ct_zone;  ///< of untagged frames, and of VLANs that have none of their own
+    CtZone ct_zone;  ///< of untagged frames, and of VLANs without one of their own
     const CtZone* vlan_zones = nullptr;  ///< by VLAN id of the outermost tag; null: as ct_zone
-    /// How devices choose the worker. Null: info.rss is keyed, of whole packets `hash` itself.
+    /// The hash by which devices select the worker. Null: info.rss is keyed, for whole packets
+    /// `hash` itself.
     const SymmetricRss* rss = nullptr;
-    std::uint8_t routing_headers = 0;  ///< IPv6: which may pass, ipv6_routing::bit() of each
-    /// Of the port's untagged frames. parse_plain() needs them; parse_packet() makes its own when
+    std::uint8_t routing_headers = 0;  ///< IPv6: types that may pass, ipv6_routing::bit() of each
+    /// Of the port's untagged frames. parse_plain() needs them; parse_packet() makes its own if
     /// there are none.
     const PlainImages* plain = nullptr;
 };
 
-/// Parses the frame of `frame_len` bytes of which the first `len` are contiguous at `data`.
-/// Sets every field but in_port. On a malformed packet `why` names the reason, and `kind` says what
-/// was read nevertheless; when the packet is not IP, family is `none` and `why` is `none`.
+/// Parses the frame of `frame_len` bytes of which the first `len` are contiguous at `data`. Sets
+/// every field except in_port. For a malformed packet `why` is the reason, and `kind` states what
+/// was read nevertheless. For a packet that is not IP, `family` is `none` and `why` is `none`.
 void parse_packet(const std::uint8_t* data, std::uint32_t len, std::uint32_t frame_len,
                   const ParseContext& context, PacketInfo& info) noexcept;
 
-/// The first thing wrong with the options of a TCP header of `header` bytes, 20 at least, at `l4`,
-/// and into `found` what PacketInfo::tcp_options says of them. The only walk over them there is.
+/// Returns the first error in the options of a TCP header of `header` bytes (at least 20) at `l4`,
+/// and sets `found` to PacketInfo::tcp_options. The only walk over them.
 DropReason read_tcp_options(const std::uint8_t* l4, unsigned header, std::uint8_t& found) noexcept;
 
-/// Whether the packet's tuple is what its own headers say: two addresses, two ports.
+/// Whether the packet's tuple is that of its own headers: two addresses, two ports.
 inline bool has_plain_ends(const PacketInfo& info) noexcept {
     return (info.kind == L4Kind::tcp || info.kind == L4Kind::ports) && !info.fragment;
 }
 
-/// Where the IP header at `ip` has its addresses: the source's, then the destination's.
+/// Position of the addresses in the IP header at `ip`: the source's, then the destination's.
 inline const std::uint8_t* addresses_in(const std::uint8_t* ip, Family family) noexcept {
     return ip + (family == Family::ipv4 ? 12 : 8);
 }
@@ -196,7 +196,7 @@ inline Tuple bare_tuple(const std::uint8_t* ip, Family family, std::uint8_t prot
     t.protocol = protocol;
     t.src.family = t.dst.family = family;
     const std::uint8_t* const src = addresses_in(ip, family);
-    // Two lengths that are known, rather than one that is not: that would be a call.
+    // Two constant lengths, rather than a variable one, which would be a call.
     if (family == Family::ipv4) {
         std::memcpy(t.src.bytes.data(), src, 4);
         std::memcpy(t.dst.bytes.data(), src + 4, 4);
@@ -206,17 +206,16 @@ inline Tuple bare_tuple(const std::uint8_t* ip, Family family, std::uint8_t prot
     }
     return t;
 }
-/// tuple_of() where addresses and ports in its own headers are not all there is to say, or not the
-/// tuple: ICMP, protocols without ports, fragments.
+/// tuple_of() for packets whose own headers are not enough, or do not contain the tuple: ICMP,
+/// protocols without ports, fragments.
 std::optional<Tuple> special_tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept;
 
-/// The tuple of a packet in its own direction (for ICMP errors: of the packet inside it, reversed,
-/// so that it too reads in the direction the error travels), as far as parse_packet() has read it
-/// from the frame at `data`: of a malformed packet perhaps the addresses only, or nothing. GRE
-/// version 1: dport is the call id, which is the receiver's; the sender's, sport, is not in the
-/// packet and is 0.
+/// The tuple of a packet in its own direction (for ICMP errors: of the quoted packet, reversed, so
+/// that it has the direction in which the error travels), as far as parse_packet() has read it from
+/// the frame at `data`: for a malformed packet possibly the addresses only, or nothing. GRE version
+/// 1: dport is the receiver's call id; the sender's, sport, is not in the packet and is 0.
 ///
-/// Stages ask for packets that parse_packet() found sound: those have one.
+/// Stages call it for packets that parse_packet() found well-formed: those have one.
 inline std::optional<Tuple> tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
     if (!has_plain_ends(info)) return special_tuple_of(data, info);
     Tuple t = bare_tuple(data + info.l3_off, info.family, info.protocol);
@@ -227,16 +226,15 @@ inline std::optional<Tuple> tuple_of(const std::uint8_t* data, const PacketInfo&
     return t;
 }
 
-/// The key of a tuple, as parse_packet() builds it; `swapped` tells whether src is the high end.
-/// `key_class` as in PacketInfo. `request` matters for ICMP only: whether the tuple's source is the
-/// one who asks. With kGreCall it is the key of what travels to the tuple's destination, whose call
-/// dport is.
+/// The key of a tuple, as parse_packet() builds it; sets `swapped` if src is the high end.
+/// `key_class` as in PacketInfo. `request` matters for ICMP only: whether the tuple's source sends
+/// the query. With kGreCall it is the key of packets to the tuple's destination, whose call is
+/// dport.
 FlowKey make_key(const Tuple& tuple, CtZone ct_zone, const HashSecret& secret, bool& swapped,
                  std::uint8_t key_class = 0, bool request = true) noexcept;
 
-/// What PacketInfo::rss is of the packets of a connection, in both directions, and of ICMP errors
-/// about it. `key_class` as in PacketInfo. GRE, whose calls have a key a direction, goes by
-/// addresses.
+/// PacketInfo::rss of the packets of a connection, in both directions, and of ICMP errors about it.
+/// `key_class` as in PacketInfo. GRE, whose calls have a key a direction, is hashed by addresses.
 std::uint32_t steering_hash(const Tuple& tuple, std::uint8_t key_class,
                             const ParseContext& context) noexcept;
 

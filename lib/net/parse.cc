@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Header parsing, the general way: the frame (frame.h), the transport header,
-// the flow key (flow_key.h), options (options.h). Each part gives the reason
-// for which a packet is malformed, or none. The plain way is parse_plain.h.
+// Header parsing, the general path: the frame (frame.h), the transport header, the flow key
+// (flow_key.h), options (options.h). Each part returns the reason for which a packet is malformed,
+// or none. The fast path is parse_plain.h.
 #include <cstring>
 
 #include "net/bytes.h"
@@ -19,7 +19,7 @@ using namespace wire;
 
 constexpr std::uint16_t kGrePpp = 0x880b;
 
-/// Whether PPTP may have sent this header; `header` is its length.
+/// Whether PPTP may send this header; `header` is its length.
 bool gre_call_valid(const std::uint8_t* l4, unsigned& header) noexcept {
     constexpr unsigned kKey = 0x20, kAcknowledgement = 0x80, kVersion = 0x01;
     header = kGreCallHeader + ((l4[0] & kGreSequence) != 0 ? 4 : 0) +
@@ -28,8 +28,8 @@ bool gre_call_valid(const std::uint8_t* l4, unsigned& header) noexcept {
            be16(l4 + 2) == kGrePpp;
 }
 
-/// Whether a protocol without payload that anybody reads is sound, by the length its header tells.
-/// Of SCTP and DCCP only what can be read at once is looked at later: chains are not followed.
+/// Whether a protocol whose payload is not read is well-formed, by the length in its header. For
+/// SCTP and DCCP only the contiguous part is read later: chains are not followed.
 DropReason check_rare(std::uint8_t protocol, const std::uint8_t* l4, std::uint32_t have,
                       PacketInfo& info) noexcept {
     const auto header = [&](unsigned bytes) {
@@ -42,7 +42,8 @@ DropReason check_rare(std::uint8_t protocol, const std::uint8_t* l4, std::uint32
         case proto::sctp: return header(12);  // RFC 9260 section 3.1
         case proto::dccp: return header(12);  // RFC 4340 section 5.1
         case proto::udplite: {
-            // RFC 3828 section 3.1: the checksum covers the header at least, 0: all. There is one.
+            // RFC 3828 section 3.1: the checksum covers at least the header, 0: all. It is
+            // mandatory.
             if (have < 8) return DropReason::truncated_l4;
             if (be16(l4 + 6) == 0) return DropReason::bad_l4_checksum;
             const unsigned covered = be16(l4 + 4);
@@ -53,12 +54,12 @@ DropReason check_rare(std::uint8_t protocol, const std::uint8_t* l4, std::uint32
             return DropReason::none;
         }
         case proto::gre: {
-            // Less than a header of version 1 is left to who wants its key.
+            // A header shorter than version 1's is left to the code that needs its key.
             if (have < kGreCallHeader || !is_gre_call(l4)) return DropReason::none;
             unsigned bytes;
             if (!gre_call_valid(l4, bytes)) return DropReason::bad_gre;
             if (header(bytes) != DropReason::none) return DropReason::truncated_l4;
-            // Without a sequence number there is no payload, whatever the length says.
+            // Without a sequence number there is no payload, whatever the length.
             const bool has_payload = (l4[0] & kGreSequence) != 0;
             return has_payload && be16(l4 + 4) > info.l4_len - bytes ? DropReason::bad_l4_length
                                                                      : DropReason::none;
@@ -90,8 +91,8 @@ DropReason read_udp(const std::uint8_t* l4, std::uint32_t have, PacketInfo& info
     return DropReason::none;
 }
 
-/// The transport header at `l4`, of which `have` bytes can be read: where the payload is. `odd`:
-/// what is wrong with a header that is all there. Such a packet has a key all the same.
+/// Parses the transport header at `l4`, of which `have` bytes can be read, to find the payload.
+/// `odd`: the error of a complete header. Such a packet has a key all the same.
 DropReason read_transport(std::uint8_t protocol, const std::uint8_t* l4, std::uint32_t have,
                           PacketInfo& info, DropReason& odd) noexcept {
     switch (protocol) {
@@ -101,8 +102,8 @@ DropReason read_transport(std::uint8_t protocol, const std::uint8_t* l4, std::ui
     }
 }
 
-/// The packet that an ICMP error quotes (RFC 792, RFC 4443 section 3: after eight bytes), of which
-/// `have` bytes can be read; `outer` is the error's own. The error gets its key.
+/// Parses the packet that an ICMP error quotes (RFC 792, RFC 4443 section 3: after eight bytes), of
+/// which `have` bytes can be read; `outer` is the error's own. The error gets its key.
 DropReason parse_quoted(const Layers& outer, const std::uint8_t* data, std::uint32_t have,
                         const ParseContext& context, PacketInfo& info) noexcept {
     const unsigned at = info.l4_off + 8u;
@@ -121,18 +122,18 @@ DropReason parse_quoted(const Layers& outer, const std::uint8_t* data, std::uint
     info.pay_len = static_cast<std::uint16_t>(have);
     info.quoted_l4_off = static_cast<std::uint16_t>(at + in.l4_off);
     info.quoted_protocol = in.protocol;
-    // Whoever sends it: it goes to the one whose packet could not be delivered.
+    // Whatever its sender: it goes to the sender of the packet that could not be delivered.
     if (std::memcmp(outer.dst, in.src, address_bytes(outer.family)) != 0)
         return DropReason::bad_icmp_error;
     info.rss = rss_of(in, has_ports(in.protocol) ? l4 : nullptr, &info.key, context);
     return DropReason::none;
 }
 
-/// ICMPv6 types up to this are errors that exist. Of higher ones below 128 only the class is known
+/// ICMPv6 types up to this are defined errors. Of higher ones below 128 only the class is known
 /// (RFC 4443 section 2.1): they are errors if they quote a packet, as they should.
 constexpr std::uint8_t kLastIcmpv6Error = 4;
 
-/// An unknown ICMPv6 error that quotes nothing is a message like others: undoes parse_quoted().
+/// An unknown ICMPv6 error without a quotation is a message like others: undoes parse_quoted().
 void be_message(PacketInfo& info, const Layers& ip, const ParseContext& context) noexcept {
     info.kind = L4Kind::icmp_message;
     info.why = DropReason::none;
@@ -144,7 +145,8 @@ void be_message(PacketInfo& info, const Layers& ip, const ParseContext& context)
                         *context.secret, info.swapped);
 }
 
-/// The general way: any frame at all. Apart from the plain one, which keeps that in registers.
+/// The general path, for any frame. Separate from the fast one, so that the latter stays in
+/// registers.
 [[gnu::noinline]] void parse_any(const std::uint8_t* data, std::uint32_t len,
                                  std::uint32_t frame_len, const ParseContext& port,
                                  PacketInfo& info) noexcept {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The fast path of parse_packet(), for what nearly every frame is.
+// The fast path of parse_packet(), for nearly every frame.
 //
-// Called inline by the parse stage and by parse_packet() itself, which goes the general way with
-// what this refuses. Both give the same answers (test/unit/parse_test.cc).
+// Called inline by the parse stage and by parse_packet() itself, which uses the general path for
+// frames that this refuses. Both give the same results (test/unit/parse_test.cc).
 #pragma once
 
 #include <array>
@@ -36,9 +36,9 @@ inline bool tcp_flags_valid(std::uint8_t flags) noexcept {
     return (kTcpFlagsValid >> (flags & 0x3f) & 1) != 0;
 }
 
-/// Whether the TCP header of `header` bytes at `l4`, all there, is long enough and has options of
-/// which nobody needs to be told but the tracker: then sets info.tcp_options. For headers that are
-/// neither bare nor with timestamps only.
+/// Whether the complete TCP header of `header` bytes at `l4` is long enough and has only options
+/// that matter to the tracker alone: then sets info.tcp_options. For headers that are neither bare
+/// nor with timestamps only.
 bool tcp_options_plain(const std::uint8_t* l4, unsigned header, PacketInfo& info) noexcept;
 
 template <Family kFamily>
@@ -54,13 +54,13 @@ template <Family kFamily>
     const std::uint8_t* dst = src + kAddress;
     if (kV4 && (raw16(ip + 6) & 0xff3f) != 0) return false;
     const std::uint8_t protocol = ip[kV4 ? 9 : 6];
-    // From 8 bytes to what is there; a shorter length becomes a very large number.
+    // From 8 bytes to the available ones; a shorter length becomes a very large number.
     const unsigned l4_len = kV4 ? be16(ip + 2) - 20u : be16(ip + 4);
     if (l4_len - 8 > len - kL4 - 8) return false;
 
-    // Whatever is refused from here on is filled in anew by the general way: each field is stored
-    // as soon as it is known. All of the second half at once, by one wide store: field by field it
-    // would be some fifteen. Of the first half each is set below.
+    // The general path fills in anew a packet that is refused from here on, so each field is stored
+    // as soon as it is known. The second half is one wide store, instead of some fifteen. Each
+    // field of the first half is set below.
     const PacketInfo& image = (*context.plain)[kV4 ? 0 : 1];
     constexpr std::size_t kHalf = sizeof info / 2;
     static_assert(offsetof(PacketInfo, pay_len) + sizeof info.pay_len == kHalf);
@@ -92,8 +92,8 @@ template <Family kFamily>
     info.kind = kind;
     info.tcp_flags = tcp_flags;
 
-    // The key as the two words it consists of, so that hashing need not wait for them to be stored.
-    // No branch on the direction: it is as likely as not.
+    // The key as its two words, so that hashing need not wait for them to be stored. No branch on
+    // the direction: both are equally likely.
     static_assert(std::endian::native == std::endian::little);
     std::array<std::uint64_t, 2> words;
     const auto beside_ports = [&]() noexcept {
@@ -112,8 +112,8 @@ template <Family kFamily>
         std::memcpy(static_cast<void*>(&info.key), words.data(), sizeof info.key);
         info.hash = keyed_hash32(words, *context.secret);
     } else {
-        // The order of source_is_high(): by the upper halves, or where they are the same by the
-        // lower ones.
+        // The order of source_is_high(): by the upper halves, or if they are equal by the lower
+        // ones.
         std::uint64_t from = raw64(src + 8), to = raw64(dst + 8);
         if (from == to) {
             from = raw64(src);
@@ -141,9 +141,9 @@ template <Family kFamily>
     return true;
 }
 
-/// What nearly every packet is: no tag, no option or extension header, no fragment, in one piece, a
-/// sound TCP or UDP header. False for anything else, of which it says nothing: that is up to the
-/// general way, which gives the same answers. Without a branch on the packet's direction.
+/// Parses nearly every packet: no tag, no option or extension header, no fragment, contiguous, a
+/// valid TCP or UDP header. False for any other, for which the general path gives the result.
+/// Without a branch on the packet's direction.
 [[gnu::always_inline]] inline bool parse_plain(const std::uint8_t* data, std::uint32_t len,
                                                const ParseContext& context,
                                                PacketInfo& info) noexcept {

@@ -5,9 +5,9 @@
 // only, the hash of any input is a function of the XOR of its 16-bit words, and swapping source and
 // destination cannot change it. Two table look-ups, whatever the length.
 //
-// Which word it is, is drawn at start: an outsider cannot tell which addresses and ports fall on
-// one worker by a table made at home. But inputs whose words have the same XOR have the same hash
-// under every such key (docs/security.md, "Choice of the worker").
+// The word is drawn at start, so that an outsider cannot compute in advance which addresses and
+// ports fall on one worker. But inputs whose words have the same XOR have the same hash under every
+// such key (docs/security.md, "Choice of the worker").
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ namespace postern {
 
 class SymmetricRss {
   public:
-    /// 52 bytes serve every NIC that DPDK 22.11 knows (40 is the common size; use its first bytes).
+    /// 52 bytes suffice for every NIC of DPDK 22.11 (40 is the common size; use its first bytes).
     static constexpr std::size_t kKeyBytes = 52;
     /// Bits of the hash that choose among the 128 entries of an indirection table.
     static constexpr unsigned kUsedBits = 7;
@@ -33,7 +33,7 @@ class SymmetricRss {
                         tables_[half][value] ^= std::rotl(word, static_cast<int>(half * 8 + bit));
     }
 
-    /// With a word drawn from those that mix well, each as likely as another.
+    /// With a word drawn uniformly from those that mix well.
     static constexpr SymmetricRss draw(std::uint64_t random) noexcept {
         for (;; random += 0x9e3779b97f4a7c15u) {  // splitmix64
             std::uint64_t z = random;
@@ -45,8 +45,8 @@ class SymmetricRss {
     }
 
     /// Words of odd weight, which lose nothing of the input (their circulant matrix has full rank),
-    /// and under which any XOR of the bits in use still depends on four bits of the input at least:
-    /// a word that has simpler sums sends a scan of neighbouring ports or addresses to few workers.
+    /// and under which any XOR of the bits in use depends on at least four bits of the input. A
+    /// word with simpler sums sends a scan of neighbouring ports or addresses to few workers.
     static constexpr bool mixes_well(std::uint16_t word) noexcept {
         if (std::popcount(word) % 2 == 0) return false;
         std::array<std::uint16_t, kUsedBits>
