@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Rings from one writing thread to one reading thread: what a worker tells control without ever
-// waiting for it. SpscRing says when it is full; EventRing throws away what does not fit, and
-// counts it.
+// Rings from one writing thread to one reading thread: from a worker to control, which the worker
+// never waits for. SpscRing reports when it is full; EventRing discards events that do not fit, and
+// counts them.
 //
-// Life-cycle: memory is taken by the constructor, before the writer starts. Cost: an element is
+// Life-cycle: the constructor allocates the memory, before the writer starts. Cost: an element is
 // filled in place, then one release store; the writer reads the reader's line once an element.
 #pragma once
 
@@ -19,22 +19,23 @@ namespace postern {
 template <class T>
 class SpscRing {
   public:
-    /// Rounded up to a power of two; 0 = no room for anything, ever.
+    /// Rounded up to a power of two; 0 = no capacity.
     explicit SpscRing(std::uint32_t capacity)
         : capacity_(capacity == 0 ? 0 : std::bit_ceil(capacity)),
           elements_(capacity_ == 0 ? nullptr : new T[capacity_]) {}
 
     std::uint32_t capacity() const noexcept { return capacity_; }
-    /// f(element, place) for each slot: what elements own is set once, before the ring is used.
+    /// Calls f(element, place) for each slot, to set up resources of elements once, before the ring
+    /// is used.
     template <class F>
     void prepare(F&& f) {
         for (std::uint32_t i = 0; i < capacity_; ++i)
             f(elements_[i], i);
     }
 
-    /// Room for the next element, or nothing. Writer only; publish() makes it visible.
+    /// Returns room for the next element, or nothing. Writer only; publish() makes it visible.
     T* reserve() noexcept {
-        // Acquire pairs with pop()'s release: the reader is done with the slot.
+        // Acquire pairs with pop()'s release: the reader has finished with the slot.
         if (head_ - tail_.load(std::memory_order_acquire) == capacity_) return nullptr;
         return &elements_[head_ & (capacity_ - 1)];
     }
@@ -43,7 +44,8 @@ class SpscRing {
         published_.store(++head_, std::memory_order_release);
     }
 
-    /// The oldest element where it lies, or nothing. Reader only; drop_front() gives the slot back.
+    /// Returns the oldest element in place, or nothing. Reader only; drop_front() gives the slot
+    /// back.
     T* front() noexcept {
         const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
         if (tail == published_.load(std::memory_order_acquire)) return nullptr;
@@ -73,11 +75,12 @@ class SpscRing {
 template <class Event>
 class EventRing {
   public:
-    /// Rounded up to a power of two; 0 = no events at all.
+    /// Rounded up to a power of two; 0 = no events.
     explicit EventRing(std::uint32_t capacity) : ring_(capacity) {}
 
     bool enabled() const noexcept { return ring_.capacity() != 0; }
-    /// Room for the next event, or nothing (counted). Writer only; publish() makes it visible.
+    /// Returns room for the next event, or nothing (counted). Writer only; publish() makes it
+    /// visible.
     Event* reserve() noexcept {
         Event* event = ring_.reserve();
         if (event == nullptr) lost_.add();
@@ -90,7 +93,7 @@ class EventRing {
 
   private:
     SpscRing<Event> ring_;
-    Counter lost_;  // writer: w, anybody: r
+    Counter lost_;  // writer: w, any: r
 };
 
 }  // namespace postern

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// GracePool: hands out the indices of one owner's slab, and reuses an index only after a grace
+// GracePool: manages the indices of one owner's slab, and reuses an index only after a grace
 // period, when no reader can hold it any more.
 //
 // Life-cycle of an index: allocate(), published by the caller, ended by any thread, given back, a
 // grace period, free again. The owner gives it back by retire(), another thread by send_back(), and
-// then take_returned() retires it. reclaim(), once a turn, looks whether a grace period is over; it
-// never waits.
+// then take_returned() retires it. reclaim(), once a turn, checks whether a grace period has
+// passed; it never waits.
 //
-// Synchronisation: the owner's thread alone calls everything but send_back() and fresh(). Objects
-// are chained through a word of their own, which belongs to whoever ended the object until it is
-// back here.
+// Synchronisation: only the owner's thread calls the functions, except send_back() and fresh().
+// Objects are chained through a word of their own, which belongs to the thread that ended the
+// object until it is back here.
 //
 // Cost: allocate(), retire() and send_back() touch the object's own line. The RCU variable's line,
-// which all threads share, is written at most once a turn. Whoever includes this needs DPDK.
+// which all threads share, is written at most once a turn. Needs DPDK.
 #pragma once
 
 #include <atomic>
@@ -23,7 +23,7 @@
 
 namespace postern {
 
-/// `next(i)` is the word of object i that chains it; `prefetch(i)` fetches what the callback of
+/// `next(i)` is the word of object i that chains it; `prefetch(i)` prefetches what the callback of
 /// take_returned() writes.
 template <class S>
 concept GraceSlots = requires(S& s, std::uint32_t i) {
@@ -39,7 +39,8 @@ class GracePool {
     GracePool(Slots slots, std::uint32_t first, std::uint32_t count, rte_rcu_qsbr* rcu) noexcept
         : slots_(slots), rcu_(rcu), free_count_(count), last_(first + count - 1), fresh_(first) {}
 
-    /// 0 when none is free. Indices never used before come after those returned, lowest first.
+    /// Returns 0 if none is free. Indices never used before come after those returned, lowest
+    /// first.
     std::uint32_t allocate() noexcept {
         if (free_ == 0) {
             const std::uint32_t fresh = fresh_.load(std::memory_order_relaxed);
@@ -56,13 +57,13 @@ class GracePool {
         --free_count_;
         return index;
     }
-    /// Takes back what was never published: no grace period.
+    /// Takes back an index that was never published: no grace period.
     void put_back(std::uint32_t index) noexcept {
         slots_.next(index) = free_;
         free_ = index;
         ++free_count_;
     }
-    /// Takes back what readers may still hold.
+    /// Takes back an index that readers may still hold.
     void retire(std::uint32_t index) noexcept {
         slots_.next(index) = retired_;
         if (retired_ == 0) retired_tail_ = index;
@@ -74,7 +75,7 @@ class GracePool {
         std::uint32_t head = returned_.load(std::memory_order_relaxed);
         do
             slots_.next(index) = head;
-        // Release pairs with take_returned()'s acquire. Nobody pops single objects: no ABA.
+        // Release pairs with take_returned()'s acquire. Single objects are never popped: no ABA.
         while (!returned_.compare_exchange_weak(head, index, std::memory_order_release,
                                                 std::memory_order_relaxed));
     }
@@ -90,8 +91,8 @@ class GracePool {
             retire(i);
         }
     }
-    /// Frees what has passed its grace period. Two batches: one collects, the other waits for the
-    /// readers of its time. One token a batch, not one an object.
+    /// Frees indices whose grace period has passed. Two batches: one collects, the other waits for
+    /// the readers of its time. One token a batch, not one an object.
     void reclaim() noexcept {
         if (waiting_ != 0 && rte_rcu_qsbr_check(rcu_, token_, false) == 1) {
             slots_.next(waiting_tail_) = free_;
@@ -108,10 +109,10 @@ class GracePool {
         }
     }
 
-    /// Indices that can be had at once, and those that come back later.
+    /// Indices available now, and those that become available later.
     std::uint32_t free() const noexcept { return free_count_; }
     std::uint32_t waiting() const noexcept { return retired_count_ + waiting_count_; }
-    /// The lowest index never handed out. Any thread; relaxed: what is missed was handed out since.
+    /// The lowest index never handed out. Any thread; relaxed: a missed index was handed out since.
     std::uint32_t fresh() const noexcept { return fresh_.load(std::memory_order_relaxed); }
 
   private:

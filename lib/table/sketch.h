@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Sketch: a count-min sketch of two rows. It counts any number of things in fixed memory.
+// Sketch: a count-min sketch of two rows. It counts any number of items in fixed memory.
 //
-// What: a thing has one cell in each row, which it may share with others; what is counted goes into
-// both. So the smaller of its two cells is never too low, and it is too high only when others share
-// both. Under a keyed hash nobody can arrange that without the secret.
-// Who: limits by source or host (lib/conntrack, lib/pipeline, lib/expect). The cell type says
-// whether several threads may count. Cost: two cache lines a look-up.
+// What: an item has one cell in each row, which it may share with others; its count is added to
+// both. So the smaller of its two cells is never too low, and it is too high only if others share
+// both. With a keyed hash an attacker cannot arrange that without the secret.
+// Used by: limits by source or host (lib/conntrack, lib/pipeline, lib/expect). The cell type
+// determines whether several threads may count. Cost: two cache lines a look-up.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace postern {
 
-/// Where a thing is counted: one cell in each row.
+/// The place of an item: one cell in each row.
 struct SketchPlace {
     std::uint32_t first = 0, second = 0;
     friend constexpr bool operator==(SketchPlace, SketchPlace) = default;

@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// TimingWheel: when does what expire, for millions of objects, at a constant cost each.
+// TimingWheel: expiry of millions of objects, at a constant cost each.
 //
 // What: a hierarchical timing wheel of slot indices (not pointers). The caller owns the objects in
-// a slab of its own and gives each a WheelLink; `Slots` tells the wheel where the link of object i
-// is, and what its deadline is *now*. With a prefetch(i) it is also told what is about to be asked
-// when the links are apart from the objects. Index 0 means "none" and is never armed.
+// a slab of its own and gives each a WheelLink. `Slots` returns the link of object i, and its
+// *current* deadline. With a prefetch(i) it can also prefetch an object before its deadline is
+// queried, if the links are apart from the objects. Index 0 means "none" and is never armed.
 //
-// Lazy re-arming: the wheel asks for the deadline again whenever it meets an object. So whoever
-// moves a deadline *later* (a packet that stamps last_seen) need not tell the wheel: it finds out
-// when the old deadline comes up, and files the object anew without calling anybody. Whoever moves
-// a deadline *earlier* must call arm() again. Unless `Slots` has a kLookAgainMs: then the wheel
-// looks at every object at least that often, and a deadline may move as close as that, seen from
-// the moment it moves, without a word. So timeouts that go to and fro cost their packets nothing.
+// Lazy re-arming: the wheel queries the deadline again whenever it visits an object. So code that
+// moves a deadline *later* (a packet that stores last_seen) need not notify the wheel. At the old
+// deadline, the wheel files the object anew without any call. Code that moves a deadline *earlier*
+// must call arm() again. Unless `Slots` has a kLookAgainMs: then the wheel visits every object at
+// least that often, and a deadline may move as close as that, counted from the moment of the move,
+// without notice. So timeouts that alternate cost their packets nothing.
 //
-// How: time is cut into units of 2^kShift ms. `position_` is the last unit reached. An object due
-// in unit u hangs in the level of the highest base-256 digit in which u differs from position_, in
-// the slot of that digit. Hence everything in a level comes before everything in the level above,
-// the next event is the first slot of the lowest level that may have objects (a bitmap tells
-// which), and a jump of hours costs as little as one of a millisecond. When time reaches a slot of
-// an upper level its objects are filed again, one at a time, into lower ones.
+// How: time is divided into units of 2^kShift ms. `position_` is the last unit reached. An object
+// due in unit u is in the level of the highest base-256 digit in which u differs from position_, in
+// the slot of that digit. Hence everything in a level comes before everything in the level above.
+// The next event is the first slot of the lowest level that may have objects (by a bitmap), and a
+// jump of hours costs as little as one of a millisecond. When time reaches a slot of an upper level
+// its objects are filed again, one at a time, into lower ones.
 //
-// A slot is a handful of lists, not one (its lanes, filled in turns): who walks a list must have an
-// object to know the next one, and waits for memory each time. The lanes are walked in turns, two
-// objects ahead in each, so that as many fetches are on their way at once as there are lanes.
+// A slot has several lists, not one (its lanes, filled in rotation). A walk over a list must load
+// an object to find the next one, and waits for memory each time. The lanes are walked in rotation,
+// two objects ahead in each, so that as many fetches are in flight as there are lanes.
 //
-// Promises: never early; late by less than one unit plus the time between two calls, as long as the
-// budget suffices; objects fire in the order of their units; advance() meets at most `budget`
-// objects, counting those it only moves, and goes on where it stopped in the next call.
+// Guarantees: never early; late by less than one unit plus the time between two calls, as long as
+// the budget suffices; objects fire in the order of their units; advance() visits at most `budget`
+// objects, including those it only moves, and continues from there in the next call.
 //
-// Who: one worker, single threaded; nothing allocates after construction.
-// Cost: arm and disarm write the object's line, one or two neighbours' and one of the wheel's;
-// advance() with nothing due reads one line. 80 KiB for the slots.
+// Used by: one worker, single threaded; nothing allocates after construction. Cost: arm and disarm
+// write the object's line, one or two neighbours' and one of the wheel's; advance() with nothing
+// due reads one line. 80 KiB for the slots.
 #pragma once
 
 #include <algorithm>
@@ -72,15 +72,16 @@ class TimingWheel {
         for (std::uint32_t i = 0; i < heads_.size(); ++i)
             heads_[i] = {kHead | i, kHead | i};
     }
-    // The objects' links name the wheel's own heads: it cannot be copied, and must not be moved.
+    // The objects' links refer to the wheel's own heads: it cannot be copied, and must not be
+    // moved.
     TimingWheel(const TimingWheel&) = delete;
     TimingWheel& operator=(const TimingWheel&) = delete;
 
     bool armed(std::uint32_t index) noexcept { return slots_.link(index).next != 0; }
     std::uint32_t size() const noexcept { return size_; }
 
-    /// Whether arm() would do nothing: the object is armed, and will be looked at before its
-    /// deadline, wherever it is filed.
+    /// Whether arm() would have no effect: the object is armed, and will be visited before its
+    /// deadline.
     bool needs_no_rearm(std::uint32_t index) noexcept {
         if constexpr (requires { Slots::kLookAgainMs; })
             return armed(index) && due_unit(index) >= furthest_unit();
@@ -105,17 +106,17 @@ class TimingWheel {
         --size_;
     }
 
-    /// Starts to fetch the links that arm() and disarm() write besides the object's own. Inlined,
-    /// as all that does nothing but fetch: g++ takes out a call that changes nothing.
+    /// Prefetches the links that arm() and disarm() write besides the object's own. Inlined, like
+    /// all functions that only prefetch: g++ removes a call without effects.
     [[gnu::always_inline]] void prefetch_neighbours(std::uint32_t index) noexcept {
         const WheelLink& link = slots_.link(index);
         __builtin_prefetch(&at(link.next), 1);
         __builtin_prefetch(&at(link.prev), 1);
     }
 
-    /// Moves time to `now` (a step back counts as no step) and calls fn(index) for what is due. An
-    /// object is no longer armed when fn sees it; fn may arm, disarm and free it and any other.
-    /// Returns how much of the budget was used: less than `budget` means that nothing due is left.
+    /// Moves time to `now` (a step back counts as no step) and calls fn(index) for due objects. An
+    /// object is no longer armed then; fn may arm, disarm and free it and any other. Returns the
+    /// used part of the budget: less than `budget` means that nothing due is left.
     template <class Fn>
     std::uint32_t advance(Tick now, std::uint32_t budget, Fn&& fn) noexcept {
         const std::int32_t step_ms = now - Tick{static_cast<std::uint32_t>(clock_ms_)};
@@ -124,7 +125,7 @@ class TimingWheel {
 
         std::uint32_t used = 0;
         while (draining_ || (position_ != target && reach_next_slot(target))) {
-            // Objects of an upper level's slot that time has reached: lower now.
+            // Objects of an upper level's slot that time has reached: filed lower now.
             while (moving_ != kNone) {
                 if (used == budget) return used;
                 const std::uint32_t i = take(moving_);
@@ -161,7 +162,7 @@ class TimingWheel {
     static constexpr unsigned kDigitBits = 8;
     static constexpr unsigned kLanes = 8;  ///< of a slot: a cache line of heads
     static constexpr std::uint32_t kSlotsPerLevel = 1u << kDigitBits;
-    // 2^32 ms ahead at most, but position_ counts on for years: the fifth digit keeps "the highest
+    // 2^32 ms ahead at most, but position_ continues for years: the fifth digit keeps "the highest
     // digit that differs" true across every carry, and costs 16 KiB that stay cold.
     static constexpr unsigned kLevels = 5;
     static constexpr std::uint32_t kHead = 1u << 31;  ///< marks a link to a head, not to an object
@@ -177,7 +178,7 @@ class TimingWheel {
                kShift;
     }
 
-    /// Nothing is filed beyond, with a kLookAgainMs.
+    /// With a kLookAgainMs, nothing is filed beyond it.
     std::uint64_t furthest_unit() const noexcept {
         return (clock_ms_ >> kShift) + (Slots::kLookAgainMs >> kShift);
     }
@@ -185,8 +186,8 @@ class TimingWheel {
     WheelLink& at(std::uint32_t ref) noexcept {
         return (ref & kHead) != 0 ? heads_[ref & ~kHead] : slots_.link(ref);
     }
-    /// The slot whose time it is: of the lowest level, that of position_. Nothing can be placed
-    /// there, nor into the slot that is moving_.
+    /// The slot that is due: of the lowest level, that of position_. Nothing can be placed there,
+    /// nor into the slot moving_.
     std::uint32_t due_now() const noexcept {
         return static_cast<std::uint32_t>(position_ & (kSlotsPerLevel - 1));
     }
@@ -200,9 +201,9 @@ class TimingWheel {
         head.prev = index;
     }
 
-    /// Takes the first object out of one of the slot's lanes; 0: all are empty. And looks ahead in
-    /// that lane: the next object but one will be asked for its link one turn of the lanes from
-    /// now, and for its deadline in two.
+    /// Takes the first object out of one of the slot's lanes; 0: all are empty. Prefetches in that
+    /// lane: the next object but one is read for its link one rotation from now, and for its
+    /// deadline in two.
     std::uint32_t take(std::uint32_t slot) noexcept {
         for (unsigned n = 0; n < kLanes; ++n) {
             const std::uint32_t lane = slot * kLanes + drained_++ % kLanes;
@@ -249,11 +250,11 @@ class TimingWheel {
         occupied_[slot / 64] |= 1ull << slot % 64;
     }
 
-    /// Moves position_ to the next slot that may have objects, which are to be drained then; or to
-    /// `target`, and false, when there is none up to there.
+    /// Moves position_ to the next slot that may have objects, for draining; or to `target`, and
+    /// returns false, if there is none up to there.
     bool reach_next_slot(std::uint64_t target) noexcept {
         // The order of the words is the order of time: levels from low to high, and within a level
-        // all that is occupied lies after position_'s own digit.
+        // all occupied slots lie after position_'s own digit.
         for (std::uint32_t word = 0; word < occupied_.size(); ++word) {
             if (occupied_[word] == 0) continue;
             const std::uint32_t slot =
@@ -278,16 +279,17 @@ class TimingWheel {
     }
 
     [[no_unique_address]] Slots slots_;
-    std::uint64_t clock_ms_;        ///< the latest `now`, extended to 64 bits
-    std::uint64_t position_;        ///< all slots up to this unit were reached
-    bool draining_ = false;         ///< moving_, and what is due now, may have objects
-    std::uint32_t moving_ = kNone;  ///< a slot of an upper level, whose objects are filed again
+    std::uint64_t clock_ms_;  ///< the latest `now`, extended to 64 bits
+    std::uint64_t position_;  ///< all slots up to this unit were reached
+    bool draining_ = false;   ///< moving_, and the due slot, may have objects
+    std::uint32_t moving_ =
+        kNone;  ///< a slot of an upper level, whose objects are being filed again
     std::uint32_t size_ = 0;
-    /// Which lane's turn it is: to be drained, and, of each slot, to be filled. Not one count for
-    /// all slots: arms that go to some of them in turns would fill one lane of each.
+    /// The current lane: to drain, and, for each slot, to fill. Not one count for all slots: arms
+    /// that alternate between some of them would fill one lane of each.
     unsigned drained_ = 0;
     std::array<std::uint8_t, kLevels * kSlotsPerLevel> filled_{};
-    /// Slots that have had objects since they were reached. They may have none by now.
+    /// Slots that have had objects since they were reached. They may be empty by now.
     std::array<std::uint64_t, kLevels * kSlotsPerLevel / 64> occupied_{};
     alignas(64) std::array<WheelLink, kLevels * kSlotsPerLevel * kLanes> heads_;
 };
