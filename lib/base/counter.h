@@ -8,7 +8,7 @@
 namespace postern {
 
 /// Written by its owner only (so no locked instruction is needed), read by control at any time.
-/// Relaxed throughout: a reader wants a recent number, not an order.
+/// Relaxed throughout: a reader needs a recent number, not an order.
 class Counter {
   public:
     void add(std::uint64_t n = 1) noexcept {

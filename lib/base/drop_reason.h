@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Every reason for which a packet is not forwarded. One line a reason binds the enumerator, the
-// name shown to people and scripts, and the help text; nothing else lists them.
+// Every drop reason. One line a reason binds the enumerator, the displayed name, and the help text;
+// nothing else lists them.
 #pragma once
 
 #include <array>

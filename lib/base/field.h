@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Field: where a number lies in a struct, what it is called, and how large it may be.
+// Field: position, name and largest value of a number in a struct.
 //
-// What: constant tables of these, one for each struct that connections are saved with (trackers,
-// helpers' private state). The same table writes the struct out by name and reads it back, and
-// what is read is never out of range: an index in a file cannot reach beyond its array.
-// Who: whoever owns the struct defines its table; control walks it. Nothing here runs on workers.
+// What: constant tables of these, one for each struct in saved connections (trackers, helpers'
+// private state). The same table writes the struct out by name and reads it back. A value that is
+// read is never out of range: an index in a file cannot exceed its array.
+// Used by: the owner of the struct defines its table; control walks it. Nothing here runs on
+// workers.
 #pragma once
 
 #include <array>
@@ -23,10 +24,10 @@ struct Field {
     std::string_view name;
     std::uint8_t offset;  ///< bytes from the start of the struct
     std::uint8_t bytes;   ///< of a number: 1, 2, 4 or 8
-    std::uint8_t count;   ///< numbers that lie there one after the other
-    std::uint64_t max;    ///< the largest that any of them may be
-    /// Where in the number's bytes it begins, when several fields share them. It has as many bits
-    /// as `max` needs.
+    std::uint8_t count;   ///< consecutive numbers
+    std::uint64_t max;    ///< the largest value of each
+    /// First bit within the number's bytes, if several fields share them. It has as many bits as
+    /// `max` needs.
     std::uint8_t low_bit = 0;
 
     constexpr std::size_t end() const noexcept { return std::size_t{offset} + bytes * count; }
@@ -69,7 +70,7 @@ constexpr Field field_of(std::string_view name, std::size_t offset, std::uint64_
     return {name, static_cast<std::uint8_t>(offset), sizeof(Number),
             static_cast<std::uint8_t>(field_detail::Shape<T>::count), max};
 }
-/// Any number, or a truth value. An enumeration has a last one, to be named.
+/// Any number, or a truth value. For an enumeration the last enumerator has to be given.
 template <class T>
 constexpr Field field_of(std::string_view name, std::size_t offset) noexcept {
     using Number = typename field_detail::Shape<T>::Number;
@@ -78,13 +79,13 @@ constexpr Field field_of(std::string_view name, std::size_t offset) noexcept {
 }
 
 /// A member of a struct, under its own name: POSTERN_FIELD(State, next, 5). Without a largest value
-/// all that the type holds are good.
+/// all values of the type are valid.
 #define POSTERN_FIELD(type, member, ...)                 \
     ::postern::field_of<decltype(type::member)>(#member, \
                                                 offsetof(type, member) __VA_OPT__(, ) __VA_ARGS__)
 
-/// Whether the table, in the struct's order, leaves out no more than alignment does: something was
-/// forgotten, if not.
+/// Whether the gaps in the table, in the struct's order, are alignment only; if not, a member was
+/// forgotten.
 template <class T>
 constexpr bool describes(std::span<const Field> table) noexcept {
     std::size_t at = 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Memory on huge pages, for arrays that packets meet at random: on small ones nearly every look
-// into a large array also walks the page table.
+// Memory on huge pages, for arrays that packets access at random: on small pages nearly every
+// access to a large array also walks the page table.
 //
-// Control takes and frees it; not for workers.
+// Control allocates and frees it; not for workers.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ namespace postern {
 
 inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 
-/// `bytes`, not cleared; the kernel is asked for huge pages where they fill one, and may refuse:
-/// then it is as slow as it would have been. For std::free(); null when there is none.
+/// Allocates `bytes`, uninitialised. Requests huge pages from the kernel for arrays that fill one;
+/// the kernel may refuse. Free with std::free(); null if there is no memory.
 inline void* allocate_on_huge_pages(std::size_t bytes) noexcept {
     const std::size_t unit = bytes < kHugePageBytes ? 64 : kHugePageBytes;
     const std::size_t whole = (bytes + unit - 1) / unit * unit;
@@ -34,7 +34,7 @@ struct FreeHugeArray {
 template <class T>
 using HugeArray = std::unique_ptr<T[], FreeHugeArray>;
 
-/// `n` objects as T's constructor makes them: no page is touched for the first time later.
+/// `n` objects constructed by T's constructor, so that every page is touched now.
 template <class T>
 HugeArray<T> make_huge_array(std::size_t n) {
     static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= 64);

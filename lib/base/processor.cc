@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The first code of each program: ends it with one sentence where the processor lacks what this
-// build is compiled for, instead of an illegal instruction later.
+// The first code of each program: exits with one sentence if the processor lacks an instruction set
+// of this build, instead of an illegal instruction later.
 //
 // Runs before every constructor (.preinit_array), in libraries as well. This file alone is compiled
 // for the oldest x86-64. POSTERN_NEEDS lists the features, as lib/base/meson.build found them in
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 extern "C" {
-/// Makes the linker take this file into each program (-u, see lib/base/meson.build).
+/// Makes the linker include this file in each program (-u, see lib/base/meson.build).
 extern const int postern_processor_check;
 const int postern_processor_check = 0;
 }
@@ -23,7 +23,7 @@ void say(const char* text) {
     if (write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
 }
 
-/// Nothing of the C library is set up yet but system calls and strings.
+/// The C library is not initialised yet: only system calls and strings work.
 void check_processor(int, char** argv, char**) {
     __builtin_cpu_init();
     const char* missing[32];

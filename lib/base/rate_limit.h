@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// RateLimit: so many a second, spread over it (a token bucket that holds one second's worth).
+// RateLimit: a number a second, spread over it (a token bucket that holds one second's worth).
 //
-// One thread owns it, and lets time pass at its turns; taking is a decrement.
+// One thread owns it, and updates the time in its turns; taking is a decrement.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@ class RateLimit {
     RateLimit(std::uint32_t per_second, Tick now) noexcept
         : per_second_(per_second), left_(per_second != 0 ? per_second : UINT32_MAX), filled_(now) {}
 
-    /// Gives what the time since the last call allows. `now` may not go back.
+    /// Adds the tokens since the last call. `now` may not go back.
     void refill(Tick now) noexcept {
         if (now == filled_) return;
         if (per_second_ == 0) {
@@ -41,7 +41,7 @@ class RateLimit {
   private:
     std::uint32_t per_second_;
     std::uint32_t left_;
-    std::uint32_t rest_ = 0;  ///< thousandths of one that are not given yet
+    std::uint32_t rest_ = 0;  ///< thousandths of a token that are not added yet
     Tick filled_;
 };
 

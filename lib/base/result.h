@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Result<T>: a value or an Error with a text for people. For set-up and control code; workers use
-// verdicts and counters instead.
+// Result<T>: a value or an Error with a text for operators. For set-up and control code; workers
+// use verdicts and counters instead.
 #pragma once
 
 #include <cassert>
@@ -11,7 +11,7 @@
 namespace postern {
 
 struct Error {
-    std::string message;  ///< one line, no trailing period: what was wrong and what was expected
+    std::string message;  ///< one line, no trailing period: the error and the expected value
 };
 
 template <class T>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Timeout: every time after which a silent connection is forgotten, in one table: its name in the
-// configuration, its defaults, and what it is for.
+// Timeout: all timeouts of silent connections in one table: name in the configuration, defaults,
+// meaning.
 //
-// Called by: lib/config, which reads and documents what this table has; lib/conntrack, which keeps
-// the values by protocol and state. A row that names a state is that state's timeout.
+// Used by: lib/config, which reads and documents the table; lib/conntrack, which stores the values
+// by protocol and state. A row that names a state is that state's timeout.
 #pragma once
 
 #include <array>
@@ -54,7 +54,7 @@ inline constexpr unsigned kTimeouts = static_cast<unsigned>(Timeout::kCount);
 
 struct TimeoutRow {
     Timeout id;
-    std::string_view protocol;  ///< mapping of the configuration that the key is in
+    std::string_view protocol;  ///< mapping of the configuration with the key
     std::string_view key;
     std::uint32_t linux_s;  ///< seconds; Linux's default
     std::uint32_t rfc_s;    ///< seconds; of the profile `rfc`, see TimeoutSeconds::rfc()
@@ -124,8 +124,8 @@ class TimeoutSeconds {
         for (const TimeoutRow& row : kTimeoutTable)
             (*this)[row.id] = row.linux_s;
     }
-    /// What the RFCs on NAT ask for, where Linux forgets sooner: a TCP connection 2 h 4 min, and
-    /// 4 min while it opens or closes (RFC 5382 REQ-5, RFC 7857 section 2); UDP 5 min (RFC 4787
+    /// The values that the RFCs on NAT require, if Linux's are shorter: a TCP connection 2 h 4 min,
+    /// and 4 min while it opens or closes (RFC 5382 REQ-5, RFC 7857 section 2); UDP 5 min (RFC 4787
     /// REQ-5c); ICMP queries 60 s (RFC 5508 REQ-2). Other protocols are as in Linux.
     static constexpr TimeoutSeconds rfc() noexcept {
         TimeoutSeconds out;
@@ -139,7 +139,7 @@ class TimeoutSeconds {
     constexpr std::uint32_t operator[](Timeout t) const noexcept {
         return seconds_[static_cast<unsigned>(t)];
     }
-    /// Of a state that has a row of its own; 0 when it has none.
+    /// Of a state with a row of its own; 0 if it has none.
     constexpr std::uint32_t of_state(std::string_view protocol,
                                      std::string_view state) const noexcept {
         for (const TimeoutRow& row : kTimeoutTable)

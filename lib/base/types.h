@@ -9,15 +9,15 @@
 
 namespace postern {
 
-/// A number that names one kind of thing. Two kinds do not convert into each other, nor silently
-/// from or to a plain number.
+/// A number of one kind. Two kinds do not convert into each other, nor implicitly from or to a
+/// plain number.
 template <class Kind, class Number>
 class StrongId {
   public:
     using number_type = Number;
     constexpr StrongId() = default;
     constexpr explicit StrongId(Number number) noexcept : number_(number) {}
-    /// For numbers that are known to be in range: what does not fit is cut off.
+    /// For numbers that are known to be in range: others are truncated.
     template <std::integral Wide>
     static constexpr StrongId from(Wide wide) noexcept {
         return StrongId{static_cast<Number>(wide)};
@@ -31,10 +31,10 @@ class StrongId {
 
 /// Index of a security zone in the configuration's order.
 using ZoneId = StrongId<struct SecurityZone, std::uint8_t>;
-/// Index of an edge: where packets come in and go out as connections compare it. A security zone,
-/// or a port of a bridge that tells its two ends apart. The zones come first, in their order.
+/// Index of an edge: an input side as connections compare it. A security zone, or a port of a
+/// bridge with `sides: port`. The zones come first, in their order.
 using EdgeId = StrongId<struct ZoneEdge, std::uint8_t>;
-/// Conntrack zone: the same tuple may live in each of them.
+/// Conntrack zone: the same tuple may exist in each of them.
 using CtZone = StrongId<struct ConntrackZone, std::uint16_t>;
 
 /// Index of a worker, 0 to kMaxWorkers - 1.
@@ -116,7 +116,7 @@ constexpr bool reached(Tick deadline, Tick now) noexcept {
     return now - deadline >= 0;
 }
 
-/// Which way a packet of a connection goes: `original` is the way of its first packet.
+/// Direction of a packet of a connection: `original` is that of its first packet.
 enum class Direction : std::uint8_t {
     original = 0,
     reply = 1
@@ -128,7 +128,7 @@ constexpr unsigned index(Direction d) noexcept {
     return static_cast<unsigned>(d);
 }
 
-/// What conntrack says of a packet; the words of Linux's `ct state`.
+/// Conntrack's state of a packet; the words of Linux's `ct state`.
 enum class CtState : std::uint8_t {
     untracked = 0,
     fresh = 1,
@@ -141,7 +141,7 @@ constexpr const char* to_string(CtState s) noexcept {
     return kNames[static_cast<unsigned>(s)];
 }
 
-/// Names a connection from anywhere: never a pointer. A stale generation means "gone".
+/// Names a connection from any thread: never a pointer. A stale generation means that it has ended.
 struct ConnId {
     std::uint32_t index = 0;  ///< slot in the owner's table; 0 is never used, so it means "none"
     std::uint16_t generation = 0;
