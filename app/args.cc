@@ -20,7 +20,7 @@ std::optional<std::uint64_t> number(std::string_view text, std::uint64_t max) {
 
 }  // namespace
 
-/// Scalars may come as numbers, too.
+/// Scalars may be numbers, too.
 std::string Args::text(const char* name) const {
     const Json& v = args_[name];
     return v.is_string() ? v.get<std::string>() : v.dump();
@@ -155,7 +155,7 @@ std::function<std::vector<std::string>()> zone_names(PlanSource plan) {
         const Edges& edges = plan().edges;
         for (std::size_t i = 0; i < edges.size(); ++i) {
             const auto& edge = edges[EdgeId(static_cast<std::uint8_t>(i))];
-            if (edge.zone.number() == i) names.push_back(edge.name);  // else a port's
+            if (edge.zone.number() == i) names.push_back(edge.name);  // otherwise it is a port's
         }
         return names;
     };

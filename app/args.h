@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The arguments of a control command as values: read one after the other, and what is wrong with
-// the first bad one stays in `problem`, in words for the operator.
+// The arguments of a control command as values, read one after the other. The error of the first
+// bad one stays in `problem`, in words for the operator.
 #pragma once
 
 #include <cstdint>
@@ -32,11 +32,11 @@ class Args {
     std::optional<std::uint32_t> uint(const char* name, std::uint32_t max);
     std::optional<Be16> port(const char* name);
     std::optional<std::uint8_t> protocol(const char* name);
-    /// One address is a prefix of full length.
+    /// A single address is a prefix of full length.
     std::optional<Prefix> prefix(const char* name);
     std::optional<HelperId> helper(const char* name);
     std::optional<RuleId> rule(const char* name);
-    /// The edges of a security zone, bit n for the edge n; all of them when it is not given.
+    /// The edges of a security zone, bit n for the edge n; all of them if it is not given.
     std::uint64_t edges(const char* name);
     /// A connection's id (id_text.h).
     std::optional<ConnId> connection(const char* name);
@@ -44,7 +44,7 @@ class Args {
     std::optional<std::pair<OwnerId, ExpectId>> expectation(const char* name);
     /// "16", "0x10" or "0x10/0xff"; false: not given, or wrong.
     bool masked(const char* name, std::uint32_t& value, std::uint32_t& mask);
-    /// The place of the word among these.
+    /// The index of the word among these.
     std::optional<std::size_t> word(const char* name, std::span<const std::string_view> words);
 
     void wrong(const std::string& name, const std::string& what) {
@@ -66,9 +66,9 @@ inline std::uint8_t full_length(const IpAddr& a) {
     return static_cast<std::uint8_t>(address_bytes(a.family) * 8);
 }
 
-/// The plan in force: it may be another one at the next call.
+/// The current plan: it may be another one at the next call.
 using PlanSource = std::function<const Plan&()>;
-/// The names that an argument may have, for completion.
+/// The names that are valid for an argument, for completion.
 std::function<std::vector<std::string>()> helper_names(PlanSource plan);
 std::function<std::vector<std::string>()> rule_names(PlanSource plan);
 std::function<std::vector<std::string>()> zone_names(PlanSource plan);

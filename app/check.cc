@@ -19,7 +19,8 @@ int refuse(const Error& error) {
     return kRefused;
 }
 
-/// What `run` would make, on one thread and without hugepages, so that anybody may ask.
+/// Creates what `run` would create, on one thread and without hugepages, so that any user may
+/// check.
 Result<void> compile(const Spec& spec) {
     FirewallOptions options;
     options.workers = spec.workers.count;
@@ -37,7 +38,7 @@ int run_check(const Spec& spec) {
     EalConfig eal;
     eal.hugepages = EalConfig::Huge::no;
     eal.memory_mb = spec.eal.memory_mb;
-    // The machine that it is for may have more; or has it set aside as hugepages.
+    // The target machine may have more memory, or has set it aside as hugepages.
     const std::uint64_t here = available_memory_mb();
     const bool less = here != 0 && here * 9 / 10 < eal.memory_mb;
     if (less)
@@ -53,7 +54,7 @@ int run_check(const Spec& spec) {
         std::fprintf(stderr, "(tried with %u MiB, not eal.memory_mb: this machine has no more)\n",
                      eal.memory_mb);
     std::fflush(stdout);
-    // DPDK's threads need not be asked to end.
+    // DPDK's threads need no orderly end.
     _exit(code);
 }
 

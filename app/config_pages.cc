@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Writes the tables of keys in docs/configuration.md anew, from what the program takes. Run by
-// scripts/config-docs.sh; a test runs it with --check.
+// Writes the tables of keys in docs/configuration.md anew, from the descriptions in the program.
+// Run by scripts/config-docs.sh; a test runs it with --check.
 //
 //   config_pages [--check] FILE
 //
-// --check writes nothing and fails if the file is not what would be written.
+// --check writes nothing and fails if the file differs from what would be written.
 #include <cstdio>
 #include <fstream>
 #include <iterator>

@@ -11,7 +11,7 @@ constexpr std::string_view kFamilies[] = {"ipv4", "ipv6"};
 constexpr std::string_view kStates[] = {"new", "established", "related"};
 constexpr CtState kStateValues[] = {CtState::fresh, CtState::established, CtState::related};
 
-/// What TCP, SCTP and DCCP call their states; each text ends with a zero.
+/// The states of TCP, SCTP and DCCP; each text ends with a zero.
 std::vector<std::string_view> tracker_states() {
     std::vector<std::string_view> all;
     for (unsigned s = 0; s < kTcpStates; ++s)
@@ -23,7 +23,7 @@ std::vector<std::string_view> tracker_states() {
     return all;
 }
 
-/// Each once, as far as it is a state that a connection in the list may have.
+/// Each once, if a connection in a list may have it.
 std::vector<std::string> tracker_state_words() {
     std::vector<std::string> all;
     for (const std::string_view s : tracker_states())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The conditions that `conntrack` commands take: which connections are meant.
+// The conditions of `conntrack` commands, which select connections.
 #pragma once
 
 #include <vector>
@@ -12,9 +12,9 @@
 
 namespace postern {
 
-/// `plan` knows the names that there are.
+/// `plan` has the valid names.
 std::vector<ArgSpec> connection_conditions(const PlanSource& plan);
-/// The Error says what is wrong with the first bad one.
+/// The Error describes the first bad one.
 Result<ConnFilter> read_connection_filter(const Plan& plan, const Json& args);
 
 /// Columns of a connection's tuple.

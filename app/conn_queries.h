@@ -17,7 +17,7 @@ namespace postern {
 
 class ConnQueries;
 
-/// Who waits for an answer of a worker, and when it last looked for it.
+/// A client that waits for a worker's answer, and the time of its last check.
 struct QueryOwner {
     const ConnQueries* query = nullptr;
     std::chrono::steady_clock::time_point looked;
@@ -25,9 +25,9 @@ struct QueryOwner {
 /// By worker; one for all commands.
 using QueryOwners = std::vector<QueryOwner>;
 
-/// One query to all workers, one worker after the other. A query whose client has gone away is
-/// taken back; until the worker has noticed, the next one waits. A list whose client does not read
-/// gives way to those that wait, and goes on where it was when its client does.
+/// One query to all workers, one worker after the other. The query of a disconnected client is
+/// cancelled; until the worker has noticed, the next one waits. A list whose client does not read
+/// yields to those that wait, and resumes at its position when its client reads again.
 class ConnQueries {
   public:
     ConnQueries(Firewall& fw, std::shared_ptr<QueryOwners> owners, ConnQuery::Action action,
@@ -79,7 +79,7 @@ class ConnQueries {
         fw_.worker(w).requests().conn_query().cancelled.store(true, std::memory_order_relaxed);
         (*owners_)[w].query = nullptr;
     }
-    /// False: the worker still has a query that nobody waits for any more.
+    /// False: the worker still has a cancelled query.
     bool give(ConnQuery& m) {
         if (m.state.load(std::memory_order_acquire) == ConnQuery::asked) return false;
         for (ConnQuery::Row rest; m.rows.pop(rest);) {
@@ -98,7 +98,7 @@ class ConnQueries {
     ConnQuery::Action action_;
     ConnFilter filter_;
     unsigned worker_ = 0;
-    std::uint32_t resume_ = 1;  ///< slot of this worker that comes next
+    std::uint32_t resume_ = 1;  ///< next slot of this worker
     std::uint64_t ended_ = 0;
 };
 

@@ -8,7 +8,7 @@
 
 namespace postern {
 
-/// Control is an RCU reader while one of these lives; it may wait for nothing meanwhile.
+/// Control is an RCU reader while one of these exists; it may not wait meanwhile.
 class Online {
   public:
     explicit Online(Firewall& fw) : fw_(fw) {

@@ -19,7 +19,7 @@ const Json& member(const Json& object, const std::string& key) {
     return it == object.end() ? null() : *it;
 }
 
-/// "-" for what is absent; objects as "key=value ..." without the zeros.
+/// "-" for absent values; objects as "key=value ..." without the zeros.
 std::string text_of(const Json& value) {
     switch (value.type()) {
         case Json::value_t::null:
@@ -121,7 +121,7 @@ std::string CellReader::cell(const Json& row) const {
     if (form_ == "endpoint") return endpoint(field(row, 0), field(row, 1), field(row, 2));
     if (form_ == "pair") return value(field(row, 0)) + "/" + value(field(row, 1));
     if (form_ == "ends") return ends(field(row, 0));
-    // Forms of a newer daemon: better as it stands than not at all.
+    // Forms of a newer daemon: shown unchanged.
     return value(field(row, 0));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Rows of the daemon as columns for people, at posternctl's side. Which columns there are and how
-// fields become a cell, the daemon says.
+// Rows of the daemon as columns for operators, at posternctl's side. The daemon describes the
+// columns, and how fields become a cell.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace postern {
 
-/// Standard output with a buffer. Once writing has failed everything else is swallowed.
+/// Standard output with a buffer. After an error, further output is discarded.
 class Output {
   public:
     void line(std::string_view text) {
@@ -51,16 +51,16 @@ class CellReader {
     bool right_ = false;
 };
 
-/// Lines up cells. The first rows are held back to learn the widths from; a later cell that is
-/// wider shifts its own line only, so that lists of any length stream in constant memory. Prints
-/// nothing, no titles either, when there is no row.
+/// Aligns cells. The first rows are buffered to learn the widths. A later, wider cell shifts its
+/// own line only, so that lists of any length stream in constant memory. Without rows it prints
+/// nothing, not even titles.
 class Table {
   public:
     /// `columns` as the daemon describes them; empty: the keys of the first row.
     Table(const Json& columns, Output& out);
 
     void add(const Json& row);
-    /// After the last row, or to print what is held back.
+    /// Call after the last row, or to print buffered rows.
     void finish() {
         if (!printing_ && !held_.empty()) start();
     }

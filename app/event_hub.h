@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// EventHub: hands what the workers' event rings hold out to all clients who listen. EventSource:
-// one client's `events` command. Control thread only.
+// EventHub: distributes the events of the workers' rings to all listening clients. EventSource: one
+// client's `events` command. Control thread only.
 //
-// Nobody waits: what a ring has no room for, or a client does not read, is gone, and the client is
-// told how many were.
+// No thread waits: events that do not fit into a ring, or that a client does not read in time, are
+// lost, and the client gets their number.
 #pragma once
 
 #include <deque>
@@ -22,20 +22,20 @@ namespace postern {
 template <class Event>
 class EventHub {
   public:
-    static constexpr std::size_t kMaxWaiting = 65536;  ///< of a client that does not read
+    static constexpr std::size_t kMaxWaiting = 65536;  ///< for a client that does not read
 
     struct Listener {
         std::function<bool(const Event&)> wanted;
         std::deque<Event> waiting;
         std::uint64_t lost = 0;
     };
-    /// `on_listeners` is told when the first listener comes and when the last one goes. Without
+    /// Calls `on_listeners` when the first listener comes and when the last one goes. Without
     /// listeners nothing is read.
     EventHub(std::vector<EventRing<Event>*> rings, std::function<void(bool)> on_listeners)
         : rings_(std::move(rings)), on_listeners_(std::move(on_listeners)) {}
 
     void add(Listener& l) {
-        drain();  // old ones are not news
+        drain();  // discards old events
         if (listeners_.empty()) on_listeners_(true);
         listeners_.insert(&l);
     }
@@ -66,7 +66,7 @@ class EventHub {
     std::vector<EventRing<Event>*> rings_;
     std::function<void(bool)> on_listeners_;
     std::set<Listener*> listeners_;
-    std::uint64_t lost_ = 0;  ///< of all rings, when last looked at
+    std::uint64_t lost_ = 0;  ///< of all rings, at the last check
     Event event_;
 };
 
@@ -88,7 +88,7 @@ class EventSource : public RowSource {
     EventSource& operator=(const EventSource&) = delete;
 
     Pull next(Json& row) override {
-        if (!greeted_) {  // so that a script knows from when on nothing escapes it
+        if (!greeted_) {  // so that a script knows from which moment on it misses nothing
             greeted_ = true;
             row["event"] = "listening";
             return Pull::row;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The conditions that `expect` commands take: which expectations are meant; and what ends them.
+// The conditions of `expect` commands, which select expectations; and the command that ends them.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@
 
 namespace postern {
 
-/// `plan` knows the names that there are.
+/// `plan` has the valid names.
 std::vector<ArgSpec> expectation_conditions(const PlanSource& plan);
 /// Columns of its two ends.
 std::vector<Column> expected_columns();
@@ -49,10 +49,10 @@ struct ExpectFilter {
     }
 };
 
-/// Expectations looked at in one step: control is a reader of the table meanwhile.
+/// Expectations visited in one step: control is a reader of the table meanwhile.
 inline constexpr std::uint32_t kObjectsAStep = 1024;
 
-/// Ends the expectations that match, and tells how many these were.
+/// Ends the matching expectations, and returns their number.
 class DeleteSource : public RowSource {
   public:
     DeleteSource(Firewall& fw, ExpectFilter filter, std::function<Tick()> now)

@@ -19,12 +19,12 @@ namespace {
 
 constexpr std::uint32_t kMinUnproven = 16;  ///< slots of a worker for unproven connections
 
-/// A part of the table that new connections may not take: children that a helper expects get in.
+/// A part of the table reserved for children that a helper expects.
 std::uint32_t reserve_of(std::uint32_t connections) {
     return connections / 64;
 }
 
-/// Why this is no value of the parameter; empty when it is one.
+/// The error of the parameter's value; empty if it is valid.
 std::string problem_of(const ParamDesc& desc, const std::string& text) {
     GuardPolicy unused;
     if (desc.name == kDenyPortsParam.name)
@@ -135,14 +135,14 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     fw->set_devices_steer(false);
 
     auto share = [n](std::uint32_t total) { return (total + n - 1) / n; };
-    // Unproven connections have slots of their own, and as many expectations as one message each
+    // Unproven connections have slots of their own, and as many expectations each as one message
     // announces.
     const std::uint32_t helped = share(spec.limits.helped_connections);
     const std::uint32_t unproven = std::max(kMinUnproven, helped / 4);
     const std::uint32_t announced = unproven * MasterExpectations::kMaxUnproven;
     ExpectConfig ec;
     ec.owners = readers;
-    // A worker may file all of them; what has ended waits a grace period for reuse.
+    // One worker may file all of them; ended ones wait a grace period for reuse.
     ec.per_owner = spec.limits.expectations + spec.limits.expectations / 4 + 64 + announced;
     ec.max_unproven = announced * n;
     ec.max_live = spec.limits.expectations;
@@ -176,11 +176,11 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         p.event_ring = options.conn_events;
         ConnTable::Config cc;
         cc.worker = p.id;
-        // Hashing spreads connections well, not perfectly.
+        // Hashing distributes connections well, not perfectly.
         cc.max_connections = n == 1 ? spec.limits.connections
                                     : share(spec.limits.connections) + spec.limits.connections / 64;
         cc.expected_reserve = reserve_of(cc.max_connections);
-        // GRE calls alone need them; a small table is not to run out of them first.
+        // Only GRE calls need them; a small table must not run out of them first.
         cc.second_keys = std::min(cc.max_connections, cc.max_connections / 8 + 1024);
         cc.visit_ms = plan.visit_ms;
         cc.secret = &steering.secret;
@@ -228,8 +228,8 @@ Names Firewall::next_names() {
     std::uint64_t swept = UINT64_MAX;
     for (const auto& w : workers_)
         swept = std::min(swept, w->sweep().swept());
-    // Connections hold none of them any more, and file no expectations with them. Those that are
-    // there are looked at after that.
+    // Connections hold none of them any more, and file no expectations with them. Existing
+    // expectations are checked after that.
     std::set<RuleId> rules;
     std::uint64_t helpers = 0, edges = 0;  // a bit each
     const auto hold = [](std::uint64_t& set, unsigned number) {

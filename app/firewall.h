@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Firewall: everything that one Spec makes: plan, helpers, expectation table, workers.
+// Firewall: the objects of one Spec: plan, helpers, expectation table, workers.
 //
 // The daemon runs it over ports; replay, tests and benchmarks run the same object over packets of
 // their own. Needs an initialised EAL. Life-cycle: build, run, destroy when no worker runs any
@@ -27,21 +27,22 @@ struct rte_rcu_qsbr;
 
 namespace postern {
 
-/// What this build of Postern has: its helpers and stages.
+/// The helpers and stages of this build.
 Schema build_schema();
 
-/// What the daemon keeps of events for each worker, for those who listen.
+/// The daemon's capacity for events of each worker.
 inline constexpr std::uint32_t kExpectEvents = 1024, kConnEvents = 4096;
 
 struct FirewallOptions {
     unsigned workers = 1;
     HashSecret secret;
-    std::uint64_t rss_seed = 0;  ///< which key devices get: random, or the same in every run
+    std::uint64_t rss_seed = 0;  ///< the key for devices: random, or the same in every run
     Tick start;
-    std::uint32_t expect_events = 0;  ///< kept for each worker until drained; 0 = none
-    std::uint32_t conn_events = 0;  ///< the same for connections; told only while somebody listens
+    std::uint32_t expect_events = 0;  ///< capacity for each worker until drained; 0 = none
+    std::uint32_t conn_events =
+        0;  ///< the same for connections; emitted only while there is a listener
     std::uint32_t handoff_ring = 4096;
-    bool believe_checksums = false;  ///< whatever the ports' `checksums` say: see Plan
+    bool believe_checksums = false;  ///< overrides the ports' `checksums`: see Plan
     std::uint32_t activity_ring = 1024;
     ScannerCache* scanner_cache = nullptr;  ///< used while building only
 };
@@ -54,17 +55,16 @@ class Firewall {
     Firewall(const Firewall&) = delete;
     Firewall& operator=(const Firewall&) = delete;
 
-    /// In force. A reference stays valid until the next reclaim_plans().
+    /// The current plan. A reference stays valid until the next reclaim_plans().
     const Plan& plan() const noexcept { return plans_->plan(); }
-    /// Frees replaced plans that no worker reads any more; see PlanStore. Control, every now and
-    /// then.
+    /// Frees replaced plans that no worker reads any more; see PlanStore. Control, regularly.
     /// Returns how many are left.
     std::size_t reclaim_plans() { return plans_->reclaim(); }
     const Steering& steering() const noexcept { return steering_; }
     const HelperSet& helpers() const noexcept { return plan().helper_instances->set(); }
     ExpectTable& expectations() noexcept { return *expectations_; }
     rte_rcu_qsbr* rcu() noexcept { return rcu_.get(); }
-    /// Devices do (or do not) choose workers by our symmetric hash. Before any worker runs.
+    /// Whether devices select workers by the symmetric hash. Call before any worker runs.
     void set_devices_steer(bool they_do) noexcept;
     unsigned workers() const noexcept { return static_cast<unsigned>(workers_.size()); }
     Worker& worker(unsigned i) noexcept { return *workers_[i]; }
@@ -74,8 +74,8 @@ class Firewall {
     /// RCU thread ids: worker i is reader i; control is the one after the last worker.
     unsigned control_reader() const noexcept { return workers(); }
 
-    /// Compiles `spec` and puts it into force while traffic flows. An error changes nothing. What
-    /// needs_restart() names is not taken over.
+    /// Compiles `spec` and publishes it under traffic. An error changes nothing. Differences named
+    /// by needs_restart() are not adopted.
     Result<void> replace_plan(const Spec& spec);
     /// Puts a plan into force that was compiled for this firewall, with next_names() and
     /// plan().helper_instances of now.
@@ -83,12 +83,12 @@ class Firewall {
     /// Those that the next plan is compiled with: the plan's, without those that are gone and that
     /// neither a connection nor an expectation holds any more.
     Names next_names();
-    /// Takes a helper out of service while traffic flows: a plan without it replaces the one in
-    /// force. Each worker detaches it from its connections, whose pending expectations end, and
-    /// gives it to none any more. Children that exist live on. There is no way back but a restart.
+    /// Takes a helper out of service under traffic: publishes a plan without it. Each worker
+    /// detaches it from its connections, whose pending expectations end, and assigns it no more.
+    /// Existing children continue. Only a restart brings it back.
     void remove_helper(HelperId id);
     bool is_removed(HelperId id) const noexcept { return !plan().serves(id); }
-    /// Whether every worker has done its part.
+    /// Whether every worker has finished its part.
     bool is_gone(HelperId id) const noexcept;
 
   private:
@@ -101,7 +101,7 @@ class Firewall {
 
     /// By helper: the version of the plan that removed it.
     std::array<std::uint64_t, kMaxHelpers> removed_by_{};
-    // Order matters: what is below uses what is above.
+    // The order matters: later members use earlier ones.
     std::unique_ptr<rte_rcu_qsbr, FreeAligned> rcu_;
     Steering steering_;
     std::unique_ptr<PlanStore> plans_;

@@ -10,7 +10,8 @@ std::string text_of(std::uint32_t worker, std::uint32_t index, std::uint32_t gen
     return std::to_string(worker) + "/" + std::to_string(index) + "." + std::to_string(generation);
 }
 
-/// Takes a number, and the character after it, from the front of the text; `after` 0: its end.
+/// Takes a number, and the character after it, from the front of the text; `after` 0: the end of
+/// the text.
 bool take_number(std::string_view& text, char after, std::uint32_t& out) {
     const char* const end = text.data() + text.size();
     const auto [stop, error] = std::from_chars(text.data(), end, out);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The one text of an id, WORKER/INDEX.GENERATION, in lists, arguments and files.
+// The text form of an id, WORKER/INDEX.GENERATION, in lists, arguments and files.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,10 @@
 namespace postern {
 
 std::string id_text(ConnId id);
-/// WORKER is the owner; that of control's own is the number of workers.
+/// WORKER is the owner; for control it is the number of workers.
 std::string id_text(OwnerId owner, ExpectId id);
 
-/// What such a text says. Index 0 names nothing and is not read.
+/// A parsed id. Index 0 names nothing and is refused.
 struct IdText {
     std::uint32_t worker = 0, index = 0, generation = 0;
 

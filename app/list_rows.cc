@@ -76,13 +76,13 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
 }
 
 namespace {
-/// An operator may file in the name of a helper what that one has no class for.
+/// An operator may file an expectation in the name of a helper with a class that the helper lacks.
 Json class_name(const Plan& plan, const ExpectInfo& e) {
     if (e.helper == kNoHelper) return nullptr;
     const auto& classes = plan.helpers[e.helper - 1u].classes;
     return e.class_index < classes.size() ? Json(classes[e.class_index].name) : Json(nullptr);
 }
-/// Names nothing outside: those of one call of a connection have the same.
+/// Meaningless outside, but equal for those of one call of a connection.
 Json call_name(const ExpectInfo& e) {
     if (e.call == 0) return nullptr;
     std::array<char, 9> text{};

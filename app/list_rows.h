@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What lists, events and replay print of a connection and of an expectation.
+// The fields of a connection and of an expectation in lists, events and replay.
 #pragma once
 
 #include "control/command.h"

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int kBadConfiguration = 2;
 
-/// Loads a file; prints what is wrong with it. Nothing when it cannot be used.
+/// Loads a file; prints its errors. Returns nothing if it cannot be used.
 std::optional<postern::Spec> load(const std::string& path) {
     auto result = postern::load_spec(path, postern::build_schema());
     for (const auto& w : result.warnings)

@@ -47,7 +47,7 @@ void add_drops(MetricRegistry& registry, Firewall& fw) {
         });
 }
 
-/// Helpers come and go with plans.
+/// Helpers change with plans.
 void add_helpers(MetricRegistry& registry, Firewall& fw) {
     for (unsigned w = 0; w < fw.workers(); ++w)
         registry.add(metric_group::helper, worker_label(w), [&fw, w](const Reader& read) {

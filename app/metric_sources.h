@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Which metrics a running daemon has: its owners' counters, with their labels.
+// The metrics of a running daemon: its owners' counters, with their labels.
 #pragma once
 
 #include "metrics/registry.h"
@@ -19,7 +19,7 @@ inline constexpr std::string_view worker = "worker", drops = "drops", helper = "
                                   control = "control";
 }
 
-/// What counts; null: there is none of it (a test, a replay). All outlive the registry's use.
+/// The owners; null: absent (in a test, a replay). All outlive the registry's use.
 struct MetricSources {
     Firewall* firewall = nullptr;
     const PortSet* ports = nullptr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a configuration asks of DPDK: the environment, the ports and the packet buffers. `run` gives
-// it all, `check` finds out whether that could be done.
+// The settings of a configuration for DPDK: the environment, the ports and the packet buffers.
+// `run` applies them, `check` verifies that they could be applied.
 #pragma once
 
 #include "config/spec.h"

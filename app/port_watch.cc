@@ -8,7 +8,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kRetry{1};
-// Some NICs take a while to answer, and a long list makes for many turns.
+// Some NICs answer slowly, and a long list takes many turns.
 constexpr std::chrono::milliseconds kLook{100};
 
 const char* text(bool up) {
@@ -93,14 +93,15 @@ void PortWatch::look(PortId p) {
 
 void PortWatch::look_at_interface(PortId p, Watched& w) {
     const auto now = interfaces_.state(w.interface);
-    // A tap interface that was moved into a container still is this port's.
+    // A tap interface that was moved into a container is still this port's.
     if (now.index != w.index && w.makes_interface && Interfaces::holds_tun(w.interface)) return;
     if (now.index != w.index)
         return lost(p, w,
                     "interface " + w.interface +
                         (now.index == 0 ? " is gone" : " is another one of that name"));
     if (now.running != (w.state == State::up)) {
-        // Packets that the driver's ring took while the interface was down would leave now, late.
+        // Packets that the driver's ring accepted while the interface was down would be sent now,
+        // late.
         if (now.running && !w.enabled && !w.makes_interface) {
             ports_->detach(p);
             if (auto r = ports_->attach(p); !r) return lost(p, w, r.error().message);
@@ -130,7 +131,8 @@ void PortWatch::try_again(PortId p, Watched& w) {
     Interfaces::State now;
     if (!w.interface.empty() && !w.makes_interface) {
         now = interfaces_.state(w.interface);
-        // It is made first and set up then; a socket on one that is down hears nothing of that.
+        // It is created first and set up then; a socket on an interface that is down gets no notice
+        // of that.
         if (!now.enabled) return;
     }
     if (Clock::now() - w.tried < kRetry) return;

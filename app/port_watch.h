@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// PortWatch: what becomes of the ports while the daemon runs. It hears when links go down and come
-// back and when interfaces vanish, takes dead devices away, attaches them again when their
-// interface is back, and says so in the log.
+// PortWatch: the state of ports while the daemon runs. It is notified of links that go down and
+// come back and of interfaces that vanish, detaches dead devices, attaches them again when their
+// interface is back, and logs this.
 //
 // Called by control only: turn() after each poll, and at once when Linux reports a change.
 #pragma once
@@ -29,11 +29,10 @@ namespace postern {
 
 class PortWatch {
   public:
-    /// Looks at each port for the first time; what is unfinished about packets there is said now
-    /// where it can be known.
+    /// Checks each port for the first time; reports offloads that can be detected now.
     static Result<PortWatch> create(PortSet& ports, const Spec& spec);
 
-    /// Readable when there is something to do.
+    /// Readable if turn() has work.
     int fd() const noexcept { return interfaces_.fd(); }
     void turn();
 
@@ -53,11 +52,11 @@ class PortWatch {
     };
     struct Watched {
         std::string name, zone, bridge;
-        std::string interface;  ///< as it was called when the port was opened; empty: none
+        std::string interface;  ///< its name when the port was opened; empty: none
         bool makes_interface = false;
         unsigned mtu = 0;
         State state = State::up;
-        unsigned index = 0;   ///< of the interface that the device sits on
+        unsigned index = 0;   ///< of the interface below the device
         bool enabled = true;  ///< the interface was set up
         bool warned_sums = false, warned_cut = false;
         std::string last_failure;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// posternctl: asks a running postern and prints the answer, as columns for people or as JSON lines
-// for scripts. Which commands there are, their arguments and columns, the daemon says. It holds no
-// state: it may be killed at any moment.
+// posternctl: sends a command to a running postern and prints the answer, as columns for operators
+// or as JSON lines for scripts. The daemon describes the commands, their arguments and columns. It
+// holds no state: it may be killed at any moment.
 //
-// Exit codes: 0 answered (also when the reader of our output went away), 1 no daemon, or it failed
-// to answer, 2 the command line is wrong, or the socket does not take such a command.
+// Exit codes: 0 answered (also if the reader of the output went away), 1 no daemon, or it failed to
+// answer, 2 the command line is wrong, or the socket refuses the command.
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -89,7 +89,7 @@ int ask(ControlClient& client, const Json& command, const Json& args, bool json)
     }
     if (!json) table.finish();
     out.flush();
-    if (out.error() == EPIPE) return kOk;  // `| head` has seen enough
+    if (out.error() == EPIPE) return kOk;  // `| head` has read enough
     if (out.error() != 0)
         return complain("cannot write: " + std::generic_category().message(out.error()), kFailed);
     if (reply.kind == Reply::Kind::end) return kOk;
@@ -98,7 +98,7 @@ int ask(ControlClient& client, const Json& command, const Json& args, bool json)
     return complain(reply.text, our_fault ? kUsage : kFailed);
 }
 
-/// What the command line says besides the command.
+/// The command line without the command.
 struct Options {
     std::string socket = kDefaultControlSocket;
     bool json = false;
@@ -133,7 +133,7 @@ int run_command(const Options& options, const Words& words) {
     auto args = read_arguments(command, rest);
     if (!args) return complain(args.error().message, kUsage);
     if (!command.value("endless", false)) return ask(*client, command, *args, options.json);
-    // Nothing may come for long.
+    // There may be no event for a long time.
     auto listener = ControlClient::connect(options.socket, 0);
     if (!listener) return complain(listener.error().message, kFailed);
     return ask(*listener, command, *args, options.json);
@@ -157,7 +157,7 @@ int run_help(const Options& options, const Words& words) {
     return print(all);
 }
 
-/// For shells: what may stand for the last word. Says nothing when nothing is known.
+/// For shells: completions of the last word. Prints nothing if nothing is known.
 int run_complete(Words words) {
     Options options;
     Words rest;
@@ -189,7 +189,7 @@ int run(int argc, char** argv) {
     app.add_flag("-h,--help", options.help);
     app.add_flag("--version", version);
     app.add_flag("--bash-completion", completion);
-    app.allow_extras();  // complained about below, in better words
+    app.allow_extras();  // reported below, in better words
 
     try {
         app.parse(argc, argv);

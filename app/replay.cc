@@ -32,9 +32,9 @@ constexpr std::uint16_t kDataRoom = 65535;
 constexpr std::uint16_t kSmallRoom = 2176;
 constexpr unsigned kBuffers = 64;
 constexpr std::uint32_t kEvents = 1024;
-// Longest step of the clock at once: timeouts are compared modulo 2^32 ms.
+// Longest step of the clock: timeouts are compared modulo 2^32 ms.
 constexpr std::uint32_t kMaxStepMs = 5u * 24 * 3600 * 1000;
-// Answers are to be the same from run to run.
+// Results must be the same from run to run.
 constexpr std::uint64_t kSecretSeed = 0x706f737465726e;
 
 struct Totals {
@@ -59,12 +59,12 @@ class Replay {
     int run(ReplayInput& input, CaptureWriter* writer);
 
   private:
-    /// What comes in and goes out in a turn of worker w: one packet at most.
+    /// Input and output of worker w in a turn: at most one packet.
     struct Io : TurnIoDefaults {
         Replay& replay;
         Worker& worker;
-        const CapturedFrame* frame = nullptr;  ///< null: only time passes
-        const PacketInfo* parsed = nullptr;    ///< what parse_packet() says of it
+        const CapturedFrame* frame = nullptr;  ///< null: only time advances
+        const PacketInfo* parsed = nullptr;    ///< parse_packet()'s result
         CaptureWriter* writer = nullptr;
         rte_mbuf* next = nullptr;
         bool decided_here = false;
@@ -91,9 +91,9 @@ class Replay {
     Tick now() const { return Tick{static_cast<std::uint32_t>(now_ms_)}; }
     rte_mbuf* make_packet(const CapturedFrame& frame);
     void process(const ReplayInput::Frame& input, CaptureWriter* writer);
-    /// `parsed`: what parse_packet() says of the frame.
+    /// `parsed`: parse_packet()'s result for the frame.
     void report_packet(Worker& w, const CapturedFrame& frame, const PacketInfo& parsed);
-    /// Nothing tells its bridge, so nothing can be said of it.
+    /// Its bridge is unknown, so there is no verdict.
     void report_unjudged(const CapturedFrame& frame, const PacketInfo& parsed);
     void report_events();
     void report_event(const ExpectEvent& e);
@@ -144,7 +144,7 @@ rte_mbuf* Replay::make_packet(const CapturedFrame& frame) {
     return head;
 }
 
-/// Brings all workers to the capture's time; timestamps that go back count as no time.
+/// Advances all workers to the capture's time; timestamps that go back count as no time.
 void Replay::advance(std::int64_t time_ns) {
     if (!start_ns_) start_ns_ = last_ns_ = time_ns;
     last_ns_ = std::max(last_ns_, time_ns);
@@ -182,7 +182,7 @@ std::string reason_of(Worker& w, const Plan& plan) {
     return info.ct == CtState::untracked ? "pass" : "";
 }
 
-/// Of this frame: the batch may hold the datagram that it made whole, or an answer.
+/// Of this frame: the batch may hold the reassembled datagram, or an answer.
 std::string text_of(const CapturedFrame& frame, const PacketInfo& parsed) {
     const auto tuple = tuple_of(frame.frame.data(), parsed);
     return tuple
@@ -211,8 +211,7 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame, const PacketIn
     const std::string reason = reason_of(w, fw_.plan());
     ++totals_.packets;
     accepted ? ++totals_.accepted : ++totals_.dropped;
-    // Nothing leaves by a fragment that is held; what becomes of it shows when its datagram is
-    // whole.
+    // A held fragment forwards nothing; its verdict follows when its datagram is complete.
     if (!accepted)
         ++totals_.drops[b[MaskId::held] != 0 ? reason : std::string(to_string(info.why))];
     if (frame.truncated) ++totals_.truncated;
@@ -221,7 +220,7 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame, const PacketIn
     Json row{{"type", "packet"},
              {"n", frame.n},
              {"verdict", accepted ? "accept" : "drop"},
-             // Conntrack sees datagrams, never a fragment.
+             // Conntrack processes datagrams, never a fragment.
              {"state", info.fragment ? Json(nullptr) : Json(to_string(info.ct))},
              {"direction", conn == nullptr                   ? Json(nullptr)
                            : info.dir == Direction::original ? Json("original")
@@ -298,7 +297,7 @@ void Replay::process(const ReplayInput::Frame& input, CaptureWriter* writer) {
     const CapturedFrame& frame = input.captured;
     n_ = frame.n;
     advance(frame.time_ns);
-    report_events();  // what time has ended
+    report_events();  // expired objects
     PacketInfo info{};
     parse_packet(frame.frame.data(), static_cast<std::uint32_t>(frame.frame.size()),
                  static_cast<std::uint32_t>(frame.frame.size()), {&fw_.steering().secret, CtZone{}},
@@ -322,7 +321,7 @@ void Replay::process(const ReplayInput::Frame& input, CaptureWriter* writer) {
         return io.decided_here;
     };
     bool decided = turn(static_cast<unsigned>(frame.n % fw_.workers()), m);
-    // Once more when it is: a helper may have told other workers what becomes of its children.
+    // One more time: a helper may have sent orders about children to other workers.
     for (bool again = true; again;) {
         again = !decided;
         for (unsigned w = 0; w < fw_.workers(); ++w)
@@ -331,7 +330,7 @@ void Replay::process(const ReplayInput::Frame& input, CaptureWriter* writer) {
     report_events();
 }
 
-/// Packets that were this helper's process to read, which a replay has not.
+/// Packets for this helper's process, which a replay lacks.
 std::uint64_t Replay::unread(HelperId helper) {
     std::uint64_t n = 0;
     for (unsigned w = 0; w < fw_.workers(); ++w)
@@ -345,7 +344,7 @@ std::uint64_t Replay::unread(HelperId helper) {
     return n;
 }
 
-/// Packets that no helper has read, for this.
+/// Packets that no helper read, for this reason.
 std::uint64_t Replay::unread(HelperCounter why) {
     std::uint64_t n = 0;
     for (unsigned w = 0; w < fw_.workers(); ++w)
@@ -462,7 +461,7 @@ int replay_with_eal(const Spec& spec, const ReplayOptions& options, ReplayInput&
     auto firewall = Firewall::build(spec, fo);
     if (!firewall) return fail(kFailure, firewall.error().message);
     rte_mempool* pool = rte_pktmbuf_pool_create("replay", kBuffers, 0, 0, kDataRoom, SOCKET_ID_ANY);
-    // Those of fragments are held, as many as the configuration says.
+    // Those of fragments are held, up to the configured number.
     rte_mempool* small =
         rte_pktmbuf_pool_create("replay_small", kBuffers + spec.limits.fragments + fo.workers, 0, 0,
                                 kSmallRoom, SOCKET_ID_ANY);
@@ -494,7 +493,7 @@ int run_replay(const Spec& spec, const ReplayOptions& options) {
     if (auto r = start_eal(eal); !r) return fail(kFailure, r.error().message);
     const int code = replay_with_eal(spec, options, *input, std::move(sides).value());
     std::fflush(stdout);
-    // The process ends here; DPDK's threads need not be asked to.
+    // The process ends here; DPDK's threads need no orderly end.
     return code;
 }
 

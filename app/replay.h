@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `postern replay`: what the firewall would do with a capture, packet by packet.
+// `postern replay`: the verdict on each packet of a capture.
 //
 // The same stages as the daemon's run over the capture, by the capture's own clock, on any number
-// of simulated workers; every packet starts on another worker than the one before, so that steering
-// is at work too. The answers do not depend on the number of workers.
+// of simulated workers. Every packet starts on another worker than the one before, so that steering
+// is exercised too. The verdicts do not depend on the number of workers.
 #pragma once
 
 #include <string>
@@ -18,14 +18,14 @@ struct ReplayOptions {
     std::string output;               ///< empty: none
     bool json = false;
     unsigned workers = 1;
-    bool checksums = false;  ///< they are compared, as the configuration says; else believed
+    bool checksums = false;  ///< verified as configured; else taken as correct
     std::vector<std::string> inside_prefixes;
-    std::string bridge;  ///< all packets are of the one that has this port; empty: each of its own
-    std::string inside_mac;  ///< "02:00:00:00:00:01"; empty: by prefix, or by who spoke first
+    std::string bridge;  ///< all packets are of the bridge with this port; empty: each of its own
+    std::string inside_mac;  ///< "02:00:00:00:00:01"; empty: by prefix, or by the first sender
 };
 
-/// Prints to standard output. Returns the process's exit code: 0, 1 when the capture cannot be
-/// read, 2 when the options are wrong.
+/// Prints to standard output. Returns the process's exit code: 0, 1 if the capture cannot be read,
+/// 2 if the options are wrong.
 int run_replay(const Spec& spec, const ReplayOptions& options);
 
 }  // namespace postern

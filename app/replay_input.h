@@ -20,12 +20,12 @@ class ReplayInput {
         std::optional<PortId> port;  ///< that it came in by, if its capture is a port's
     };
 
-    /// `names` is one file, or PORT=FILE for each of some ports of the configuration.
+    /// `names` is one file, or PORT=FILE for each of several ports of the configuration.
     static Result<ReplayInput> open(const std::vector<std::string>& names, const Spec& spec);
 
     /// The earliest of all; nothing at the end. After an Error there are no more.
     Result<std::optional<Frame>> next();
-    /// Whether captures say by which port their frames came in.
+    /// Whether captures state the input ports of their frames.
     bool has_ports() const noexcept { return captures_.front().port.has_value(); }
 
   private:

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Sides: by which port a frame of a capture came in, when no capture of its own says so.
+// Sides: the input port of a frame of a capture, if captures do not state it.
 //
-// First its bridge: the only one there is; the one that --bridge names; the one between the zones
-// of its two addresses, by the zones' prefixes; the one by which its MAC addresses came before.
-// Then the side of that bridge: by MAC or prefix as the command line says, else by zones, else the
-// first to speak is inside. A frame whose bridge nothing tells is not judged.
+// First its bridge: the only one; the one of --bridge; the one between the zones of its two
+// addresses, by the zones' prefixes; the one on which its MAC addresses were seen before. Then the
+// side of that bridge: by MAC or prefix of the command line, else by zones, else the first sender
+// is inside. A frame whose bridge is unknown is not judged.
 #pragma once
 
 #include <array>
@@ -25,12 +25,11 @@ namespace postern {
 
 class Sides {
   public:
-    /// What is wrong with the options, or with asking at all: a configuration of several bridges
-    /// and nothing that tells which. `spec` outlives it. `by_port`: captures do, so nobody will
-    /// ask.
+    /// The error of the options, or of a configuration with several bridges and nothing to select
+    /// one. `spec` outlives it. `by_port`: captures state the ports, so this is not used.
     static Result<Sides> create(const ReplayOptions& options, const Spec& spec, bool by_port);
 
-    /// Whether frames tell their side; else it is inferred from their addresses.
+    /// Whether frames determine their side; else it is inferred from their addresses.
     bool known() const noexcept { return mac_.has_value(); }
 
     /// `parsed`: what parse_packet() says of the frame. Nothing: its bridge is not known.
@@ -41,7 +40,7 @@ class Sides {
     struct Ends {
         PortId inside, outside;
     };
-    /// A bridge, and the port by which a frame came in where zones or MAC addresses say so.
+    /// A bridge, and the input port of a frame, if zones or MAC addresses determine it.
     struct Place {
         const Ends* bridge = nullptr;
         std::optional<PortId> port;
@@ -60,7 +59,7 @@ class Sides {
     }
 
     std::vector<Ends> bridges_;
-    const Ends* chosen_ = nullptr;  ///< of all frames; null: each has to be found
+    const Ends* chosen_ = nullptr;  ///< of all frames; null: each has to be determined
     std::vector<Prefix> prefixes_;
     std::optional<Mac> mac_;
     std::set<std::pair<IpAddr, IpAddr>> addresses_;  // {inside, outside}

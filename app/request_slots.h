@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // RequestSlots: shares the one request of a kind (CreateExpectRequest, RestoreRequest) that each
-// worker takes at a time among those who ask. Control's thread only.
+// worker accepts at a time among several clients. Control's thread only.
 #pragma once
 
 #include <atomic>
@@ -14,13 +14,13 @@ class RequestSlots {
   public:
     explicit RequestSlots(unsigned workers) : owners_(workers, nullptr) {}
 
-    /// Fills the request by fill() once `who` has the slot. True when it is answered; then take()
+    /// Fills the request by fill() once `who` has the slot. True if it is answered; then take()
     /// must follow.
     template <class Request, class Fill>
     bool answered(const void* who, WorkerId worker, Request& request, Fill&& fill) {
         const void*& owner = owners_[worker.number()];
         if (owner != nullptr && owner != who) return false;
-        // Acquire pairs with the worker's answer, release with its reading of the question.
+        // Acquire pairs with the worker's answer, release with its reading of the request.
         if (request.state.load(std::memory_order_acquire) == ConnQuery::asked) return false;
         if (owner == who) return true;
         owner = who;
@@ -34,7 +34,7 @@ class RequestSlots {
         request.state.store(ConnQuery::idle, std::memory_order_release);
         owners_[worker.number()] = nullptr;
     }
-    /// Nobody waits for these answers any more.
+    /// These answers are no longer needed.
     void forget(const void* who) {
         for (auto& owner : owners_)
             if (owner == who) owner = nullptr;

@@ -71,8 +71,8 @@ int fail(const Error& error) {
     return kRuntimeFailure;
 }
 
-/// What control does for the packets' sake: its part of the expectation table's upkeep, plans that
-/// were replaced, and a word in the log when a rule seems to have forgotten its helper.
+/// Control's regular work: its part of the expectation table's upkeep, replaced plans, and a log
+/// line if a rule seems to lack its helper.
 class ControlShare {
   public:
     explicit ControlShare(Firewall& fw) : fw_(fw) {}
@@ -97,7 +97,7 @@ class ControlShare {
     bool warned_ = false;
 };
 
-/// The control sockets as configured; an Error when there is no such group.
+/// The configured control sockets; an Error if the group does not exist.
 Result<ControlOptions> control_options(const ControlSpec& spec) {
     ControlOptions options;
     options.path = spec.socket;
@@ -114,12 +114,12 @@ Result<ControlOptions> control_options(const ControlSpec& spec) {
     return options;
 }
 
-/// Everything between "DPDK runs" and "DPDK is told to stop".
+/// Everything between the start and the end of DPDK.
 int serve(const Spec& spec, ControlServer& control, Signals& signals) {
     FirewallOptions options;
     options.workers = spec.workers.count;
     options.secret = HashSecret::random();
-    // Apart from the secret: a device shows its key to whoever may ask it.
+    // Separate from the secret: a device shows its key to any program that queries it.
     options.rss_seed = HashSecret::random().words[0];
     options.expect_events = kExpectEvents;
     options.conn_events = kConnEvents;
@@ -173,7 +173,7 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals) {
         }
     };
     if (auto r = control.watch(signals.fd(), heed); !r) return fail(r.error());
-    // What has changed is looked at after each poll.
+    // Changes are checked after each poll.
     if (auto r = control.watch(watch->fd(), [] {}); !r) return fail(r.error());
 
     std::vector<WorkerJob> jobs;
@@ -219,8 +219,7 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals) {
     // Their answers refer to the firewall.
     control.disconnect_all();
     processes.reset();
-    // What is left in the rings between workers goes back to the ports' packet pool: while there is
-    // one.
+    // Packets left in the rings between workers go back to the ports' mempool before it is freed.
     firewall->reset();
     return 0;
 }
@@ -228,11 +227,11 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals) {
 }  // namespace
 
 int run_daemon(const Spec& spec, bool verbose) {
-    // Before any thread exists, so that none has them unblocked.
+    // Before any thread exists, so that signals are blocked in all of them.
     auto signals = Signals::take();
     if (!signals) return fail(signals.error());
 
-    // First of all, so that a second daemon on the same path touches no port.
+    // First, so that a second daemon on the same path touches no port.
     auto options = control_options(spec.control);
     if (!options) return fail(options.error());
     auto control = ControlServer::open(*options);
@@ -240,8 +239,8 @@ int run_daemon(const Spec& spec, bool verbose) {
 
     if (auto r = start_eal(eal_config(spec, verbose)); !r) {
         const int code = fail(r.error());
-        control->reset();  // takes the socket file away
-        // DPDK gave up half-way, with threads of its own running; they do not survive an orderly
+        control->reset();  // removes the socket file
+        // DPDK failed half-way, with threads of its own running; they do not survive an orderly
         // exit.
         std::fflush(stdout);
         _exit(code);

@@ -5,7 +5,7 @@
 
 namespace postern {
 
-/// The daemon: runs until SIGINT or SIGTERM. Returns the process's exit code.
+/// The daemon: runs until SIGINT, SIGTERM or SIGQUIT. Returns the process's exit code.
 int run_daemon(const Spec& spec, bool verbose);
 
 }  // namespace postern

@@ -10,7 +10,7 @@ namespace postern {
 namespace {
 
 constexpr int kHeeded[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
-// A log or summary whose reader has gone, a file at its size limit, timers that nobody here sets.
+// A log or summary whose reader has gone, a file at its size limit, unused timers.
 constexpr int kIgnored[] = {SIGPIPE, SIGXFSZ, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR};
 
 }  // namespace
@@ -22,7 +22,7 @@ Result<Signals> Signals::take() {
     sigemptyset(&set);
     for (const int number : kHeeded) {
         sigaddset(&set, number);
-        // Who started us may ignore it (nohup does with SIGHUP): then it would never be told.
+        // The parent may ignore it (nohup does with SIGHUP): then it would never be delivered.
         std::signal(number, SIG_DFL);
     }
     pthread_sigmask(SIG_BLOCK, &set, nullptr);

@@ -52,10 +52,10 @@ std::string system_error() {
     return std::strerror(errno);
 }
 
-/// A new file of mode 0600 that takes the place of `path` when it is complete, or is removed.
+/// A new file of mode 0600 that replaces `path` when it is complete, or is removed.
 ///
-/// Its name cannot be guessed and it must not have been there (O_EXCL), so local users who may
-/// write to the directory can neither keep it open nor lead it elsewhere by a link.
+/// Its name cannot be guessed and must be new (O_EXCL), so local users who may write to the
+/// directory can neither keep it open nor redirect it by a link.
 class NewFile {
   public:
     static Result<NewFile> beside(const std::string& path) {
@@ -76,13 +76,14 @@ class NewFile {
         waiting_ += '\n';
         if (waiting_.size() >= kBlock) flush();
     }
-    /// All of it is on the disk, then it is `path`. Nothing of it is left after an error.
+    /// Writes all of it to the disk, then renames it to `path`. After an error nothing of it is
+    /// left.
     Result<void> keep() {
         flush();
         if (error_ == 0 && ::fsync(fd_.get()) != 0) error_ = errno;
-        // Some file systems find out here that there is no room.
+        // Some file systems report a full disk only here.
         if (error_ == 0 && ::close(fd_.release()) != 0) error_ = errno;
-        // What came there meanwhile is looked at again.
+        // Checks again what exists there by now.
         auto fit = check_target(path_);
         if (fit && error_ == 0 && std::rename(name_.c_str(), path_.c_str()) != 0) error_ = errno;
         if (!fit || error_ != 0) ::unlink(name_.c_str());
@@ -111,7 +112,7 @@ class NewFile {
         waiting_.clear();
     }
 
-    /// Only nothing and regular files are replaced: no link, device, pipe or directory.
+    /// Replaces only a missing or regular file: no link, device, pipe or directory.
     static Result<void> check_target(const std::string& path) {
         struct stat st {};
         if (::lstat(path.c_str(), &st) != 0) {
@@ -123,14 +124,14 @@ class NewFile {
     }
 
     std::string path_, name_;
-    UniqueFd fd_;  ///< none: it has been kept, or removed
+    UniqueFd fd_;  ///< none: it has been renamed, or removed
     std::string waiting_;
     int error_ = 0;  ///< the first one
 };
 
-/// A file that nobody but us and root can have written, for reading.
+/// A file that only the user and root can have written, for reading.
 Result<UniqueFd> open_own_file(const std::string& path) {
-    // O_NONBLOCK: no waiting for somebody to write into a pipe.
+    // O_NONBLOCK: does not wait for a writer of a pipe.
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     struct stat st {};
     if (!fd || ::fstat(fd.get(), &st) != 0)
@@ -193,7 +194,7 @@ Result<StateFile> read_state_file(std::istream& in, const std::string& name) {
 }
 
 std::vector<StateFile::Record> masters_first(std::vector<StateFile::Record> records) {
-    // Who waits for whom, by the master's id. Linear: a file may hold one chain of a million.
+    // The order by masters' ids. Linear: a file may hold one chain of a million.
     std::unordered_map<std::string_view, std::vector<std::size_t>> children;
     for (const StateFile::Record& c : records)
         if (!c.id.empty()) children.try_emplace(c.id);
@@ -209,13 +210,13 @@ std::vector<StateFile::Record> masters_first(std::vector<StateFile::Record> reco
     std::vector<bool> placed(records.size());
     for (std::size_t at = 0; at < order.size(); ++at) {
         placed[order[at]] = true;
-        // Of several records of one id the first to come frees the children.
+        // Of several records of one id the first frees the children.
         if (const auto own = children.find(records[order[at]].id); own != children.end()) {
             order.insert(order.end(), own->second.begin(), own->second.end());
             own->second.clear();
         }
     }
-    for (std::size_t i = 0; i < records.size(); ++i)  // circles, which nobody saved
+    for (std::size_t i = 0; i < records.size(); ++i)  // cycles, which are never saved
         if (!placed[i]) order.push_back(i);
     std::vector<StateFile::Record> out;
     out.reserve(records.size());
@@ -259,7 +260,7 @@ int save_state(const std::string& socket, const std::string& path, bool json) {
 
 namespace {
 
-/// What became of the records of one kind, by outcome.
+/// Results of the records of one kind, by outcome.
 using Outcomes = std::map<std::string, std::size_t>;
 
 int tell_restored(const Outcomes& connections, const Outcomes& expectations, std::size_t good,

@@ -11,7 +11,7 @@ namespace {
 
 using wire::be16;
 
-/// Where an untagged or tagged frame's IP header begins, and its ethertype.
+/// Position of an untagged or tagged frame's IP header, and its ethertype.
 unsigned behind_tags(const std::uint8_t* data, unsigned len, std::uint16_t& type) noexcept {
     unsigned at = 12;
     for (unsigned tags = 0; tags <= 2 && at + 2 <= len; ++tags) {
@@ -22,7 +22,7 @@ unsigned behind_tags(const std::uint8_t* data, unsigned len, std::uint16_t& type
     return 0;
 }
 
-/// The folded sum of the pseudo header, as a host leaves it in the checksum's field.
+/// The folded sum of the pseudo-header, as a host stores it in the checksum field.
 std::uint16_t pseudo(const std::uint8_t* addresses, unsigned bytes, unsigned protocol,
                      unsigned length) noexcept {
     std::uint32_t sum = protocol + length;
@@ -60,7 +60,7 @@ void look_at_sums(const rte_mbuf* m, const HashSecret& secret, PortSet::Seen& se
     const unsigned field = l4 + (protocol == proto::tcp ? 16 : 6);
     if ((protocol != proto::tcp && protocol != proto::udp) || field + 2 > len || l4 > end) return;
     if (be16(data + field) != pseudo(data + addresses, bytes, protocol, end - l4)) return;
-    // One right checksum in 65536 looks like this.
+    // One right checksum in 65536 looks the same.
     PacketInfo info{};
     parse_packet(data, len, whole, {&secret, CtZone{}}, info);
     if (info.why == DropReason::none && judge_sums(m, info, false) == Sums::partial)

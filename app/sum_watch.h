@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Finds out whether packets that come from this machine's kernel are finished: a host leaves
-// checksums and segmentation to its device, and behind a veth pair, say, there is none. Postern
-// forwards such packets as they are, and their receiver throws them away without a word.
+// Detects unfinished packets of this machine's kernel: a host leaves checksums and segmentation to
+// its device, and behind a veth pair, for example, there is none. Postern forwards such packets
+// unchanged, and their receiver drops them silently.
 //
-// Called by workers for the first packet of each burst of a port that the kernel feeds: where
-// traffic is thin that is each packet. Cost: some 20 ns a burst, next to the system calls of such a
-// port.
+// Called by workers for the first packet of each burst of a port that the kernel feeds: with little
+// traffic that is each packet. Cost: some 20 ns a burst, beside the system calls of such a port.
 #pragma once
 
 #include "net/keyed_hash.h"
@@ -13,7 +12,7 @@
 
 namespace postern {
 
-/// Counts into `seen` what is unfinished about the packet.
+/// Counts the unfinished properties of the packet in `seen`.
 void look_at_sums(const rte_mbuf* m, const HashSecret& secret, PortSet::Seen& seen) noexcept;
 
 }  // namespace postern

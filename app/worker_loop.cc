@@ -12,7 +12,7 @@
 namespace postern {
 namespace {
 
-// Turns without a packet, after `stop`, until the rings can be taken to be empty.
+// Turns without a packet, after `stop`, until the rings count as empty.
 constexpr unsigned kDrainTurns = 64;
 
 /// One worker's queues of all ports.

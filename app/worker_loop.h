@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The life of one lcore in the daemon.
+// The loop of one lcore in the daemon.
 #pragma once
 
 #include <atomic>
@@ -30,8 +30,8 @@ class TscClock {
     std::uint32_t ms_ = 0;
 };
 
-/// Runs until `stop` is set (relaxed: nothing is handed over with it), then drains what is in the
-/// rings and returns. Called on the worker's lcore.
+/// Runs until `stop` is set (relaxed: it transfers no data), then drains the rings and returns.
+/// Called on the worker's lcore.
 void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfig& config,
                 const std::atomic<bool>& stop);
 

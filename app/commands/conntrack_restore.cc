@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `conntrack restore`: records of `conntrack save` become connections again, each on its home
+// `conntrack restore`: recreates connections from records of `conntrack save`, each on its home
 // worker, with their helpers' state, masters and pending expectations. The client sends some
-// records a request, masters before their children; which new connection an old id means is
-// remembered from one request to the next.
+// records a request, masters before their children; the map from old ids to new connections lasts
+// from one request to the next.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -74,7 +74,7 @@ class RestoreSource : public RowSource {
     }
 
   private:
-    /// What became of it; empty while the worker has not answered.
+    /// The result; empty while the worker has not answered.
     std::string restore(SavedConnection& saved) {
         if (!asked_) {
             worker_ = home_of(fw_.steering(), saved.image.conn);

@@ -10,7 +10,7 @@
 namespace postern {
 namespace {
 
-/// All of them as records, and what they expect: a file of connections, line by line.
+/// All of them as records, and their expectations: a file of connections, line by line.
 class SaveSource : public RowSource {
   public:
     SaveSource(Firewall& fw, std::shared_ptr<QueryOwners> owners, std::function<Tick()> now)
@@ -75,7 +75,7 @@ class SaveSource : public RowSource {
     std::uint32_t cursor_ = 0;
     bool more_ = true;
     std::uint64_t connections_ = 0, expectations_ = 0;
-    std::uint64_t cut_ = 0;  ///< connections of whose control stream bytes are missing
+    std::uint64_t cut_ = 0;  ///< connections with missing bytes of a control stream
 };
 
 }  // namespace
@@ -88,7 +88,7 @@ Command command_conntrack_save(const CommandContext& context) {
                 [&fw = context.fw, owners = context.query_owners, now = context.now](const Json&) {
                     return Source(std::make_unique<SaveSource>(fw, owners, now));
                 },
-            // Records hold what waits of incomplete messages: payload.
+            // Records contain the buffered bytes of incomplete messages: payload.
             .effect = Effect::write,
             .file = FileUse::write};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the daemon's commands work with. Each command is one file of this folder: a function that
-// describes it and says what it does (registry.cc is made of the list in meson.build).
+// The objects that the daemon's commands use. Each command is one file of this folder, with a
+// function that returns its description and its handler (registry.cc is made from the list in
+// meson.build).
 #pragma once
 
 #include <functional>
@@ -20,13 +21,13 @@ namespace postern {
 
 class PortWatch;
 
-/// Outlives the commands; what it refers to outlives the server's last poll(). Control only.
+/// Outlives the commands; objects it refers to outlive the server's last poll(). Control only.
 struct CommandContext {
     Firewall& fw;
     std::function<Tick()> now;  ///< the workers' time
     const MetricRegistry& metrics;
     const PortWatch* watch = nullptr;            ///< null: no devices (tests)
-    const UserspaceServer* processes = nullptr;  ///< null: no helper lives in another process
+    const UserspaceServer* processes = nullptr;  ///< null: no helper is in another process
     std::shared_ptr<QueryOwners> query_owners;
     std::shared_ptr<RequestSlots> expects, restores;
 
@@ -39,7 +40,7 @@ struct CommandContext {
           restores(std::make_shared<RequestSlots>(firewall.workers())) {}
 };
 
-/// What a handler gives.
+/// The result of a handler.
 using Source = Result<std::unique_ptr<RowSource>>;
 
 /// All commands of the daemon.
@@ -50,7 +51,7 @@ inline PlanSource plan_of(const CommandContext& context) {
     return [&fw = context.fw]() -> const Plan& { return fw.plan(); };
 }
 
-/// Numbers stand at the right.
+/// Numbers are right-aligned.
 inline Column number(std::string title, std::string field) {
     return {std::move(title), {std::move(field)}, CellForm::value, true};
 }

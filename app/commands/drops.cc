@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `drops`: a view of the metric of that name, all workers together.
+// `drops`: a view of the metric of that name, summed over the workers.
 #include <map>
 
 #include "base/drop_reason.h"

@@ -6,7 +6,7 @@
 namespace postern {
 namespace {
 
-/// Asks the master's worker, which alone may touch the master's list.
+/// Sends a request to the master's worker, which alone may touch the master's list.
 class CreateSource : public RowSource {
   public:
     CreateSource(Firewall& fw, ConnId master, const ExpectRequest& request,

@@ -25,7 +25,7 @@ Json process_json(const UserspaceServer::Status& s) {
     return row;
 }
 
-/// What connections of one standing hold of the helper framework, all helpers together.
+/// Resources of the helper framework held by connections of one standing, for all helpers.
 Json pool_json(Firewall& fw, Standing standing) {
     std::uint64_t slots = 0, max = 0, buffers = 0;
     for (unsigned w = 0; w < fw.workers(); ++w) {

@@ -7,8 +7,8 @@
 namespace postern {
 namespace {
 
-/// Tells the workers, waits until all have done it, then ends what other masters or operators still
-/// expect in its name.
+/// Notifies the workers, waits until all have finished, then ends remaining expectations of other
+/// masters or operators in its name.
 class RemoveHelperSource : public RowSource {
   public:
     RemoveHelperSource(Firewall& fw, HelperId id, std::function<Tick()> now)

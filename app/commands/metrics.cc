@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `metrics`: every metric as it is described, for programs.
+// `metrics`: every metric with its description, for programs.
 #include "commands/context.h"
 
 namespace postern {
@@ -17,7 +17,7 @@ Json metric_row(const MetricSample& s) {
              {"value", s.value},
              {"help", s.desc.help}};
     if (s.histogram == nullptr) return row;
-    // Cumulative, as programs that draw histograms want them; the last bucket has no limit.
+    // Cumulative, as programs that draw histograms expect; the last bucket has no limit.
     Json buckets = Json::array();
     std::uint64_t n = 0;
     for (unsigned i = 0; i < Histogram::kBuckets; ++i) {

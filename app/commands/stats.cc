@@ -6,7 +6,7 @@
 namespace postern {
 namespace {
 
-/// What `stats` shows in the place of a worker's number.
+/// The text that `stats` shows in place of a worker's number.
 Json place_of(const MetricSample& s) {
     if (const auto worker = s.label("worker"); !worker.empty())
         return std::stoi(std::string(worker));
