@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Makes connections of the packets that policy lets in, one after the other in order of arrival, so
-// that the outcome is the same as if each had come in a burst of its own: a packet that missed may
-// belong to the connection which the one before it has just begun.
+// Creates connections for the packets that policy accepts, one after the other in order of arrival,
+// so that the result is the same as with one packet a burst: a miss may belong to the connection
+// which the packet before it has just begun.
 #include <rte_mbuf.h>
 
 #include "pipeline/ask_policy.h"
@@ -14,11 +14,11 @@
 namespace postern {
 namespace {
 
-/// The helper that the new connection of packet i gets; kNoHelper: none.
+/// The helper of packet i's new connection; kNoHelper: none.
 HelperId helper_of(Worker& worker, const Batch& b, unsigned i, const Conn& conn,
                    bool expected) noexcept {
     const PacketInfo& info = b.info[i];
-    // Not with a sloppy one: what it reads would have to be all that is said.
+    // Not with a sloppy one: a helper needs both directions, from the first byte.
     if (conn.sloppy) [[unlikely]]
         return kNoHelper;
     HelperId helper = b.verdict[i].helper;
@@ -36,8 +36,8 @@ HelperId helper_of(Worker& worker, const Batch& b, unsigned i, const Conn& conn,
     return helper;
 }
 
-/// Creates the connection of packet i. False when another worker claimed its expectation first: the
-/// packet is then new like any other. When it fails later, `made` gives back what it took.
+/// Creates the connection of packet i. False if another worker claimed its expectation first: the
+/// packet is then new like any other. If a later step fails, `made` releases what it took.
 bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     PacketInfo& info = b.info[i];
     const PolicyVerdict& verdict = b.verdict[i];
@@ -62,8 +62,8 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     }
     if (expected && worker.tracking().is_call_taken(i)) [[unlikely]]
         return drop(DropReason::wrong_zone);
-    // The claim may be lost, and everything after it ends others: so it comes first, once it is
-    // known that there is room.
+    // The claim may be lost, and later steps end other connections. So it comes first, once room
+    // has been found.
     const bool contested = (b.contested & bit(i)) != 0;
     NewConnection made(worker.tracking(), expected);
     if (!contested && !made.find_room(i)) return table_full();
@@ -116,8 +116,8 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     return true;
 }
 
-/// ICMP that belongs to no connection and begins none: policy's word is for this packet. Nobody is
-/// told of a rejected one, as of an ICMP error (RFC 1122 section 3.2.2).
+/// ICMP that belongs to no connection and begins none: policy judges this packet only. A rejected
+/// one is not answered, like an ICMP error (RFC 1122 section 3.2.2).
 void judge_alone(Worker& worker, Batch& b, unsigned i) noexcept {
     PacketInfo& info = b.info[i];
     const RuleId rule = b.verdict[i].rule;
@@ -139,8 +139,8 @@ void judge_alone(Worker& worker, Batch& b, unsigned i) noexcept {
     }
 }
 
-/// What policy has said of packet i has been done, without a connection: a rule that makes none
-/// accepted it, or it can begin none, and no rule that tracks by what is seen accepted it.
+/// Carries out policy's verdict on packet i without a connection: a rule with `track: no` accepted
+/// it, or it can begin no connection, and no sloppy rule accepted it.
 bool done_without_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     PacketInfo& info = b.info[i];
     const PolicyVerdict& verdict = b.verdict[i];
@@ -161,7 +161,7 @@ bool done_without_connection(Worker& worker, Batch& b, unsigned i) noexcept {
 }
 
 void run(Worker& worker, Batch& b) noexcept {
-    // Of the connections begun in this burst, the upper bits of their hashes: who shares none of
+    // The upper bits of the hashes of connections begun in this burst: a packet that shares none of
     // them has no connection yet.
     std::uint64_t created = 0;
     const bool all = b.plan->asks_about_all;
@@ -174,13 +174,13 @@ void run(Worker& worker, Batch& b) noexcept {
             info.why != DropReason::ct_collision) {
             b.contested &= ~bit(i);
             if (!worker.conns().lookup_one(info, b.data[i])) {
-                // Nothing, or nothing any more.
+                // Ended, or never begun.
             } else if (between_its_zones(worker.conns().at(info.conn), info, b.plan->edges)) {
                 info.why = DropReason::none;
                 b[MaskId::miss] &= ~bit(i);
                 b[MaskId::hit] |= bit(i);
                 worker.tracking().track_hit(i);
-                // Over already (a reset, then a fresh SYN, in one burst): the sender will try
+                // Already ended (a reset, then a fresh SYN, in one burst): the sender will try
                 // again.
                 if (b[MaskId::miss] & bit(i))
                     b.drop(i, info.kind == L4Kind::tcp ? DropReason::tcp_state

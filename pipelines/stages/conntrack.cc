@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Finds the connection of each packet of the burst and tracks it, oldest first. What is left are
+// Finds the connection of each packet of the burst and tracks it, oldest first. The rest are
 // misses: packets that may begin a connection.
 #include <bit>
 
@@ -16,7 +16,7 @@ constexpr bool has_states(L4Kind kind) noexcept {
 
 void run(Worker& worker, Batch& b) noexcept {
     worker.tracking().find_and_track();
-    // Here, and not by whoever parsed them: they may have come from another worker.
+    // Here, not in the parse stage: packets may have been parsed by another worker.
     if (const Mask limited = b.scale_limited & b[MaskId::ip]; limited != 0)
         worker.counters().window_scales_limited.add(static_cast<unsigned>(std::popcount(limited)));
     const TrackConfig& config = worker.plan().track;
@@ -32,13 +32,13 @@ void run(Worker& worker, Batch& b) noexcept {
             return;
         }
         const bool contested = (b.contested & bit(i)) != 0;
-        // A connection of which the rest passes elsewhere, perhaps: a rule may know.
+        // Possibly a connection whose other packets take another path: a rule may accept it.
         if (all && info.why == DropReason::none && !contested && has_states(info.kind)) {
             info.ct = CtState::fresh;
             b.mid_stream |= bit(i);
             return;
         }
-        // It may still be the answer to an earlier packet of this burst: commit looks again.
+        // It may be the answer to an earlier packet of this burst: commit looks it up again.
         info.ct = CtState::invalid;
         if (info.why == DropReason::none)
             info.why = contested ? DropReason::wrong_zone : DropReason::ct_not_first;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Asks of each packet that may begin a connection whether a helper expected it. Only looks: the
-// expectation is claimed at commit, once policy agrees, so that a packet which policy drops cannot
-// use it up.
+// Looks up, for each packet that may begin a connection, whether a helper expected it. Claims
+// nothing: commit claims the expectation after policy has accepted, so that a packet which policy
+// drops cannot use it up.
 #include "pipeline/worker.h"
 #include "stages/stages.h"
 
@@ -14,7 +14,7 @@ void run(Worker& worker, Batch& b) noexcept {
     Mask may_begin = 0;
     for_each(b.sound_misses() & ~b.mid_stream,
              [&](unsigned i) { may_begin |= Mask{!stays_alone(b.info[i])} << i; });
-    // What the first loop asks memory for is there in the second.
+    // The memory prefetched by the first loop has arrived in the second.
     for_each(may_begin, [&](unsigned i) { expecting.probe(i); });
     for_each(may_begin, [&](unsigned i) {
         PacketInfo& info = b.info[i];

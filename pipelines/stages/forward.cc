@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Decides by which port accepted packets leave. Transparent mode: by the other side of the bridge.
+// Selects the output port of accepted packets. Transparent mode: the other port of the bridge.
 #include "pipeline/worker.h"
 #include "stages/stages.h"
 
@@ -9,7 +9,7 @@ namespace {
 void run(Worker& worker, Batch& b) noexcept {
     const Plan& plan = worker.plan();
     const PortPlan* const ports = plan.ports.data();
-    // Answers to senders of rejected packets know their way: back.
+    // Answers to rejected packets have their output port: back.
     for_each(b[MaskId::accept] & ~b[MaskId::answer], [&](unsigned i) {
         const PortPlan& port = ports[b.info[i].in_port.number()];
         if (port.has_peer)

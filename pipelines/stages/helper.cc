@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Shows accepted packets of helped connections to their helper and files what it expects, before
-// the packet leaves: so every worker sees the expectation before the peer can act on the
-// announcement.
+// Passes accepted packets of helped connections to their helper and files its expectations, before
+// the packet leaves: so every worker sees the expectation before the announced connection can
+// arrive.
 #include "pipeline/worker.h"
 #include "stages/stages.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Reads the headers of every frame, once. Malformed ones are dropped with their reason; what is not
-// IP, and IPv6 neighbour discovery, passes or not as the port's configuration says.
+// Parses the headers of every frame, once. Drops malformed ones with their reason. Frames without
+// IP, and IPv6 neighbour discovery, pass or not by the port's configuration.
 #include <rte_mbuf.h>
 
 #include "net/parse_plain.h"
@@ -12,12 +12,12 @@
 namespace postern {
 namespace {
 
-/// A packet's connection is guessed this many packets after its line of the index was asked for.
-/// Sooner, that line is not there yet; later, fewer connections are here when they are looked up.
-/// Best of 8 to 24, as far as noise lets tell.
+/// A packet's connection is guessed this many packets after its line of the index was prefetched.
+/// With less, that line has not arrived; with more, fewer connections have arrived when they are
+/// looked up. Best of 8 to 24, as far as noise allows.
 constexpr unsigned kLookBehind = 20;
 
-/// Packet i is not plain, or perhaps damaged: reads it the general way.
+/// Packet i is not plain, or possibly malformed: takes the general path.
 void read(Worker& worker, Batch& b, unsigned i) noexcept {
     const Plan& plan = worker.plan();
     PacketInfo& info = b.info[i];
@@ -58,15 +58,15 @@ void read(Worker& worker, Batch& b, unsigned i) noexcept {
     }
 }
 
-/// What comes in by a port that is in no bridge leaves by none, and may begin nothing either.
+/// A packet received on a port without a bridge has no output port, and may begin nothing either.
 void drop_without_peer(const Plan& plan, Batch& b) noexcept {
     for_each(b[MaskId::live], [&](unsigned i) {
         if (!plan.ports[b.info[i].in_port.number()].has_peer) b.drop(i, DropReason::no_peer);
     });
 }
 
-/// Reads what is plain, and starts to fetch its connections; of `kSeveral` workers only those that
-/// live here: what is given away would take lines of the cache, and wait for them, in vain.
+/// Parses plain packets, and prefetches their connections. With several workers (`kSeveral`) only
+/// those of this one: for packets handed over, the prefetched lines would be wasted.
 template <bool kSeveral>
 void read_plain(Worker& worker, Batch& b) noexcept {
     const Plan& plan = worker.plan();
@@ -82,12 +82,12 @@ void read_plain(Worker& worker, Batch& b) noexcept {
             conns.prefetch_conn(b.info[i - kLookBehind]);
             guessed |= bit(i - kLookBehind);
         }
-        // Of a plain packet nothing else depends on the port. Without a branch on it: a burst may
+        // Nothing else of a plain packet depends on the port. Without a branch on it: a burst may
         // have packets of several, in any order.
         const PortPlan& port = ports[info.in_port.number()];
         context.plain = &port.plain;
         if (!parse_plain(b.data[i], rte_pktmbuf_data_len(b.pkt[i]), context, info)) return;
-        // A wrong checksum is rare enough to be found once more below.
+        // A wrong checksum is rare, so finding it a second time below costs little.
         if ((checked >> static_cast<unsigned>(port.checksums) & 1) != 0 &&
             check_checksums(b.pkt[i], info, port.checksums) != DropReason::none)
             return;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Asks policy about every packet that would begin a connection, all of the burst at once.
+// Classifies every packet that would begin a connection by policy, all of the burst at once.
 #include "pipeline/ask_policy.h"
 #include "stages/stages.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Makes datagrams of fragments. All of a datagram's fragments meet on the worker that their
-// addresses hash to; the whole datagram then goes on like any other packet, to the worker of its
-// connection. A packet that is not a fragment costs nothing here.
+// Reassembles datagrams from fragments. All fragments of a datagram meet on the worker that their
+// addresses hash to; the complete datagram then continues like any other packet, to the worker of
+// its connection. A packet that is not a fragment costs nothing here.
 #include <rte_mbuf.h>
 
 #include "pipeline/checksum.h"
@@ -12,7 +12,7 @@
 namespace postern {
 namespace {
 
-/// Fragment i has made a datagram whole, which takes its place in the batch.
+/// Fragment i has completed a datagram, which replaces it in the batch.
 void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept {
     PacketInfo& info = b.info[i];
     const Plan& plan = worker.plan();
@@ -28,7 +28,7 @@ void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept 
         info.why = compute_checksums(whole, info, false, true);
     b[MaskId::fragment] &= ~bit(i);
     if (info.why == DropReason::truncated_l4)
-        b.drop(i, DropReason::fragment_tiny);  // its header goes on in the second fragment
+        b.drop(i, DropReason::fragment_tiny);  // its header continues in the second fragment
     else if (info.why != DropReason::none)
         b.drop(i, info.why);
     else if (info.kind == L4Kind::icmp_nd)

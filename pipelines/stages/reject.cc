@@ -65,7 +65,7 @@ bool reject(Worker& worker, Batch& b, unsigned i) noexcept {
     swap_macs(b.data[i]);
     info.out_port = info.in_port;
     info.why = DropReason::reject;
-    // What came is dropped; what leaves in its buffer is new.
+    // The received packet is dropped; the answer in its buffer is a new packet.
     worker.counters().rejected.add();
     worker.counters().count_dropped(1, DropReason::reject);
     b.accept(i);

@@ -5,7 +5,7 @@
 
 namespace postern {
 
-/// Gives packet i to `home`, another worker, or drops it when that one's ring is full.
+/// Hands packet i over to `home`, another worker, or drops it if that worker's ring is full.
 inline void send_home(Worker& worker, Batch& b, unsigned i, WorkerId home) noexcept {
     if (worker.peers().hand_off(b.pkt[i], home))
         b.give_away(i);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Brings each packet to its home worker: the one that tracks its connection. With symmetric RSS in
-// the NIC nearly all are there already; the rest (ports without RSS, ICMP errors) go over a ring.
-// The receiving worker computes the same hash, finds itself, and goes on.
+// Hands each packet over to its home worker, the one that tracks its connection. With symmetric RSS
+// in the NIC nearly all are there already; the rest (ports without RSS, ICMP errors) use a ring.
+// The receiving worker computes the same hash, finds itself, and continues.
 #include "pipeline/worker.h"
 #include "stages/send_home.h"
 #include "stages/stages.h"
@@ -16,7 +16,7 @@ void run(Worker& worker, Batch& b) noexcept {
         const WorkerId home = steering.home(b.info[i].rss);
         if (home == worker.id()) return;
         b[MaskId::ip] &= ~bit(i);
-        b.info[i].conn = 0;  // a guess, and of connections that it is none of
+        b.info[i].conn = 0;  // a guess, wrong for connections of another worker
         send_home(worker, b, i, home);
     });
 }
