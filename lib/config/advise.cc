@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// For a file without errors, advice on what is legal but probably not what was meant.
+// Advice on probable mistakes, for a file without errors.
 #include <algorithm>
 
 #include "config/loader.h"
@@ -7,7 +7,7 @@
 
 namespace postern::config {
 
-/// Whether connections that some helper of this file expects may get one of this kind.
+/// Whether a helper of this file may assign this kind to connections that it expects.
 bool Loader::is_child(const std::string& kind) const {
     return std::any_of(spec_.helpers.begin(), spec_.helpers.end(), [&](const HelperSpec& h) {
         const auto schema = std::find_if(schema_.helpers.begin(), schema_.helpers.end(),
@@ -21,7 +21,7 @@ constexpr bool is_link_type(std::uint8_t icmpv6_type) noexcept {
     return (icmpv6_type >= 130 && icmpv6_type <= 137) || icmpv6_type == 143;
 }
 
-/// Legal, but probably not what was meant. Only looked for in a file without errors.
+/// Legal, but probably not intended. Only for a file without errors.
 void Loader::advise() {
     const auto& rules = spec_.policy.rules;
     const auto rule_path = [&](std::size_t i) { return "policy.rules[" + std::to_string(i) + "]"; };

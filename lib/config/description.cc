@@ -225,7 +225,7 @@ void add_tables(const MappingDescription& mapping, std::map<std::string, std::st
         if (key.mapping && key.about.own_table) add_tables(*key.mapping, out);
 }
 
-/// The parameters of `ftp` are described there; what another helper has just so refers to it.
+/// The parameters of `ftp` are described there; identical ones of other helpers refer to it.
 constexpr std::string_view kReference = "ftp";
 
 std::map<std::string, std::string> all_tables(const Schema& schema) {

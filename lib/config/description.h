@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The keys of a configuration file as data: for the documentation's tables and the JSON schema.
-// Both come from what the reader reads (key.h), with the helpers and stages of a Schema.
+// Both are made from the descriptions that the reader uses (key.h), with the helpers and stages of
+// a Schema.
 //
 // Called by: app (`postern schema`), the program that keeps docs/configuration.md, tests. Control
 // thread; may throw std::bad_alloc.
@@ -23,10 +24,10 @@ struct KeyDescription {
     std::string name;
     About about;
     Form form = Form::text;          ///< never by_field
-    std::vector<std::string> words;  ///< of Form::choice and others that have words
+    std::vector<std::string> words;  ///< of Form::choice and other forms with words
     // As the documentation has them: Markdown.
     std::string type;
-    std::string default_text;  ///< empty: there is none worth a word
+    std::string default_text;  ///< empty: none worth a word
     std::string range;
     std::string help;
     std::shared_ptr<const MappingDescription> mapping;  ///< its keys, if it has any
@@ -44,12 +45,12 @@ MappingDescription describe_params(const std::string& path, const std::vector<Pa
 
 /// A JSON schema (draft 7) of the file, indented, ended by a newline. It accepts what the loader
 /// accepts, as far as YAML readers agree, and refuses unknown keys, wrong types, words and ranges.
-/// What depends on other parts of the file (names, orders) it does not know.
+/// It does not cover dependencies on other parts of the file (names, orders).
 std::string json_schema(const Schema& schema);
 
-/// `document` with the table of each mapping written anew. A table belongs to the heading that
-/// names its mapping: "## `limits.per_source`: ...", "### `helpers[].params` of `ftp`". An error
-/// names a mapping without a heading or table.
+/// Returns `document` with the table of each mapping written anew. A table belongs to the heading
+/// that names its mapping: "## `limits.per_source`: ...", "### `helpers[].params` of `ftp`". An
+/// error names a mapping without a heading or table.
 Result<std::string> with_key_tables(const Schema& schema, const std::string& document);
 
 }  // namespace postern

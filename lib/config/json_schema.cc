@@ -99,7 +99,7 @@ class SchemaWriter {
     Json item(const KeyDescription& key) {
         if (key.form == Form::mapping) {
             Json out = key.mapping ? mapping(*key.mapping) : Json{{"type", {"object", "null"}}};
-            // A required key is never nothing at all.
+            // A required key must have a value.
             if (key.about.form == Form::name) return {{"anyOf", {name(), out}}};
             return out;
         }
@@ -132,7 +132,7 @@ class SchemaWriter {
             case Form::mapping:
             case Form::by_field: break;
         }
-        // Readers take text without quotes for what it looks like.
+        // Readers convert text without quotes to the type that it resembles.
         return {{"type", {"string", "number", "boolean"}}};
     }
 
@@ -149,7 +149,7 @@ class SchemaWriter {
             {{"type", "string"},
              {"pattern", range.unit == KeyUnit::seconds ? "^[0-9]+[smhd]?$" : "^[0-9]+[KMG]?$"}});
     }
-    /// Some readers take `yes` and its like for truth values, some for text.
+    /// Some readers convert `yes` and similar words to truth values, some to text.
     static Json word_list(const std::vector<std::string>& words) {
         Json out = Json::array();
         for (const std::string& word : words)
@@ -171,7 +171,7 @@ class SchemaWriter {
         return out;
     }
 
-    /// Which parameters there are depends on the kind, which is `helper`, or else `name`.
+    /// The parameters depend on the kind, which is `helper`, or else `name`.
     Json params_by_kind() {
         Json out = Json::array();
         const auto add = [&](Json condition, const std::vector<ParamSchema>& params) {

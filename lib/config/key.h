@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How a key of the configuration is described: once, beside the field that it fills.
+// The description of a key of the configuration: once, beside its field.
 //
 // Each struct of a Spec has `template <class Keys> static void describe(Keys& keys)`, which names
-// its keys one after the other. Three visitors call it: the reader (read_keys.h), and what makes
-// the tables of the documentation and the JSON schema (description.h). A visitor takes
+// its keys one after the other. Three visitors call it: the reader (read_keys.h), and the writers
+// of the documentation's tables and of the JSON schema (description.h). A visitor takes
 //
 //   keys("mtu", &PortSpec::mtu, {.help = "...", .range = {1280, 9600}});   a field, read as such
 //   keys.by_hand("pass", {.help = "...", ...});          read by the code of its section
@@ -22,23 +22,23 @@
 
 namespace postern {
 
-/// How a number is written.
+/// Notation of a number.
 enum class KeyUnit : std::uint8_t {
     none,     ///< decimal or 0x-hexadecimal
     seconds,  ///< 90, 30s, 5m, 2h, 5d
     size      ///< 4096, 4K, 1M, 1G (powers of 1024)
 };
 
-/// Both ends belong to it.
+/// Both ends are included.
 struct KeyRange {
     std::uint64_t min = 0;
     std::uint64_t max = 0;
     KeyUnit unit = KeyUnit::none;
 };
 
-/// What one value is.
+/// Form of one value.
 enum class Form : std::uint8_t {
-    by_field,  ///< as the field's type says
+    by_field,  ///< by the field's type
     mapping,   ///< has keys of its own
     boolean,   ///< true or false
     number,    ///< within `range`
@@ -55,7 +55,7 @@ enum class Form : std::uint8_t {
     helper_kind  ///< a helper of this build
 };
 
-/// How many values there are, and how they are arranged.
+/// Number and arrangement of values.
 enum class Shape : std::uint8_t {
     one,
     list,         ///< may be empty
@@ -66,26 +66,26 @@ enum class Shape : std::uint8_t {
     one_or_by_number
 };
 
-/// One key, but for its name and its field.
+/// One key, without its name and its field.
 struct About {
-    std::string_view help;  ///< what it means: Markdown, one line
+    std::string_view help;  ///< its meaning: Markdown, one line
     KeyRange range = {};    ///< of numbers
     Form form = Form::by_field;
     Shape shape = Shape::one;
     std::span<const std::string_view> words = {};
     std::string_view noun = {};  ///< completes: "x" is not ... ("an action")
-    /// A word that may stand in place of all values, such as `any`; or words, separated by spaces.
+    /// A word that may replace all values, such as `any`; or words, separated by spaces.
     std::string_view instead = {};
     std::uint32_t min_key = 0, max_key = 0;  ///< of mappings by number
     bool required = false;
     bool own_table = true;  ///< of a mapping: the documentation has a table of its keys
-    // In the documentation, where what follows from the above is not enough.
+    // For the documentation, if the text made from the above does not suffice.
     std::string_view type = {};
     std::string_view default_text = {};
     std::string_view range_text = {};
-    /// Of a required key: completes "... is missing (expected ...)".
+    /// For a required key: completes "... is missing (expected ...)".
     std::string_view expected = {};
-    /// Its name in earlier versions; still read, with a warning.
+    /// Its name in earlier versions; still accepted, with a warning.
     std::string_view formerly = {};
 };
 

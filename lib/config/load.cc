@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The entry points, and the file as a whole: its sections in the order in which later ones need the
-// names of earlier ones.
+// The entry points, and the file as a whole: its sections, in an order in which names are defined
+// before their use.
 #include "config/load.h"
 
 #include <array>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From a YAML file to a Spec, or to the complete list of what is wrong with it.
+// From a YAML file to a Spec, or to the complete list of its errors.
 //
 // Called by: app (run, check, replay), control thread, before anything is started; needs no EAL, no
-// root and no other part of Postern: what helpers and stages exist is handed in as a Schema. No
-// exception leaves these functions.
+// root and no other part of Postern: the caller passes the helpers and stages of this build as a
+// Schema. No exception leaves these functions.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +24,9 @@ struct ParamSchema {
     ParamValue fallback;
     std::uint64_t min = 0;  ///< numbers only
     std::uint64_t max = UINT64_MAX;
-    std::string help = {};  ///< what it means: Markdown, one line
+    std::string help = {};  ///< its meaning: Markdown, one line
     std::string type = {};  ///< in the documentation; empty: as of `fallback`
-    /// What is wrong with a text; empty: nothing. Unset: all are right.
+    /// Returns the error of a text; empty: none. Unset: all are valid.
     std::function<std::string(const std::string&)> problem = {};
 };
 
@@ -35,17 +35,17 @@ struct HelperSchema {
     std::vector<std::uint8_t> protocols;  ///< proto::tcp, proto::udp
     std::vector<std::uint16_t> ports;     ///< usual control ports, host order
     std::vector<ParamSchema> params;
-    std::vector<std::string> children;  ///< kinds that connections expected by it may get
+    std::vector<std::string> children;  ///< kinds for connections expected by it
 };
 
-/// What this build of Postern has; a file may name nothing else.
+/// The helpers and stages of this build; a file may name no others.
 struct Schema {
     std::vector<HelperSchema> helpers;
     std::vector<ParamSchema> userspace_params;  ///< of helpers in other processes
     std::vector<std::string> stages;            ///< all that exist
-    std::vector<std::string> default_pipeline;  ///< used when the file says nothing
-    /// Which of these stages cannot be where it is (their number: something lacks at the end), and
-    /// why; nothing: none. Unset: every order is right.
+    std::vector<std::string> default_pipeline;  ///< used if the file has none
+    /// Returns the first of these stages in an impossible position (their number: something is
+    /// missing at the end), and the reason; nothing: none. Unset: every order is valid.
     using OrderAnswer = std::optional<std::pair<std::size_t, std::string>>;
     std::function<OrderAnswer(const std::vector<std::string>&)> order_problem;
 };
@@ -63,7 +63,7 @@ struct Diagnostic {
 struct LoadResult {
     std::optional<Spec> spec;          ///< present if and only if there are no errors
     std::vector<Diagnostic> errors;    ///< all that were found, in the file's order
-    std::vector<Diagnostic> warnings;  ///< legal, but perhaps not meant
+    std::vector<Diagnostic> warnings;  ///< legal, but probably not intended
 
     bool ok() const noexcept { return spec.has_value(); }
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Which conntrack zones a bridge has, and whether they fit its security zones.
+// The conntrack zones of a bridge, and whether they agree with its security zones.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -23,7 +23,7 @@ void Loader::conntrack_zones(Map& map, BridgeSpec& bridge) {
     const auto word = vlans ? vlans->scalar() : std::nullopt;
     const bool per_vlan = word && *word == "per_vlan";
     bridge.ct_zone = CtZone::from(index);
-    // Apart from what bridges without zones of their own have, and from other bridges' VLANs.
+    // Outside the numbers of bridges without zones of their own, and of other bridges' VLANs.
     if (per_vlan) bridge.ct_zone = CtZone::from((index + 1) * kVlans);
     if (own) own->read(bridge.ct_zone, per_vlan ? KeyRange{0, kCtZones - kVlans} : kZone);
     if (per_vlan) {
@@ -46,7 +46,7 @@ void Loader::conntrack_zones(Map& map, BridgeSpec& bridge) {
     }
 }
 
-/// Whether its ports and their zones are there: in a file with errors they may not be.
+/// Whether its ports and their zones are valid: in a file with errors they may not be.
 bool Loader::leads_somewhere(const BridgeSpec& bridge) const {
     return std::ranges::all_of(bridge.ports, [&](PortId port) {
         return port.number() < spec_.ports.size() &&
@@ -55,7 +55,7 @@ bool Loader::leads_somewhere(const BridgeSpec& bridge) const {
     });
 }
 
-/// What connections of this VLAN (0: of frames without a tag) tell apart at their two ends.
+/// The edges by which connections of this VLAN (0: of frames without a tag) are distinguished.
 Loader::Sides Loader::sides_of(const BridgeSpec& bridge, std::uint16_t vlan) const {
     const auto side = [&](int end) {
         const PortSpec& port = spec_.ports[bridge.ports[end].number()];
@@ -71,7 +71,7 @@ Loader::Sides Loader::sides_of(const BridgeSpec& bridge, std::uint16_t vlan) con
     return out;
 }
 
-/// The VLANs of a bridge that have zones of their own; first 0, for all others.
+/// The VLANs of a bridge with zones of their own; first 0, for all others.
 std::set<std::uint16_t> Loader::vlans_of(const BridgeSpec& bridge) const {
     std::set<std::uint16_t> out{0};
     for (const PortId port : bridge.ports)
@@ -82,9 +82,9 @@ std::set<std::uint16_t> Loader::vlans_of(const BridgeSpec& bridge) const {
     return out;
 }
 
-/// Equal addresses of VLANs between different zones (DHCP, link-local) are different hosts'. So
-/// these VLANs have conntrack zones of their own, one for each pair of sides. Numbered as those of
-/// `per_vlan`.
+/// Equal addresses of VLANs between different zones (DHCP, link-local) belong to different hosts.
+/// So these VLANs have conntrack zones of their own, one for each pair of sides. Numbered like
+/// those of `per_vlan`.
 void Loader::part_vlans(BridgeSpec& bridge, std::size_t index) {
     std::map<Sides, CtZone> zones{{sides_of(bridge, 0), bridge.ct_zone}};
     for (const std::uint16_t vlan : vlans_of(bridge)) {
@@ -96,8 +96,8 @@ void Loader::part_vlans(BridgeSpec& bridge, std::size_t index) {
     }
 }
 
-/// A connection stays between the zones of its first packet. Where bridges, or VLANs of one, share
-/// a conntrack zone, its packets may cross any of them, so those should lead from and to the same
+/// A connection stays between the zones of its first packet. If bridges, or VLANs of one, share a
+/// conntrack zone, its packets may cross any of them, so those should lead from and to the same
 /// zones.
 void Loader::advise_of_shared_zones() {
     struct First {

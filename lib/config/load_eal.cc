@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `eal`, `workers`, `pipeline`, `control` and `scanner_cache`: how the daemon runs.
+// `eal`, `workers`, `pipeline`, `control` and `scanner_cache`: operation of the daemon.
 #include <set>
 
 #include "config/loader.h"
@@ -46,7 +46,7 @@ constexpr OwnOption kOwnOptions[] = {
 const OwnOption* own_option(std::string_view arg) {
     if (arg == "--") return nullptr;
     if (arg.starts_with("--")) {
-        // getopt_long takes any abbreviation, so "--vd=x" is "--vdev=x".
+        // getopt_long accepts any abbreviation, so "--vd=x" is "--vdev=x".
         const auto name = arg.substr(2, arg.find('=') - 2);
         for (const auto& o : kOwnOptions)
             if (o.option.size() > 1 && o.option.starts_with(name)) return &o;

@@ -19,7 +19,7 @@ void Loader::timeouts(const Value& v) {
             if (auto name = item.key.name()) profile.name = *name;
             if (profile.name == "linux" || profile.name == "rfc" || profile.name == "default")
                 item.key.error(quoted(profile.name) + " has its meaning already");
-            // Those before it may be its base.
+            // Profiles before it may be its base.
             Map one(item.value);
             timeouts_of(one, profile);
             one.finish();
@@ -29,7 +29,7 @@ void Loader::timeouts(const Value& v) {
     map.finish();
 }
 
-/// `base`, and what differs from it.
+/// `base`, and the differences from it.
 template <class Profile>
 void Loader::timeouts_of(Map& map, Profile& out) {
     if (auto base = map.get("base")) {
@@ -42,7 +42,7 @@ void Loader::timeouts_of(Map& map, Profile& out) {
     read_keys(map, out);
 }
 
-/// The number by which RuleSpec::timeouts knows a profile; it becomes one of the Spec's.
+/// The number of a profile in RuleSpec::timeouts; the profile is added to the Spec's.
 std::uint8_t Loader::timeout_profile(const Value& v) {
     std::vector<std::string_view> names;
     for (const auto& p : timeout_profiles_)

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kMaxListItems = 4096;  // of one condition of one rule
 
-/// "any", alone, for a condition that is no condition.
+/// "any", alone, for a condition that always holds.
 bool is_any(const Value& v) {
     const auto s = v.scalar();
     return s && *s == "any";
@@ -201,7 +201,8 @@ void Loader::states(Map& map, RuleSpec& rule) {
     const auto related = map.get("related");
     if (!related) return;
     if (!ct)
-        rule.match_new = false;  // who names the helpers of related ones does not mean new ones
+        rule.match_new =
+            false;  // a rule that names helpers of related connections does not match new ones
     else if (!rule.match_related)
         related->error("needs `ct: [related]`");
     condition(map, "related", rule.related, [&](const Value& item) -> std::optional<HelperId> {
@@ -211,7 +212,7 @@ void Loader::states(Map& map, RuleSpec& rule) {
 }
 
 namespace {
-/// "0x10", or "0x10/0xff": bits of the mask. Without a mask all 32 count.
+/// "0x10", or "0x10/0xff": bits of the mask. Without a mask all 32 matter.
 bool read_masked(const Value& v, std::uint32_t& value, std::uint32_t& mask) {
     const auto s = v.scalar();
     const auto number = [](std::string_view text) -> std::optional<std::uint32_t> {
@@ -245,7 +246,7 @@ bool read_masked(const Value& v, std::uint32_t& value, std::uint32_t& mask) {
 }
 }  // namespace
 
-/// What the rule does to the connections that it accepts.
+/// The settings of accepted connections.
 void Loader::effects(Map& map, RuleSpec& rule) {
     const auto given = [&](std::string_view key) {
         const auto v = map.get(key);
@@ -269,7 +270,7 @@ void Loader::effects(Map& map, RuleSpec& rule) {
     tracking(map, rule);
 }
 
-/// `track`, and what it excludes.
+/// `track`, and the keys that it excludes.
 void Loader::tracking(Map& map, RuleSpec& rule) {
     const auto v = map.get("track");
     if (!v) return;
@@ -290,7 +291,7 @@ void Loader::tracking(Map& map, RuleSpec& rule) {
     if (!rule.match_new && !map.get("related"))
         v->error(mode +
                  " needs `ct: [new]`: what a helper expected is tracked as its helper needs");
-    rule.match_related = false;  // it goes on to the next rules
+    rule.match_related = false;  // the next rules judge it
     if (rule.track == TrackMode::sloppy) return;
     for (const std::string_view key : {"set", "timeouts", "liberal"})
         exclude(key, "there is no connection to have it");

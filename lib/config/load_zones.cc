@@ -45,7 +45,7 @@ void Loader::zone(const Value& item) {
 
 void Loader::zone_settings(Map& map, ZoneSpec& zone) {
     if (auto sides = map.get("sides")) {
-        // `loose` is the set that needs no name; {loose: NAME} is another.
+        // `loose` is the set without a name; {loose: NAME} is another.
         if (sides->is_map()) {
             Map of(*sides);
             if (auto set = of.get("loose"))
@@ -69,7 +69,7 @@ void Loader::zone_settings(Map& map, ZoneSpec& zone) {
 }
 
 namespace {
-/// What makes two `device:` texts the same device: a PCI address in full, or a virtual device's
+/// Normal form of a `device:` text, for comparison: a PCI address in full, or a virtual device's
 /// name.
 std::string device_identity(const PortSpec& port) {
     if (!port.is_pci()) return port.device.substr(0, port.device.find(','));
@@ -120,7 +120,7 @@ void Loader::ports(const Value& v) {
             }
         }
         if (auto queues = map.get("queues")) {
-            // A queue that no worker polls would swallow its share of the packets.
+            // A queue that no worker polls would lose its share of the packets.
             queues->read(port.queues, {map.about("queues").range.min, spec_.workers.count});
         }
         map.finish();
@@ -165,7 +165,8 @@ void Loader::bridges(const Value& v) {
         map.finish();
         spec_.bridges.push_back(std::move(bridge));
     }
-    std::size_t told_apart = 0;  // each zone of a port's VLANs is apart from the other port's
+    std::size_t told_apart =
+        0;  // number of edges: a port's VLANs have edges apart from the other port's
     for (const BridgeSpec& b : spec_.bridges)
         for (const PortId port : b.ports)
             if (b.sides_by_port && leads_somewhere(b))
@@ -177,7 +178,7 @@ void Loader::bridges(const Value& v) {
 }
 
 namespace {
-/// Of the words of `pass`, those that are ethertypes.
+/// The words of `pass` that are ethertypes.
 constexpr std::pair<std::string_view, std::uint16_t> kEthertypes[] = {
     {"arp", 0x0806},   {"rarp", 0x8035}, {"lldp", 0x88cc}, {"lacp", 0x8809},
     {"eapol", 0x888e}, {"ptp", 0x88f7},  {"mpls", 0x8847}, {"pppoe-discovery", 0x8863},
@@ -186,7 +187,7 @@ constexpr std::pair<std::string_view, std::uint16_t> kEthertypes[] = {
 
 PassSpec Loader::pass(const Value& v, const About& about) {
     PassSpec pass;
-    // Here an empty list is plain: nothing passes.
+    // Here an empty list is unambiguous: nothing passes.
     const auto items = v.scalar() ? v.one_or_more() : v.list();
     for (const auto& item : items) {
         const auto s = item.scalar();

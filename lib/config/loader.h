@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Loader: the shape of a configuration file, one function a section. A function reads what it can
-// and goes on after an error; what it could not read keeps its default, and the Spec is thrown away
-// at the end if anything was wrong.
+// Loader: the structure of a configuration file, one function a section. A function continues after
+// an error; a value with an error keeps its default, and the Spec is discarded at the end if there
+// was any error.
 //
 // Private to lib/config: the file as a whole in load.cc, its sections in load_*.cc.
 #pragma once
@@ -24,7 +24,7 @@ class Names {
     explicit Names(std::string what) : what_(std::move(what)) {}
 
     void add(const Value& at, const std::string& name);
-    /// Complains of a name that is not among them, unless there are none and that has been said.
+    /// Reports a name that is not among them, unless there are none and that was reported.
     std::optional<std::size_t> find(const Value& v) const;
 
     bool quiet_when_empty = false;
@@ -35,7 +35,7 @@ class Names {
     std::unordered_map<std::string, std::size_t> index_;
 };
 
-/// The zones that frames of this port may be of.
+/// The possible zones of this port's frames.
 std::set<ZoneId> zones_at(const PortSpec& port);
 
 class Loader {

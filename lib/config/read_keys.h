@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The reader's side of the description of keys (key.h): declares to a Map which keys there are, and
-// reads those that are fields. Fields that others depend on come first in the description.
+// The reader's side of the description of keys (key.h): declares the keys to a Map, and reads those
+// that are fields. Fields that others depend on come first in the description.
 //
 // Private to lib/config; called by the sections' readers.
 #pragma once

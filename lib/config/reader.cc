@@ -44,8 +44,8 @@ struct Suffix {
 constexpr Suffix kSeconds[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
 constexpr Suffix kSizes[] = {{'K', 1u << 10}, {'M', 1u << 20}, {'G', 1u << 30}};
 
-/// Decimal or 0x-hexadecimal, with the unit's suffix; nothing when it is not a number of that form
-/// or does not fit. "010" is refused: some would read it as eight.
+/// Decimal or 0x-hexadecimal, with the unit's suffix; nothing for other forms or if it does not
+/// fit. "010" is refused: some would read it as eight.
 std::optional<std::uint64_t> parse_number(std::string_view text, KeyUnit unit) {
     std::uint64_t factor = 1;
     const std::span<const Suffix> suffixes =
@@ -114,14 +114,14 @@ std::string quoted(std::string_view text) {
 
 std::string suggestion(std::string_view text, std::span<const std::string_view> candidates) {
     if (candidates.empty()) return "";
-    // Long garbage is nobody's typing error, and the distance costs length * length. Nor is one
+    // A long word is not a typing error, and the distance costs length * length. Nor is one
     // two-letter name a misspelling of another.
     if (!text.empty() && text.size() <= 32) {
         std::string_view best;
         std::size_t least = SIZE_MAX;
         for (const std::string_view candidate : candidates) {
-            // As many changes as the lengths differ are needed at least. (std::minmax of two values
-            // would give references to them, gone by the next line.)
+            // At least as many changes as the lengths differ. (std::minmax of two values would
+            // return dangling references.)
             const std::size_t shorter = std::min(text.size(), candidate.size());
             const std::size_t longer = std::max(text.size(), candidate.size());
             if (longer - shorter >= least) continue;
@@ -201,7 +201,7 @@ std::optional<bool> Value::flag() const {
 }
 
 namespace {
-/// `text` with all bits beyond its length cleared, when that is all that is wrong with it.
+/// `text` with all bits beyond its length cleared, if that is its only error.
 std::optional<Prefix> trimmed_prefix(const std::string& text) {
     const auto slash = text.find('/');
     const auto address = IpAddr::parse(text.substr(0, slash));
@@ -235,7 +235,7 @@ std::optional<std::uint64_t> Value::number(KeyRange range) const {
     const std::string limits = show(range.min, range.unit) + " to " + show(range.max, range.unit);
     const auto s = scalar();
     const auto n = s ? parse_number(*s, range.unit) : std::nullopt;
-    // Quotes make it text, but "30s" needs none and hurts nobody with them.
+    // Quotes make it text, but "30s" needs none, so quotes are accepted.
     if (!n || (is_quoted(node_) && range.unit == KeyUnit::none)) {
         error(std::string(range.unit == KeyUnit::seconds
                               ? "expected a time such as 30s, 5m, 2h or 5d"
@@ -292,7 +292,7 @@ Map::Map(const Value& value) : self_(value) {
         value.error("expected a mapping (key: value), found " + value.found());
         return;
     }
-    // Of a long mapping; a few keys are found faster without.
+    // For a long mapping; a few keys are found faster without.
     std::unordered_set<std::string_view> keys;
     const bool is_long = value.node_.size() > kShortMap;
     if (is_long) keys.reserve(value.node_.size());
@@ -304,7 +304,7 @@ Map::Map(const Value& value) : self_(value) {
         }
         const std::string& key = pair.first.Scalar();
         const std::string path = value.path_.empty() ? key : value.path_ + "." + key;
-        // The text lives as long as the node does.
+        // The text lives as long as the node.
         const bool twice = is_long ? !keys.insert(key).second
                                    : std::any_of(entries_.begin(), entries_.end(),
                                                  [&](const Entry& e) { return e.key == key; });
@@ -334,7 +334,7 @@ void Map::declare(std::string_view key, const About& about) {
     if (!about.formerly.empty()) give_new_name(keys_.back());
 }
 
-/// What is said under the key's old name is said under its new one.
+/// Errors under the key's old name are reported under its new one.
 void Map::give_new_name(const Key& key) {
     Entry* const old = entry(key.about.formerly);
     if (old == nullptr) return;
@@ -369,7 +369,7 @@ std::optional<Value> Map::get(std::string_view key) {
 
 std::optional<Value> Map::require(std::string_view key) {
     auto v = get(key);
-    // Where the whole is no mapping at all that has been said already.
+    // If the whole is no mapping, that has been reported already.
     if (!v && (self_.is_map() || self_.is_null()))
         self_.error("\"" + std::string(key) + "\" is missing (expected " +
                     std::string(about(key).expected) + ")");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Reader: a YAML tree that complains by itself. A Value knows its place in the file and its path
-// ("policy.rules[3].helper"); each typed read either gives a value in range or files one error that
-// says what was found and what was expected, and the caller goes on, so that all errors of a file
-// come in one run.
+// Reader: a YAML tree that reports its own errors. A Value has its position in the file and its
+// path ("policy.rules[3].helper"). Each typed read either returns a value in range or files one
+// error with the found and the expected value. The caller continues, so that one run reports all
+// errors of a file.
 //
 // Private to lib/config: the only header that names yaml-cpp. Called by the sections' readers only.
 #pragma once
@@ -22,7 +22,7 @@
 
 namespace postern::config {
 
-/// What was found wrong so far.
+/// The errors so far.
 class Report {
   public:
     explicit Report(std::string file) : file_(std::move(file)) {}
@@ -30,7 +30,7 @@ class Report {
     void error(SpecMark at, const std::string& path, const std::string& message);
     void warning(SpecMark at, const std::string& path, const std::string& message);
     bool clean() const noexcept { return errors_.empty(); }
-    /// Sorts by place in the file and hands the lists over.
+    /// Sorts by position in the file and returns the lists.
     void move_to(LoadResult& result);
 
   private:
@@ -39,7 +39,7 @@ class Report {
     std::vector<Diagnostic> warnings_;
 };
 
-/// Text from the file, fit to be shown: quoted, control characters replaced, cut when long.
+/// Text from the file for display: quoted, control characters replaced, cut when long.
 std::string quoted(std::string_view text);
 /// " (did you mean "x"?)" or " (expected one of: a, b, c)", or nothing when there are no
 /// candidates.
@@ -57,13 +57,13 @@ class Value {
     const std::string& path() const noexcept { return path_; }
     void error(const std::string& message) const { report_->error(mark(), path_, message); }
     void warning(const std::string& message) const { report_->warning(mark(), path_, message); }
-    /// "found" in messages: `a list`, `text "x"`, `nothing` …
+    /// The found value in messages: `a list`, `text "x"`, `nothing` …
     std::string found() const;
 
     bool is_null() const { return node_.IsNull(); }
     bool is_map() const { return node_.IsMap(); }
     bool is_list() const { return node_.IsSequence(); }
-    /// The plain text of a scalar, without complaint; nothing for lists, mappings and null.
+    /// The plain text of a scalar, without an error; nothing for lists, mappings and null.
     std::optional<std::string> scalar() const;
 
     std::optional<std::string> text(std::size_t max_length = 255) const;
@@ -79,8 +79,8 @@ class Value {
 
     /// The elements of a list. Nothing at all is an empty list.
     std::vector<Value> list() const;
-    /// The elements of a list, or the scalar itself as the only one; an empty list is an error,
-    /// because where lists are conditions it would mean "never" to one reader, "any" to another.
+    /// The elements of a list, or the scalar itself as the only one. An empty list is an error,
+    /// because as a condition it would mean "never" to one reader, "any" to another.
     std::vector<Value> one_or_more() const;
 
     template <class T>
@@ -100,11 +100,12 @@ class Value {
     std::string path_;
 };
 
-/// A mapping being read. Its keys are those that were declared, as read_keys() does; else, where
-/// they are not known beforehand, those that were asked for. finish() complains of all others.
+/// A mapping being read. Its keys are the declared ones, as in read_keys(); else, if they are not
+/// known beforehand, those that were queried. finish() reports all others.
 class Map {
   public:
-    /// Complains when `value` is no mapping, and is empty then. Nothing at all is an empty mapping.
+    /// Reports a `value` that is no mapping; the Map is then empty. Nothing at all is an empty
+    /// mapping.
     explicit Map(const Value& value);
 
     /// `about` refers to constant data.
@@ -112,12 +113,12 @@ class Map {
     /// Of a declared key.
     const About& about(std::string_view key) const;
 
-    /// Once some key is declared, asking for one that is not is a mistake of the program.
+    /// After the first declaration, a query for an undeclared key is an error in the program.
     std::optional<Value> get(std::string_view key);
-    /// Complains when the key is missing, in the words of its description.
+    /// Reports a missing key, in the words of its description.
     std::optional<Value> require(std::string_view key);
-    /// Reads a key by its description: one of its words, or a number in its range. Complains of
-    /// anything else.
+    /// Reads a key by its description: one of its words, or a number in its range. Reports any
+    /// other value.
     std::optional<std::size_t> choice(std::string_view key);
     template <class T>
     void number(std::string_view key, T& out) {
@@ -149,7 +150,7 @@ class Map {
 
     Value self_;
     std::vector<Entry> entries_;
-    std::vector<Key> keys_;  ///< declared, or asked for
+    std::vector<Key> keys_;  ///< declared, or queried
     bool declared_ = false;
 };
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Spec: what one configuration file says, as plain values. load_spec() fills it and has checked all
-// of it: names are resolved to indices, ranges hold, defaults are in place. Whoever gets a Spec may
-// rely on that and checks nothing again. Nothing here knows YAML, DPDK or the rest of Postern.
+// Spec: the contents of one configuration file, as plain values. load_spec() fills it and has
+// checked all of it: names are resolved to indices, ranges hold, defaults are in place. Users of a
+// Spec rely on that and check nothing again. It contains no YAML, no DPDK and no other part of
+// Postern.
 //
 // Each section has a header in spec/, which also describes its keys (config/key.h).
 //
-// Called by: app, once at start (control thread); workers never see a Spec, only what is built of
-// it. Life-cycle: a value; copy it, keep it, throw it away. No synchronisation: it is not shared.
+// Used by: app, once at start (control thread); workers never read a Spec, only objects built from
+// it. Life-cycle: a value. No synchronisation: it is not shared.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,7 @@ namespace postern {
 
 inline constexpr unsigned kMaxSocketPath = 107;  ///< bytes; sockaddr_un
 
-/// Who may use the socket that only reads.
+/// Access to the reading socket.
 enum class ReadAccess : std::uint8_t {
     owner,
     group,
@@ -136,7 +137,7 @@ struct Spec {
     }
 };
 
-/// A short summary for people, several lines, each ended by a newline.
+/// A short summary for operators, several lines, each ended by a newline.
 std::string describe(const Spec& spec);
 
 }  // namespace postern

@@ -17,7 +17,7 @@ Reply lost(std::string why) {
 }
 
 Reply parse(std::string_view line) {
-    // Rows are many, and whoever prints them as they are need not take them apart.
+    // Rows are many, and a caller that prints them unchanged need not parse them.
     constexpr std::string_view kRow = "{\"row\":";
     if (line.starts_with(kRow) && line.ends_with('}'))
         return {Reply::Kind::row,
@@ -40,7 +40,7 @@ Result<ControlClient> ControlClient::connect(const std::string& path, unsigned t
     if (!fd) return fd.error();
     timeval timeout{};
     timeout.tv_sec = timeout_s;
-    // Sending too: a daemon that does not read must not hold us for ever.
+    // Sending too: a daemon that does not read must not block the client for ever.
     ::setsockopt(fd->get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     ::setsockopt(fd->get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     return ControlClient(std::move(*fd), timeout_s);

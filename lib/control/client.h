@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// ControlClient: the asking side of the control socket, for posternctl and tests. Blocking.
+// ControlClient: the client side of the control socket, for posternctl and tests. Blocking.
 #pragma once
 
 #include <string>
@@ -16,8 +16,8 @@ struct Reply {
     enum class Kind {
         row,    ///< `text` is the row, a JSON object as the daemon wrote it; more follows
         end,    ///< the answer is complete
-        error,  ///< the daemon refuses: `text` says why, `code`
-        lost    ///< the daemon is gone, silent or talks nonsense: `text` says
+        error,  ///< the daemon refuses: `text` is the reason, `code` its code
+        lost    ///< the daemon is gone, silent or sends nonsense: see `text`
     };
     Kind kind = Kind::lost;
     std::string text;
@@ -29,8 +29,8 @@ class ControlClient {
     /// timeout_s: how long next() waits for a byte.
     static Result<ControlClient> connect(const std::string& path, unsigned timeout_s = 10);
 
-    /// Sends one request. A daemon that hangs up meanwhile is not an error yet: next() tells, with
-    /// the daemon's own reason if it gave one.
+    /// Sends one request. A daemon that disconnects meanwhile is not an error yet: next() reports
+    /// it, with the daemon's own reason if it gave one.
     void ask(std::string_view command, const Json& args = Json::object());
 
     Reply next();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the application registers with the control server: commands that answer with rows.
+// Registrations of the application with the control server: commands that answer with rows.
 #pragma once
 
 #include <functional>
@@ -13,23 +13,23 @@
 
 namespace postern {
 
-/// Keeps the order in which fields were set: people read the rows too.
+/// Keeps the order in which fields were set, for readers of the rows.
 using Json = nlohmann::ordered_json;
 
 enum class Pull {
-    row,      ///< `row` was filled; ask again
-    pending,  ///< nothing yet (a worker has not answered): ask again in a moment
+    row,      ///< `row` was filled; call again
+    pending,  ///< nothing yet (a worker has not answered): call again in a moment
     done      ///< no more rows
 };
 
-/// The rows of one answer, made one at a time when the client has room for them. Lives from the
-/// request until `done` or until the client goes away, whichever is first; the destructor must
-/// give back whatever was asked of workers.
+/// The rows of one answer, produced one at a time when the client has room for them. Lives from the
+/// request until `done` or until the client disconnects, whichever is first; the destructor must
+/// cancel pending requests to workers.
 class RowSource {
   public:
     virtual ~RowSource() = default;
     /// Must not block and must return soon: all clients and signals wait meanwhile. `row` is an
-    /// empty object. A thrown exception ends this answer with an error, nothing else.
+    /// empty object. An exception ends this answer with an error, nothing else.
     virtual Pull next(Json& row) = 0;
 };
 
@@ -43,7 +43,7 @@ enum class ArgType {
     id        ///< of a connection or an expectation, as lists show it
 };
 
-/// As people read it.
+/// As operators read it.
 const char* type_name(ArgType type);
 
 struct ArgSpec {
@@ -51,16 +51,16 @@ struct ArgSpec {
     ArgType type = ArgType::string;
     bool required = false;
     std::string help;
-    /// The words that it may be, where only few are; empty: whatever its type allows. The handler
-    /// checks.
+    /// The valid words, if there are only few; empty: any value of its type. The handler checks.
     std::vector<std::string> values{};
     /// May be given without its name, in the order of such arguments.
     bool positional = false;
-    /// Values that exist now (names of helpers, say), for completion; may be empty.
+    /// Current values (for example names of helpers), for completion; may be empty.
     std::function<std::vector<std::string>()> candidates{};
 };
 
-/// How posternctl shows some fields of a row as one cell. A field may be `a.b`: b of the object a.
+/// The display of some fields of a row as one cell in posternctl. A field may be `a.b`: b of the
+/// object a.
 enum class CellForm {
     value,     ///< the field as text; an object as "key=value ..." without zeros
     endpoint,  ///< address, port and, if given, bits of a prefix: 192.0.2.1:21, [2001:db8::1]:*
@@ -73,11 +73,11 @@ struct Column {
     std::vector<std::string> fields;
     CellForm form = CellForm::value;
     bool right = false;                 ///< numbers
-    std::string absent = "-";           ///< stands for what the row does not have
+    std::string absent = "-";           ///< shown for missing fields
     std::vector<std::string> except{};  ///< keys of the object that have columns of their own
 };
 
-/// What a command does. Reading shows what a monitoring program needs: states, counters, names.
+/// The effect of a command. Reading shows what a monitoring program needs: states, counters, names.
 enum class Effect {
     read,
     write  ///< changes something, or shows payload
@@ -85,7 +85,8 @@ enum class Effect {
 
 const char* to_string(Effect effect);
 
-/// Where posternctl puts the rows, or takes the records from. The daemon touches no file.
+/// The file to which posternctl writes the rows, or from which it reads records. The daemon touches
+/// no file.
 enum class FileUse {
     none,
     write,  ///< rows go into a new file, given as FILE
@@ -96,20 +97,20 @@ struct Command {
     std::string name;  ///< words with one blank between: "conntrack list"
     std::string help;
     std::vector<ArgSpec> args;
-    /// Called with arguments that have passed `args`: required ones are there, types are right,
-    /// no others. An Error is the client's mistake (code "bad_args").
+    /// Called with arguments that match `args`: required ones exist, types are right, no others. An
+    /// Error is the client's mistake (code "bad_args").
     std::function<Result<std::unique_ptr<RowSource>>(const Json& args)> handler;
-    /// A command that does not say otherwise is refused on the reading socket.
+    /// A command without a declared effect is refused on the reading socket.
     Effect effect = Effect::write;
     std::vector<Column> columns{};  ///< none: the keys of the first row are the columns
-    bool endless = false;           ///< rows come as things happen, until the client leaves
+    bool endless = false;           ///< rows of events, until the client disconnects
     FileUse file = FileUse::none;
 };
 
-/// The description of a command, as `help` gives it to clients.
+/// The description of a command, as `help` returns it to clients.
 Json describe(const Command& command);
 
-/// For short answers that are known at once.
+/// For short answers that are available at once.
 std::unique_ptr<RowSource> rows_of(std::vector<Json> rows);
 
 }  // namespace postern

@@ -23,7 +23,7 @@ namespace {
 constexpr std::uint64_t kListenerId = 0, kReadingId = 1;
 constexpr int kPendingRetryMs = 2;
 // In one turn of poll() for one client: enough to keep a fast reader busy, and with all clients
-// greedy at once still a few milliseconds for the whole turn.
+// reading at once still a few milliseconds for the whole turn.
 constexpr unsigned kRowsPerTurn = 128;
 constexpr unsigned kRequestsPerTurn = 16;
 constexpr std::size_t kReceiveBytesPerTurn = 16 * 1024;
@@ -46,8 +46,8 @@ std::optional<std::int64_t> integer_of(const std::string& text) {
     return n;
 }
 
-/// Gives the value its argument's type: a command line has only texts. Only the command knows
-/// whether 0 is a number or somebody's name. False: the value has another type.
+/// Converts the value to its argument's type: a command line has only texts. Only the command knows
+/// whether 0 is a number or a name. False: the value has another type.
 bool fit_type(Json& value, ArgType type) {
     switch (type) {
         case ArgType::string:
@@ -77,7 +77,7 @@ std::string no_argument(const Command& command, const std::string& name) {
            (all.empty() ? " (it has none)" : " (it has: " + all + ")");
 }
 
-/// A request; not an object if the line is none. `twice`: an argument that it gives more than once.
+/// A request; not an object if the line is invalid. `twice`: a repeated argument.
 Json parse_request(std::string_view line, std::string& twice) {
     constexpr int kArgumentDepth = 2;
     std::set<std::string> seen;
@@ -92,7 +92,7 @@ Json parse_request(std::string_view line, std::string& twice) {
         false);
 }
 
-/// Empty when `args` fits the command, and then with the types that it wants; else what is wrong.
+/// Returns an empty string if `args` matches the command, after converting types; else the error.
 std::string fit_args(const Command& command, Json& args) {
     for (auto& [name, value] : args.items()) {
         const auto spec = std::find_if(command.args.begin(), command.args.end(),
@@ -254,7 +254,7 @@ void ControlServer::serve_ready(Id id, std::uint32_t events) {
 }
 
 void ControlServer::accept_clients(const ListeningSocket& listener, Effect may) {
-    // A bounded number: who floods us with connections shall not keep us in here.
+    // A bounded number: a flood of connections must not keep the thread here.
     for (unsigned i = 0; i < 64; ++i) {
         UniqueFd fd(::accept4(listener.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
         if (!fd) {
@@ -274,7 +274,7 @@ void ControlServer::accept_clients(const ListeningSocket& listener, Effect may) 
             append_line(line, error_line("busy", "too many clients (the limit is " +
                                                      std::to_string(options_.max_clients) +
                                                      "), try again"));
-            // One try: a fresh socket's buffer is empty, and if not, the newcomer's loss.
+            // One try: a fresh socket's buffer is empty; otherwise the newcomer gets no message.
             (void)::send(fd.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
             counters_.control_clients_refused.add();
             continue;
@@ -307,8 +307,8 @@ bool ControlServer::displace_stuck(Effect may) {
 }
 
 bool ControlServer::serve(Client& c, std::uint32_t events) {
-    // EPOLLHUP: the peer has closed, or both sides are shut; nobody can read an answer any more.
-    // A client that only shut its sending side (`echo ... | socat`) still gets its answer.
+    // EPOLLHUP: the peer has closed, or both sides are shut; no client reads the answer any more. A
+    // client that only shut its sending side (`echo ... | socat`) still gets its answer.
     if ((events & (EPOLLERR | EPOLLHUP)) != 0) return false;
     if ((events & c.events & EPOLLIN) != 0 && !receive(c)) return false;
     if (!c.source && !c.hang_up) take_requests(c);
@@ -342,7 +342,7 @@ bool ControlServer::flush(Client& c) {
         c.out_sent += static_cast<std::size_t>(sent);
         c.moved = Clock::now();
     }
-    // Moving the rest to the front at half-way keeps the buffer bounded at a constant cost a byte.
+    // Moving the rest to the front at half-way bounds the buffer at a constant cost a byte.
     if (c.out_sent * 2 >= c.out.size()) {
         c.out.erase(0, c.out_sent);
         c.out_sent = 0;
@@ -353,7 +353,7 @@ bool ControlServer::flush(Client& c) {
 bool ControlServer::update_interest(Id id, Client& c) {
     std::uint32_t events = 0;
     const bool wants_input = !c.source && !c.hang_up && has_room(c);
-    // take_requests() has something to do or to say about what is there already.
+    // take_requests() has work on the received bytes, or an error to report.
     const bool has_request = c.in.size() > options_.max_line_bytes ||
                              (c.input_over && !c.in.empty()) ||
                              c.in.find('\n') != std::string::npos;
@@ -462,7 +462,7 @@ void ControlServer::pull_rows(Client& c) {
             if (pull == Pull::done) return answer_end(c);
             ++c.rows;
             counters_.control_rows.add();
-            // Put around by hand: no second tree for each of millions of rows.
+            // Wrapped by hand: no second tree for each of millions of rows.
             c.out += "{\"row\":";
             append_line(c.out, row);
             c.out.back() = '}';

@@ -5,21 +5,21 @@
 // server answers with any number of {"row":{...}} lines, then one {"end":{"ok":true,"rows":N}} or
 // {"error":{"message":...,"code":...}}. Requests of one client are answered one after the other.
 //
-// Who calls it: the daemon's main thread, and only that, by poll() in its loop; no worker ever
-// waits for it. Nothing in here blocks but the epoll_wait in poll().
+// Used by: the daemon's main thread only, by poll() in its loop; no worker ever waits for it. Only
+// the epoll_wait in poll() blocks.
 //
 // Life-cycle: open() claims the path (before ports are touched, so that a second daemon does no
-// harm); clients may connect from then on and are answered once poll() runs. The destructor drops
-// the clients and their row sources and removes the socket file.
+// harm); from then on clients may connect, and are answered once poll() runs. The destructor
+// disconnects the clients, ends their row sources and removes the socket file.
 //
-// Two sockets: the second one, if there is one, takes only commands whose effect is `read`. Its
-// clients have places of their own, so they keep nobody from the first.
+// Two sockets: the second one, if there is one, accepts only commands whose effect is `read`. Each
+// socket has its own limit of clients.
 //
 // Bad clients: rows are pulled only while a client's output buffer has room, so one that does not
-// read costs that buffer and no time. Input is read only while no answer is under way, and never
+// read costs that buffer and no time. Input is read only while no answer is in progress, and never
 // more than one line's limit. In one poll() a client gets a bounded number of rows and requests.
-// Beyond max_clients the one that has been stuck longest makes place; if none is, the newcomer is
-// told to come back.
+// Beyond max_clients the one that has been stuck longest is disconnected; if none is stuck, the
+// newcomer is refused with `busy`.
 #pragma once
 
 #include <chrono>
@@ -47,8 +47,8 @@ struct ControlOptions {
     SocketAccess read_access{.mode = 0660, .directory_mode = 0711};
     std::size_t max_clients = 64;  ///< of each socket
     std::size_t max_line_bytes = 64 * 1024;
-    std::size_t output_buffer_bytes = 256 * 1024;  ///< a client; one row may stand out over it
-    std::uint32_t stuck_after_ms = 10'000;  ///< no byte moved for this long: may be displaced
+    std::size_t output_buffer_bytes = 256 * 1024;  ///< a client; one row may exceed it
+    std::uint32_t stuck_after_ms = 10'000;  ///< no byte moved for this time: may be disconnected
 };
 
 // X(name, kind, unit, help)
@@ -74,19 +74,19 @@ class ControlServer {
     static Result<std::unique_ptr<ControlServer>> open(ControlOptions options);
     ~ControlServer();
 
-    /// Last one wins when a name is registered twice.
+    /// The last one wins if a name is registered twice.
     void register_command(Command command);
 
-    /// Also calls `on_readable` from poll() when `fd` can be read (a signalfd, an eventfd). The
-    /// caller keeps owning the descriptor, and keeps it open as long as the server lives.
+    /// Also calls `on_readable` from poll() when `fd` is readable (a signalfd, an eventfd). The
+    /// caller owns the descriptor, and keeps it open as long as the server exists.
     Result<void> watch(int fd, std::function<void()> on_readable);
 
-    /// Serves what is there; waits at most timeout_ms (-1: without end) when nothing is. Returns
-    /// false when nothing was there.
+    /// Serves pending input; without any, waits at most timeout_ms (-1: without limit). Returns
+    /// false if there was none.
     bool poll(int timeout_ms);
     /// Ends all answers, and the connections of all clients.
     void disconnect_all() noexcept;
-    /// What is registered, by name.
+    /// The registered commands, by name.
     const std::map<std::string, Command, std::less<>>& commands() const noexcept {
         return commands_;
     }
@@ -98,17 +98,17 @@ class ControlServer {
   private:
     using Clock = std::chrono::steady_clock;
     using Id = std::uint64_t;  ///< of a client or a watch; never reused, so that a stale event of
-                               ///< the same epoll_wait finds nobody
+                               ///< the same epoll_wait matches nothing
 
     struct Client {
         UniqueFd fd;
-        Effect may = Effect::write;  ///< by its socket
+        Effect may = Effect::write;  ///< the effects that its socket allows
         std::string in;              ///< received, not yet taken as a request
         std::string out;             ///< to be sent from out_sent on
         std::size_t out_sent = 0;
-        std::unique_ptr<RowSource> source;  ///< the answer under way
+        std::unique_ptr<RowSource> source;  ///< the answer in progress
         std::uint64_t rows = 0;             ///< of that answer
-        bool pending = false;               ///< its source has nothing yet
+        bool pending = false;               ///< its source has nothing ready
         bool input_over = false;            ///< the client has shut its sending side
         bool hang_up = false;               ///< close as soon as `out` is sent
         std::uint32_t events = 0;           ///< registered with epoll
@@ -120,11 +120,11 @@ class ControlServer {
 
     void register_own_commands();
     void accept_clients(const ListeningSocket& listener, Effect may);
-    /// Makes place among those who may do the same.
+    /// Disconnects a stuck client of the same socket.
     bool displace_stuck(Effect may);
     std::size_t clients_who(Effect may) const noexcept;
     void serve_ready(Id id, std::uint32_t events);
-    /// The steps of serving one client; false: it is gone, or has to go.
+    /// The steps of serving one client; false: it has disconnected, or must be.
     bool serve(Client& c, std::uint32_t events);
     bool receive(Client& c);
     bool flush(Client& c);
@@ -144,7 +144,7 @@ class ControlServer {
     ListeningSocket listener_;
     std::optional<ListeningSocket> reading_;
     UniqueFd epoll_;
-    UniqueFd spare_;  ///< given up for a moment to refuse clients when descriptors run out
+    UniqueFd spare_;  ///< released briefly to refuse clients when descriptors run out
     Id next_id_ = 2;  ///< 0 and 1 are the listeners
     std::map<std::string, Command, std::less<>> commands_;
     std::map<Id, std::function<void()>> watches_;

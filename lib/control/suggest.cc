@@ -29,7 +29,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string nearest(std::string_view word, const std::vector<std::string>& words) {
-    // Longer words are nobody's; the work of a comparison stays small.
+    // Longer words are never suggested, which bounds the work of a comparison.
     constexpr std::size_t kLongest = 64;
     if (word.size() > kLongest) return {};
     std::string best;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Which of some words somebody may have meant.
+// The nearest of several words to a mistyped one.
 #pragma once
 
 #include <string>

@@ -54,7 +54,7 @@ Result<void> make_directories(const std::filesystem::path& directory, mode_t mod
     std::filesystem::path so_far;
     for (const auto& part : directory) {
         so_far /= part;
-        // An explicit mode, which no umask widens; and none makes it narrower than others need.
+        // An explicit mode, independent of the umask.
         const bool made = ::mkdir(so_far.c_str(), 0700) == 0;
         if ((!made && errno != EEXIST) ||
             (made && mode != 0700 && ::chmod(so_far.c_str(), mode) != 0))
@@ -64,7 +64,7 @@ Result<void> make_directories(const std::filesystem::path& directory, mode_t mod
     return {};
 }
 
-/// Whether only we and root may make, replace or remove files in it.
+/// Whether only the daemon's user and root may create, replace or remove files in it.
 Result<void> check_directory(const std::filesystem::path& directory, const std::string& what) {
     const std::string name = "the " + what + "'s directory '" + directory.string() + "'";
     struct stat st {};
@@ -84,10 +84,10 @@ Result<void> check_directory(const std::filesystem::path& directory, const std::
     return {};
 }
 
-/// Held while this object lives: no other daemon claims or removes the socket at `path`.
+/// Held while this object exists: no other daemon claims or removes the socket at `path`.
 ///
-/// A file beside the socket that nobody else can open: a lock on the directory could be taken by
-/// everyone who may read it. Others hold it for moments only, so waiting for it has an end.
+/// A file beside the socket that no other user can open: any user who may read a directory could
+/// lock that. Other daemons hold it only briefly, so waiting for it is bounded.
 class PathLock {
   public:
     static Result<PathLock> take(const std::string& path, const std::string& what) {
@@ -106,7 +106,7 @@ class PathLock {
                 return Error{"the lock of the " + what + " '" + file +
                              "' is not a file of ours that others cannot open; remove it"};
             if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
-                // The one before us removes the file it has locked.
+                // The previous holder removes the file that it has locked.
                 struct stat there {};
                 if (::lstat(file.c_str(), &there) == 0 && there.st_dev == held.st_dev &&
                     there.st_ino == held.st_ino)
@@ -136,7 +136,7 @@ class PathLock {
     std::string file_;
 };
 
-/// Whatever is at `path` already: removes it when it is a dead daemon's socket. The path is locked.
+/// Handles an existing file at `path`: removes a dead daemon's socket. The path is locked.
 Result<void> make_way(const std::string& path, const sockaddr_un& address, int type,
                       const std::string& what) {
     struct stat st {};
@@ -179,14 +179,14 @@ Result<ListeningSocket> ListeningSocket::claim(const std::string& path, int type
 
     UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     struct stat st {};
-    // The mode of a socket before bind() is the mode of the file that bind() makes: so there is no
-    // moment at which others could connect, and no need to touch the process's umask.
+    // A socket's mode before bind() is the mode of the file that bind() creates. So others can
+    // never connect in between, and the process's umask stays unchanged.
     if (!fd || ::fchmod(fd.get(), 0600) != 0 ||
         ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(sockaddr_un)) != 0 ||
         ::listen(fd.get(), 64) != 0 || ::lstat(path.c_str(), &st) != 0)
         return Error{"cannot make the " + what + " '" + path + "': " + errno_text()};
-    // Nobody else can have replaced the file: the directory is ours. The group comes first, so that
-    // no other one is let in for a moment.
+    // No other user can have replaced the file, since the directory is protected. The group is set
+    // first, so that no other group has access for a moment.
     if ((access.group && ::lchown(path.c_str(), static_cast<uid_t>(-1), *access.group) != 0) ||
         (access.mode != 0600 && ::chmod(path.c_str(), access.mode) != 0)) {
         const std::string why = errno_text();
@@ -200,7 +200,7 @@ ListeningSocket::~ListeningSocket() {
     if (!fd_) return;  // moved from
     const auto lock = PathLock::take(path_, what_);
     struct stat st {};
-    // Without the lock it stays; the next daemon sees that nobody answers on it.
+    // Without the lock the file stays; the next daemon finds no listener on it.
     if (lock && ::lstat(path_.c_str(), &st) == 0 && st.st_dev == device_ && st.st_ino == inode_)
         ::unlink(path_.c_str());
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The two ends of the control socket: the path a daemon claims, and a client's connection to it.
+// The two ends of the control socket: the path that a daemon claims, and a client's connection to
+// it.
 //
-// A path is claimed under a lock, so that of two daemons started at once one wins and the other is
-// told. A socket file on which nobody answers is left over from a daemon that died, and is
-// replaced; one that answers is never touched. Local users can neither hold the lock nor plant
-// files: the lock is a file of mode 0600 beside the socket, there for moments only, and a directory
-// in which others may write is refused.
+// A path is claimed under a lock, so that of two daemons started at once one wins and the other
+// gets an error. A socket file without a listener is left over from a dead daemon, and is replaced;
+// one with a listener is never touched. Local users can neither hold the lock nor plant files: the
+// lock is a file of mode 0600 beside the socket that exists only briefly, and a directory in which
+// others may write is refused.
 #pragma once
 
 #include <optional>
@@ -21,20 +22,20 @@ namespace postern {
 
 inline constexpr const char* kDefaultControlSocket = "/run/postern/control.sock";
 
-/// Who may use a socket.
+/// Permissions of a socket.
 struct SocketAccess {
-    mode_t mode = 0600;            ///< of the socket's file; connecting needs the right to write
+    mode_t mode = 0600;            ///< of the socket's file; connecting needs write permission
     std::optional<gid_t> group{};  ///< of the file; none: the process's
     mode_t directory_mode = 0700;  ///< of directories that have to be made
 };
 
 /// A listening, non-blocking UNIX socket. The destructor removes the file, unless another one has
-/// taken its place.
+/// replaced it.
 class ListeningSocket {
   public:
-    /// Creates missing directories; an existing one must belong to us or root, and nobody else may
-    /// write to it. Waits at most 3 s for the lock. `type` is SOCK_STREAM or SOCK_SEQPACKET; `what`
-    /// names the socket in errors.
+    /// Creates missing directories. An existing one must belong to the daemon's user or root, and
+    /// only they may write to it. Waits at most 3 s for the lock. `type` is SOCK_STREAM or
+    /// SOCK_SEQPACKET; `what` names the socket in errors.
     static Result<ListeningSocket> claim(const std::string& path, int type = SOCK_STREAM,
                                          const std::string& what = "control socket",
                                          const SocketAccess& access = {});
@@ -55,7 +56,7 @@ class ListeningSocket {
 
     UniqueFd fd_;
     std::string path_;
-    dev_t device_;  ///< with inode_: the file we made
+    dev_t device_;  ///< with inode_: the created file
     ino_t inode_;
     std::string what_;
 };

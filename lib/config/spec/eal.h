@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `eal` and `workers`: the set-up of DPDK, and the threads that move packets.
+// `eal` and `workers`: the set-up of DPDK, and the threads that process packets.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,11 @@
 namespace postern {
 
 enum class Hugepages : std::uint8_t {
-    automatic,  ///< use them when the machine has some set aside
+    automatic,  ///< use them if the machine has some set aside
     yes,
     no
 };
-// YAML readers differ on whether a bare yes is text or a truth value; both spellings are taken.
+// YAML readers differ on whether a bare yes is text or a truth value; both are accepted.
 template <>
 inline constexpr auto kWordsOf<Hugepages> = words<Hugepages>("a use of hugepages",
                                                              {{"auto", Hugepages::automatic},
@@ -29,7 +29,7 @@ inline constexpr auto kWordsOf<Hugepages> = words<Hugepages>("a use of hugepages
 struct EalSpec {
     Hugepages hugepages = Hugepages::automatic;
     std::uint32_t memory_mb = 512;  ///< MiB
-    std::vector<std::string> args;  ///< none that Postern sets itself
+    std::vector<std::string> args;  ///< except those that Postern sets itself
 
     template <class Keys>
     static void describe(Keys& keys) {
@@ -63,10 +63,10 @@ struct IdleSpec {
     }
 };
 
-/// What chooses the worker of a connection.
+/// The hash that selects the worker of a connection.
 enum class Steer : std::uint8_t {
-    automatic,  ///< rss where a device can, else keyed
-    rss,        ///< the symmetric hash that devices compute, too
+    automatic,  ///< rss if a device supports it, else keyed
+    rss,        ///< the symmetric hash of devices
     keyed       ///< the secret hash; packets that a device gave to another worker are handed over
 };
 template <>

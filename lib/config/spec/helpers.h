@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `helpers`: which helpers there are, with which parameters.
+// `helpers`: the configured helpers, with their parameters.
 #pragma once
 
 #include <cstdint>
@@ -24,13 +24,13 @@ struct HelperParam {
 
 inline constexpr std::string_view kTransportWords[] = {"tcp", "udp"};
 
-/// What is declared of a helper whose parser lives in another process.
+/// The declaration of a helper whose parser is another process.
 struct UserspaceSpec {
     struct Class {
         std::string name;
-        std::uint8_t protocol = 0;  ///< of what it opens: proto::tcp or proto::udp
+        std::uint8_t protocol = 0;  ///< of the expected connections: proto::tcp or proto::udp
         std::uint8_t max = 1;
-        std::uint32_t timeout_s = 30;  ///< of one that is not used
+        std::uint32_t timeout_s = 30;  ///< of one that is not claimed
 
         template <class Keys>
         static void describe(Keys& keys) {
@@ -54,8 +54,8 @@ struct UserspaceSpec {
         }
     };
     std::vector<Class> classes;    ///< 1..4
-    bool stream = false;           ///< TCP comes as it arrives, not line by line
-    bool proof = true;             ///< opens nothing before the process has said `proven`
+    bool stream = false;           ///< TCP bytes as they arrive, not line by line
+    bool proof = true;             ///< nothing opens before the process reports `proven`
     std::uint8_t data_bytes = 32;  ///< private state of a connection
     bool bypass = true;            ///< traffic passes when the process is absent or late
     std::uint32_t wait_ms = 200;
@@ -120,7 +120,7 @@ struct HelperSpec {
     std::vector<std::uint8_t>
         protocols;  ///< transports that the kind supports: proto::tcp, proto::udp
     std::vector<std::uint16_t> ports;  ///< its usual control ports, host order; default: the kind's
-    /// Also watches connections to its ports that a rule accepts without naming a helper.
+    /// Also assigns it to connections to its ports that a rule accepts without naming a helper.
     bool auto_assign = false;
     std::vector<HelperParam>
         params;  ///< all of the kind's, in the kind's order, defaults filled in

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `limits`: how much there may be of what.
+// `limits`: limits and table sizes.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace postern {
 /// Expectations pending at once; 0 = no limit.
 struct ExpectationsPerSpec {
     std::uint32_t ct_zone = 0;  ///< of each conntrack zone
-    /// Of conntrack zones that have a limit of their own.
+    /// Of conntrack zones with a limit of their own.
     std::vector<std::pair<CtZone, std::uint32_t>> of_ct_zones;
     // Of masters; by default shares of LimitsSpec::expectations.
     std::uint32_t source = 0;         ///< that one address (an IPv6 /64) began
@@ -68,15 +68,15 @@ struct ExpectationsPerSpec {
     }
 };
 
-/// Fixed at start; memory is set aside for all of it. Totals over all workers.
+/// Fixed at start; memory for all of it is allocated. Totals over all workers.
 struct LimitsSpec {
     std::uint32_t connections = 262144;        ///< tracked at once
-    std::uint32_t expectations = 65536;        ///< live at once
+    std::uint32_t expectations = 65536;        ///< pending at once
     std::uint32_t helped_connections = 16384;  ///< connections with a helper at once
     std::uint32_t stream_buffer_bytes = 4096;  ///< a direction of a control stream
     std::uint32_t fragments = 4096;            ///< held for their datagram at once
-    /// Of one source (an IPv4 address, an IPv6 /64); 0 = no limit. Connections not yet answered,
-    /// and for TCP confirmed.
+    /// Of one source (an IPv4 address, an IPv6 /64); 0 = no limit. Connections not yet answered, or
+    /// for TCP not confirmed.
     std::uint32_t half_open_per_source = 0;       ///< at once
     std::uint32_t new_per_second_per_source = 0;  ///< begun within a second
     // Answers to rejected packets; 0 = no limit.
@@ -86,7 +86,7 @@ struct LimitsSpec {
     std::uint32_t new_per_second_per_worker = 1u << 20;
     ExpectationsPerSpec expectations_per = ExpectationsPerSpec::shares_of(expectations);
     std::vector<std::uint32_t>
-        per_zone;  ///< connections opened from a zone, by ZoneId; 0 = no limit
+        per_zone;  ///< connections begun from a zone, by ZoneId; 0 = no limit
 
     template <class Keys>
     static void describe(Keys& keys) {

@@ -3,7 +3,7 @@
 
 namespace postern {
 
-/// Where in the file an item was written; both count from 1.
+/// Position of an item in the file; both count from 1.
 struct SpecMark {
     unsigned line = 0;
     unsigned column = 0;

@@ -15,12 +15,12 @@
 
 namespace postern {
 
-/// What becomes of the connections that a rule accepts. Where only one direction passes, tracking
-/// in full cannot work.
+/// Tracking of the connections that a rule accepts. If only one direction passes, full tracking
+/// cannot work.
 enum class TrackMode : std::uint8_t {
     yes,
-    sloppy,  ///< states by what is seen, begun with any packet
-    no       ///< there are none: each packet is asked about
+    sloppy,  ///< states from the packets seen, begun with any packet
+    no       ///< no connections: policy judges each packet
 };
 template <>
 inline constexpr auto kWordsOf<TrackMode> = words<TrackMode>("how connections are tracked",
@@ -40,7 +40,7 @@ inline constexpr auto kWordsOf<OnChange> = words<OnChange>("a way to treat runni
 
 enum class RuleAction : std::uint8_t {
     drop,
-    reject,  ///< drop, and tell the sender (TCP RST, ICMP unreachable)
+    reject,  ///< drop, and answer the sender (TCP RST, ICMP unreachable)
     accept
 };
 template <>
@@ -52,16 +52,16 @@ constexpr const char* to_string(RuleAction a) noexcept {
     return kWordsOf<RuleAction>.text_of(a).data();
 }
 
-/// Both ends belong to the range; host byte order.
+/// Both ends are included; host byte order.
 struct PortRange {
     std::uint16_t first = 0;
     std::uint16_t last = 65535;
     friend constexpr bool operator==(const PortRange&, const PortRange&) = default;
 };
 
-/// Values that bits of a connection's mark and label take; they are 0 at first, or its master's.
+/// Values for bits of a connection's mark and label, which begin at 0, or at its master's.
 struct SetSpec {
-    std::uint32_t mark = 0, mark_mask = 0;  ///< mask: which bits
+    std::uint32_t mark = 0, mark_mask = 0;  ///< mask: the bits to set
     std::uint32_t label = 0, label_mask = 0;
 
     template <class Keys>
@@ -80,15 +80,15 @@ struct SetSpec {
 inline constexpr unsigned kMaxExpectPorts = 64;
 inline constexpr std::string_view kExpectToWords[] = {"client", "server"};
 
-/// Connections that one accepted by a rule expects, without any parser: like `ct expectation` of
+/// Connections that a connection of a rule expects, without a parser: like `ct expectation` of
 /// nftables, but filed once, when the connection begins.
 struct ExpectSpec {
     std::uint8_t protocol = 0;
     PortRange dport;         ///< at most kMaxExpectPorts
-    bool to_server = false;  ///< they go the way of the connection's first packet, or back
+    bool to_server = false;  ///< direction of the connection's first packet, or the reverse
     std::uint32_t timeout_s = 300;
     std::uint8_t max = 0;    ///< pending at once for one connection
-    bool permanent = false;  ///< not used up by the first that comes
+    bool permanent = false;  ///< not used up by the first connection
 
     template <class Keys>
     static void describe(Keys& keys) {
@@ -130,10 +130,10 @@ inline constexpr std::string_view kStateWords[] = {"new", "established", "relate
 inline constexpr std::string_view kProtocolWords[] = {"tcp",  "udp",  "icmp",    "icmpv6",
                                                       "sctp", "dccp", "udplite", "gre"};
 
-/// One rule; its RuleId is its index. All given conditions must hold; within a list one is enough;
-/// an empty list means "any". The first rule that matches decides.
+/// One rule; its RuleId is its index. All given conditions must hold; within a list one item is
+/// enough; an empty list means "any". The first rule that matches decides.
 struct RuleSpec {
-    std::string name;  ///< unique; "rule<index>" where the file gives none
+    std::string name;  ///< unique; "rule<index>" if the file has none
     std::vector<ZoneId> from;
     std::vector<ZoneId> to;
     Family family = Family::none;  ///< none = both
@@ -144,15 +144,15 @@ struct RuleSpec {
     std::vector<PortRange> dport;
     /// Only with ICMP or ICMPv6 alone in `protocols`.
     std::vector<std::uint8_t> icmp_types;
-    /// Which connections: at least one of the three is set. `established` is implied by "accepted
-    /// before" and never asked of policy, so a rule with only that one matches nothing.
+    /// States to match: at least one of the three is set. `established` is implied by "accepted
+    /// before" and never reaches policy, so a rule with only that one matches nothing.
     bool match_new = true;
     bool match_related = true;
     bool match_established = false;
     /// With match_related: only connections that one of these helpers expected. Empty = any.
     std::vector<HelperId> related;
     RuleAction action = RuleAction::drop;
-    HelperId helper = kNoHelper;  ///< watches connections that this rule accepts
+    HelperId helper = kNoHelper;  ///< helper of connections that this rule accepts
     /// Only connections whose inherited mark has these bits under the mask; new ones have mark 0.
     std::uint32_t mark = 0, mark_mask = 0;  ///< mask 0: any
     SetSpec set;                ///< of connections that this rule accepts, like all below

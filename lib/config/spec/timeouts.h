@@ -14,12 +14,12 @@ namespace postern {
 
 inline constexpr KeyRange kTimeoutRange{1, kMaxTimeoutS, KeyUnit::seconds};
 
-/// One that rules may choose.
+/// A profile for rules.
 struct TimeoutProfileSpec {
     std::string name;
     TimeoutSeconds timeouts;
 
-    /// The keys of a profile, which are those of `timeouts` but for `profiles`.
+    /// The keys of a profile: those of `timeouts` except `profiles`.
     template <class Keys>
     static void describe(Keys& keys) {
         keys.by_hand("base", {.help = "profile with the values of keys that are not given here: "
@@ -53,7 +53,7 @@ struct TimeoutProfileSpec {
 };
 inline constexpr unsigned kMaxTimeoutNames = 15;  ///< in use by rules at once
 
-/// `timeouts` itself: the values of connections whose rule chooses no profile.
+/// `timeouts` itself: the values of connections whose rule selects no profile.
 struct TimeoutsSpec : TimeoutProfileSpec {
     template <class Keys>
     static void describe(Keys& keys) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `zones`, `ports` and `bridges`: where packets come in and go out.
+// `zones`, `ports` and `bridges`: network devices and their zones.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ namespace postern {
 
 struct ZoneSpec {
     std::string name;  ///< unique
-    /// Zones with the same text count as one when packets are compared with their connections;
-    /// empty: with none.
+    /// Packets of one connection may come from all zones with the same text; empty: from this zone
+    /// only.
     std::string loose;
     std::vector<Prefix> prefixes;
 
@@ -42,11 +42,11 @@ struct ZoneSpec {
     }
 };
 
-/// What is done about packets with wrong checksums.
+/// Handling of packets with wrong checksums.
 enum class ChecksumMode : std::uint8_t {
     off,
-    nic,  ///< the device, if it can
-    full  ///< the device, else software
+    nic,  ///< verified by the device, if it can
+    full  ///< by the device, else in software
 };
 template <>
 inline constexpr auto kWordsOf<ChecksumMode> = words<ChecksumMode>("a way to check them",
@@ -57,7 +57,7 @@ inline constexpr auto kWordsOf<ChecksumMode> = words<ChecksumMode>("a way to che
 struct PortSpec {
     std::string name;    ///< unique
     std::string device;  ///< virtual device with arguments, or PCI address; unique
-    /// Zones of tagged frames where they are not `zone`: {VLAN id, zone}, each id once.
+    /// Zones of tagged frames that differ from `zone`: {VLAN id, zone}, each id once.
     std::vector<std::pair<std::uint16_t, ZoneId>> zone_of_vlan;
     ZoneId zone;  ///< index into Spec::zones
     /// Receive queues, 1..workers.count; 0 (the default) = one a worker, or as many as the device
@@ -67,7 +67,7 @@ struct PortSpec {
     ChecksumMode checksums = ChecksumMode::nic;
     SpecMark where;
 
-    /// "0000:03:00.0" or "03:00.0", against "net_af_packet0,iface=...".
+    /// "0000:03:00.0" or "03:00.0", as opposed to "net_af_packet0,iface=...".
     bool is_pci() const noexcept;
 
     template <class Keys>
@@ -116,7 +116,7 @@ struct PortSpec {
     }
 };
 
-/// What passes a bridge without being tracked or asked of policy.
+/// Frames that pass a bridge without tracking and policy.
 struct PassSpec {
     bool all_non_ip = false;                ///< every frame that is not IP
     bool llc = false;                       ///< spanning tree, in LLC or SNAP frames
@@ -143,7 +143,7 @@ inline constexpr std::string_view kPassWords[] = {"all",
 inline constexpr std::string_view kRoutingHeaderWords[] = {"rh2", "srh"};
 inline constexpr std::string_view kBridgeSideWords[] = {"zone", "port"};
 
-/// Two ports, transparent: what comes in by one leaves by the other.
+/// Two ports, transparent: packets received on one leave by the other.
 struct BridgeSpec {
     PortId ports[2];  ///< indices into Spec::ports; a port is in one bridge at most
     PassSpec pass;    ///< default: arp and nd
@@ -151,10 +151,10 @@ struct BridgeSpec {
     /// bridge's index.
     CtZone ct_zone;
     std::vector<CtZone> vlan_zones;  ///< kVlans of them, by VLAN id; empty: tags do not matter
-    /// Connections know by which of the two ports each direction comes in, not only the zone.
+    /// Connections are bound to the input port of each direction, not only to its zone.
     bool sides_by_port = false;
     SpecMark where;
-    std::uint8_t routing_headers = 0;  ///< IPv6: which may pass, ipv6_routing::bit() of each
+    std::uint8_t routing_headers = 0;  ///< IPv6: types that may pass, ipv6_routing::bit() of each
 
     template <class Keys>
     static void describe(Keys& keys) {
