@@ -16,7 +16,7 @@ constexpr std::size_t kEthernetBytes = 14;
 constexpr std::int64_t kNsPerS = 1'000'000'000;
 
 std::int64_t to_ns(const timeval& ts) {
-    // Opened for nanoseconds, tv_usec holds those. A damaged file may say anything: wrap, do not
+    // Opened for nanoseconds, tv_usec holds those. A damaged file may have any value: wrap, do not
     // overflow.
     return static_cast<std::int64_t>(static_cast<std::uint64_t>(ts.tv_sec) * kNsPerS +
                                      static_cast<std::uint64_t>(ts.tv_usec));
@@ -91,7 +91,7 @@ std::uint32_t CaptureReader::link_header_bytes() const noexcept {
 Bytes CaptureReader::reframe(Bytes packet) {
     if (link_ == Link::ethernet) return packet;
     const std::size_t skip = link_header_bytes();
-    // Cut inside its link header: nothing is known, not even the protocol.
+    // Cut inside its link header: not even the protocol is known.
     if (packet.size() < skip) return {};
 
     std::uint8_t ethernet[kEthernetBytes] = {};

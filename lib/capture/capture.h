@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Capture files: reading packets as Ethernet frames, writing Ethernet frames.
+// Capture files: reads packets as Ethernet frames, writes Ethernet frames.
 //
-// Who calls it: `postern replay` and tests, on one thread. Files come from anywhere: a damaged one
-// is an Error that names the record, never more.
+// Used by: `postern replay` and tests, on one thread. Files come from any source: a damaged one is
+// an Error that names the record.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,11 @@ struct pcap_dumper;
 namespace postern {
 
 struct CapturedFrame {
-    std::uint64_t n = 0;       ///< the record's place in the file, from 0
-    std::int64_t time_ns = 0;  ///< since 1970, as the file says: may run backwards
+    std::uint64_t n = 0;       ///< the record's index in the file
+    std::int64_t time_ns = 0;  ///< since 1970, by the file: may run backwards
     Bytes frame;               ///< Ethernet; valid until the next call of next()
     std::uint32_t length = 0;  ///< bytes it had on the wire, as Ethernet; >= frame.size()
-    bool truncated = false;    ///< the capture holds less than was on the wire
+    bool truncated = false;    ///< the capture has less than the packet on the wire
 };
 
 class CaptureReader {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How often a value was how large. One writer, any number of readers.
+// A histogram of values by size. One writer, any number of readers.
 #pragma once
 
 #include <array>
@@ -11,7 +11,8 @@
 namespace postern {
 
 /// Bucket i counts values below 2^i that no smaller bucket counts, the last one all others. Written
-/// by its owner only, read at any time; a reader may see a value in its bucket before its sum.
+/// by its owner only, read at any time; a reader may see a value in its bucket before the sum
+/// includes it.
 class Histogram {
   public:
     static constexpr unsigned kBuckets = 24;

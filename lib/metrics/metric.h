@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// MetricDesc: what a counter is called, of which kind and unit it is, and what it means.
+// MetricDesc: name, kind, unit and meaning of a counter.
 //
 // What: each owner of counters declares them as a list, one line a metric, X(name, kind, unit,
-// help); POSTERN_METRICS makes fields, descriptions and a walk over both of it. Views (`stats`,
-// `metrics`) print what MetricRegistry knows (registry.h); nothing else names a metric.
-// Who uses it: every folder that counts. Cost: a field is a Counter, nothing more.
+// help); POSTERN_METRICS makes fields, descriptions and an iteration over both from it. Views
+// (`stats`, `metrics`) print the contents of MetricRegistry (registry.h); nothing else names a
+// metric.
+// Used by: every folder that counts. Cost: a field is a Counter, nothing more.
 #pragma once
 
 #include <cstdint>

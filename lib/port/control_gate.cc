@@ -18,8 +18,8 @@
 namespace postern {
 namespace {
 
-constexpr int kBlindWaitMs = 5;      ///< a sleep when the thread's epoll instance is not found
-constexpr int kRebuildWaitMs = 500;  ///< a sleep when it is: only in case DPDK made a new one
+constexpr int kBlindWaitMs = 5;      ///< a sleep if the thread's epoll instance is not found
+constexpr int kRebuildWaitMs = 500;  ///< a sleep if it is: only in case DPDK made a new one
 
 /// The epoll instance that waits for `fd`, or -1. Linux lists in /proc what an instance waits for.
 int epoll_that_waits_for(int fd) {
@@ -58,7 +58,7 @@ Result<std::unique_ptr<ControlGate>> ControlGate::create(rte_rcu_qsbr* rcu) {
         gate->handle_ = nullptr;
         return Error{"DPDK's interrupt thread takes no handler: " + std::string(rte_strerror(-r))};
     }
-    // Before a port is opened, the thread is ours.
+    // Before a port is opened, the gate has the thread.
     while (!gate->at_work_.load(std::memory_order_acquire))
         std::this_thread::sleep_for(std::chrono::microseconds(100));
     return gate;
@@ -86,16 +86,16 @@ void ControlGate::turn() noexcept {
     if (stop_.load(std::memory_order_acquire)) return;
     wait_for_others();
     closed_.store(true, std::memory_order_release);
-    // Pairs with the workers' rte_rcu_qsbr_quiescent(): who has reported since sees the gate
-    // closed, and who has not may still be inside.
+    // Pairs with the workers' rte_rcu_qsbr_quiescent(): a worker that has reported since sees the
+    // gate closed; one that has not may still be inside.
     rte_rcu_qsbr_synchronize(rcu_, RTE_QSBR_THRID_INVALID);
-    // The others' turn, then ours again. When ours comes first, theirs is still to be seen: then we
-    // are through at once, with the gate closed.
+    // Runs the others' handlers, then this one again. If this one runs first, theirs are still
+    // pending: it then returns at once, with the gate closed.
     signal_fd(again_.get());
 }
 
 void ControlGate::wait_for_others() noexcept {
-    // Anew each time: DPDK makes a new instance whenever a handler comes or goes.
+    // Anew each time: DPDK makes a new instance whenever a handler is added or removed.
     const int others = epoll_that_waits_for(again_.get());
     pollfd fds[2] = {{wake_.get(), POLLIN, 0}, {others, POLLIN, 0}};
     poll(fds, 2, others >= 0 ? kRebuildWaitMs : kBlindWaitMs);

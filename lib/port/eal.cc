@@ -73,13 +73,13 @@ Result<void> start_eal(const EalConfig& config) {
     if (!config.verbose) args.push_back("--log-level=error");
     const bool huge = config.hugepages == EalConfig::Huge::yes ||
                       (config.hugepages == EalConfig::Huge::automatic && free_hugepages() > 0);
-    // DPDK itself would crash, or be killed later, in the middle of the traffic.
+    // DPDK itself would crash, or be killed later, under traffic.
     if (const auto free_mb = available_memory_mb();
         !huge && free_mb != 0 && config.memory_mb > free_mb)
         return Error{"eal.memory_mb is " + std::to_string(config.memory_mb) +
                      ", but the machine has only " + std::to_string(free_mb) + " MiB to give"};
-    // Either way nothing of ours is left in the file system, whatever happens to us. (DPDK does not
-    // take --in-memory without hugepages.)
+    // In both cases no file remains, however the process ends. (DPDK does not accept --in-memory
+    // without hugepages.)
     if (huge)
         args.push_back("--in-memory");
     else

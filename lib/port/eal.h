@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Starting DPDK's environment from plain values, with errors a person can act on.
+// Starts DPDK's environment from plain values, with error messages for operators.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct EalConfig {
     unsigned workers = 0;                   ///< lcores besides the main one
     std::vector<std::uint16_t> cpus;        ///< worker i runs on cpus[i % size]; empty = i % all
     std::optional<std::uint16_t> main_cpu;  ///< empty = any
-    std::vector<std::string> pci;           ///< devices to take; none = no PCI bus at all
+    std::vector<std::string> pci;           ///< devices to use; none = no PCI bus at all
     std::vector<std::string> extra;
     bool verbose = false;
 };
@@ -29,10 +29,10 @@ struct EalConfig {
 /// Once a process. Lcore 0 is the caller, lcores 1..workers are for workers.
 Result<void> start_eal(const EalConfig& config);
 
-/// MiB that the machine could still give a process; 0 when it does not say.
+/// MiB that the machine could still give a process; 0 if unknown.
 std::uint64_t available_memory_mb();
 
-/// Gives everything back to the system, DPDK's own empty folder for run-time files included.
+/// Releases everything to the system, including DPDK's own empty folder for run-time files.
 void stop_eal();
 
 }  // namespace postern

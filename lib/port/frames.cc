@@ -15,10 +15,11 @@ namespace {
 constexpr std::uint32_t kLinkHeaders = 14 + 2 * 4;  ///< Ethernet, and two VLAN tags
 constexpr std::uint32_t kPage = 4096;
 constexpr std::uint32_t kTapMtu = 1504;  ///< its longest frame is a constant
-// af_packet: what the kernel puts before a frame in the ring's slot, and what the driver counts.
+// af_packet: what the kernel puts before a frame in the ring's slot, and the bytes that the driver
+// counts.
 constexpr std::uint32_t kSlotHead = 66, kDriverHead = 32, kDefaultSlot = 2048, kStep = 1024;
 
-/// The value of a number among a virtual device's arguments; nothing when it is not there.
+/// The value of a number among a virtual device's arguments; nothing if it is absent.
 std::optional<std::uint32_t> argument(std::string_view device, std::string_view key) {
     const std::string wanted = "," + std::string(key) + "=";
     const auto at = device.find(wanted);
@@ -41,7 +42,7 @@ Result<Frames> af_packet(const PortConfig& port) {
     if (!slot && needed > kDefaultSlot) {
         slot = (needed + kStep - 1) / kStep * kStep;
         f.device += ",framesz=" + std::to_string(*slot);
-        // The driver takes slots to lie one behind the other, across blocks of whole pages.
+        // The driver requires contiguous slots, across blocks of whole pages.
         if (!argument(port.device, "blocksz"))
             f.device += ",blocksz=" + std::to_string(std::lcm(*slot, kPage));
     }
@@ -54,7 +55,7 @@ Result<Frames> af_packet(const PortConfig& port) {
 Result<Frames> frames_of(const PortConfig& port) {
     const auto is = [&](std::string_view driver) { return port.device.starts_with(driver); };
     if (is("net_af_packet")) return af_packet(port);
-    // These make a chain of packet buffers of a frame that is longer than one.
+    // These use a chain of packet buffers for a frame that is longer than one.
     if (is("net_pcap") || is("net_memif") || is("net_ring") || is("net_vhost"))
         return Frames{port.device, 0, true};
     if (is("net_tap") && port.mtu > kTapMtu)
@@ -62,7 +63,7 @@ Result<Frames> frames_of(const PortConfig& port) {
                      " at most, not of " + std::to_string(port.mtu)};
     if (is("net_tap") || is("net_virtio_user") || is("net_null"))
         return Frames{port.device, 0, false};
-    // NICs: one buffer a frame, the faster way.
+    // NICs: one buffer a frame, which is faster.
     return Frames{port.device, port.mtu + 64u, false};
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Frames: how long a frame each kind of device takes, and what it has to be told and given for
-// that. Facts about DPDK 22.11's drivers; docs/operation.md has them as a table, and test/e2e tries
-// them.
+// Frames: the longest frame of each kind of device, and the settings that it needs for that. Facts
+// about DPDK 22.11's drivers; docs/operation.md has them as a table, and test/e2e tests them.
 //
 // Called by PortSet when it opens a port, and for `check`.
 #pragma once
@@ -17,11 +16,11 @@ struct PortConfig;
 
 struct Frames {
     std::string device;      ///< the arguments to open it with
-    std::uint32_t room = 0;  ///< bytes that one packet buffer has to have; 0: any will do
-    bool takes_any = false;  ///< whatever its driver says of its MTU, longer frames pass
+    std::uint32_t room = 0;  ///< minimum size of a packet buffer; 0: any
+    bool takes_any = false;  ///< longer frames pass, whatever MTU its driver reports
 };
 
-/// An Error: it cannot take `mtu`, and why.
+/// An Error: it cannot take `mtu`, and the reason.
 Result<Frames> frames_of(const PortConfig& port);
 
 }  // namespace postern

@@ -71,7 +71,7 @@ bool Interfaces::holds_tun(const std::string& name) {
         std::string line;
         while (std::getline(info, line)) {
             if (!line.starts_with("iff:")) continue;
-            // Empty: the interface behind this descriptor is no more.
+            // Empty: the interface of this descriptor no longer exists.
             const auto at = line.find_first_not_of(" \t", 4);
             if (at == line.npos)
                 deleted = true;
@@ -85,7 +85,7 @@ bool Interfaces::holds_tun(const std::string& name) {
 bool Interfaces::drain() const noexcept {
     char ignored[16384];
     bool any = false;
-    // What was lost by an overrun does not matter: states are asked for anew.
+    // Messages lost by an overrun do not matter: states are queried anew.
     for (;;) {
         const ssize_t n = ::recv(events_.get(), ignored, sizeof ignored, 0);
         if (n <= 0 && errno != ENOBUFS) return any;
@@ -126,7 +126,7 @@ std::optional<std::string> Interfaces::veth_peer(const std::string& name) const 
     const auto index = peer_index(name);
     char other[IF_NAMESIZE];
     if (!index || if_indextoname(*index, other) == nullptr) return std::nullopt;
-    // An index of another namespace may be somebody else's here.
+    // An index of another namespace may be another interface's here.
     const auto back = peer_index(other);
     if (!back || *back != state(name).index) return std::nullopt;
     return other;

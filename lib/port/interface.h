@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Interface: what Linux says of a network interface that a port sits on, in this process's network
-// namespace. Control only: every question is a system call.
+// Interface: Linux's state of a network interface below a port, in this process's network
+// namespace. Control only: every query is a system call.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ class Interfaces {
     static Result<Interfaces> open();
 
     struct State {
-        unsigned index = 0;    ///< 0: there is none of this name
+        unsigned index = 0;    ///< 0: no interface of this name
         bool enabled = false;  ///< set up
         bool running = false;  ///< and has a carrier
         unsigned mtu = 0;
@@ -26,22 +26,22 @@ class Interfaces {
 
     /// 0, or errno.
     int set_mtu(const std::string& name, unsigned mtu) const;
-    /// Whether this process holds a tun or tap interface of this name, in whatever namespace; or,
-    /// of one whose name is not among them, whether none that it held was deleted.
+    /// Whether this process holds a tun or tap interface of this name, in any namespace; or, for a
+    /// name that it does not hold, whether none of its interfaces was deleted.
     static bool holds_tun(const std::string& name);
 
-    /// Readable when some interface came, went or changed; drain() makes it wait again, and says
-    /// whether anything had.
+    /// Readable after some interface appeared, vanished or changed; drain() resets it, and returns
+    /// whether any had.
     int fd() const noexcept { return events_.get(); }
     bool drain() const noexcept;
 
-    /// The kernel driver: "veth", "ixgbe"; empty when it cannot be asked.
+    /// The kernel driver: "veth", "ixgbe"; empty if unknown.
     std::string driver(const std::string& name) const;
-    /// The other end of a veth pair, when it is in this namespace.
+    /// The other end of a veth pair, if it is in this namespace.
     std::optional<std::string> veth_peer(const std::string& name) const;
-    /// Whether senders on this interface leave checksums to it.
+    /// Whether senders on this interface leave checksums to the device.
     bool leaves_checksums(const std::string& name) const;
-    /// Whether it hands on several received frames as one (generic receive offload).
+    /// Whether it merges received frames (generic receive offload).
     bool merges_received(const std::string& name) const;
 
   private:
@@ -54,7 +54,7 @@ class Interfaces {
     UniqueFd events_;  ///< netlink
 };
 
-/// What has to be turned off, and where, so that packets come with finished checksums.
+/// The offload to turn off, and the end, so that packets arrive with finished checksums.
 std::string checksum_advice(const Interfaces& interfaces, const std::string& interface);
 
 }  // namespace postern

@@ -37,12 +37,12 @@ Error about(const PortConfig& port, const std::string& what, int error) {
                  (error != 0 ? ": " + std::string(rte_strerror(error < 0 ? -error : error)) : "")};
 }
 
-/// Whose driver unmaps, in DPDK's interrupt thread, what a worker may be reading.
+/// Drivers that unmap, in DPDK's interrupt thread, memory that a worker may be reading.
 bool needs_gate(const PortConfig& port) {
     return port.device.starts_with("net_memif");
 }
 
-/// Whose packets come from this machine's kernel.
+/// Drivers whose packets come from this machine's kernel.
 bool fed_by_kernel(const PortConfig& port) {
     constexpr std::string_view kDrivers[] = {"net_af_packet", "net_af_xdp", "net_pcap", "net_tap",
                                              "net_virtio_user"};
@@ -50,7 +50,7 @@ bool fed_by_kernel(const PortConfig& port) {
                                [&](std::string_view d) { return port.device.starts_with(d); });
 }
 
-/// The network interface that a virtual device's arguments name; empty: none.
+/// The network interface named in a virtual device's arguments; empty: none.
 std::string interface_argument(const PortConfig& port) {
     if (!fed_by_kernel(port)) return {};
     for (const std::string_view key : {",iface=", ",rx_iface=", ",rx_iface_in=", ",tx_iface="})
@@ -61,8 +61,8 @@ std::string interface_argument(const PortConfig& port) {
     return {};
 }
 
-/// Whose queues come in pairs. A queue of tap is one file descriptor; the neighbour of the others
-/// has as many as `queues` says in both directions, and what is given to further ones is lost.
+/// Drivers whose queues come in pairs. A queue of tap is one file descriptor; for the others, the
+/// neighbour has as many as `queues` in both directions, and packets to further ones are lost.
 bool has_queue_pairs(const PortConfig& port) {
     constexpr std::string_view kDrivers[] = {"net_tap", "net_memif", "net_vhost",
                                              "net_virtio_user"};
@@ -70,16 +70,16 @@ bool has_queue_pairs(const PortConfig& port) {
                                [&](std::string_view d) { return port.device.starts_with(d); });
 }
 
-/// Whose driver makes the network interface that it sits on.
+/// Drivers that create the network interface below them.
 bool makes_interface(const PortConfig& port) {
     return port.device.starts_with("net_tap") || port.device.starts_with("net_virtio_user");
 }
 
-/// Whether the device hashes with this key. What it was told when it was configured is not enough:
-/// some keep a key of their own and say nothing.
+/// Whether the device hashes with this key. Its configuration does not show that: some devices
+/// silently keep a key of their own.
 bool has_key(std::uint16_t id, std::span<const std::uint8_t> key) {
     std::array<std::uint8_t, SymmetricRss::kKeyBytes> read{};
-    // Whoever leaves the buffer as it is has told us nothing.
+    // A device that leaves the buffer unchanged has not reported its key.
     for (std::size_t i = 0; i < key.size(); ++i)
         read[i] = static_cast<std::uint8_t>(~key[i]);
     rte_eth_rss_conf conf{};
@@ -92,7 +92,7 @@ bool has_key(std::uint16_t id, std::span<const std::uint8_t> key) {
 bool take_key(std::uint16_t id, std::span<std::uint8_t> key, std::uint64_t types) {
     if (key.empty()) return false;
     if (has_key(id, key)) return true;
-    // Some take it only when they run.
+    // Some accept it only while they run.
     rte_eth_rss_conf conf{};
     conf.rss_key = key.data();
     conf.rss_key_len = static_cast<std::uint8_t>(key.size());
@@ -111,7 +111,7 @@ bool program_reta(std::uint16_t id, unsigned size, unsigned queues,
     return rte_eth_dev_rss_reta_update(id, table.data(), static_cast<std::uint16_t>(size)) == 0;
 }
 
-/// Full rings on every queue, a cache a worker, and bursts on their way between workers.
+/// Full rings on every queue, a cache a worker, and bursts in transit between workers.
 Result<rte_mempool*> make_pool(const PortSetConfig& config) {
     std::uint32_t largest = 1500 + 64;
     std::size_t queues = 0;
@@ -186,7 +186,7 @@ void PortSet::detach(PortId p) {
     Port& port = ports_[p.number()];
     if (!port.attached) return;
     port.doors.store(0, std::memory_order_release);
-    // Who has reported since sees the doors closed; who has not may still be inside.
+    // A worker that has reported since sees the doors closed; one that has not may still be inside.
     if (config_.rcu != nullptr) rte_rcu_qsbr_synchronize(config_.rcu, RTE_QSBR_THRID_INVALID);
     port.before = device_stats(port);
     close_device(port, true);
@@ -196,8 +196,8 @@ void PortSet::detach(PortId p) {
 void PortSet::set_link(PortId p, bool up) noexcept {
     Port& port = ports_[p.number()];
     if (!port.attached) return;
-    // What is in the receive queue is still good. Others keep nothing for a neighbour who is away,
-    // and know sooner than we when it is back.
+    // Packets in the receive queue are still valid. Other drivers keep nothing for a disconnected
+    // neighbour, and detect its return sooner.
     const bool keeps = port.config.is_pci || !port.interface.empty();
     const std::uint8_t tx = up || !keeps ? kTx : 0;
     port.doors.store(static_cast<std::uint8_t>(kRx | tx | (up ? kUp : 0)),
@@ -243,7 +243,7 @@ Result<void> PortSet::configure(Port& port) {
         static_cast<std::uint16_t>(std::min<unsigned>({wanted, dev.max_rx_queues, workers_}));
     auto tx_queues = static_cast<std::uint16_t>(std::min<unsigned>(dev.max_tx_queues, workers_));
     if (has_queue_pairs(config)) tx_queues = std::min(tx_queues, rx_queues);
-    // Workers know by these who may use which queue.
+    // By these, workers know which queues they may use.
     if (port.rx_queues != 0 && (rx_queues != port.rx_queues || tx_queues != port.tx_queues))
         return about(config, "it comes back with another number of queues", 0);
     port.rx_queues = rx_queues;
@@ -270,8 +270,8 @@ Result<void> PortSet::configure(Port& port) {
             conf.rx_adv_conf.rss_conf.rss_key_len = dev.hash_key_size;
         }
     }
-    // All or nothing: to virtio, which has only the transport's, asking for it means that packets
-    // whose checksum was never filled in are welcome.
+    // All or nothing: for virtio, which has only the transport's, requesting it means that packets
+    // with unfinished checksums are accepted.
     constexpr std::uint64_t kAll = RTE_ETH_RX_OFFLOAD_CHECKSUM;
     if (config.checksums && (dev.rx_offload_capa & kAll) == kAll) {
         conf.rxmode.offloads = kAll | (dev.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCTP_CKSUM);
@@ -312,7 +312,7 @@ Result<void> PortSet::configure(Port& port) {
     }
     if (const int r = rte_eth_dev_start(port.id); r != 0) return about(config, "does not start", r);
     port.started = true;
-    // A bridge must see everything. Devices that always do so refuse the question.
+    // A bridge must receive every frame. Devices that always do so refuse the request.
     rte_eth_promiscuous_enable(port.id);
     if (port.rx_queues > 1 && types != 0)
         port.rss = take_key(port.id, device_key, types) &&

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// PortSet: the ethdevs of the configuration, and how workers reach them.
+// PortSet: the ethdevs of the configuration, and the workers' access to them.
 //
-// Worker w takes packets from queue w of each port that has one. It sends on its own transmit queue
-// where the device has enough; else on a ring to the worker that owns the queue, so that no queue
-// ever has two senders and none needs a lock.
+// Worker w receives packets from queue w of each port that has one. It sends on its own transmit
+// queue if the device has enough; else on a ring to the worker that owns the queue, so that no
+// queue ever has two senders and none needs a lock.
 //
-// A port has two doors that control opens and closes: for receiving and for sending. Behind closed
-// ones control may take the device away and make it anew while workers run (detach(), attach()):
-// a worker looks at the doors once a burst, and control waits until all have reported since.
+// A port has two doors, flags that control opens and closes: for receiving and for sending. While
+// they are closed, control may detach the device and attach it again under running workers
+// (detach(), attach()). A worker checks the doors once a burst, and control waits until all workers
+// have reported since.
 //
-// Life-cycle: opened by control after the EAL, started, handed to workers by reference; stopped and
-// closed by control after they have ended. Control may ask and change; workers only receive and
-// send.
+// Life-cycle: opened by control after the EAL, started, passed to workers by reference; stopped and
+// closed by control after they have ended. Control may query and change it; workers only receive
+// and send.
 #pragma once
 
 #include <algorithm>
@@ -44,16 +45,16 @@ struct PortConfig {
     bool is_pci = false;
     unsigned rx_queues = 0;  ///< 0: one a worker, or as many as the device has
     std::uint16_t mtu = 1500;
-    bool checksums = false;  ///< the device is to check them, if it can
+    bool checksums = false;  ///< the device shall verify them, if it can
 };
 
 struct PortSetConfig {
     std::vector<PortConfig> ports;
     unsigned workers = 1;
-    unsigned held = 0;                ///< packets that workers may keep for later, all together
-    std::vector<std::uint16_t> reta;  ///< worker by the low bits of the symmetric hash
-    SymmetricRss rss = SymmetricRss::draw(0);  ///< that hash
-    rte_rcu_qsbr* rcu = nullptr;               ///< where workers report, between bursts
+    unsigned held = 0;                         ///< packets that workers may hold, all together
+    std::vector<std::uint16_t> reta;           ///< worker by the low bits of the symmetric hash
+    SymmetricRss rss = SymmetricRss::draw(0);  ///< the symmetric hash
+    rte_rcu_qsbr* rcu = nullptr;  ///< where workers report quiescent states, between bursts
 };
 
 // X(name, kind, unit, help)
@@ -74,14 +75,14 @@ struct PortSetConfig {
 class PortSet {
   public:
     static Result<std::unique_ptr<PortSet>> open(const PortSetConfig& config);
-    /// Whether open() has a chance: memory for the packet buffers, and drivers of these names.
+    /// Whether open() can succeed: memory for the packet buffers, and drivers of these names.
     /// Touches no device.
     static Result<void> check(const PortSetConfig& config);
     ~PortSet();
     PortSet(const PortSet&) = delete;
     PortSet& operator=(const PortSet&) = delete;
 
-    /// Whether some device chooses queues as the symmetric hash would choose workers.
+    /// Whether some device selects queues as the symmetric hash selects workers.
     bool any_rss() const noexcept {
         return std::ranges::any_of(ports_, [](const Port& p) { return p.rss; });
     }
@@ -109,12 +110,12 @@ class PortSet {
     bool from_kernel(PortId p) const noexcept { return ports_[p.number()].from_kernel; }
     /// What worker w saw of such packets; it alone writes.
     struct Seen {
-        Counter partial_checksum;  ///< of frames looked at
+        Counter partial_checksum;  ///< of frames examined
         Counter cut_frame;
     };
     Seen& seen(PortId p, WorkerId w) noexcept { return ports_[p.number()].seen[w.number()]; }
 
-    /// To be called when the workers have ended: from here on nothing uses `rcu`.
+    /// Call it when the workers have ended: from here on nothing uses `rcu`.
     void workers_ended() noexcept { gate_.reset(); }
 
     // ---- control ----
@@ -134,7 +135,7 @@ class PortSet {
         return ports_[p.number()].pulled_out.load(std::memory_order_relaxed);
     }
 
-    /// Since the start, over all devices that this port has had.
+    /// Since the start, over all devices of this port.
     struct Stats {
         POSTERN_PLAIN_METRICS(POSTERN_PORT_METRICS)
     };
@@ -147,39 +148,39 @@ class PortSet {
         std::uint16_t ethdev = 0;
         unsigned rx_queues = 0;
         unsigned tx_queues = 0;
-        bool rss = false;              ///< it chooses queues by our symmetric hash
-        bool checksums = false;        ///< the device checks those of IPv4, TCP and UDP
-        std::string interface;         ///< the network interface that it sits on; empty: none
-        bool makes_interface = false;  ///< the driver makes it
+        bool rss = false;              ///< it selects queues by the symmetric hash
+        bool checksums = false;        ///< the device verifies those of IPv4, TCP and UDP
+        std::string interface;         ///< the network interface below it; empty: none
+        bool makes_interface = false;  ///< the driver creates it
     };
     Info info(PortId p) const;
 
   private:
     static constexpr std::uint8_t kRx = 1, kTx = 2, kUp = 4;
 
-    /// Of one worker, on lines of its own.
+    /// Of one worker, on cache lines of its own.
     struct alignas(64) SeenLine : Seen {};
-    /// Of a worker and a port whose driver forgets: see Port::forgets.
+    /// Of a worker and a port whose driver resets its counters: see Port::forgets.
     struct alignas(64) Own {
         Counter rx_packets, rx_bytes, tx_packets, tx_bytes;
     };
 
     struct Port {
-        // Who writes: control; who reads: workers. Release and acquire: with a door open a worker
-        // sees what was set behind the closed one.
+        // Written by control, read by workers. Release and acquire: with a door open a worker sees
+        // everything written while it was closed.
         std::atomic<std::uint8_t> doors{0};  ///< kRx, kTx: open; kUp: the link
         std::uint16_t id = 0;
         std::uint16_t rx_queues = 0;
         std::uint16_t tx_queues = 0;
         bool gated = false;    ///< its driver changes it while workers use it: see ControlGate
-        bool forgets = false;  ///< its driver's counters begin anew; `own` are right
+        bool forgets = false;  ///< its driver's counters restart; `own` are right
         bool from_kernel = false;
         std::vector<SeenLine> seen;  ///< by worker
         std::vector<Own> own;        ///< the same
-        /// By owner of a transmit queue: from workers without one. Empty when all have one.
+        /// By owner of a transmit queue: packets of workers without one. Empty if all have one.
         std::vector<rte_ring*> tx_rings;
 
-        // Control's alone.
+        // Private to control.
         PortConfig config;
         std::string interface;
         bool rss = false;
@@ -188,7 +189,7 @@ class PortSet {
         bool open = false;  ///< there is a device, `id`
         bool attached = false;
         std::atomic<bool> pulled_out{false};  // DPDK's interrupt thread: w, control: r
-        Stats before;                         ///< what devices counted that it had before
+        Stats before;                         ///< counts of its earlier devices
     };
 
     explicit PortSet(const PortSetConfig& config)
@@ -205,12 +206,13 @@ class PortSet {
     Unsent transmit(Port& port, WorkerId w, std::uint16_t queue, rte_mbuf** pkts,
                     unsigned n) noexcept;
 
-    /// Whether the port is behind the gate, and the gate is closed.
+    /// Whether the port is gated, and the gate is closed.
     bool shut(const Port& port) const noexcept { return port.gated && gate_->closed(); }
 
     PortSetConfig config_;
-    bool chains_;  ///< packets may be chains of buffers, which NICs that send them have to know
-    std::unique_ptr<ControlGate> gate_;  ///< null when no port needs it
+    bool chains_;  ///< packets may be chains of buffers, for which sending NICs have to be
+                   ///< configured
+    std::unique_ptr<ControlGate> gate_;  ///< null if no port needs it
     std::vector<Port> ports_;
     rte_mempool* pool_ = nullptr;
     unsigned workers_ = 1;

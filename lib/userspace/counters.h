@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a helper in another process counts on each worker besides what every helper does: its
-// HelperDesc::counters, by the place of the enumerator.
+// Counters of a helper in another process on each worker, besides those of every helper: its
+// HelperDesc::counters, by the enumerator.
 #pragma once
 
 #include <array>

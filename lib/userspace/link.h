@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// UserspaceLink: the rings between workers and the thread that talks to helper processes.
+// UserspaceLink: the rings between workers and the thread of helper processes.
 //
-// What: a helper whose parser lives in another process is asked about messages. Each worker has
-// two rings: questions to the server (server.h), and answers back. Neither side ever waits for the
-// other: a full ring is counted by who wanted to write.
-// Life-cycle: all memory is taken by the constructor, before workers and server start; outlives
-// both. Synchronisation: each ring has one writer and one reader; `connected` is a hint.
-// Cost: an element is filled in place; a question copies the message once.
+// What: a helper whose parser is another process gets questions about messages. Each worker has two
+// rings: questions to the server (server.h), and answers back. Neither side ever waits for the
+// other: a full ring is counted by its writer. Life-cycle: the constructor allocates all memory,
+// before workers and server start; outlives both. Synchronisation: each ring has one writer and one
+// reader; `connected` is a hint. Cost: an element is filled in place; a question copies the message
+// once.
 #pragma once
 
 #include <array>
@@ -25,7 +25,7 @@
 
 namespace postern {
 
-/// One helper in another process, as its declaration says.
+/// The declaration of one helper in another process.
 struct UserspaceHelper {
     HelperId id = kNoHelper;
     std::string name;
@@ -34,27 +34,27 @@ struct UserspaceHelper {
     bool bypass = true;           ///< traffic passes when the process is absent or late
     std::uint32_t wait_ms = 200;  ///< for an answer
     std::uint32_t queue = 256;    ///< packets that wait at once, a worker
-    std::vector<std::uint8_t> class_protocols;  ///< what each class may open
+    std::vector<std::uint8_t> class_protocols;  ///< protocols of each class's expected connections
 };
 
 struct Question {
     enum class Kind : std::uint8_t {
         message,
-        ended  ///< the connection is over; no answer is wanted
+        ended  ///< the connection has ended; no answer is needed
     };
     Kind kind = Kind::message;
     HelperId helper = kNoHelper;
-    Direction direction = Direction::original;  ///< who said it
+    Direction direction = Direction::original;  ///< sender of the message
     /// Not the first message of its packet: `state` is older than the answer to the one before.
     bool continues = false;
     CtZone ct_zone;
     std::uint16_t length = 0;  ///< of the message
     std::uint32_t number = 0;  ///< of this worker's questions
-    Tick deadline;             ///< nobody waits for the answer any more
+    Tick deadline;             ///< the answer is no longer needed after this
     ConnId conn;
     Tuple original;
     std::array<std::uint8_t, kPrivateBytes> state{};
-    std::uint8_t* bytes = nullptr;  ///< the slot's own room for the message
+    std::uint8_t* bytes = nullptr;  ///< the slot's buffer for the message
 };
 
 struct Answer {
@@ -87,7 +87,7 @@ class UserspaceLink {
         std::unique_ptr<std::uint8_t[]> bytes;
     };
 
-    /// `message_bytes`: the longest message that can be asked about, at most 65535.
+    /// `message_bytes`: the longest message of a question, at most 65535.
     UserspaceLink(std::vector<UserspaceHelper> helpers, unsigned workers,
                   std::uint32_t message_bytes)
         : helpers_(std::move(helpers)), message_bytes_(message_bytes) {
@@ -103,12 +103,12 @@ class UserspaceLink {
     unsigned workers() const noexcept { return static_cast<unsigned>(rings_.size()); }
     WorkerRings& rings(WorkerId worker) noexcept { return *rings_[worker.number()]; }
 
-    /// Somebody will answer: there is a server. Before the workers start. Without one (replay) all
-    /// processes are absent, and nothing waits for them.
+    /// There is a server. Call before the workers start. Without one (replay) all processes are
+    /// absent, and no packet is held for them.
     void serve() noexcept { served_ = true; }
     bool served() const noexcept { return served_; }
-    /// Bit h: the process of helper h is there. Relaxed: who acts on an old value asks in vain, and
-    /// its question runs out of time, or does not ask one that could have been answered.
+    /// Bit h: the process of helper h is connected. Relaxed: with an old value a worker sends a
+    /// question in vain, which then times out, or omits one that could have been answered.
     bool connected(HelperId helper) const noexcept {
         return (connected_.load(std::memory_order_relaxed) >> helper & 1) != 0;
     }

@@ -74,7 +74,7 @@ bool UserspaceServer::poll(std::chrono::microseconds timeout) {
     for (std::size_t i = 0; i < seats_.size(); ++i) {
         Seat& seat = *seats_[i];
         if (ready > 0 && fds[2 * i].revents != 0) accept_process(seat), worked = true;
-        // Also right after it connected: its hello may be there already.
+        // Also directly after it connected: its hello may have arrived.
         if (seat.client && receive(seat)) worked = true;
         if (seat.client && !seat.greeted && reached(seat.since + options_.hello_ms, now))
             hang_up(seat, "no hello within " + std::to_string(options_.hello_ms) + " ms", true);
@@ -85,8 +85,8 @@ bool UserspaceServer::poll(std::chrono::microseconds timeout) {
 
 void UserspaceServer::run(const std::atomic<bool>& stop) {
     using std::chrono::microseconds;
-    // Workers cannot wake us: that would be a system call. So the rings are looked at often while
-    // there is something to do, and rarely when nothing has come for a while.
+    // Workers cannot wake this thread: that would be a system call. So it polls the rings often
+    // under load, and rarely after a time without questions.
     constexpr unsigned kEagerRounds = 400;
     constexpr microseconds kEager{50}, kIdle{1000}, kAbsent{20'000};
     unsigned quiet = 0;
@@ -103,7 +103,7 @@ void UserspaceServer::accept_process(Seat& seat) {
     ucred peer{};
     socklen_t size = sizeof peer;
     ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size);
-    if (seat.client) receive(seat);  // it may have gone without our having noticed
+    if (seat.client) receive(seat);  // it may have disconnected unnoticed
     if (seat.client) {
         seat.counters.clients_refused.add();
         const std::string why = "another process (pid " +
@@ -190,7 +190,7 @@ bool UserspaceServer::take_questions() {
 
 void UserspaceServer::give(Seat& seat, const Question& q) {
     const bool expires = q.kind == Question::Kind::message;
-    if (!seat.greeted && !expires) return;  // whoever comes next does not know that connection
+    if (!seat.greeted && !expires) return;  // the next process does not know that connection
     if (expires && reached(q.deadline, options_.now()))
         return seat.counters.questions_expired.add();
     const std::size_t n = wire::encode_question(q, seat.helper, out_);
@@ -234,8 +234,7 @@ UserspaceServer::Sent UserspaceServer::send_record(Seat& seat, Bytes record) {
 void UserspaceServer::say_why(int fd, std::string_view why) {
     const std::size_t n = wire::encode_error(why, out_);
     (void)::send(fd, out_.data(), n, MSG_NOSIGNAL | MSG_DONTWAIT);
-    // Closed with something unread, the socket would give the other end a "connection reset" before
-    // these words.
+    // Closing with unread bytes would send the other end a "connection reset" before these words.
     for (unsigned i = 0; i<kRecordsARound&& ::recv(fd, out_.data(), out_.size(), MSG_DONTWAIT)> 0;
          ++i) {
     }
@@ -248,7 +247,7 @@ void UserspaceServer::hang_up(Seat& seat, const std::string& why, bool tell) {
     link_.set_connected(seat.helper.id, false);
     seat.client.reset();
     seat.greeted = false;
-    // Of connections that only the one that has gone knew.
+    // Questions about connections that only the disconnected process knew.
     std::erase_if(seat.waiting, [](const Record& r) { return !r.expires; });
 }
 

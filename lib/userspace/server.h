@@ -2,15 +2,15 @@
 // UserspaceServer: the sockets of helper processes, and their end of the rings.
 //
 // What: one listening SOCK_SEQPACKET socket a helper; one process at a time connects to it, says
-// hello, gets questions and sends answers. The server takes questions out of the workers' rings and
-// puts answers into them; it decides nothing, but lets nothing through that is not well formed.
-// Who calls: one thread of its own, by run(). status() is for any thread.
-// Life-cycle: open() claims the sockets, so that two daemons are told; the destructor removes them.
+// hello, gets questions and sends answers. The server moves questions from the workers' rings to
+// the sockets, and answers back. It decides nothing, but passes on well-formed records only. Used
+// by: one thread of its own, by run(). status() is for any thread. Life-cycle: open() claims the
+// sockets, so that a second daemon gets an error; the destructor removes them.
 //
-// Bad processes: a record that is not right ends the connection with an error that says why; a
-// second process is refused while the first one lives; one that says nothing makes room after two
-// seconds. One that does not read costs a bounded list of questions, which run out of time there.
-// Nothing in here blocks but the wait for something to happen.
+// Bad processes: an invalid record closes the connection with an error that states the reason; a
+// second process is refused while the first is connected; one that sends no hello is disconnected
+// after two seconds. One that does not read costs a bounded list of questions, which time out
+// there. Only the wait for events blocks.
 #pragma once
 
 #include <array>
@@ -61,7 +61,7 @@ class UserspaceServer {
     static Result<std::unique_ptr<UserspaceServer>> open(UserspaceLink& link, Options options);
     ~UserspaceServer();
 
-    /// One round; waits at most so long for something to happen. True when something has.
+    /// Runs one round; waits at most this long for an event. True if there was one.
     bool poll(std::chrono::microseconds timeout);
     /// Rounds until `stop`, which it notices within 50 ms.
     void run(const std::atomic<bool>& stop);
@@ -69,11 +69,11 @@ class UserspaceServer {
     /// Of a helper in another process. Any thread.
     struct Status {
         bool connected;
-        std::int64_t pid;  ///< of the last one that connected; 0: none yet
+        std::int64_t pid;  ///< of the last connected one; 0: none yet
         const ProcessCounters& counters;
         const std::string& socket;
     };
-    /// Nothing for helpers that are no processes.
+    /// Nothing for helpers without a process.
     std::optional<Status> status(HelperId helper) const;
 
   private:
@@ -96,7 +96,7 @@ class UserspaceServer {
 
     UserspaceServer(UserspaceLink& link, Options options, std::vector<std::unique_ptr<Seat>> seats);
     void accept_process(Seat& seat);
-    /// False when nothing was there.
+    /// False if there was none.
     bool receive(Seat& seat);
     void take_answer(Seat& seat, Bytes record);
     bool take_questions();

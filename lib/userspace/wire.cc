@@ -16,7 +16,7 @@ constexpr std::uint8_t kAnySport = 1, kPermanent = 2, kSkipMaster = 4, kByListen
 constexpr std::uint8_t kExpectFlags = kAnySport | kPermanent | kSkipMaster | kByListener;
 constexpr std::uint8_t kAccept = 1, kDrop = 2;
 
-/// Reads behind a length that was checked once, for the whole record.
+/// Reads after one length check for the whole record.
 class In {
   public:
     explicit In(Bytes b) noexcept : b_(b) {}
@@ -115,7 +115,7 @@ const char* decode_expect(In& in, const UserspaceHelper& helper, PinHole& out) n
     return nullptr;
 }
 
-/// The head of a record of this type; `length` has to be what it says.
+/// The head of a record of this type; `length` has to be the record's.
 const char* check_head(Bytes record, Type type) noexcept {
     if (record.size() < kHeadBytes) return "a record is shorter than its head of 8 bytes";
     In in(record);
