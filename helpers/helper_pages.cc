@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Writes docs/helpers/*.md: for each folder of helpers what their descriptors say, then its
-// NOTES.md; and a table of contents. Run by scripts/helper-docs.sh; a test runs it with --check.
+// Writes docs/helpers/*.md: for each folder of helpers its descriptors, then its NOTES.md; and a
+// table of contents. Run by scripts/helper-docs.sh; a test runs it with --check.
 //
 //   helper_pages [--check] DOCS HELPERS FOLDER:NAME[,NAME...] ...
 //
-// DOCS and HELPERS are folders. --check writes nothing and fails, naming them, if there are pages
-// that are not what it would write.
+// DOCS and HELPERS are folders. --check writes nothing and fails, naming them, if pages differ from
+// what it would write.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -31,7 +31,7 @@ std::string read(const fs::path& path) {
     return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// As it may stand in a cell of a table.
+/// Escaped for a cell of a table.
 std::string cell(std::string_view text) {
     std::string out;
     for (const char c : text)

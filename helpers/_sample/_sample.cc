@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A helper to learn from and to copy; docs/writing-a-helper.md explains each line. It is built and
-// tested like all others, and in no program.
+// A template for helpers; docs/writing-a-helper.md explains each line. It is built and tested like
+// all others, and is in no program.
 //
-// Its protocol is made up. The server greets with "SAMPLE 1", the client says "OPEN <port>", and
+// Its protocol is made up. The server greets with "SAMPLE 1", the client sends "OPEN <port>", and
 // the server connects to the client's <port> by TCP.
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace {
 enum Pattern : std::uint8_t {
     kOpen = 1
 };
-/// What is remembered from one message of a connection to the next; at most 32 bytes.
+/// State from one message of a connection to the next; at most 32 bytes.
 struct SampleState {
     bool greeted = false;
 };
@@ -38,7 +38,7 @@ enum OwnCounter : unsigned {
 };
 constexpr PatternDesc kPatterns[] = {{kOpen, "^OPEN ", Direction::original}};
 
-/// The port that stands to the end of the line.
+/// The port, up to the end of the line.
 std::optional<std::uint16_t> take_port(Cursor& c) noexcept {
     std::uint32_t port = 0;
     unsigned digits = 0;
@@ -61,16 +61,16 @@ void on_message(View& view, Emit& emit) noexcept {
     auto state = view.load<SampleState>();
     Cursor c{view.message};
     if (!state.greeted) {
-        // The client speaks only when it was greeted; what else comes first is another protocol.
+        // The client sends only after the greeting; anything earlier is another protocol.
         if (view.from_client() || !take_text(c, "SAMPLE 1"))
             return emit.blind(HelperCounter::blind_not_protocol);
         state.greeted = true;
         view.save(state);
-        emit.read_all(false);  // of the server there is nothing more to read
+        emit.read_all(false);  // nothing of the server is read any more
         emit.proven();
         return;
     }
-    emit.read_all(false);  // of the client from here on only what the pattern finds
+    emit.read_all(false);  // from here on only messages of the client that match the pattern
     if (!view.from_client() || !take_text(c, "OPEN ")) return;
     emit.count(kOpens);
     const auto port = take_port(c);

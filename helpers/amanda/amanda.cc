@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Amanda backups, authentication bsd and bsdudp: the backup server sends a request by UDP, the host
-// that is to be saved answers with the TCP ports on which it will hand over what was asked for (the
+// Amanda backups, authentication bsd and bsdudp: the backup server sends a request by UDP; the
+// saved host answers with the TCP ports on which it will deliver the requested streams (the
 // packets' form: Amanda's "protocol" documentation). See NOTES.md.
 //
 // A datagram's first line is the proof of protocol. State of a connection: hashes of the requests
@@ -25,7 +25,7 @@ namespace {
 
 struct AmandaState {
     std::array<std::uint16_t, 12> asked{};  ///< hashes of the last requests, never 0; a ring
-    std::uint8_t next = 0;                  ///< the place that is overwritten next
+    std::uint8_t next = 0;                  ///< the index that is overwritten next
 };
 
 constexpr Field kState[] = {
@@ -49,10 +49,10 @@ enum OwnCounter : unsigned {
     kNotAsked = named(kCounters, "not_asked")
 };
 
-/// The control connection may be silent for so long: answers take their time.
+/// Minimum timeout of the control connection: answers take their time.
 constexpr std::uint32_t kMinTimeoutS = 300;
 
-/// Streams that the server connects to. What else a CONNECT line may name is passed over.
+/// Streams to which the server connects. Other names in a CONNECT line are ignored.
 constexpr std::string_view kStreams[] = {"DATA", "MESG", "INDEX", "STATE", "CTL"};
 
 constexpr bool is_end_of_word(std::uint8_t c) noexcept {
@@ -85,7 +85,7 @@ struct Header {
     std::uint16_t id;  ///< hash of handle and sequence number, which a reply repeats
 };
 
-/// "Amanda 2.6 REP HANDLE 000-00000000 SEQ 1234567890", and moves to the next line.
+/// Parses "Amanda 2.6 REP HANDLE 000-00000000 SEQ 1234567890", and moves to the next line.
 std::optional<Header> take_header(Cursor& c) noexcept {
     if (!same_word(take_word(c), "Amanda") || !take(c, ' ')) return std::nullopt;
     if (!take_number(c, 3, 999) || !take(c, '.') || !take_number(c, 3, 999) || !take(c, ' '))
@@ -104,7 +104,7 @@ std::optional<Header> take_header(Cursor& c) noexcept {
     return Header{reply ? Kind::reply : Kind::other, hash(id)};
 }
 
-/// Moves to what the first line that starts with "CONNECT " goes on with, up to its end.
+/// Moves to the rest of the first line that starts with "CONNECT ", up to its end.
 bool find_connect(Cursor& c) noexcept {
     while (!c.at_end()) {
         Cursor line{take_until(c, is_line_feed)};
@@ -117,9 +117,9 @@ bool find_connect(Cursor& c) noexcept {
     return false;
 }
 
-/// "DATA 50000 MESG 499999 INDEX -1". What is no port is the number of a stream within another's
-/// connection, or of none. All or nothing: of a line that cannot be read to its end nothing is
-/// believed.
+/// Parses "DATA 50000 MESG 499999 INDEX -1". A number that is not a port is that of a stream within
+/// another's connection, or of none. All or nothing: a line that cannot be parsed to its end opens
+/// nothing.
 void on_connect(const View& view, Emit& emit, Cursor c) noexcept {
     emit.count(kConnects);
     std::array<std::uint16_t, 2 * std::size(kStreams)> ports{};

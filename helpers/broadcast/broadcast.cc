@@ -17,7 +17,8 @@ bool expect_answers(const View& view, Emit& emit) noexcept {
     const auto prefix = static_cast<unsigned>(view.params[kPrefix].number);
     const auto subnet = asked_subnet(asked, prefix);
     if (subnet != subnet_of(asked.src, prefix)) return false;
-    // A service that asks its peers from its own port is known; of others no port is opened.
+    // A service that sends requests from its own port is allowed; no port of another service is
+    // opened.
     if (asked.sport.host() < kFirstUnprivilegedPort && asked.sport != asked.dport) {
         emit.refuse(HelperCounter::privileged_port);
         return true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What NetBIOS name service and SNMP have in common: a request to all hosts of a subnet, answered
-// by any of them from the service's own port. No connection knows those answers: they come from
-// other addresses than the request went to.
+// Shared by NetBIOS name service and SNMP: a request to all hosts of a subnet, answered by any of
+// them from the service's own port. These answers match no connection: they come from other
+// addresses than the request's destination.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace postern {
 
-/// Parameters of both helpers. A bridge has no address and so no netmask: the configuration tells.
+/// Parameters of both helpers. A bridge has no address and so no netmask: it is configured.
 inline constexpr ParamDesc kBroadcastParams[] = {
     ParamDesc{"prefix", ParamType::uint, "24",
               "prefix length of the client's subnet. Its last address is a broadcast address; "
@@ -21,12 +21,12 @@ inline constexpr ParamDesc kBroadcastParams[] = {
               30},
     kDenyPortsParam, kDenyServicesParam};
 
-/// A request by the client: if it went to the sender's whole subnet, opens for the answers, from
-/// any host there and the port that was asked, to the port that asks. The parameters are
-/// kBroadcastParams. False, and nothing opens: it went to one host.
+/// Handles a request of the client. If its destination is the sender's whole subnet, expects the
+/// answers, from any host there and the request's destination port, to its source port. The
+/// parameters are kBroadcastParams. False, without an expectation: its destination is one host.
 bool expect_answers(const View& view, Emit& emit) noexcept;
 
-/// HelperDesc::on_message of both; `is_request(Cursor)` knows the protocol. `counters` has
+/// HelperDesc::on_message of both; `is_request(Cursor)` parses the protocol. `counters` has
 /// `requests` and `unicast`.
 template <auto is_request, const auto& counters>
 void on_request(View& view, Emit& emit) noexcept {

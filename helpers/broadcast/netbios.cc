@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// NetBIOS name service (RFC 1002): a name is looked for by asking the whole subnet. See broadcast.h
-// and NOTES.md.
+// NetBIOS name service (RFC 1002): a query for a name goes to the whole subnet. See broadcast.h and
+// NOTES.md.
 #include <cstdint>
 
 #include "broadcast/broadcast.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// SNMP (RFC 3417): agents are found by asking the whole subnet. See broadcast.h and NOTES.md.
+// SNMP (RFC 3417): requests to the whole subnet find agents. See broadcast.h and NOTES.md.
 #include <cstdint>
 #include <optional>
 
@@ -16,8 +16,8 @@ constexpr CounterDesc kCounters[] = {
     {"unicast", "requests to one agent, whose answer needs no expectation", Unit::requests},
 };
 
-/// BER (X.690): the contents of the next element if it has this tag and is all there. Lengths of
-/// definite form only, as RFC 3417 section 8 asks for.
+/// BER (X.690): the contents of the next element if it has this tag and is complete. Lengths of
+/// definite form only, as RFC 3417 section 8 requires.
 std::optional<Bytes> take_element(Cursor& c, std::uint8_t tag) noexcept {
     if (c.u8() != tag) return std::nullopt;
     const auto first = c.u8();
@@ -37,7 +37,7 @@ std::optional<Bytes> take_element(Cursor& c, std::uint8_t tag) noexcept {
 }
 
 /// A message that an agent answers. Version 1 and 2c (RFC 1157, RFC 3416): version, community, and
-/// what is asked for. Version 3 (RFC 3412) may be encrypted from there on: version and header.
+/// the request. Version 3 (RFC 3412) may be encrypted from there on: version and header.
 bool is_request(Cursor datagram) noexcept {
     constexpr std::uint8_t kSequence = 0x30, kInteger = 0x02, kOctets = 0x04;
     constexpr std::uint8_t kGet = 0xa0, kGetNext = 0xa1, kSet = 0xa3, kGetBulk = 0xa5;

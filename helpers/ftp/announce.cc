@@ -11,7 +11,7 @@
 namespace postern::ftp {
 namespace {
 
-/// Whether blanks may stand around the commas. Clients read replies so, servers no commands.
+/// Whether blanks may surround the commas. Clients accept such replies, servers no such commands.
 enum class Blanks : bool {
     none,
     allowed
@@ -62,8 +62,8 @@ std::optional<HostPort> take_long_host_port(Cursor& c) noexcept {
                     Be16::from_host(static_cast<std::uint16_t>(port))};
 }
 
-/// Whether a list of numbers in a reply ends here: at the end of the line, at what closes a bracket
-/// or a quotation, or at what ends a sentence. Not at a seventh number, nor in a word.
+/// Whether a list of numbers in a reply ends here: at the end of the line, at a closing bracket or
+/// quotation mark, or at the end of a sentence. Not at a seventh number, nor in a word.
 bool ends_list(Cursor c) noexcept {
     const auto next = c.peek();
     if (!next) return true;
@@ -75,7 +75,7 @@ bool ends_list(Cursor c) noexcept {
     return kEnds.find(static_cast<char>(*next)) != std::string_view::npos;
 }
 
-/// The place after a parenthesis, and blanks, where a digit stands.
+/// The position after a parenthesis, and blanks, before a digit.
 bool find_number_in_parenthesis(Cursor& c) noexcept {
     while (const auto b = c.u8()) {
         if (*b != '(') continue;
@@ -131,7 +131,7 @@ std::optional<HostPort> find_227(Bytes text) noexcept {
             return ends_list(run) ? found : std::nullopt;
         while (c.peek() && is_digit(*c.peek()))
             c.skip(1);
-        // A list that is not six numbers up to 255: which of them would be meant is a guess.
+        // A list that is not six numbers up to 255 is ambiguous.
         if (c.peek() == std::uint8_t{','} && c.peek(1) && is_digit(*c.peek(1))) return std::nullopt;
     }
     return std::nullopt;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Addresses and ports as FTP writes them: in PORT, EPRT and LPRT, and in the replies 227, 228 and
+// Addresses and ports in FTP's notation: in PORT, EPRT and LPRT, and in the replies 227, 228 and
 // 229. Pure functions of the bytes.
 #pragma once
 
@@ -15,16 +15,17 @@ struct HostPort {
     Be16 port;
 };
 
-/// Each reads the whole argument of a command; nothing when it is malformed or goes on behind.
+/// Each parses the whole argument of a command; returns nothing if it is malformed or followed by
+/// more.
 std::optional<HostPort> read_port(Bytes argument) noexcept;
 std::optional<HostPort> read_eprt(Bytes argument) noexcept;
 std::optional<HostPort> read_lprt(Bytes argument) noexcept;
 
 /// The six numbers of a 227. Servers write them with and without brackets, after any text (RFC 1123
 /// section 4.1.2.6): in the first parenthesis that starts with a digit, or if there is none the
-/// first run of digits and commas. Other numbers in the text are passed over.
+/// first run of digits and commas. Other numbers in the text are ignored.
 std::optional<HostPort> find_227(Bytes text) noexcept;
-/// What a 228 has in its parentheses (RFC 1639 section 3).
+/// The contents of a 228's parentheses (RFC 1639 section 3).
 std::optional<HostPort> find_228(Bytes text) noexcept;
 /// The port of a 229, "(|||6446|)" after any text (RFC 2428 section 3); also in other
 /// brackets.

@@ -7,7 +7,7 @@
 namespace postern::ftp {
 namespace {
 
-/// What a command may have after its verb.
+/// The argument that a command may have.
 enum class Argument : std::uint8_t {
     none,
     optional,
@@ -18,11 +18,11 @@ enum class Argument : std::uint8_t {
 struct Command {
     std::string_view verb;
     Argument argument;
-    std::uint16_t reply = 0;  ///< the code that says yes, if servers agree on one
+    std::uint16_t reply = 0;  ///< its positive reply code, if servers agree on one
 };
-// All commands that a client may give before the proof: the registry of RFC 5797 (RFC 959, 775,
-// 1639, 2228, 2389, 2428, 2640, 3659, 7151), and CLNT, CPSV, PRET, SSCN, OPEN (of proxies) and the
-// like, which are common though in no RFC. Experimental ones begin with X (RFC 959 section 5.1) and
+// All commands that a client may send before the proof: the registry of RFC 5797 (RFC 959, 775,
+// 1639, 2228, 2389, 2428, 2640, 3659, 7151), and CLNT, CPSV, PRET, SSCN, OPEN (of proxies) and
+// others that are common though in no RFC. Experimental ones begin with X (RFC 959 section 5.1) and
 // are not listed.
 constexpr Command kCommands[] = {
     {"ABOR", Argument::none},          {"ACCT", Argument::text},
@@ -83,7 +83,7 @@ bool is_plausible(Bytes argument, Argument wanted) noexcept {
     return false;
 }
 
-/// XCRC, XSHA256 and the like.
+/// XCRC, XSHA256 and similar.
 bool take_experimental_verb(Cursor& c) noexcept {
     if (!c.peek() || upper(*c.peek()) != 'X') return false;
     const Bytes verb = take_until(c, [](std::uint8_t b) { return b == ' '; });

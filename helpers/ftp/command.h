@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The commands of FTP: which lines a client says before its protocol is proven.
+// The commands of FTP: lines that a client may send before the proof of protocol.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace postern::ftp {
 
-/// Moves past `verb`, in any case, if the line goes on with it and nothing longer.
+/// Moves past `verb`, in any case, if it is the line's whole first word.
 inline bool take_verb(Cursor& c, std::string_view verb) noexcept {
     for (std::size_t i = 0; i < verb.size(); ++i) {
         const auto b = c.peek(i);
@@ -28,13 +28,12 @@ inline void skip_spaces(Cursor& c) noexcept {
     }
 }
 
-/// What a command is usually answered with where the server agrees (RFC 959 section 5.4); 0: that
-/// differs.
+/// A command's usual positive reply (RFC 959 section 5.4); 0: it differs.
 struct Expected {
     std::uint16_t code;
 };
-/// A line that a client of FTP says, and no client of HTTP: its methods are any word, USER or STOR,
-/// but its first line always ends in its version.
+/// Whether a client of FTP sends the line, and no client of HTTP. HTTP's methods are any word, USER
+/// or STOR, but its first line always ends in its version.
 std::optional<Expected> read_command(Cursor line) noexcept;
 
 }  // namespace postern::ftp

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// FTP: reads the data connections that the control connection announces (RFC 959 PORT and PASV,
-// RFC 2428 EPRT and EPSV, RFC 1639 LPRT and LPSV) and asks for an expectation for each. See
-// NOTES.md for the semantics.
+// FTP: reads the data connections that the control connection announces (RFC 959 PORT and PASV, RFC
+// 2428 EPRT and EPSV, RFC 1639 LPRT and LPSV) and requests an expectation for each. See NOTES.md
+// for the semantics.
 //
-// State of a connection: how far the proof of protocol has come and a PORT that waits for it, the
-// code of a multi-line reply that is under way, and which commands wait for their replies. Commands
-// and replies are counted only while that matters, see counts(): every line is read then.
+// State of a connection: progress of the proof of protocol, a PORT that waits for it, the code of
+// an unfinished multi-line reply, and the commands that wait for their replies. Commands and
+// replies are counted only when needed, see counts(): every line is read then.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -46,8 +46,8 @@ enum Class : std::uint8_t {
     kEncrypted
 };
 
-// Telnet commands that clients send before ABOR and STAT (RFC 854, RFC 959 section 4.1.3): two
-// bytes, or three for WILL, WONT, DO and DONT.
+// Telnet commands of clients before ABOR and STAT (RFC 854, RFC 959 section 4.1.3): two bytes, or
+// three for WILL, WONT, DO and DONT.
 #define IAC "^(?:\\xff[\\xf0-\\xfa]|\\xff[\\xfb-\\xfe].)*"
 
 constexpr std::uint16_t kPorts[] = {21};
@@ -148,22 +148,22 @@ bool is_loose(const View& view) noexcept {
     return view.params[kLoose].number != 0;
 }
 
-/// Whether commands and their replies are counted. Where AUTH TLS opens a range, it is worth it to
-/// know for sure which reply is AUTH's; where anybody may come, which one was asked for.
+/// Whether commands and their replies are counted. If AUTH TLS opens a range, AUTH's reply has to
+/// be known for certain; if any host may connect, so does the request of an announcement.
 bool counts(const View& view, const FtpState& s) noexcept {
     return is_strict(view) || is_loose(view) || s.proof != Proof::given ||
            s.has(flag::epsv_asked | flag::careful | flag::auth_agreed) || s.auth_reply != 0 ||
            view.params[kEncryptedPassive].number != 0;
 }
 
-/// From the command on that is being read.
+/// From the current command on.
 void start_counting(const View& view, FtpState& s) noexcept {
     if (counts(view, s)) return;
     s.unanswered = 1;
     s.set(flag::inexact);
 }
 
-/// What the client has announced, in this message or before.
+/// An announcement of the client, in this message or before.
 void ask_for_client(const View& view, Emit& emit, const HostPort& announced) noexcept {
     PinHole request;
     request.src = Prefix::exact(view.original.dst);
@@ -180,9 +180,10 @@ HostPort announced_before(const View& view, const FtpState& s) noexcept {
             Be16::from_host(s.port)};
 }
 
-/// What the server announces. Its clients connect to where their control connection goes, whatever
-/// address it names: servers behind address translation name one that nobody can reach, and a 227
-/// of a server over IPv6 has none to name. `loose`: another server may come there instead.
+/// An announcement of the server. Its clients connect to the destination of their control
+/// connection, whatever address it names. Servers behind address translation name an unreachable
+/// one, and a 227 of a server over IPv6 has none. `loose`: another server may connect there
+/// instead.
 void ask_for_server(const View& view, Emit& emit, const HostPort& announced) noexcept {
     const bool own = view.params[kOwnAddress].number != 0;
     PinHole request;
@@ -199,7 +200,7 @@ void ask_for_server(const View& view, Emit& emit, const HostPort& announced) noe
     emit.expect(request);
 }
 
-/// TLS was agreed on. What will be announced nobody can read; it will be in this range.
+/// TLS was agreed on. Later announcements cannot be read; their ports are in this range.
 void ask_for_range(const View& view, Emit& emit) noexcept {
     const auto first = static_cast<std::uint16_t>(view.params[kEncryptedPassive].number >> 16);
     const auto last = static_cast<std::uint16_t>(view.params[kEncryptedPassive].number);
@@ -217,7 +218,7 @@ void ask_for_range(const View& view, Emit& emit) noexcept {
     emit.expect(request);
 }
 
-/// EPSV ALL as the replies that have come so far tell.
+/// EPSV ALL, by the replies so far.
 bool only_epsv(const FtpState& s) noexcept {
     return s.has(flag::epsv_all) || (s.has(flag::epsv_asked) && s.epsv_before < s.epsv_replies &&
                                      (s.epsv_200s >> s.epsv_before & 1) != 0);
@@ -228,16 +229,16 @@ void conclude_epsv_all(FtpState& s) noexcept {
     s.clear(flag::epsv_asked);
 }
 
-/// EPSV ALL has a reply of its own. Where counting began with it, earlier commands that were
-/// unanswered show by replies that are too many: its own was a later one then.
+/// EPSV ALL has its own reply. If counting began with it, replies in excess belong to earlier
+/// unanswered commands, and its own was a later one.
 void note_epsv_reply(FtpState& s, std::uint32_t code) noexcept {
     if (s.unanswered == 0 && s.has(flag::inexact) && s.epsv_before < kMostReplies) ++s.epsv_before;
     if (code == 200) s.epsv_200s |= static_cast<std::uint8_t>(1u << s.epsv_replies);
     if (++s.epsv_replies >= kMostReplies) conclude_epsv_all(s);
 }
 
-/// AUTH has its answer, or may have it: 234 (RFC 2228), as older servers write it 334 or 200.
-/// `doubtful`: it may be a line of a reply's text. Then nothing opens, and nothing is read on.
+/// AUTH has its answer, or may have it: 234 (RFC 2228), or of older servers 334 or 200. `doubtful`:
+/// it may be a line of a reply's text. Then nothing opens, and reading ends.
 void on_auth_reply(View& view, Emit& emit, FtpState& s, std::uint32_t code, bool own,
                    bool doubtful) noexcept {
     const bool agreed = s.auth == Auth::tls && own && (code == 200 || code == 334);
@@ -252,8 +253,8 @@ void on_auth_reply(View& view, Emit& emit, FtpState& s, std::uint32_t code, bool
     }
 }
 
-/// The server has greeted, the client has commanded, the server has answered; and whoever spoke
-/// before the greeting has heard all its answers.
+/// The server has greeted, the client has sent a command, the server has answered; and if the
+/// client sent before the greeting, all its commands are answered.
 void prove(const View& view, Emit& emit, FtpState& s) noexcept {
     s.proof = Proof::given;
     emit.proven();
@@ -265,7 +266,8 @@ bool is_picked_up(const FtpState& s) noexcept {
     return s.proof == Proof::picked_up || s.proof == Proof::picked_up_once;
 }
 
-/// In mid-stream the next command has its answer. A refusal fits any command, so it shows nothing.
+/// In mid-stream the next command has its answer. A refusal matches any command, so it proves
+/// nothing.
 void note_pair(const View& view, Emit& emit, FtpState& s, std::uint32_t code) noexcept {
     if (code >= 400 || s.expected == 0) return;
     if (outstanding(s) != 1 || !fits(s, code))
@@ -276,14 +278,14 @@ void note_pair(const View& view, Emit& emit, FtpState& s, std::uint32_t code) no
         prove(view, emit, s);
 }
 
-/// A final reply that is not the greeting: the next command has its answer. True when it answers
-/// what it should: PASV, EPSV or LPSV. In a reply that was left that is so only if the server is
-/// known for such replies: it may be text, and is counted apart until the reply ends.
+/// Handles a final reply other than the greeting: the next command has its answer. True if it
+/// answers PASV, EPSV or LPSV as required. In a reply that was left this holds only if the server
+/// is known for such replies: it may be text, and is counted separately until the reply ends.
 bool on_answer(View& view, Emit& emit, FtpState& s, std::uint32_t code) noexcept {
     const bool doubtful = s.has(flag::left) && !s.has(flag::sure);
     const unsigned next = s.over + 1u, last = next + s.slack;
     const auto may_be = [&](std::uint8_t reply) { return reply >= next && reply <= last; };
-    // Outside of texts a 227 is the server's word, and answers PASV even if others got no reply.
+    // Outside of texts a 227 is a reply of the server, and answers PASV even if others got none.
     const bool asked = !doubtful && s.passive != 0 && code == kBeforePassive + s.passive &&
                        (is_strict(view) ? may_be(s.passive_reply) : s.passive_reply >= next);
     const bool port_accepted = is_strict(view) && code == 200 && may_be(s.port_reply);
@@ -314,29 +316,30 @@ bool on_answer(View& view, Emit& emit, FtpState& s, std::uint32_t code) noexcept
     return asked;
 }
 
-/// The client gives a command inside a multi-line reply. Some servers never end one as they began
-/// it, and clients go on by their own idea of its end: for them it has been given. A client that is
-/// ahead of the replies does the same, so until the reply ends after all it may still be text.
+/// The client sends a command inside a multi-line reply. Some servers never end a reply in the form
+/// in which it began, and clients continue by their own criterion of its end: for them it has
+/// ended. A client ahead of the replies does the same, so until the reply ends after all it may
+/// still be text.
 void leave_reply(View& view, Emit& emit, FtpState& s) noexcept {
     const bool again = s.has(flag::left);
     const std::uint32_t code = again ? s.inner : s.multi_line;
     if (s.has(flag::other_end) && !s.has(flag::ahead)) s.set(flag::unending);
     s.clear(flag::other_end);
     s.inner = 0;
-    if (again && s.has(flag::unending)) {  // what was left before is over
+    if (again && s.has(flag::unending)) {  // the reply left before has ended
         shift(s, s.over);
         s.over = 0;
         s.multi_line = static_cast<std::uint16_t>(code) & 0x3ff;
     }
     const bool greeting = !s.has(flag::greeted);
-    // Where nothing was counted before, it answers a command all the same.
+    // Without earlier counting, it answers a command all the same.
     if (!greeting && code >= 200 && s.unanswered == 0) s.unanswered = 1;
     s.set(flag::left | flag::careful);
     if (greeting && (code == 220 || code == 230)) s.set(flag::greeted);
     if (!greeting && code >= 200) on_answer(view, emit, s, code);
 }
 
-/// PORT, EPRT or LPRT with its argument read.
+/// PORT, EPRT or LPRT with its parsed argument.
 void on_port(View& view, Emit& emit, FtpState& s,
              const std::optional<HostPort>& announced) noexcept {
     if (!announced) return emit.parse_error();
@@ -350,7 +353,7 @@ void on_port(View& view, Emit& emit, FtpState& s,
     s.host = announced->host.bytes;
 }
 
-/// PASV, LPSV or EPSV wants this code.
+/// PASV, LPSV or EPSV requires this code.
 void await_passive(FtpState& s, unsigned code) noexcept {
     s.passive_reply = s.unanswered;
     s.passive = (code - kBeforePassive) & 3;
@@ -379,14 +382,14 @@ void on_auth(const View& view, FtpState& s, Cursor c) noexcept {
 void on_command(View& view, Emit& emit, FtpState& s) noexcept {
     Cursor c{trimmed(view.message)};
     skip_telnet(c);
-    if (c.at_end()) return;  // an empty line, or nothing but telnet commands
-    // The 200 before was AUTH's: what follows is not text, or is nobody's business.
+    if (c.at_end()) return;  // an empty line, or only telnet commands
+    // The 200 before was AUTH's: the rest is not text, or must not be read.
     if (s.has(flag::auth_agreed)) return emit.blind(HelperCounter::blind_encrypted);
     const auto command = s.proof != Proof::given || s.multi_line != 0 || s.has(flag::careful)
                              ? read_command(c)
                              : std::optional<Expected>{};
     if (is_picked_up(s)) {
-        // Text that only looks like none may be the rest of a line.
+        // A line that seems to have no text may be the rest of a line.
         if (!command && is_http_line(c.rest()))
             return emit.blind(HelperCounter::blind_not_protocol);
     } else if (s.proof != Proof::given && !command) {
@@ -402,7 +405,7 @@ void on_command(View& view, Emit& emit, FtpState& s) noexcept {
     s.expected = command ? short_code(command->code) : std::uint8_t{0};
     if (!is_picked_up(s) && s.proof != Proof::given)
         s.proof = waited && s.proof != Proof::early ? Proof::commanded : Proof::early;
-    // A client in step has all its answers: EPSV ALL's was among them.
+    // A client in step has all its answers, including EPSV ALL's.
     if (s.has(flag::epsv_asked) && outstanding(s) == 0) conclude_epsv_all(s);
     if (counts(view, s) && s.unanswered != UINT8_MAX) ++s.unanswered;
 
@@ -427,7 +430,7 @@ void on_command(View& view, Emit& emit, FtpState& s) noexcept {
     }
 }
 
-/// 227, 228 or 229 with its argument read.
+/// 227, 228 or 229 with its parsed argument.
 void on_passive(View& view, Emit& emit, FtpState& s, bool asked,
                 const std::optional<HostPort>& announced, std::uint32_t code) noexcept {
     const bool doubtful = s.has(flag::left) && !asked;
@@ -459,7 +462,7 @@ void on_final_reply(View& view, Emit& emit, FtpState& s, std::uint32_t code, Byt
     }
 }
 
-/// Before the greeting some servers send lines without a code, which clients pass over.
+/// Some servers send lines without a code before the greeting, which clients ignore.
 bool is_banner(const FtpState& s, Bytes line) noexcept {
     return s.proof == Proof::none && (line.empty() || (!is_digit(line[0]) && !is_http_line(line)));
 }
@@ -472,7 +475,7 @@ void on_reply(View& view, Emit& emit, FtpState& s) noexcept {
     if (s.multi_line != 0 && !read_text(s, line)) return;
     if (!s.has(flag::greeted)) {
         if (line.code == 0 && is_banner(s, c.rest())) return;
-        // 421 instead of a greeting is FTP too, but nothing may open after it. Servers that want no
+        // 421 instead of a greeting is FTP too, but nothing may open after it. Servers without
         // log-in greet with 230.
         if (line.code != 120 && line.code != 220 && line.code != 230 && line.code != 421)
             return emit.blind(HelperCounter::blind_not_protocol);
@@ -486,18 +489,19 @@ void on_reply(View& view, Emit& emit, FtpState& s) noexcept {
         return;
     }
     if (!s.has(flag::greeted)) {
-        if (line.code == 220 || line.code == 230) s.set(flag::greeted);  // 120: it will come
+        if (line.code == 220 || line.code == 230)
+            s.set(flag::greeted);  // 120: the greeting follows
         return;
     }
     if (line.code < 200) return;
     if (!was_left || s.has(flag::left)) {
-        // A fitting answer to the one command that is unanswered: the reply before is over.
+        // A matching answer to the only unanswered command: the reply before has ended.
         if (was_left && outstanding(s) == 1 && fits(s, line.code) && !is_passive(line.code) &&
             !s.has(flag::ahead))
             s.set(flag::unending);
         return on_final_reply(view, emit, s, line.code, line.text);
     }
-    // Its last line. So many more commands may have been answered in what looked like its text.
+    // Its last line. As many further commands may have been answered in its apparent text.
     const unsigned maybe = s.slack;
     s.slack = 0;
     if (line.code != 220 || s.proof == Proof::given)  // the greeting answers nothing

@@ -8,15 +8,14 @@
 namespace postern::ftp {
 namespace {
 
-/// How servers end a reply that do not end it as they began it: by another reply's last line, or by
-/// `211-End`.
+/// Other ways in which servers end a reply: by another reply's last line, or by `211-End`.
 bool is_other_end(const ReplyLine& line, std::uint32_t code) noexcept {
     if (line.ends) return line.code >= 200;
     return line.code == code && line.text.size() >= 4 && same_word(line.text.first(4), "-END");
 }
 
-/// The reply that was left ends after all: what came in it was text. Or the server answers the one
-/// command that is unanswered with the same code.
+/// The reply that was left ends after all, so its lines were text. Or the server answers the only
+/// unanswered command with the same code.
 void end_left_reply(FtpState& s, std::uint32_t code) noexcept {
     if (outstanding(s) == 0 || outstanding(s) > 1u + s.slack || !fits(s, code)) {
         s.set(flag::ahead);
@@ -73,7 +72,7 @@ bool read_text(FtpState& s, const ReplyLine& line) noexcept {
         if (is_other_end(line, code)) s.set(flag::other_end);
         return false;
     }
-    if (line.code == 0) {  // text, so that reply is not over; if it is not the next one's
+    if (line.code == 0) {  // text, so that reply has not ended, unless it belongs to the next one
         if (s.slack == 0) s.clear(flag::unending | flag::sure);
         return false;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Lines of the server, which of them are replies, and how many commands wait for one.
+// Lines of the server: which of them are replies, and how many commands wait for one.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,10 @@ namespace postern::ftp {
 
 /// The first `n` commands have their answers.
 void shift(FtpState& s, unsigned n) noexcept;
-/// Commands without an answer, if the reply that was left is over.
+/// Commands without an answer, if the reply that was left has ended.
 unsigned outstanding(const FtpState& s) noexcept;
-/// Says yes to the last command. Servers end transfers by 226 or 250 (RFC 959 section 5.4).
+/// Whether it is a positive reply to the last command. Servers end transfers by 226 or 250 (RFC 959
+/// section 5.4).
 bool fits(const FtpState& s, std::uint32_t code) noexcept;
 
 struct ReplyLine {
@@ -23,8 +24,8 @@ struct ReplyLine {
 };
 ReplyLine read_line(Bytes line) noexcept;
 
-/// Takes a line while a multi-line reply is under way. True when it ends that, or when it is a
-/// reply of its own if that is over.
+/// Takes a line inside a multi-line reply. True if it ends that reply, or if it is a reply of its
+/// own in case that one has ended.
 bool read_text(FtpState& s, const ReplyLine& line) noexcept;
 
 }  // namespace postern::ftp

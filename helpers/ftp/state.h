@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the FTP helper remembers of a control connection, within the private bytes of a helper, and
-// how it is saved.
+// The FTP helper's state of a control connection, within the private bytes of a helper, and its
+// saved form.
 #pragma once
 
 #include <array>
@@ -11,19 +11,19 @@
 
 namespace postern::ftp {
 
-/// What the client's AUTH has asked for (RFC 2228, RFC 4217 section 4).
+/// The client's AUTH request (RFC 2228, RFC 4217 section 4).
 enum class Auth : std::uint16_t {
     none,
     other,
     tls
 };
 
-/// What has been seen of the proof of protocol: a greeting, then a command, then its answer.
+/// Progress of the proof of protocol: a greeting, then a command, then its answer.
 enum class Proof : std::uint16_t {
     none,
     commanded,  ///< the client waited for the greeting; no command is answered yet
     early,      ///< it did not wait: no proof before all its commands are answered
-    // Met in mid-stream there is no greeting: two commands, each with its fitting answer.
+    // In mid-stream there is no greeting: two commands, each with its matching answer.
     picked_up,
     picked_up_once,  ///< the first of them
     given
@@ -72,15 +72,17 @@ struct FtpState {
     std::uint16_t flags : 12 = 0;
     std::uint16_t epsv_replies : 4 = 0;  ///< final replies since EPSV ALL, at most kMostReplies
     std::uint16_t port = 0;              ///< announced by PORT; host byte order
-    // While commands are counted. Replies come in their order (RFC 959 section 5.4).
-    std::uint8_t unanswered = 0;     ///< commands whose final reply has not come
-    std::uint8_t over = 0;           ///< so many of them are answered, if the left reply is over
-    std::uint8_t port_reply = 0;     ///< which final reply from now is PORT's, 1 the next; 0: none
-    std::uint8_t passive_reply = 0;  ///< the same of PASV, EPSV or LPSV
-    std::uint8_t auth_reply = 0;     ///< the same of AUTH
-    std::uint8_t slack = 0;          ///< so many more may have been answered in a reply's text
-    std::uint8_t expected = 0;       ///< code that the last command should have, see short_code()
-    std::uint8_t epsv_200s = 0;      ///< a bit for each of epsv_replies: it was 200
+    // While commands are counted. Replies arrive in the order of commands (RFC 959 section 5.4).
+    std::uint8_t unanswered = 0;  ///< commands without their final reply
+    std::uint8_t over = 0;        ///< of these, number answered if the left reply has ended
+    std::uint8_t port_reply =
+        0;  ///< which upcoming final reply answers PORT (1 = the next one); 0 = none
+    std::uint8_t passive_reply = 0;  ///< the same for PASV, EPSV or LPSV
+    std::uint8_t auth_reply = 0;     ///< the same for AUTH
+    std::uint8_t slack =
+        0;  ///< number of further commands that may have been answered in a reply's text
+    std::uint8_t expected = 0;            ///< code that answers the last command, see short_code()
+    std::uint8_t epsv_200s = 0;           ///< a bit for each of epsv_replies: it was 200
     std::array<std::uint8_t, 16> host{};  ///< in PORT, of the client's family
 
     bool has(std::uint16_t f) const noexcept { return (flags & f) != 0; }

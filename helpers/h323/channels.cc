@@ -20,8 +20,8 @@ std::uint32_t channel_number(Items items) noexcept {
     return 0;
 }
 
-/// What an OpenLogicalChannel or its Ack announces: media addresses, and that of a separate stack,
-/// which only T.120 is let use.
+/// The announcement of an OpenLogicalChannel or its Ack: media addresses, and that of a separate
+/// stack, which is accepted for T.120 only.
 void expect_channel(Items items, Requests& requests, std::uint8_t class_index, std::uint32_t tag,
                     bool t120) noexcept {
     for (std::size_t i = 0; i < items.size(); ++i) {

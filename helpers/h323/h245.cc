@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // H.245, the media control of H.323, on a TCP connection of its own that call signalling announced:
-// reads the addresses of logical channels and asks for their RTP, RTCP and T.120 connections. See
+// reads the addresses of logical channels and requests their RTP, RTCP and T.120 connections. See
 // NOTES.md.
 //
 // State of a connection: which side has sent its capabilities (the proof of protocol, together with

@@ -3,13 +3,12 @@
 // PER (ITU-T X.691).
 //
 // What: a message's type is constant data (Type, schema.h has those of H.323), and decode() walks
-// the bytes by it. Fields that carry a mark leave an item in a Tree; the helper looks at the tree
-// when the whole message has been read, so a message that turns out to be broken opens nothing.
-// Who calls: the H.323 helpers, on a worker.
-// Bounds: every read goes through Cursor; the nesting, the number of values read and of items kept
-// are limited, and a length in fragments (16384 and more, X.691 section 11.9.3.8) is refused.
-// Extensions that are not known are skipped by their length, as X.691 section 19.9 means them to
-// be. Cost: one pass over the bytes, no allocation; a tree has 4 KiB.
+// the bytes by it. Marked fields leave an item in a Tree. The helper reads the tree after the whole
+// message has been parsed, so a message with an error opens nothing.
+// Used by: the H.323 helpers, on a worker. Bounds: every read goes through Cursor; the nesting, the
+// number of values read and of items kept are limited, and a length in fragments (16384 and more,
+// X.691 section 11.9.3.8) is refused. Unknown extensions are skipped by their length, as in X.691
+// section 19.9. Cost: one pass over the bytes, no allocation; a tree has 4 KiB.
 #pragma once
 
 #include <array>
@@ -42,7 +41,8 @@ struct Type;
 
 /// A component of a sequence or an alternative of a choice.
 struct Field {
-    /// None: an extension is skipped; at anything else reading ends, and what was found counts.
+    /// None: an extension is skipped; at any other component reading ends, and the items found so
+    /// far count.
     const Type* type = nullptr;
     bool optional = false;
     std::uint8_t mark = kNoMark;  ///< leaves an item with this mark
@@ -58,11 +58,11 @@ struct Type {
     std::span<const Field> extensions{};  ///< the first ones; later ones are skipped
 };
 
-/// What a marked field held. Items stand in the order of the message; those of what a field
-/// contains follow it.
+/// Contents of a marked field. Items are in the order of the message; those inside a field follow
+/// it.
 struct Item {
     std::uint8_t mark;
-    std::uint16_t inside;  ///< how many of the next items are in it
+    std::uint16_t inside;  ///< number of the next items that are inside it
     std::uint32_t number;  ///< boolean, integer
     std::uint32_t size;
     const std::uint8_t* data;
@@ -70,7 +70,7 @@ struct Item {
     Bytes bytes() const noexcept { return {data, size}; }  ///< octets, object_id
 };
 
-/// What stands inside of the item at place `i`.
+/// The items inside the item at index `i`.
 inline std::span<const Item> inside(std::span<const Item> items, std::size_t i) noexcept {
     return items.subspan(i + 1, items[i].inside);
 }
@@ -92,7 +92,7 @@ class BitCursor {
   public:
     explicit BitCursor(Bytes bytes) noexcept : octets_(bytes) {}
 
-    /// Up to 32 bits; none when they are not there.
+    /// Up to 32 bits; none if they are not there.
     std::optional<std::uint32_t> bits(unsigned n) noexcept {
         std::uint32_t v = 0;
         while (n != 0) {
@@ -234,7 +234,7 @@ class Reader {
         item->size = static_cast<std::uint32_t>(found.size());
     }
 
-    /// X.691 section 17. Two octets of a fixed size stand where they stand, others are aligned.
+    /// X.691 section 17. Two octets of a fixed size are not aligned, others are.
     static bool octets(BitCursor& in, const Type& type, Item* item) noexcept {
         if (type.low == type.high && type.high <= 2) return in.skip_bits(type.high * 8);
         const auto n = size_of(in, type);
@@ -245,7 +245,7 @@ class Reader {
         return found.has_value();
     }
 
-    /// X.691 section 30. Short ones stand where they stand, others are aligned.
+    /// X.691 section 30. Short ones are not aligned, others are.
     static bool characters(BitCursor& in, const Type& type) noexcept {
         const auto n = size_of(in, type);
         if (!n || (type.high < 65536 && *n > type.high)) return false;
@@ -254,7 +254,7 @@ class Reader {
         return in.skip_bits(std::uint64_t{*n} * type.char_bits);
     }
 
-    /// One component or alternative that is there.
+    /// One component or alternative that is present.
     bool field(BitCursor& in, const Field& f, unsigned depth) noexcept {
         if (f.mark == kNoMark) {
             if (f.type != nullptr) return value(in, *f.type, nullptr, depth + 1);
@@ -273,8 +273,8 @@ class Reader {
         return true;
     }
 
-    /// An extension: its octets are counted, so it can be skipped, and nothing inside of it reaches
-    /// beyond it (X.691 section 11.2).
+    /// An extension: its length is known, so it can be skipped, and nothing inside it exceeds it
+    /// (X.691 section 11.2).
     bool extension(BitCursor& in, const Field* f, unsigned depth) noexcept {
         const auto n = length(in);
         const auto content = n ? in.octets(*n) : std::nullopt;
@@ -282,7 +282,7 @@ class Reader {
         if (f == nullptr || (f->type == nullptr && f->mark == kNoMark)) return true;
         BitCursor inner{*content};
         const bool read = field(inner, *f, depth);
-        stopped_ = false;  // only the rest of this extension was left out
+        stopped_ = false;  // only the rest of this extension was skipped
         return read;
     }
 
@@ -336,7 +336,7 @@ class Reader {
     bool stopped_ = false;
 };
 
-/// Reads one value of `type` from the start of `bytes`; false when it cannot be one.
+/// Parses one value of `type` from the start of `bytes`; false if it is malformed.
 inline bool decode(const Type& type, Bytes bytes, Tree& tree) noexcept {
     return Reader{tree}.message(type, bytes);
 }

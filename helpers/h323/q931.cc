@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Call signalling of H.323 (ITU-T H.225.0 section 7): Q.931 messages on TCP whose user-user element
-// announces the H.245 connection, media channels at once (fast start), H.245 messages (tunnelled),
-// or to whom the call is forwarded. See NOTES.md.
+// announces the H.245 connection, media channels directly (fast start), H.245 messages (tunnelled),
+// or the target of a forwarded call. See NOTES.md.
 //
 // State of a connection: whether the client's Setup was seen (the proof of protocol, together with
 // TPKT from the first octet on), and the tunnelled channels proposed and not yet answered.
@@ -86,7 +86,7 @@ enum OwnCounter : unsigned {
     kNotForwarded = named(kCounters, "not_forwarded")
 };
 
-/// What matters of a Q.931 message.
+/// The relevant parts of a Q.931 message.
 struct Message {
     std::uint32_t tag;  ///< of the call: the same for both sides, never 0
     Bytes user_user;    ///< PER; empty: it has none
@@ -111,7 +111,8 @@ std::optional<Message> read_q931(Bytes bytes, Direction speaker) noexcept {
         if (!octet) return std::nullopt;
         reference = reference << 8 | *octet;
     }
-    // The flag is clear in what the call's originator says. References are the originator's own.
+    // The flag is clear in the messages of the call's originator. References are the originator's
+    // own.
     const std::uint32_t flag = *reference_length == 1 ? 0x80 : 0x8000;
     const Direction originator = (reference & flag) == 0 ? speaker : !speaker;
     Message m{(index(originator) + 1) << 16 | (reference & (flag - 1)), {}};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// RAS of H.323 (ITU-T H.225.0 section 7.6 on): endpoints and their gatekeeper, over UDP. Asks for
-// the call signalling that a registration, an admission or a location makes possible, and for RAS
-// itself where the gatekeeper names another address for it. See NOTES.md.
+// RAS of H.323 (ITU-T H.225.0 section 7.6 on): endpoints and their gatekeeper, over UDP. Requests
+// the call signalling that a registration, an admission or a location makes possible, and RAS
+// itself if the gatekeeper names another address for it. See NOTES.md.
 //
-// State of a connection: how long each side's registration is to hold, and whether it has asked for
-// a gatekeeper. A message stands alone in its datagram; its shape is the proof of protocol.
+// State of a connection: the lifetime of each side's registration, and whether it has sent a GRQ. A
+// message is independent in its datagram; its form is the proof of protocol.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -34,8 +34,8 @@ enum Child : std::uint8_t {
 };
 
 struct RasState {
-    // By Direction of who asked.
-    std::array<std::uint16_t, 2> ttl_s{};  ///< what the last RRQ wanted
+    // By Direction of the requester.
+    std::array<std::uint16_t, 2> ttl_s{};  ///< lifetime in the last RRQ
     std::array<bool, 2> registers{};
     std::array<bool, 2> seeks_gatekeeper{};
 };
@@ -94,7 +94,7 @@ enum OwnCounter : unsigned {
     kUnaskedConfirms = named(kCounters, "unasked_confirms")
 };
 
-/// Registrations are told apart by who registered.
+/// Registrations are distinguished by the endpoint.
 std::uint32_t tag_of(Direction registrant) noexcept {
     return index(registrant) + 1;
 }
@@ -112,7 +112,7 @@ std::optional<std::uint32_t> time_to_live(Items items) noexcept {
     return std::nullopt;
 }
 
-/// Where calls to the endpoint may go: the first of its addresses that is its own. Where none is,
+/// Destination of calls to the endpoint: the first of its addresses that is its own. If none is,
 /// the first, for the guards to judge.
 std::optional<HostPort> own_signal_address(const View& view, Items items) noexcept {
     for (std::size_t i = 0; i < items.size(); ++i) {
@@ -146,7 +146,7 @@ void on_registration_request(const View& view, h323::Requests& requests, RasStat
     requests.expect(hole);
 }
 
-/// The gatekeeper agrees, and says for how long; RAS between the two lasts as long.
+/// The gatekeeper agrees and sends the lifetime; the RAS connection lasts as long.
 void on_registration_confirm(const View& view, Emit& emit, const RasState& s,
                              Items items) noexcept {
     const unsigned registrant = index(!view.direction);
@@ -164,7 +164,7 @@ void on_unregistration(Emit& emit, RasState& s) noexcept {
     s.registers = {};
 }
 
-/// RAS goes on at the address that the gatekeeper names, unless it is this one.
+/// RAS continues at the address that the gatekeeper names, unless it is this one.
 void on_gatekeeper_confirm(const View& view, h323::Requests& requests, const RasState& s,
                            Items items) noexcept {
     if (!s.seeks_gatekeeper[index(!view.direction)]) return requests.emit().count(kUnaskedConfirms);
@@ -177,8 +177,8 @@ void on_gatekeeper_confirm(const View& view, h323::Requests& requests, const Ras
     requests.expect(hole);
 }
 
-/// An admission or a location: the one who asked may call there. Its own address is the answer to
-/// who is being called (ARQ with answerCall).
+/// An admission or a location: the requester may call there. Its own address answers an ARQ with
+/// answerCall.
 void on_routed(const View& view, h323::Requests& requests, Items items) noexcept {
     const auto to = first_address(items, h323::kCallSignalAddress);
     if (!to || to->host == view.listener()) return;

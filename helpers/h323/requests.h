@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the three helpers of H.323 have in common: addresses found in a message, and the pin-holes
-// that one message asks for. On a worker; lives as long as one message is read.
+// Shared by the three helpers of H.323: addresses in a message, and the expectations of one
+// message. On a worker; lives while one message is read.
 #pragma once
 
 #include <algorithm>
@@ -22,8 +22,8 @@ struct HostPort {
     Be16 port;
 };
 
-/// The first IP address and port among `items`; none where the address is of another kind (IPX,
-/// NSAP, a multicast group, …), which nothing here can expect.
+/// The first IP address and port among `items`; none if the address is of another kind (IPX, NSAP,
+/// a multicast group, …), which cannot be expected.
 inline std::optional<HostPort> address_in(std::span<const per::Item> items) noexcept {
     for (std::size_t i = 0; i + 1 < items.size(); ++i) {
         if (items[i].mark != kIp || items[i + 1].mark != kPort) continue;
@@ -34,7 +34,7 @@ inline std::optional<HostPort> address_in(std::span<const per::Item> items) noex
     return std::nullopt;
 }
 
-/// Whether the first protocol identifier among `items` starts so: any version will do.
+/// Whether the first protocol identifier among `items` starts like this, in any version.
 inline bool is_version_of(std::span<const per::Item> items, Bytes id) noexcept {
     for (const per::Item& i : items)
         if (i.mark == kProtocol)
@@ -43,8 +43,8 @@ inline bool is_version_of(std::span<const per::Item> items, Bytes id) noexcept {
     return false;
 }
 
-/// The pin-holes of one message. The same one is asked for once: a Setup proposes its media address
-/// with each codec, and a channel names it for RTP and for RTCP.
+/// The expectations of one message. Identical ones are requested once: a Setup proposes its media
+/// address with each codec, and a channel names it for RTP and for RTCP.
 class Requests {
   public:
     Requests(const View& view, Emit& emit) noexcept : view_(view), emit_(emit) {}
@@ -59,7 +59,7 @@ class Requests {
         hole.dst = to.host;
         hole.dport = to.port;
         hole.protocol = protocol;
-        // The same announcement comes over several connections: fast start and H.245, or the legs
+        // The same announcement arrives over several connections: fast start and H.245, or the legs
         // of a call through a gatekeeper.
         hole.flags = expect_flag::skip_master;
         return hole;

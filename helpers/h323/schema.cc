@@ -9,7 +9,7 @@ using per::Kind;
 using per::Type;
 
 constexpr bool kOptional = true;
-/// A component that is not read; at the end of what is.
+/// A component that is not read; the last one of a list.
 constexpr Field kTheRest{};
 
 // --- Both protocols ---------------------------------------------------------------------------
@@ -58,7 +58,7 @@ constexpr Type kDigits = characters(1, 128, 4);  // of "0123456789#*,"
 
 constexpr Field kNulls[] = {{&kNull}, {&kNull}, {&kNull}, {&kNull}, {&kNull}, {&kNull},
                             {&kNull}, {&kNull}, {&kNull}, {&kNull}, {&kNull}, {&kNull}};
-/// A choice of `n` alternatives that say nothing more.
+/// A choice of `n` alternatives without contents.
 constexpr Type plain_choice(std::size_t n) {
     return choice(std::span(kNulls).first(n));
 }
@@ -150,7 +150,7 @@ constexpr Field kSetupFields[] = {{&kObjectId, false, kProtocol},
 constexpr Field kSetupExtensions[] = {{}, {}, {}, {}, {}, {}, {&kFastStarts}};
 constexpr Type kSetupUuie = sequence_ext(kSetupFields, kSetupExtensions);
 
-/// CallProceeding, Alerting and Connect have it at the same place.
+/// At the same position in CallProceeding, Alerting and Connect.
 constexpr Field kAnswerExtensions[] = {{}, {}, {}, {}, {&kFastStarts}};
 constexpr Field kProceedingFields[] = {
     {&kObjectId}, {&kEndpointType}, {&kTransportAddress, kOptional, kH245Address}};
@@ -181,8 +181,8 @@ constexpr Field kCallIdFields[] = {{&kGuid}};
 constexpr Type kCallId = sequence_ext(kCallIdFields);
 constexpr Field kSecurityModeFields[] = {{&kNonStandard}, {&kNull}, kTheRest, kTheRest};
 constexpr Type kSecurityMode = choice_ext(kSecurityModeFields);
-/// Security tokens stand before fastStart here, and not as extensions. They are not read, so a
-/// message that has them opens h245Address only.
+/// Here security tokens precede fastStart, and are not extensions. They are not read, so a message
+/// with tokens opens h245Address only.
 constexpr Field kProgressFields[] = {{&kObjectId},
                                      {&kEndpointType},
                                      {&kTransportAddress, kOptional, kH245Address},
@@ -351,7 +351,7 @@ constexpr Type kMulticast = choice_ext(kMulticastFields);
 constexpr Field kMediaAddressFields[] = {{&kUnicast}, {&kMulticast}};
 constexpr Type kMediaAddress = choice_ext(kMediaAddressFields);
 
-// --- H.245: what a channel carries ------------------------------------------------------------
+// --- H.245: contents of a channel -------------------------------------------------------------
 
 constexpr Type kFrames = integer(1, 256);
 constexpr Type kPictureInterval = integer(1, 32);
@@ -523,7 +523,7 @@ constexpr Field kOpenAckFields[] = {{&kWordFrom1, false, kChannelNumber},
                                     {&kReverseAck, kOptional}};
 constexpr Field kOpenAckExtensions[] = {{&kAccess}, {&kForwardAckMultiplex}};
 constexpr Type kOpenAck = sequence_ext(kOpenAckFields, kOpenAckExtensions);
-/// OpenLogicalChannelReject and CloseLogicalChannel: which channel is all that matters.
+/// OpenLogicalChannelReject and CloseLogicalChannel: only the channel matters.
 constexpr Field kChannelFields[] = {{&kWordFrom1, false, kChannelNumber}, kTheRest};
 constexpr Type kChannel = sequence_ext(kChannelFields);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The types of H.323 messages, as far as they have to be read: H.225.0 (12/2009) annex H and H.245
-// (12/2009) annex A. What is not read is left out where PER allows it: extensions always, and what
-// stands behind the last field of interest. Constant data.
+// (12/2009) annex A. Other parts are omitted if PER allows it: always extensions, and everything
+// after the last field of interest. Constant data.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace postern::h323 {
 
-/// What is looked for in a message.
+/// Marks of the fields of interest.
 enum Mark : std::uint8_t {
     kIp = 1,  ///< octets: 4 or 16
     kPort,
@@ -59,13 +59,13 @@ enum Mark : std::uint8_t {
     kSeparateStack,     ///< its address
 };
 
-/// H323-UserInformation: what the user-user element of a Q.931 message holds.
+/// H323-UserInformation: contents of the user-user element of a Q.931 message.
 extern const per::Type kUserInformation;
 /// RasMessage: a datagram of RAS.
 extern const per::Type kRasMessage;
-/// MultimediaSystemControlMessage: what a TPKT of H.245 holds.
+/// MultimediaSystemControlMessage: contents of a TPKT of H.245.
 extern const per::Type kControlMessage;
-/// What each element of fastStart holds.
+/// Contents of each element of fastStart.
 extern const per::Type kFastStartChannel;
 
 }  // namespace postern::h323

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// TPKT (RFC 1006 section 6): how call signalling and H.245 cut a TCP stream into messages.
+// TPKT (RFC 1006 section 6): the framing of call signalling and H.245 in a TCP stream.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ inline Measured measure_tpkt(Direction, Bytes bytes, Progress& /*progress*/,
     return *length < kTpktHeader ? -1 : std::int32_t{*length};
 }
 
-/// What a whole message holds; nothing where it only keeps the connection alive.
+/// Contents of a whole message; nothing for a keep-alive.
 inline Bytes tpkt_content(Bytes message) noexcept {
     return message.subspan(kTpktHeader);
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// IRC: reads the direct connections between clients (DCC) that are offered in private messages
-// (RFC 1459 and 2812 for the messages; DCC has no standard beyond what clients do). See NOTES.md.
+// IRC: reads the direct connections between clients (DCC) that are offered in private messages (RFC
+// 1459 and 2812 for the messages; DCC has no standard beyond the clients' practice). See NOTES.md.
 //
-// A client's own offer opens a way to it. An offer that comes from the server was written by some
-// other user, so nothing in it can be believed: it opens only when the configuration says so, and
-// only for the client to whom it came.
+// A client's own offer opens a port of it. An offer from the server was written by another user, so
+// its contents cannot be trusted: it opens only if configured, and only for the client that
+// received it.
 //
 // State of a connection: the proof of protocol (the client's commands, the server's welcome, the
-// nickname that both mean), whether the client has asked for TLS, and the ports that the client has
+// nickname in both), whether the client has requested TLS, and the ports that the client has
 // offered, which ACCEPT names again.
 #include <algorithm>
 #include <array>
@@ -37,28 +37,28 @@ enum Class : std::uint8_t {
     kOffer
 };
 
-/// The beginning of a nickname, in upper case, zeros behind it. Servers cut longer ones, but not
+/// The beginning of a nickname, in upper case, padded with zeros. Servers cut longer ones, but not
 /// below nine characters (RFC 2812 section 1.2.1).
 using Nick = std::array<std::uint8_t, 9>;
 
-/// What one side has said in mid-stream and the other has yet to answer.
+/// A question of one side in mid-stream that the other side has to answer.
 enum class Awaited : std::uint8_t {
     nothing,
-    number,      ///< of the server; its digits
-    pong,        ///< of the server; what PING has named
+    number,      ///< of the server; the numeric's digits
+    pong,        ///< of the server; the word of PING
     client_pong  ///< of the client
 };
 
 struct IrcState {
     bool commanded = false;  ///< the client's first line was a command of a client
     bool greeted = false;    ///< the server's first line was one of a server
-    bool welcomed = false;   ///< and it has let the client in
-    bool proven = false;     ///< by a name that the client has said
+    bool welcomed = false;   ///< and it has sent the welcome
+    bool proven = false;     ///< with a name that the client has used
     bool tls_asked = false;
-    std::uint8_t next = 0;                   ///< the place in `offered` that is overwritten next
+    std::uint8_t next = 0;                   ///< the index in `offered` that is overwritten next
     std::array<std::uint16_t, 8> offered{};  ///< ports of the client; host byte order, 0 = none
-    /// That NICK has asked for last; once welcomed: that the server has named. Picked up: what is
-    /// awaited, a kind and a word.
+    /// The name of the last NICK; once welcomed: that of the server. Picked up: the awaited answer,
+    /// a kind and a word.
     Nick nick{};
     std::uint8_t pairs = 0;  ///< picked up: questions and their answers so far
 };
@@ -76,7 +76,7 @@ constexpr Field kState[] = {
     POSTERN_FIELD(IrcState, pairs, kPairs),
 };
 
-// Message tags (IRCv3) and the sender may stand before a command; more than one space is allowed.
+// Message tags (IRCv3) and the sender may precede a command; more than one space is allowed.
 #define BEGINNING "^(?:@[^ \\r\\n]+ +)?(?::[^ \\r\\n]+ +)?"
 
 constexpr std::uint16_t kPorts[] = {6667, 6665, 6666, 6668, 6669, 7000};
@@ -119,11 +119,11 @@ constexpr PatternDesc kPatterns[] = {
 };
 #undef BEGINNING
 
-// What a client may begin with: RFC 2812 section 3.1, IRCv3's registration, and what gateways say.
+// First commands of a client: RFC 2812 section 3.1, IRCv3's registration, and those of gateways.
 constexpr std::string_view kFirstCommands[] = {"CAP",  "PASS",         "NICK",     "USER",
                                                "PING", "AUTHENTICATE", "PROTOCTL", "QUIT",
                                                "PONG", "STARTTLS",     "WEBIRC"};
-// What else it may send ahead of the welcome.
+// Other commands before the welcome.
 constexpr std::string_view kCommands[] = {
     "ADMIN",    "AWAY",    "BATCH",    "CHATHISTORY", "CHANSERV", "CS",      "ENCAP",    "HELP",
     "INFO",     "INVITE",  "ISON",     "ISUPPORT",    "JOIN",     "KICK",    "LINKS",    "LIST",
@@ -132,11 +132,11 @@ constexpr std::string_view kCommands[] = {
     "RENAME",   "SERVICE", "SETNAME",  "SILENCE",     "SQUERY",   "STATS",   "SUMMON",   "TAGMSG",
     "TIME",     "TOPIC",   "TRACE",    "USERHOST",    "USERS",    "VERIFY",  "VERSION",  "WALLOPS",
     "WATCH",    "WHO",     "WHOIS",    "WHOWAS",      "ZNC"};
-// What a server may say before the welcome, besides numbers.
+// Messages of a server before the welcome, besides numerics.
 constexpr std::string_view kFirstReplies[] = {"NOTICE", "CAP",  "PING", "ERROR", "AUTHENTICATE",
                                               "PONG",   "FAIL", "WARN", "NOTE"};
 
-/// What the server says at the end of its answer to a command (RFC 2812 section 5.1).
+/// The numeric at the end of the server's answer to a command (RFC 2812 section 5.1).
 struct Answer {
     std::string_view command;
     std::string_view number;
@@ -149,7 +149,7 @@ constexpr Answer kAnswers[] = {
 
 /// With message tags (IRCv3 message-tags: 8191 bytes, then 512).
 constexpr std::uint16_t kLongest = 8703;
-constexpr std::uint8_t kCtcp = 0x01;  ///< begins and ends what is for the other user's program
+constexpr std::uint8_t kCtcp = 0x01;  ///< begins and ends the part for the other user's program
 
 constexpr bool is_space(std::uint8_t c) noexcept {
     return c == ' ';
@@ -163,7 +163,7 @@ bool skip_spaces(Cursor& c) noexcept {
     return !take_until(c, [](std::uint8_t b) { return b != ' '; }).empty();
 }
 
-/// Moves past tags and sender; false when nothing follows them.
+/// Moves past tags and sender; false if nothing follows them.
 bool skip_beginning(Cursor& c) noexcept {
     for (const std::uint8_t mark : {'@', ':'}) {
         if (c.peek() != mark) continue;
@@ -187,8 +187,8 @@ bool is_numeric(Bytes word) noexcept {
     return word.size() == 3 && std::all_of(word.begin(), word.end(), is_digit);
 }
 
-/// A file's name or a word: up to a space, or between quotes. False when there is none. Quotes may
-/// stand in a name, too: only numbers follow it, so the last one ends it.
+/// A file's name or a word: up to a space, or between quotes. False if there is none. Quotes may be
+/// part of a name, too: only numbers follow it, so the last one ends it.
 bool skip_argument(Cursor& c) noexcept {
     if (!take(c, '"')) return !take_until(c, is_end_of_word).empty() && skip_spaces(c);
     Cursor rest = c;
@@ -222,14 +222,14 @@ std::optional<IpAddr> take_host(Cursor& c) noexcept {
     return address && address->family == Family::ipv6 ? address : std::nullopt;
 }
 
-/// The last number that matters: a word of its own.
+/// The last relevant number: a word of its own.
 std::optional<std::uint16_t> take_port(Cursor& c) noexcept {
     const auto port = take_number(c, 5, 65535);
     if (!port || (!c.at_end() && !is_end_of_word(*c.peek()))) return std::nullopt;
     return static_cast<std::uint16_t>(*port);
 }
 
-/// Some other user, known to nobody here, will connect to the client.
+/// Another, unknown user will connect to the client.
 void ask_for_client(Emit& emit, const IpAddr& host, std::uint16_t port) noexcept {
     PinHole request;
     request.dst = host;
@@ -240,7 +240,7 @@ void ask_for_client(Emit& emit, const IpAddr& host, std::uint16_t port) noexcept
     emit.expect(request);
 }
 
-/// "NAME ADDRESS PORT …", of SEND, CHAT and the like.
+/// Parses "NAME ADDRESS PORT …", of SEND, CHAT and similar.
 void on_offer(View& view, Emit& emit, IrcState& s, Cursor c) noexcept {
     const bool named = skip_argument(c);
     const auto host = named ? take_host(c) : std::nullopt;
@@ -264,8 +264,8 @@ void on_offer(View& view, Emit& emit, IrcState& s, Cursor c) noexcept {
     emit.expect(request);
 }
 
-/// "NAME PORT POSITION": the client agrees to go on with a file that it has offered on this port,
-/// so its receiver comes now.
+/// Parses "NAME PORT POSITION": the client agrees to resume a file that it has offered on this
+/// port, so its receiver connects now.
 void on_accept(const View& view, Emit& emit, const IrcState& s, Cursor c) noexcept {
     const auto port = skip_argument(c) ? take_port(c) : std::nullopt;
     if (!port) return emit.parse_error();
@@ -277,7 +277,7 @@ void on_dcc(View& view, Emit& emit, IrcState& s) noexcept {
     Cursor c{without_line_end(view.message)};
     take_command(c);
     skip_spaces(c);
-    take_until(c, is_space);  // to whom
+    take_until(c, is_space);  // the addressee
     skip_spaces(c);
     if (!take(c, ':') || !take(c, kCtcp)) return emit.parse_error();
     take_until(c, is_space);  // "DCC"
@@ -311,7 +311,7 @@ Nick nick_of(Bytes name) noexcept {
     return nick;
 }
 
-/// The next parameter; `c` is behind the command.
+/// Takes the next parameter; `c` is after the command.
 Bytes take_parameter(Cursor& c) noexcept {
     if (!skip_spaces(c)) return {};
     take(c, ':');
@@ -325,7 +325,7 @@ bool is_nick(Bytes name) noexcept {
            std::none_of(name.begin(), name.end(), [](std::uint8_t b) { return b <= ' '; });
 }
 
-/// Whether the client calls itself so: as the sender, or in a parameter that is no text.
+/// Whether the client uses this name: as the sender, or in a parameter other than text.
 bool names_itself(Bytes line, const Nick& nick) noexcept {
     if (nick == Nick{}) return false;
     Cursor c{line};
@@ -349,8 +349,8 @@ bool names_itself(Bytes line, const Nick& nick) noexcept {
     return false;
 }
 
-/// A line of a client that has yet to show that it speaks IRC; false: it does not. A client of HTTP
-/// may begin with any word, NICK or USER, but its first line ends in its version.
+/// Handles a line of a client before the proof; false: it is not IRC. A client of HTTP may begin
+/// with any word, NICK or USER, but its first line ends in its version.
 bool on_client_line(Bytes line, IrcState& s) noexcept {
     if (is_http_line(line)) return false;
     if (s.welcomed) {
@@ -366,10 +366,10 @@ bool on_client_line(Bytes line, IrcState& s) noexcept {
     if (!same_word(command, "NICK")) return true;
     const Bytes name = take_parameter(c);
     s.nick = nick_of(name);
-    return is_nick(name) || name.empty();  // none: the server will ask for one
+    return is_nick(name) || name.empty();  // none: the server will request one
 }
 
-/// The same of a server, up to its welcome.
+/// The same for a server, up to its welcome.
 bool on_server_line(Bytes line, IrcState& s) noexcept {
     Cursor c{line};
     const Bytes command = take_command(c);
@@ -377,15 +377,15 @@ bool on_server_line(Bytes line, IrcState& s) noexcept {
     if (s.commanded && same_word(command, "001")) {  // RPL_WELCOME
         const Nick named = nick_of(take_parameter(c));
         s.welcomed = true;
-        // A server that gives the client another name, as bouncers do: the client may not have
-        // understood, if it is none of IRC.
+        // A server that gives the client another name, as bouncers do: a client of another protocol
+        // would not use it.
         s.proven = named != Nick{} && named == s.nick;
         s.nick = named;
     }
     return s.greeted;
 }
 
-/// What a question in mid-stream waits for; the word's beginning is enough.
+/// The answer to a question in mid-stream; the word's beginning suffices.
 template <class Word>
 Nick awaited(Awaited kind, const Word& word) noexcept {
     Nick all{};
@@ -396,8 +396,8 @@ Nick awaited(Awaited kind, const Word& word) noexcept {
     return all;
 }
 
-/// A line in mid-stream, where neither the client's first words nor the server's welcome were seen:
-/// a command and its fitting reply, twice, show that both speak IRC. False: one does not.
+/// Handles a line in mid-stream, where neither the client's first words nor the server's welcome
+/// were seen: a command and its matching reply, twice, prove IRC. False: one side does not use it.
 bool on_picked_up_line(const View& view, Emit& emit, IrcState& s) noexcept {
     const Bytes line = without_line_end(view.message);
     if (view.from_client() && is_http_line(line)) return false;
@@ -408,7 +408,7 @@ bool on_picked_up_line(const View& view, Emit& emit, IrcState& s) noexcept {
     if (same_word(command, "PING")) {
         s.nick = awaited(view.from_client() ? Awaited::pong : Awaited::client_pong, first);
     } else if (same_word(command, "PONG")) {
-        // A server names itself first.
+        // A server sends its own name first.
         answer = view.from_client() ? awaited(Awaited::client_pong, first)
                                     : awaited(Awaited::pong, second.empty() ? first : second);
     } else if (view.from_client()) {
@@ -424,7 +424,7 @@ bool on_picked_up_line(const View& view, Emit& emit, IrcState& s) noexcept {
     return true;
 }
 
-/// A line before the proof. False: its side does not speak IRC.
+/// Handles a line before the proof. False: its side does not use IRC.
 bool on_first_lines(const View& view, Emit& emit, IrcState& s) noexcept {
     const Bytes line = without_line_end(view.message);
     if (line.empty()) return true;  // RFC 2812 section 2.3.1: empty messages are ignored

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // PPTP (RFC 2637): a control connection on TCP sets up calls; each call is a tunnel of GRE packets
-// between the same two hosts. Every packet names the call by its receiver's id, and the control
-// connection is where both ids are told. See NOTES.md for the messages and what they open.
+// between the same two hosts. Every packet has its receiver's call id, and the control connection
+// announces both ids. See NOTES.md for the messages and their expectations.
 //
-// Who is the PNS and who the PAC shows in the messages, not in who has opened the connection: an
-// outgoing call is asked for by the PNS, an incoming one by the PAC (section 1.2).
+// The messages show which side is the PNS and which the PAC; the initiator of the connection does
+// not. An outgoing call is requested by the PNS, an incoming one by the PAC (section 1.2).
 //
-// State: the session, and up to six calls with the ids that both sides gave them.
+// State: the session, and up to six calls with the ids of both sides.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -90,10 +90,10 @@ enum class Phase : std::uint8_t {
     incoming_asked,
     incoming_accepted,
     up,
-    clearing  ///< up, and the PNS has asked for its end
+    clearing  ///< up, and the PNS has requested its end
 };
 
-/// A side is named by the direction in which it speaks.
+/// A side is named by its direction.
 struct Call {
     Phase phase = Phase::free;
     bool pac_is_server = false;
@@ -137,8 +137,8 @@ constexpr Direction other(Direction d) noexcept {
     return d == Direction::original ? Direction::reply : Direction::original;
 }
 
-/// The tunnel's packets to `to`, as the expectation and its connection have them: the ids are where
-/// ports would be.
+/// The tunnel's packets to `to`, as the expectation and its connection have them: the ids are in
+/// place of ports.
 Tuple tunnel(const Tuple& control, const State& state, unsigned call, Direction to) noexcept {
     Tuple t{control.src, control.dst, Be16::from_host(state.ids[call][0]),
             Be16::from_host(state.ids[call][1]), proto::gre};
@@ -177,7 +177,8 @@ class Reader {
             if (state_.call(i).phase == phase && state_.id(i, side) == id) return i;
         return std::nullopt;
     }
-    /// Whether a call that is up has this id already: another one's packets would look the same.
+    /// Whether a call that is up has this id already: the other call's packets would be
+    /// indistinguishable.
     bool taken(Direction side, std::uint16_t id) noexcept {
         for (unsigned i = 0; i < kMaxCalls; ++i)
             if (state_.is_up(i) && state_.id(i, side) == id) return true;
@@ -215,13 +216,13 @@ void Reader::start_reply(std::uint8_t result) noexcept {
     emit_.proven();
 }
 
-/// Outgoing-Call-Request and Incoming-Call-Request: the asker gives its id.
+/// Outgoing-Call-Request and Incoming-Call-Request: the requester sends its id.
 void Reader::ask(std::uint16_t id, Phase phase) noexcept {
     if (!confirmed()) return;
     if (taken(speaker_, id)) return emit_.count(kWrongOrder);
     const Direction pac = phase == Phase::outgoing_asked ? other(speaker_) : speaker_;
-    // A free place, or that of the same request made before; else the next one that is only asked
-    // for gives way.
+    // A free entry, or that of the same request made before; else the next call that is only
+    // requested is displaced.
     std::optional<unsigned> place = find(phase, speaker_, id);
     for (unsigned i = 0; i < kMaxCalls && !place; ++i)
         if (state_.call(i).phase == Phase::free) place = i;
@@ -271,14 +272,14 @@ void Reader::incoming_connected(std::uint16_t peer) noexcept {
     if (!confirmed()) return;
     const auto call = find(Phase::incoming_accepted, other(speaker_), peer);
     if (!call || state_.pac(*call) != speaker_) return emit_.count(kWrongOrder);
-    // Another call may have come up with these ids since they were agreed on.
+    // Another call may have been set up with these ids since they were agreed on.
     if (taken(speaker_, state_.id(*call, speaker_)) || taken(other(speaker_), peer))
         return emit_.count(kWrongOrder);
     emit_.count(kIncoming);
     connect(*call);
 }
 
-/// Section 2.12: the PNS asks for the end. Packets may go on until the PAC has agreed.
+/// Section 2.12: the PNS requests the end. Packets may continue until the PAC has agreed.
 void Reader::clear(std::uint16_t id) noexcept {
     for (unsigned i = 0; i < kMaxCalls; ++i) {
         if (state_.call(i).phase == Phase::free || state_.pac(i) == speaker_ ||
@@ -290,8 +291,8 @@ void Reader::clear(std::uint16_t id) noexcept {
     emit_.count(kUnknownCall);
 }
 
-/// Section 2.13: the PAC says that a call has ended, by its own id. Some servers answer a
-/// Call-Clear-Request with another number; then the call that was to be cleared is meant.
+/// Section 2.13: the PAC reports the end of a call, by its own id. Some servers answer a
+/// Call-Clear-Request with another number; it then means the call to be cleared.
 void Reader::disconnected(std::uint16_t id) noexcept {
     std::optional<unsigned> ended;
     for (unsigned i = 0; i < kMaxCalls; ++i) {
@@ -306,7 +307,7 @@ void Reader::disconnected(std::uint16_t id) noexcept {
     end(*ended);
 }
 
-/// Section 2.4: with the session its calls are over.
+/// Section 2.4: the calls end with the session.
 void Reader::stopped() noexcept {
     if (state_.session != Session::stopping) return emit_.count(kWrongOrder);
     state_.session = Session::none;
@@ -326,7 +327,7 @@ void Reader::connect(unsigned call) noexcept {
         hole.protocol = proto::gre;
         hole.announced_by_listener = to != speaker_;
         hole.tag = tag_of(call);
-        // A client that begins again before its last connection has ended may give the same ids.
+        // A client that restarts before its last connection has ended may use the same ids.
         hole.flags = expect_flag::beside;
         emit_.expect(hole);
     }
@@ -370,7 +371,7 @@ void Reader::read() noexcept {
         case kIncomingConnected: return incoming_connected(first);
         case kClearRequest: return clear(first);
         case kDisconnectNotify: return disconnected(first);
-        default: return;  // Echo, WAN-Error-Notify, Set-Link-Info: nothing opens or ends by them
+        default: return;  // Echo, WAN-Error-Notify, Set-Link-Info: they open and end nothing
     }
 }
 
@@ -378,7 +379,7 @@ void on_message(View& view, Emit& emit) noexcept {
     Reader(view, emit).read();
 }
 
-/// Section 1.4: each message begins with its length, what kind it is, and the magic cookie.
+/// Section 1.4: each message begins with its length, its kind, and the magic cookie.
 Measured measure(Direction /*direction*/, Bytes bytes, Progress& /*progress*/,
                  std::span<const std::uint8_t, kPrivateBytes> /*state*/) noexcept {
     Cursor c{bytes};
@@ -394,7 +395,7 @@ Measured measure(Direction /*direction*/, Bytes bytes, Progress& /*progress*/,
     return *length;
 }
 
-/// With the control connection its calls are over (section 3: "all calls are cleared").
+/// The calls end with the control connection (section 3: "all calls are cleared").
 void on_destroy(const Tuple& original, std::span<std::uint8_t, kPrivateBytes> bytes,
                 Emit& emit) noexcept {
     const Bytes no_message;

@@ -23,8 +23,8 @@ bool starts_with(Bytes text, std::string_view word) noexcept;
 /// A request's line ends with the version, a status line begins with it (sections 6 and 7).
 bool is_start_line(Bytes line) noexcept;
 
-/// Calls f(name, value) for the headers after the start line, until it says true. A line that
-/// begins with a blank goes on with the value of the one before it (section 4.1).
+/// Calls f(name, value) for the headers after the start line, until f returns true. A line that
+/// begins with a blank continues the value of the one before it (section 4.1).
 template <class F>
 void for_each_header(Bytes head, F&& f) noexcept {
     Cursor c{head};
@@ -42,7 +42,7 @@ void for_each_header(Bytes head, F&& f) noexcept {
 
 /// The value of the first header of this name.
 std::optional<Bytes> find_header(Bytes head, std::string_view wanted) noexcept;
-/// All of it, and nothing else.
+/// The whole text, as a number.
 std::optional<std::uint32_t> read_number(Bytes text) noexcept;
 /// Whether a message has its CSeq.
 bool has_number(Bytes head) noexcept;

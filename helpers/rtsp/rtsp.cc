@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// RTSP: reads the UDP ports of media that a client offers and a server agrees to in SETUP (RFC 2326
-// sections 10.4 and 12.39) and asks for expectations both ways. See NOTES.md.
+// RTSP: reads the UDP ports of media that a client offers and a server accepts in SETUP (RFC 2326
+// sections 10.4 and 12.39) and requests expectations in both directions. See NOTES.md.
 //
-// Media may come inside of the control connection, as frames between its messages (section 10.12):
-// those and the bodies of messages are passed over.
+// Media may be interleaved in the control connection, as frames between its messages (section
+// 10.12): those and the bodies of messages are skipped.
 //
 // State of a connection: the proof of protocol, the requests that wait for their answers, and the
 // ports of streams that were set up, which PLAY opens again.
@@ -50,10 +50,10 @@ enum Class : std::uint8_t {
     kGroup
 };
 
-/// What is known of a request that waits for its answer; 0: there is none.
+/// A request that waits for its answer; 0: none.
 namespace await {
 constexpr std::uint8_t any = 1, setup = 2, play = 4;
-// Of a SETUP: what it has offered.
+// Of a SETUP: its offer.
 constexpr std::uint8_t unicast = 8, group = 16;
 constexpr std::uint8_t pair = 32;  ///< RTCP's port follows RTP's
 constexpr std::uint8_t odd = 64;   ///< it is RtspState::odd_second
@@ -65,7 +65,7 @@ struct RtspState {
 
     // Requests that wait for their answers, the oldest first; see `awaited`.
     std::array<std::uint16_t, kRequests> offered{};
-    // Ways of media that were set up; host byte order, 0: none to this side.
+    // Media streams that were set up; host byte order, 0: none to this side.
     std::array<std::uint16_t, kWays> client_port{};
     std::array<std::uint16_t, kWays> server_port{};
     std::uint16_t odd_second = 0;                ///< RTCP's port, as the last SETUP offered it
@@ -74,10 +74,10 @@ struct RtspState {
     std::uint8_t requested : 1 = 0;  ///< by the client
     std::uint8_t answered : 1 = 0;   ///< by the server
     std::uint8_t numbers : 1 = 0;    ///< the server has answered with a request's number
-    std::uint8_t unlisted : 1 = 0;   ///< there was no room for a request that may wait yet
+    std::uint8_t unlisted : 1 = 0;   ///< there was no room for a request that may still wait
     std::uint8_t ways : 3 = 0;
-    std::uint8_t once_more : 1 = 0;  ///< met in mid-stream: the proof wants one more answer
-    std::uint8_t pairs = 0;          ///< bit i: way i has a port for RTCP after each of its two
+    std::uint8_t once_more : 1 = 0;  ///< picked up in mid-stream: the proof needs one more answer
+    std::uint8_t pairs = 0;          ///< bit i: stream i has a port for RTCP after each of its two
 };
 static_assert(sizeof(RtspState) == kPrivateBytes);
 
@@ -144,11 +144,11 @@ constexpr std::size_t kFrameHead = 4;  ///< mark, channel, length (section 10.12
 constexpr Measured kNotRtsp = -1;
 constexpr Measured kMore = 0;
 
-/// Progress::part of a message: which line `read` lies in; and Progress::flags.
+/// Progress::part of a message: the line that contains `read`; and Progress::flags.
 constexpr std::uint32_t kStartLine = 0, kHeaders = 1;
 constexpr std::uint32_t kHasLength = 1;
 
-/// What a header line says of the body. False when where the next message begins would be a guess.
+/// A header line about the body. False if the start of the next message would be a guess.
 bool note_header(Bytes text, Progress& p) noexcept {
     Cursor line{text};
     const Bytes name = take_until(line, [](std::uint8_t b) { return b == ':'; });
@@ -195,7 +195,7 @@ Measured measure(Direction direction, Bytes bytes, Progress& p,
     }
 }
 
-/// A session's name for expectations, never 0. What follows its ";" is its timeout.
+/// A session's tag for expectations, never 0. After its ";" comes its timeout.
 std::uint32_t session_tag(std::optional<Bytes> header) noexcept {
     if (!header) return 1;
     Cursor c{*header};
@@ -263,8 +263,8 @@ void forget_request(RtspState& s, std::size_t place) noexcept {
     s.awaited.back() = 0;
 }
 
-/// Where there is no room, the oldest goes of those whose answers open nothing, else the oldest
-/// PLAY, which repeats what SETUP opens, else the oldest.
+/// Without room, the oldest request whose answer opens nothing is displaced, else the oldest PLAY,
+/// which repeats SETUP's expectations, else the oldest.
 void note_request(RtspState& s, const Request& r) noexcept {
     if (waiting(s) == s.awaited.size()) {
         const auto end = s.awaited.end();
@@ -289,9 +289,9 @@ void note_request(RtspState& s, const Request& r) noexcept {
     }
 }
 
-/// The request that is answered by this number. There are servers that number their answers as they
-/// like (0 always), or not at all when they refuse: requests are answered in order (section 9.1),
-/// so then it is the oldest one's.
+/// The request answered with this number. Some servers number their answers arbitrarily (always 0),
+/// or not at all in a refusal. Requests are answered in order (section 9.1), so the answer is then
+/// the oldest one's.
 std::optional<Request> take_answered(RtspState& s, std::optional<std::uint32_t> number) noexcept {
     const unsigned n = waiting(s);
     const auto low = static_cast<std::uint8_t>(number.value_or(0));
@@ -313,7 +313,7 @@ std::optional<Request> take_answered(RtspState& s, std::optional<std::uint32_t> 
     return r;
 }
 
-// ---- ways of media ------------------------------------------------------------------------------
+// ---- media streams ------------------------------------------------------------------------------
 
 void note_way(RtspState& s, std::uint16_t client, std::uint16_t server, bool pair) noexcept {
     if (client == 0 && server == 0) return;
@@ -328,7 +328,7 @@ void note_way(RtspState& s, std::uint16_t client, std::uint16_t server, bool pai
     s.pairs = static_cast<std::uint8_t>(pair ? s.pairs | bit : s.pairs & ~bit);
 }
 
-/// One that is no pair of pairs takes two places.
+/// One whose ports are no pairs takes two entries.
 void note_ways(RtspState& s, const Ports& client, const Ports& server) noexcept {
     if (client.is_pair() && (server.first == 0 || server.is_pair()))
         return note_way(s, client.first, server.first, true);
@@ -336,7 +336,7 @@ void note_ways(RtspState& s, const Ports& client, const Ports& server) noexcept 
     note_way(s, client.second, server.second, false);
 }
 
-/// After a pause the connections of the media may have been forgotten.
+/// After a pause the connections of the media may have expired.
 void open_again(const View& view, Emit& emit, const RtspState& s) noexcept {
     const std::uint32_t tag = session_tag(find_header(view.message, "Session"));
     for (std::size_t i = 0; i < s.ways; ++i) {
@@ -401,7 +401,7 @@ void on_request(const View& view, Emit& emit, RtspState& s) noexcept {
     note_request(s, r);
 }
 
-/// What the server says of it. Nothing, when it says nothing: what was offered is agreed to.
+/// The server's Transport. Without one, the offer is accepted.
 std::optional<Transport> read_agreed(const View& view, Emit& emit, const Request& r) noexcept {
     const auto header = find_header(view.message, "Transport");
     if (!header || header->empty()) {
@@ -416,7 +416,7 @@ std::optional<Transport> read_agreed(const View& view, Emit& emit, const Request
         return std::nullopt;
     }
     take(list, ',');
-    // Of several none is the one that was agreed on.
+    // With several, the agreed one is unknown.
     if (t.broken || !trimmed(list.rest()).empty()) {
         emit.parse_error();
         return std::nullopt;
@@ -429,7 +429,7 @@ void on_setup_answer(const View& view, Emit& emit, RtspState& s, const Request& 
     if (!t) return;
     IpAddr server = view.speaker();
     if (t->source && *t->source != server) {
-        // Whoever that is: only who has agreed may send, unless the operator says otherwise.
+        // Whatever its source: only the server that agreed may send, unless configured otherwise.
         if (view.params[kLoose].number == 0)
             emit.refuse(HelperCounter::third_party_address);
         else
@@ -453,7 +453,7 @@ void on_setup_answer(const View& view, Emit& emit, RtspState& s, const Request& 
     if (t->client) {
         const bool swapped = t->client->first == ports.second && t->client->second == ports.first;
         if (t->client->first != ports.first && !swapped) return emit.count(kNotOffered);
-        // Servers that name RTP's port only still send RTCP to the one offered.
+        // Servers that name RTP's port only still send RTCP to the offered one.
         if (!swapped && t->client->second != 0 && t->client->second != ports.second) {
             if (!t->client->is_pair()) return emit.count(kNotOffered);
             ports.second = t->client->second;
@@ -482,7 +482,7 @@ void on_answer(const View& view, Emit& emit, RtspState& s) noexcept {
     const auto cseq = find_header(view.message, "CSeq");
     const auto number = cseq ? read_number(*cseq) : std::nullopt;
     if (!status || !number) emit.parse_error();
-    if (!status || *status < 200) return;  // the answer proper is still to come
+    if (!status || *status < 200) return;  // the final answer follows
     const auto request = take_answered(s, number);
     if (!request) {
         if (find_header(view.message, "Transport")) emit.count(kNotAsked);
@@ -495,7 +495,7 @@ void on_answer(const View& view, Emit& emit, RtspState& s) noexcept {
     }
 }
 
-/// Whether this answers a request that waits, by its number.
+/// Whether this answers a waiting request, by its number.
 bool answers_request(Bytes head, const RtspState& s) noexcept {
     const auto cseq = find_header(head, "CSeq");
     const auto number = cseq ? read_number(*cseq) : std::nullopt;
@@ -508,26 +508,26 @@ bool answers_request(Bytes head, const RtspState& s) noexcept {
 void on_message(View& view, Emit& emit) noexcept {
     auto s = view.load<RtspState>();
     const bool answer = starts_with(view.message, "RTSP/");
-    // In mid-stream the server may be about to answer what nobody here has heard.
+    // In mid-stream the server may answer a request that was not seen.
     if (view.picked_up && s.requested == 0) {
         if (!view.from_client()) return;
         s.once_more = 1;
     }
     if (view.from_client()) {
-        // The client asks first, with what each request has (section 12.17).
+        // The client sends requests first, with the mandatory field (section 12.17).
         if (!s.requested && (answer || !has_number(view.message)))
             return emit.blind(HelperCounter::blind_not_protocol);
-        // All of them are read, for the order in which they are answered.
+        // All of them are read, since answers depend on their order.
         if (!answer) on_request(view, emit, s);
         s.requested = 1;
     } else {
         if (!s.answered) {
             if (!s.requested || (!answer && !has_number(view.message)))
                 return emit.blind(HelperCounter::blind_not_protocol);
-            // A server may ask, too, which proves nothing. Refusals of some servers have no number:
-            // they answer, and prove nothing.
+            // A server may send requests, too, which prove nothing. Refusals of some servers have
+            // no number: they answer, and prove nothing.
             if (!answer || (view.picked_up && !answers_request(view.message, s))) {
-                // Another proves it.
+                // A further answer completes the proof.
             } else if (s.once_more != 0) {
                 s.once_more = 0;
             } else if (has_number(view.message)) {

@@ -11,7 +11,7 @@ constexpr bool is_space_or_line_end(std::uint8_t b) noexcept {
     return is_blank(b) || b == '\r' || b == '\n';
 }
 
-/// What stands between quotes or brackets, if it does.
+/// The text between quotes or brackets, if there are any.
 Bytes unwrapped(Bytes text) noexcept {
     for (const auto& [open, close] : {std::pair{'"', '"'}, std::pair{'[', ']'}})
         if (text.size() >= 2 && text.front() == open && text.back() == close)
@@ -37,7 +37,7 @@ std::optional<Ports> read_ports(Bytes text) noexcept {
     return c.at_end() ? std::optional{ports} : std::nullopt;
 }
 
-/// "", "0" or "0-0": no ports are named.
+/// "", "0" or "0-0": without ports.
 bool names_no_ports(Bytes text) noexcept {
     Cursor c{unwrapped(text)};
     skip_blanks(c);
@@ -84,7 +84,7 @@ Transport read_transport(Bytes spec) noexcept {
         if (same_word(name, "client_port"))
             t.broken |= !(t.client = read_ports(value)) && !names_no_ports(value);
         if (same_word(name, "port")) t.broken |= !(t.group = read_ports(value));
-        // Nothing opens towards the client by these, so an unreadable one is as none.
+        // These open nothing towards the client, so an unreadable one counts as none.
         if (same_word(name, "server_port")) t.server = read_ports(value);
         if (same_word(name, "source")) t.source = read_host(value);
         if (same_word(name, "destination")) t.destination = read_host(value);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// SANE network scanning: a client asks saned to START, the answer names a port of the server from
+// SANE network scanning: a client sends START to saned; the answer names a port of the server, from
 // which the client then fetches the image (SANE Standard 1.06, section 5). See NOTES.md.
 //
-// Answers do not tell what they answer, so each is read as the answer to the request before it; the
-// protocol is strictly one question, one answer. State of a connection: which answer is awaited,
-// how far it was read, and the protocol's version, on which the form of one request depends.
+// Answers do not name their request, so each is read as the answer to the request before it; the
+// protocol is strictly one question, one answer. State of a connection: the awaited answer, the
+// position in it, and the protocol's version, on which the form of one request depends.
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -36,14 +36,14 @@ enum Procedure : std::uint8_t {
 
 struct SaneState {
     std::uint8_t awaited = kNothing;  ///< procedure whose answer comes next
-    /// Answered by asking for a password: its real answer comes after that of AUTHORIZE.
+    /// Answered with a request for a password: its real answer comes after that to AUTHORIZE.
     std::uint8_t postponed = kNothing;
-    std::uint8_t step = 0;       ///< of an answer in several parts: which part comes next
-    bool begun = false;          ///< the rest means something: INIT was read
+    std::uint8_t step = 0;       ///< of an answer in several parts: the next part
+    bool begun = false;          ///< the rest is valid: INIT was read
     bool ended = false;          ///< EXIT was read
     bool old = false;            ///< version 2 or older of the protocol
-    std::uint32_t elements = 0;  ///< of a list that is being read: still to come
-    std::uint32_t strings = 0;   ///< and in its current element
+    std::uint32_t elements = 0;  ///< of the current list: elements still to come
+    std::uint32_t strings = 0;   ///< and strings in its current element
 };
 
 constexpr Field kState[] = {
@@ -78,8 +78,7 @@ constexpr std::uint32_t kRange = 1, kWordList = 2, kStringList = 3;
 constexpr Measured kNotSane = -1;
 constexpr Measured kMore = 0;
 
-/// Reads lengths on the way to a message's end. Once something is missing or impossible it stays
-/// so.
+/// Reads the lengths up to a message's end. After a missing or impossible one all reads fail.
 class Ruler {
   public:
     explicit Ruler(Bytes bytes) noexcept : c_(bytes) {}
@@ -89,7 +88,7 @@ class Ruler {
         if (!v) more_ = true;
         return v.value_or(0);
     }
-    /// A length and so many bytes, which have to be there.
+    /// A length and that many bytes, which have to be there.
     void string() noexcept {
         const std::uint32_t n = word();
         if (n > kMaxBytes) bad_ = true;
@@ -102,7 +101,7 @@ class Ruler {
     bool fine() const noexcept { return !bad_ && !more_; }
     void refuse() noexcept { bad_ = true; }
 
-    /// The message ends here, and `skip` bytes follow that do not matter.
+    /// The message ends here, and `skip` irrelevant bytes follow.
     Measured end(std::uint64_t skip = 0) const noexcept {
         if (bad_ || (fine() && skip > kMaxBytes)) return kNotSane;
         if (more_) return kMore;
@@ -131,7 +130,7 @@ Measured measure_request(Bytes bytes, const SaneState& s) noexcept {
     const std::uint32_t number = r.word();
     if (!r.fine()) return kMore;
     const std::uint64_t procedure = std::uint64_t{number} + 1;
-    // One question at a time, INIT first; who was asked for a password gives it.
+    // One question at a time, INIT first; after a request for a password, AUTHORIZE.
     if (s.ended || s.awaited != kNothing || s.begun != (procedure != kInit)) return kNotSane;
     if (s.postponed != kNothing && procedure != kAuthorize) return kNotSane;
     switch (procedure) {
@@ -161,7 +160,7 @@ Measured measure_request(Bytes bytes, const SaneState& s) noexcept {
     }
 }
 
-/// An option's description: all up to the first element of its constraint's list.
+/// An option's description, up to the first element of its constraint's list.
 Measured measure_option(Ruler r) noexcept {
     if (r.word() != 0) return r.end();  // there is none
     for (int i = 0; i < 3; ++i)
@@ -218,7 +217,7 @@ Measured measure_reply(Bytes bytes, const SaneState& s) noexcept {
             r.words(3);
             r.string();
             return r.end();
-        default: return kNotSane;  // nobody has asked
+        default: return kNotSane;  // unsolicited
     }
 }
 
@@ -252,7 +251,7 @@ void on_start_reply(const View& view, Emit& emit, std::uint32_t status, std::uin
     emit.expect(request);
 }
 
-/// One part of the awaited answer: true when it was the last.
+/// One part of the awaited answer: true for the last one.
 bool on_reply_part(View& view, Emit& emit, SaneState& s) noexcept {
     Cursor c{view.message};
     const auto word = [&c] { return c.u32_be().value_or(0); };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// TFTP: a client asks the server's well-known port for a file, the server answers from a port of
-// its own choosing (RFC 1350 section 4): that answer is what is expected. Boot loaders ask a whole
+// TFTP: a client sends a request to the server's well-known port, the server answers from a port of
+// its own choice (RFC 1350 section 4): that answer is expected. Boot loaders send it to a whole
 // subnet, and any server of it may answer. See NOTES.md.
 //
-// No state: a request stands alone in its datagram, and its shape is the proof of protocol.
+// No state: a request is alone in its datagram, and its form is the proof of protocol.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -52,7 +52,7 @@ enum OwnCounter : unsigned {
 
 constexpr std::uint16_t kReadRequest = 1, kWriteRequest = 2, kLastOpcode = 6;
 
-/// What stands before the next NUL, which is passed over.
+/// The text before the next NUL, which is skipped.
 std::optional<Bytes> take_string(Cursor& c) noexcept {
     for (std::size_t n = 0;; ++n) {
         const auto b = c.peek(n);
@@ -72,9 +72,9 @@ bool equals(Bytes text, std::string_view lower_case) noexcept {
                       });
 }
 
-/// A file name, then the mode (RFC 1350 section 5). Options may follow (RFC 2347); they change
-/// nothing about who talks to whom, and some clients pad, so what follows is not looked at. A
-/// server refuses an empty name; its client waits for that.
+/// A file name, then the mode (RFC 1350 section 5). Options may follow (RFC 2347). They do not
+/// change the ends of the transfer, and some clients pad, so the rest is ignored. A server refuses
+/// an empty name with an error, which its client expects.
 bool is_request(Cursor c) noexcept {
     if (!take_string(c)) return false;
     const auto mode = take_string(c);
@@ -90,12 +90,12 @@ void on_message(View& view, Emit& emit) noexcept {
     if (!is_request(c)) return emit.parse_error();
     emit.count(*opcode == kReadRequest ? kReadRequests : kWriteRequests);
 
-    // The server, from any port, to where the request came from.
+    // From the server, any port, to the request's source.
     PinHole request;
     request.src = Prefix::exact(view.listener());
     const auto prefix = static_cast<unsigned>(view.params[kPrefix].number);
     if (const auto subnet = asked_subnet(view.original, prefix)) {
-        // Those who do not have the file may answer, too, and sooner.
+        // Servers without the file may answer, too, and sooner.
         emit.count(kBroadcasts);
         request.src = *subnet;
         request.class_index = kAnswers;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // MetricRegistry: all metrics of a running program, for views.
 //
-// What: owners' metrics by group, each with labels; a view walks them and prints what it wants.
-// Who calls: the control thread, which fills it at start and reads it for views. Life-cycle: what a
-// group reads must outlive the registry's last walk. Cost: nothing while nobody looks.
+// What: owners' metrics by group, each with labels; a view iterates over them and prints its
+// selection.
+// Used by: the control thread, which fills it at start and reads it for views. Life-cycle:
+// everything that a group reads must outlive the registry's last use. Cost: nothing without a view.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +26,13 @@ struct MetricLabel {
 };
 using MetricLabels = std::vector<MetricLabel>;
 
-/// One number and what it is; lives during the call that shows it.
+/// One number and its description; valid during the call that shows it.
 struct MetricSample {
     std::string_view group;
     const MetricDesc& desc;
     const MetricLabels& labels;
-    std::uint64_t value;         ///< of a histogram: how many values it has counted
-    const Histogram* histogram;  ///< null: it is none
+    std::uint64_t value;         ///< of a histogram: the number of values
+    const Histogram* histogram;  ///< null: it is not a histogram
 
     /// Empty: it has no such label.
     std::string_view label(std::string_view name) const noexcept;
@@ -41,7 +42,7 @@ class MetricRegistry {
   public:
     using Visit = std::function<void(const MetricSample&)>;
 
-    /// Takes the numbers of one group while a view walks over it.
+    /// Receives the numbers of one group while a view iterates.
     class Reader {
       public:
         Reader(std::string_view group, const MetricLabels& labels, const Visit& visit)
@@ -62,7 +63,7 @@ class MetricRegistry {
         const Visit& visit_;
     };
 
-    /// `group` names the owner ("worker", "port"); `read` gives the reader each metric.
+    /// `group` names the owner ("worker", "port"); `read` passes each metric to the reader.
     void add(std::string_view group, MetricLabels labels, std::function<void(const Reader&)> read) {
         groups_.push_back({group, std::move(labels), std::move(read)});
     }
