@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Conn: one tracked connection, three cache lines.
 //
-// Owned by one worker's ConnTable; nobody else reads or writes it. The next packet of an
-// established connection, TCP's included, touches the first line only; with a helper, or to compare
-// the ends of an IPv6 packet, or once in 128 packets to count them, the second too. All other
-// packets touch the first and the third.
+// Owned by one worker's ConnTable; no other thread reads or writes it. The next packet on the fast
+// path touches the first line only. It touches the second too with a helper, for the comparison of
+// IPv6 ends, or once in 128 packets for the counts. All other packets touch the first and the
+// third.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@ namespace postern {
 
 namespace conn_flag {
 inline constexpr std::uint8_t seen_reply = 0x01,  ///< a packet of the reply direction was accepted
-    assured = 0x02,                               ///< worth keeping under pressure
+    assured = 0x02,                               ///< not displaced when the table is full
     expected = 0x04,         ///< an expectation's child; `master` names its parent
     swapped = 0x08,          ///< the original sender is the key's high end
     liberal = 0x20,          ///< TCP windows are not enforced (by rule)
@@ -34,23 +34,24 @@ inline constexpr std::uint8_t seen_reply = 0x01,  ///< a packet of the reply dir
 
 /// A GRE call is found by two keys once both ids are known, see ConnTable::pair().
 struct GreTrack {
-    std::uint32_t second_key;  ///< the table's number of it; 0 = none
+    std::uint32_t second_key;  ///< its number in the table; 0 = none
 };
 
-/// In place of TcpNear: what every packet of a connection without a tracker of its own needs.
+/// In place of TcpNear: for every packet of a connection without a tracker of its own.
 struct PlainNear {
-    std::uint32_t seen_ms[2];  ///< Tick of the last packet by Direction; before it spoke: the first
+    std::uint32_t seen_ms[2];  ///< Tick of the last packet by Direction; before its first: that of
+                               ///< the connection's first
 };
 
 struct alignas(64) Conn {
     // --- line 0: every packet ---
     FlowKey key{};                   ///< family 0: the slot is free
     std::uint32_t last_seen_ms = 0;  ///< Tick of the last accepted packet
-    std::uint32_t timeout_ms = 0;    ///< silence after which it ends, by its state
+    std::uint32_t timeout_ms = 0;    ///< silence after which it expires, by its state
     std::uint32_t recent[2] = {};    ///< packets and bytes by Direction, see account()
     union {
         TcpNear tcp_near{};
-        PlainNear plain;  ///< of what is not TCP, SCTP or DCCP
+        PlainNear plain;  ///< of protocols other than TCP, SCTP and DCCP
     };
     TcpMarks tcp_marks{};
     std::uint8_t flags = 0;  ///< of conn_flag
@@ -63,14 +64,14 @@ struct alignas(64) Conn {
     std::uint8_t dst[16] = {};
     Be16 sport;  ///< GRE version 1: the source's call id, 0 if not known
     Be16 dport;
-    std::uint32_t helper_slot : 25 = 0;     ///< HelperConn of the worker's engine; 0 = none. Also
-                                            ///< with a rule that expects, without a helper
-    std::uint32_t has_min_timeout : 1 = 0;  ///< its helper may have asked for a least timeout
-    std::uint32_t from_edge : 6 = 0;        ///< where its original direction comes in
-    std::uint64_t bytes_before[2] = {};     ///< of the rounds that are full; and see kBytesBits
+    std::uint32_t helper_slot : 25 = 0;  ///< HelperConn of the worker's engine; 0 = none. Also with
+                                         ///< a rule's `expect`, without a helper
+    std::uint32_t has_min_timeout : 1 = 0;  ///< its helper may have set a min_timeout
+    std::uint32_t from_edge : 6 = 0;        ///< input edge of its original direction
+    std::uint64_t bytes_before[2] = {};     ///< of full rounds; and see kBytesBits
     std::uint32_t rounds_before[2] = {};    ///< full ones, of kRound packets each
 
-    // --- line 2: its state, and what is seldom asked for ---
+    // --- line 2: its state, and rarely used fields ---
     union {
         TcpFar tcp_far{};
         SctpTrack sctp;
@@ -82,17 +83,17 @@ struct alignas(64) Conn {
     std::uint32_t start_ms = 0;
     std::uint8_t state : 4 = 0;      ///< of its protocol; without one 0 = unreplied, 1 = replied
     std::uint8_t key_class : 4 = 0;  ///< as in PacketInfo
-    std::uint8_t to_edge : 6 = 0;    ///< where its original direction goes out
-    std::uint8_t sloppy : 1 = 0;     ///< states by what is seen (by rule), see sloppy.h
+    std::uint8_t to_edge : 6 = 0;    ///< output edge of its original direction
+    std::uint8_t sloppy : 1 = 0;     ///< states from the packets seen (by rule), see sloppy.h
     HelperId helper = kNoHelper;
     HelperId expected_by = kNoHelper;
-    ConnId master;  ///< whose helper expected it
+    ConnId master;  ///< the connection whose helper expected it
     std::uint32_t mark = 0;
     std::uint32_t label = 0;
     std::uint32_t visit_ms = 0;  ///< of an expected child: when its timer looks in
     RuleId rule = kNoRule;       ///< that accepted it
 
-    // What the widths above hold.
+    // Limits of the bit-fields above.
     static constexpr std::uint8_t kTimeoutsMask = 0x0f, kTagMask = 0xf0, kEdgeMask = 0x3f,
                                   kStateMask = 0x0f;
     static constexpr std::uint32_t kHelperSlotMask =
@@ -100,24 +101,24 @@ struct alignas(64) Conn {
     static_assert(kMaxTimeoutProfiles <= kTimeoutsMask + 1 && kMaxEdges <= kEdgeMask + 1);
 
     /// An entry of `recent` is a count of less than kRound packets above the sum of their bytes:
-    /// one addition a packet, which carries when the round is full.
+    /// one addition a packet, which overflows when the round is full.
     static constexpr unsigned kRecentBytesBits = 25;
     static constexpr std::uint32_t kRound = 1u << (32 - kRecentBytesBits);
     static constexpr std::uint32_t kMaxFrame = (1u << kRecentBytesBits) / kRound - 1;
     static_assert(kMaxFrame > 65535 + 100, "a whole datagram, and what is around it");
-    /// Above so many bits, `bytes_before` has the high bits of `rounds_before`: 72 PB are two
-    /// months of 100 Gb/s.
+    /// Above this number of bits, `bytes_before` has the high bits of `rounds_before`: 72 PB are
+    /// two months of 100 Gb/s.
     static constexpr unsigned kBytesBits = 56;
     static constexpr std::uint64_t kMaxBytes = (std::uint64_t{1} << kBytesBits) - 1;
     static constexpr std::uint64_t kMaxPackets = (std::uint64_t{kRound} << (96 - kBytesBits)) - 1;
 
-    /// One packet more of this direction; `frame_bytes` at most kMaxFrame.
+    /// Counts one packet of this direction; `frame_bytes` at most kMaxFrame.
     void account(Direction d, std::uint32_t frame_bytes) noexcept {
         std::uint32_t& sum = recent[index(d)];
         if (__builtin_add_overflow(sum, (1u << kRecentBytesBits) + frame_bytes, &sum)) [[unlikely]]
             end_round(d);
     }
-    /// Packets that went this way, and the bytes of their frames.
+    /// Packets of this direction, and the bytes of their frames.
     std::uint64_t packets(Direction d) const noexcept {
         const unsigned i = index(d);
         const std::uint64_t rounds = bytes_before[i] >> kBytesBits << 32 | rounds_before[i];
@@ -136,7 +137,7 @@ struct alignas(64) Conn {
         recent[i] = static_cast<std::uint32_t>(packets % kRound) << kRecentBytesBits;
     }
 
-    // Of TCP.
+    // For TCP.
     TcpSideRef tcp_side(unsigned d) noexcept {
         TcpNear::Side& n = tcp_near.side[d];
         return {n.end, n.max_end, n.max_ack, tcp_far.max_win[d], tcp_marks.of[d], tcp_flags[d]};
@@ -148,7 +149,7 @@ struct alignas(64) Conn {
     void recall_last() noexcept {
         if (((tcp_marks.of[0] | tcp_marks.of[1]) & tcp_mark::brief) == 0) return;
         const unsigned d = (tcp_marks.of[1] & tcp_mark::brief) != 0 ? 1 : 0;
-        // It ended where its side ends, and acknowledged no less than others before it did.
+        // It ended at its side's end, and acknowledged no less than earlier segments.
         tcp_far.last.ack = tcp_near.side[d].max_ack;
         tcp_far.last.end = tcp_near.side[d].end;
         tcp_far.last.win = 1;  // not zero
@@ -158,15 +159,15 @@ struct alignas(64) Conn {
         tcp_far.last.vague = true;
         tcp_marks.of[d] &= static_cast<std::uint8_t>(~tcp_mark::brief);
     }
-    /// After TcpLast was set.
+    /// Call after setting TcpLast.
     void mark_latest() noexcept {
         const unsigned d = tcp_far.last.dir;
         tcp_marks.of[d] |= tcp_mark::latest;
         tcp_marks.of[1 - d] &= static_cast<std::uint8_t>(~tcp_mark::latest);
     }
-    /// From now on no segment may take the fast path.
+    /// Keeps all segments off the fast path from now on.
     void forbid_shortcuts() noexcept { tcp_near.cover[0] = tcp_near.cover[1] = 0; }
-    /// From now on the next segment in order may.
+    /// Lets the next segment in order take the fast path from now on.
     void allow_shortcuts() noexcept {
         for (unsigned d = 0; d < 2; ++d) {
             const std::uint32_t covered = tcp_far.max_win[d] >> (tcp_marks.of[d] & tcp_mark::scale);
@@ -186,11 +187,11 @@ struct alignas(64) Conn {
         return protocol() == proto::tcp || protocol() == proto::sctp || protocol() == proto::dccp;
     }
 
-    /// Where packets of this direction come in.
+    /// Input edge of packets of this direction.
     EdgeId edge(Direction d) const noexcept {
         return EdgeId(d == Direction::original ? from_edge : to_edge);
     }
-    /// Of a packet of the original direction. `swapped` is set.
+    /// Sets the edges, by a packet of the original direction. `swapped` is set.
     void set_edges(const ZonePair& zones) noexcept {
         from_edge = zones.from.number() & kEdgeMask;
         to_edge = zones.to.number() & kEdgeMask;
@@ -200,10 +201,10 @@ struct alignas(64) Conn {
     void set_tag(std::uint8_t tag) noexcept {
         timeouts_and_tag = static_cast<std::uint8_t>((timeouts_and_tag & kTimeoutsMask) | tag);
     }
-    /// Number of the pair of sides that its tag means, see ZonePair; of kFurtherOn, no pair has it.
+    /// Number of the pair of sides of its tag, see ZonePair; no pair has that of kFurtherOn.
     unsigned sides_number() const noexcept { return timeouts_and_tag >> (ZonePair::kTagShift + 1); }
-    /// Whether a packet that has its key travels between its zones. False: so say the short tags;
-    /// where they are too few its edges decide.
+    /// Whether a packet with its key travels between its zones. False: by the short tags; for
+    /// kFurtherOn the edges decide.
     bool joins(const PacketInfo& info) const noexcept {
         return ((timeouts_and_tag ^ info.zone_tag) & kTagMask) == 0;
     }
@@ -219,14 +220,14 @@ struct alignas(64) Conn {
     Tick last_seen() const noexcept { return Tick{last_seen_ms}; }
     Tick deadline() const noexcept { return Tick{last_seen_ms} + timeout_ms; }
     bool has(std::uint8_t flag) const noexcept { return (flags & flag) != 0; }
-    /// Of its protocol's tracker.
+    /// Sets the state of its protocol's tracker.
     void set_state(auto tracker_state) noexcept {
         state = static_cast<std::uint8_t>(tracker_state) & kStateMask;
     }
     TcpState tcp_state() const noexcept { return static_cast<TcpState>(state); }
     SctpState sctp_state() const noexcept { return static_cast<SctpState>(state); }
     DccpState dccp_state() const noexcept { return static_cast<DccpState>(state); }
-    /// One side has said goodbye.
+    /// Whether one side has begun to close.
     bool closing() const noexcept {
         switch (protocol()) {
             case proto::tcp:
@@ -238,7 +239,7 @@ struct alignas(64) Conn {
             default: return false;
         }
     }
-    /// What its protocol's tracker calls its state; null when it has none.
+    /// The name of its protocol's state; null without a tracker.
     const char* state_name() const noexcept {
         switch (protocol()) {
             case proto::tcp: return to_string(tcp_state());

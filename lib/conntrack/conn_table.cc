@@ -27,7 +27,7 @@ ConnTable::Array<T> ConnTable::allocate(const char* name, std::size_t n, std::si
     auto [memory, free] = take_table_memory(name, n * sizeof(T));
     auto* objects = static_cast<T*>(memory);
     bytes += n * sizeof(T);
-    // Writes all of it, so that no packet meets a page fault.
+    // Writes all of it, so that no packet causes a page fault.
     for (std::size_t i = 0; objects != nullptr && i < n; ++i)
         new (&objects[i]) T{};
     return Array<T>(objects, free);
@@ -93,7 +93,7 @@ bool ConnTable::same_ends(const Conn& conn, const PacketInfo& info,
 }
 
 Conn* ConnTable::lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept {
-    // Between so many zones that they have no tags the guess is as good as elsewhere.
+    // With too many zones for tags the guess is still valid by key.
     if (Conn& guess = slab_[info.conn]; guess.key == info.key) {
         info.dir = direction_of(info, guess);
         if (is_owner(guess, info, data)) return &guess;
@@ -118,7 +118,7 @@ Conn* ConnTable::lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept
     return &conn;
 }
 
-/// A free slot, and its place in the index, by this key. False: there is none.
+/// Takes a free slot, and adds it to the index by this key. False: there is none.
 inline bool ConnTable::take_slot(const FlowKey& key, std::uint32_t hash,
                                  std::uint32_t& slot) noexcept {
     slot = free_[free_count_];  // 0 when there is none
@@ -147,7 +147,7 @@ std::uint32_t ConnTable::find(const Tuple& tuple, CtZone ct_zone,
                 return have == way || have.reversed() == way;
             });
         if (entry != 0) return entry & kConnSlot;
-        if (key_class != 0 && !call) break;  // the other way is another question
+        if (key_class != 0 && !call) break;  // the reverse direction is another query
         // The sender's id is not known: 0 would be the id of another call.
         if (call && tuple.sport.raw() == 0) break;
     }
@@ -158,7 +158,7 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
                                      bool expected) noexcept {
     std::uint32_t slot;
     if (!has_room(expected) || !take_slot(info.key, info.hash, slot)) return 0;
-    // One of the next to be made: memory takes longer than making the one between.
+    // One of the next to be created: memory takes longer than creating the one between.
     const std::uint32_t ahead = *(free_ + free_count_ - (kSlotsAhead - 1));
     __builtin_prefetch(&links_[ahead], 1);
     const auto* line = reinterpret_cast<const char*>(&slab_[ahead]);
@@ -218,7 +218,7 @@ std::uint32_t ConnTable::adopt(const Conn& image, const ZonePair& zones, Tick no
     return slot;
 }
 
-/// What the answers to a GRE call's first packet carry: back to its sender, with the sender's id.
+/// The key of the answers to a GRE call's first packet: back to its sender, with the sender's id.
 FlowKey ConnTable::answer_key(const Tuple& tuple, CtZone ct_zone, Be16 sender,
                               bool& swapped) const noexcept {
     Tuple answer = tuple.reversed();
@@ -229,7 +229,7 @@ FlowKey ConnTable::answer_key(const Tuple& tuple, CtZone ct_zone, Be16 sender,
 std::uint32_t ConnTable::holder_of(std::uint32_t slot, Be16 sender) const noexcept {
     const Conn& conn = slab_[slot];
     bool swapped;
-    // One id for both directions: its own key is no other call's.
+    // One id for both directions: its own key is not another call's.
     if (answer_key(conn.tuple(), conn.ct_zone(), sender, swapped) == conn.key) return 0;
     return holder_of(conn.tuple(), conn.ct_zone(), sender);
 }
@@ -244,7 +244,7 @@ bool ConnTable::pair(std::uint32_t slot, Be16 sender) noexcept {
     c.sport = sender;
     bool swapped;
     const FlowKey key = answer_key(c.tuple(), c.ct_zone(), sender, swapped);
-    if (key == c.key) return true;  // a host that calls itself, with one id
+    if (key == c.key) return true;  // a host with a call to itself, with one id
     return add_second_key(slot, key, swapped ? Direction::original : Direction::reply);
 }
 
@@ -273,11 +273,11 @@ namespace {
 
 constexpr unsigned kVictimSample = 16;
 
-/// How bad it is to lose the connection; kKeep: too bad.
+/// The value of the connection; kKeep: not to be displaced.
 constexpr unsigned kKeep = 4;
 /// `flooded`: expected connections have used up their reserve.
 unsigned worth(const Conn& c, bool flooded) noexcept {
-    // Nearly all of a table's; their state, a line of memory away, is known to be a good one.
+    // Nearly all of a table; their state, in another line of memory, is known to be a good one.
     if (c.has(conn_flag::assured) && c.tcp_steady()) return kKeep;
     if (!c.has(conn_flag::seen_reply)) return c.has(conn_flag::expected) && !flooded ? 2 : 0;
     if (c.closing()) return 1;
@@ -287,7 +287,8 @@ unsigned worth(const Conn& c, bool flooded) noexcept {
 }  // namespace
 
 std::uint32_t ConnTable::find_victim(Tick now) noexcept {
-    // Steps of the golden ratio: the sample is spread over the table, and comes everywhere in time.
+    // Steps of the golden ratio: the sample is spread over the table, and visits everything in
+    // time.
     std::uint32_t slots[kVictimSample];
     for (auto& slot : slots) {
         sweep_ += 0x9e3779b9u;
@@ -331,7 +332,7 @@ void ConnTable::remove(std::uint32_t slot) noexcept {
         remove_second_key(slot);
     index_.erase(hash_of_slot(slot), slot);
     if (c.has(conn_flag::expected)) --expected_;
-    c.key.family = 0;  // the rest may still be read by who reports on its last packet
+    c.key.family = 0;  // the rest may still be read for the event of its last packet
     free_[++free_count_] = slot;
     count_.set(count_.get() - 1);
 }

@@ -2,13 +2,12 @@
 // ConnTable: the connections of one worker.
 //
 // What: a slab of Conn, an index from the hash of a FlowKey to a slot (flow_index.h), second keys
-// for connections whose two directions have different ones, and a timing
-// wheel that knows when each would end if it stays silent; packets only stamp last_seen. All memory
-// is taken and touched at creation. Slots are reused last-in first-out, so the warm ones come
-// first. A free slot may still be in the wheel, for the connection that it had: the next one takes
-// that over, or the wheel lets go of it.
+// for connections whose two directions have different ones, and a timing wheel for their expiry;
+// packets only store last_seen. All memory is allocated and touched at creation. Slots are reused
+// last-in first-out, so the warm ones come first. A free slot may still be in the wheel, for its
+// former connection: the next one takes that over, or the wheel removes it.
 //
-// Who: its worker, and nobody else. Others send a message.
+// Used by: its worker only. Other threads send a request.
 //
 // Cost: a look-up reads one line of the index, then the Conn, all of a burst prefetched. The
 // wheel's links are apart from the connections, dense, so that a walk of a long list stays in the
@@ -43,28 +42,28 @@ class ConnTable {
     struct Config {
         WorkerId worker;
         std::uint32_t max_connections = 0;
-        std::uint32_t expected_reserve = 0;  ///< of these, kept for expected children
+        std::uint32_t expected_reserve = 0;  ///< of these, reserved for expected children
         std::uint32_t second_keys = 0;       ///< connections that may have one, at once
-        std::uint32_t visit_ms = 60'000;     ///< how often expected children are looked in on
+        std::uint32_t visit_ms = 60'000;     ///< interval of visits to expected children
         const HashSecret* secret = nullptr;
         Tick start;
     };
-    /// Fails with a text that names the memory needed.
+    /// Fails with a text that contains the memory needed.
     static Result<std::unique_ptr<ConnTable>> create(const Config& config);
     ~ConnTable();
     ConnTable(const ConnTable&) = delete;
     ConnTable& operator=(const ConnTable&) = delete;
 
-    /// What lookup() found: of TCP over IPv6 by the key alone, a keyed digest. The rest is in a
-    /// line of the connection that its next segment in order, which fits by its numbers, need not
-    /// read.
+    /// The result of lookup(): for TCP over IPv6 by the key alone, a keyed digest. The whole tuple
+    /// is in a line of the connection that its next segment in order need not read, since its
+    /// numbers match.
     class [[nodiscard]] Found {
       public:
         explicit operator bool() const noexcept { return conn_ != nullptr; }
-        /// Enough for track_fast(), which takes such segments only, or what is checked already.
+        /// Sufficient for track_fast(), which accepts such segments only, or checked ones.
         Conn& for_next_segment() const noexcept { return *conn_; }
-        /// Whatever the packet is. Null, info.conn 0 and why ct_collision when the connection is
-        /// another one's with the same digest; also null when nothing was found.
+        /// Valid for any packet. Null, with info.conn 0 and why ct_collision, if the connection is
+        /// another one with the same digest; also null if nothing was found.
         [[gnu::always_inline]] Conn* checked(PacketInfo& info,
                                              const std::uint8_t* data) const noexcept {
             if (conn_ == nullptr || is_owner(*conn_, info, data)) [[likely]]
@@ -79,13 +78,12 @@ class ConnTable {
       private:
         Conn* conn_;
     };
-    /// Finds a packet's connection as prefetch_conn() has guessed it, if the packet travels between
-    /// its zones, as far as their tags tell: sets info.dir. Else there may_be_another(), for
-    /// lookup_one().
+    /// Finds a packet's connection guessed by prefetch_conn(), if the packet travels between its
+    /// zones, by their tags: sets info.dir. Else call may_be_another(), for lookup_one().
     [[gnu::always_inline]] Found lookup(PacketInfo& info, const std::uint8_t* data) noexcept {
         Conn& guess = slab_[info.conn];
-        // Slot 0 is no connection, and its key nobody's. What has a second key, and the packet has
-        // that one, is lookup_one()'s to find.
+        // Slot 0 is not a connection, and its key matches nothing. lookup_one() finds a connection
+        // by its second key.
         if (fits(guess, info)) [[likely]] {
             info.dir = direction_of(info, guess);
             if (info.kind == L4Kind::tcp || is_owner(guess, info, data)) [[likely]]
@@ -94,50 +92,50 @@ class ConnTable {
         return Found(nullptr);
     }
     /// Whether a packet for which lookup() found nothing may have a connection nevertheless. If
-    /// not, info.conn is 0.
+    /// not, sets info.conn to 0.
     [[gnu::always_inline]] bool may_be_another(const PacketInfo& info) const noexcept {
         return info.conn != 0 || index_.spilled(info.hash);
     }
-    /// Finds a packet's connection, whatever its zones are, and whatever info.conn is: sets
-    /// info.conn and info.dir, or info.conn to 0. Checked.
+    /// Finds a packet's connection, whatever its zones, and independent of info.conn: sets
+    /// info.conn and info.dir, or info.conn to 0. Compares the whole tuple.
     Conn* lookup_one(PacketInfo& info, const std::uint8_t* data) noexcept;
 
-    /// The connection that has this tuple in either direction (ICMP: whose source asked); 0: none.
-    /// `key_class` as in PacketInfo. Not for packets.
+    /// Returns the connection with this tuple in either direction (ICMP: with the query's source);
+    /// 0: none. `key_class` as in PacketInfo. Not for packets.
     std::uint32_t find(const Tuple& tuple, CtZone ct_zone, std::uint8_t key_class) const noexcept;
 
-    /// A slot for the packet's connection, with key, tuple, flags and generation set, or 0 when the
-    /// table is full. `expected`: may use the reserve. The caller fills in the rest, then calls
-    /// arm(). The packet must not have a connection yet.
+    /// Allocates a slot for the packet's connection, with key, tuple, flags and generation set; 0
+    /// if the table is full. `expected`: may use the reserve. The caller fills in the rest, then
+    /// calls arm(). The packet must not have a connection yet.
     std::uint32_t create_conn(const PacketInfo& info, const std::uint8_t* data, Tick now,
                               bool expected) noexcept;
     /// Whether one more connection fits now. The reserve is room that only expected connections may
-    /// use. Those beyond it compete with all others, so that a flood of expected connections
-    /// excludes no new one.
+    /// use. Expected ones beyond it compete with all others, so that a flood of expected
+    /// connections excludes no new one.
     bool has_room(bool expected) const noexcept {
         if (size() >= max_) return false;
         return expected || size() - std::min(expected_, reserve_) < max_ - reserve_;
     }
     /// Whether one more connection may have a second key.
     bool has_second_key() const noexcept { return free_second_ != 0; }
-    /// A slot for a connection from elsewhere, as it was there but for key and generation; 0: the
-    /// table is full. There must be none with its tuple. A GRE call has one key only before pair().
+    /// Allocates a slot for a restored connection, unchanged except for key and generation; 0: the
+    /// table is full. There must be none with its tuple. A GRE call has only one key before pair().
     /// `zones`: of its original direction.
     std::uint32_t adopt(const Conn& image, const ZonePair& zones, Tick now) noexcept;
     /// Gives a GRE version 1 connection its second key: `sender` is the call id of the end that
-    /// sent the first packet, which the answers will carry. Another connection that has this key is
-    /// named by holder_of(), and must go first. False: there are no more second keys.
+    /// sent the first packet, which the answers will carry. holder_of() returns another connection
+    /// with this key, which must end first. False: there are no more second keys.
     bool pair(std::uint32_t slot, Be16 sender) noexcept;
-    /// The connection that the answers would belong to without pair(); 0: none.
+    /// The connection to which the answers would belong without pair(); 0: none.
     std::uint32_t holder_of(std::uint32_t slot, Be16 sender) const noexcept;
-    /// The same of a call that has no slot yet: `tuple` as its first packet has it.
+    /// The same for a call without a slot: `tuple` is that of its first packet.
     std::uint32_t holder_of(const Tuple& tuple, CtZone ct_zone, Be16 sender) const noexcept;
-    /// Forgets a connection: keys, timer, slot. Its ids are stale from here on.
+    /// Removes a connection: keys, timer, slot. From here on its ids are stale.
     void remove(std::uint32_t slot) noexcept;
 
-    /// Of a few connections all over the table the one whose loss hurts least, or 0 when all of
-    /// them are worth keeping: never answered ones first, then closing ones, then those that are
-    /// not assured; the longest silent of the best kind. Assured ones are never named.
+    /// Returns the least valuable of a few connections spread over the table, or 0 if all are
+    /// assured: never answered ones first, then closing ones, then those that are not assured; the
+    /// longest silent of the best kind. Never an assured one.
     std::uint32_t find_victim(Tick now) noexcept;
 
     Conn& at(std::uint32_t slot) noexcept { return slab_[slot]; }
@@ -148,14 +146,14 @@ class ConnTable {
     ConnId id_of(std::uint32_t slot) const noexcept {
         return {slot, slab_[slot].generation, worker_};
     }
-    /// The connection an id names, or nullptr when it is gone (or lives on another worker).
+    /// The connection of an id, or nullptr if it has ended (or belongs to another worker).
     Conn* find(ConnId id) noexcept {
         if (id.worker != worker_ || id.index == 0 || id.index > max_) return nullptr;
         Conn& c = slab_[id.index];
         return c.generation == id.generation && c.alive() ? &c : nullptr;
     }
 
-    /// Tells the timer of a deadline that may have moved closer: before the next expire(), several
+    /// Notifies the timer of a deadline that may be earlier now: before the next expire(), several
     /// together, so that none waits for the lines of its neighbours in the wheel.
     void arm(std::uint32_t slot) noexcept {
         pending_[pending_count_++] = slot;
@@ -163,18 +161,18 @@ class ConnTable {
         if (pending_count_ == kArmTogether) arm_pending();
     }
     /// The same after a packet, seen just now, may have shortened the timeout `before_ms` to
-    /// `timeout_ms`. Most need not be told: TCP's goes to and fro between days and minutes with
+    /// `timeout_ms`. Most changes need no call: TCP's alternates between days and minutes with
     /// every acknowledgement.
     void arm_if_shorter(std::uint32_t slot, std::uint32_t before_ms,
                         std::uint32_t timeout_ms) noexcept {
         if (timeout_ms < WheelSlots::kLookAgainMs && timeout_ms < before_ms) arm(slot);
     }
-    /// Calls fn(slot) for connections whose time is over; fn must end them by remove(). Calls
-    /// visit(slot) for expected children, each once every visit_ms. At most `budget` a call.
+    /// Calls fn(slot) for expired connections; fn must end them by remove(). Calls visit(slot) for
+    /// expected children, each once every visit_ms. At most `budget` a call.
     template <class Fn, class Visit>
     std::uint32_t expire(Tick now, std::uint32_t budget, Fn&& fn, Visit&& visit) noexcept {
         arm_pending();
-        // Each is ended some time after its line of the index was asked for.
+        // Each is ended some time after its line of the index was prefetched.
         std::uint32_t due[kExpireBehind];
         std::uint32_t found = 0, done = 0;
         const auto finish_one = [&]() noexcept {
@@ -200,7 +198,7 @@ class ConnTable {
         return expire(now, budget, fn, [](std::uint32_t) {});
     }
     std::uint32_t visit_ms() const noexcept { return visit_ms_; }
-    /// From the next visit of each child on.
+    /// Holds from the next visit of each child on.
     void set_visit_ms(std::uint32_t ms) noexcept { visit_ms_ = ms; }
 
     std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(count_.get()); }
@@ -208,17 +206,17 @@ class ConnTable {
     WorkerId worker() const noexcept { return worker_; }
     /// Live connections; control reads it.
     const Counter& count() const noexcept { return count_; }
-    /// Bytes of memory taken at creation.
+    /// Bytes of memory allocated at creation.
     std::size_t memory_bytes() const noexcept { return memory_.bytes; }
 
-    // A look-up in three steps, so that what each waits for is on its way while other packets are
-    // worked on. For a packet that is to be looked up:
-    /// First: starts to fetch its line of the index.
+    // A look-up in three steps, so that memory is loaded while other packets are processed. For a
+    // packet to be looked up:
+    /// First: prefetches its line of the index.
     [[gnu::always_inline]] void prefetch(std::uint32_t hash) const noexcept {
         index_.prefetch(hash);
     }
-    /// Then: guesses its connection by what is there, and starts to fetch that. The guess is left
-    /// in info.conn for lookup(), which comes third.
+    /// Second: guesses its connection by that line, and prefetches it. The guess is in info.conn
+    /// for lookup(), the third step.
     void prefetch_conn(PacketInfo& info) const noexcept {
         const std::uint32_t candidate = index_.candidate(info.hash);
         info.conn = candidate & kConnSlot;
@@ -230,7 +228,7 @@ class ConnTable {
                 __builtin_prefetch(line + 64 * n, 1);
             });
     }
-    /// The lines of its connection that prefetch_conn() would fetch: bit n for line n.
+    /// The lines of its connection that prefetch_conn() would prefetch: bit n for line n.
     unsigned lines_foreseen(const PacketInfo& info) const noexcept {
         const std::uint32_t candidate = index_.candidate(info.hash);
         unsigned lines = 0;
@@ -238,33 +236,33 @@ class ConnTable {
             for_each_line(candidate, info, [&](unsigned n) { lines |= 1u << n; });
         return lines;
     }
-    /// To be said of a connection that has got a helper, or lost it: its packets need the second
-    /// line, or not any more.
+    /// Call when a connection gets or loses a helper: its packets then need the second line, or no
+    /// longer.
     void note_helper(std::uint32_t slot, bool helped) noexcept {
         const FlowKey& key = slab_[slot].key;
         index_.note(hash_of_slot(slot), slot, kSecondLine, helped || needs_ends(key));
     }
-    /// To be said of a connection that has become steady, or is not any more: most of its packets
-    /// will not need the third line, or will. `hash` is its key's.
+    /// Call when a connection becomes steady, or no longer is: most of its packets then do not need
+    /// the third line, or do. `hash` is its key's.
     void note_steady(std::uint32_t hash, std::uint32_t slot, bool steady) noexcept {
         index_.note(hash, slot, kThirdLine, !steady);
     }
 
   private:
     static constexpr unsigned kExpireBehind = 16, kArmTogether = 32;
-    static constexpr unsigned kSlotsAhead = 4;  ///< so far ahead free slots are fetched
-    // Notes in the index.
+    static constexpr unsigned kSlotsAhead = 4;  ///< distance at which free slots are prefetched
+    // Flags in the index.
     static constexpr std::uint32_t kSecondLine = 1u << 31, kThirdLine = 1u << 30;
     static_assert((kSecondLine | kThirdLine) == FlowIndex::kNotes);
     // An entry of the index is a connection's slot, and whether its key is the second one: so a
-    // packet that has either key foresees the connection's lines.
+    // packet with either key prefetches the connection's lines.
     static constexpr std::uint32_t kHasSecondKey = 1u << 29, kConnSlot = kHasSecondKey - 1;
     static_assert((kHasSecondKey | kConnSlot) == FlowIndex::kSlot);
     static constexpr std::uint8_t kStateFlags = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     static_assert(L4Kind::other < L4Kind::tcp && L4Kind::ports < L4Kind::tcp);
 
-    /// Calls fn(n) for each line of the candidate that the packet is likely to need. Inlined, fn
-    /// too: g++ takes out a call of a function that does nothing but fetch.
+    /// Calls fn(n) for each line of the candidate that the packet probably needs. Inlined, fn too:
+    /// g++ removes a call of a function that only prefetches.
     template <class Fn>
     [[gnu::always_inline]] static void for_each_line(std::uint32_t candidate,
                                                      const PacketInfo& info, Fn&& fn) noexcept {
@@ -278,7 +276,7 @@ class ConnTable {
     }
 
     struct WheelSlots {
-        /// At this pace the silent ones of a full table of ten million take less than a hundredth
+        /// At this rate the silent ones of a full table of ten million take less than a hundredth
         /// of a worker; most timeouts are no shorter.
         static constexpr std::uint32_t kLookAgainMs = 120'000;
         WheelLink* links;
@@ -298,8 +296,8 @@ class ConnTable {
     /// The other key of a connection whose two directions have different ones.
     struct SecondKey {
         FlowKey key{};
-        std::uint32_t slot = 0;  ///< of its connection; of one that is free: the next free one
-        /// Which way packets go whose source is the key's low end.
+        std::uint32_t slot = 0;  ///< of its connection; in a free one: the next free one
+        /// Direction of packets whose source is the key's low end.
         Direction of_low_end = Direction::original;
     };
     template <class T>
@@ -316,8 +314,8 @@ class ConnTable {
     static Array<T> allocate(const char* name, std::size_t n, std::size_t& bytes);
 
     ConnTable(const Config& config, Memory memory) noexcept;
-    /// The same key, and the same zones as far as their tags tell. One branch, not two: both nearly
-    /// always hold.
+    /// The same key, and the same zones, by their tags. One branch, not two: both nearly always
+    /// match.
     [[gnu::always_inline]] static bool fits(const Conn& conn, const PacketInfo& info) noexcept {
         std::uint64_t a[2], b[2];
         static_assert(sizeof conn.key == sizeof a);
@@ -329,8 +327,8 @@ class ConnTable {
     static Direction direction_of(const PacketInfo& info, const Conn& conn) noexcept {
         return static_cast<Direction>(info.swapped != conn.has(conn_flag::swapped));
     }
-    /// Whether the connection with the packet's key, to which it goes info.dir, is the packet's
-    /// own: an IPv6 key is a digest, and equal keys are not yet equal ends.
+    /// Whether the connection with the packet's key, in direction info.dir, is the packet's own: an
+    /// IPv6 key is a digest, so equal keys do not imply equal ends.
     static bool is_owner(const Conn& conn, const PacketInfo& info,
                          const std::uint8_t* data) noexcept {
         if (info.family != Family::ipv6) return true;
@@ -370,27 +368,27 @@ class ConnTable {
     WorkerId worker_;
     std::uint32_t max_;
     std::uint32_t reserve_;
-    std::uint32_t expected_ = 0;  ///< how many of the connections were expected
+    std::uint32_t expected_ = 0;  ///< number of expected connections
     std::uint32_t visit_ms_;
     std::uint32_t free_count_ = 0;
-    std::uint32_t sweep_ = 0;  ///< where find_victim() looks next
+    std::uint32_t sweep_ = 0;  ///< where find_victim() continues
     unsigned pending_count_ = 0;
     const HashSecret* secret_;
     Memory memory_;
     Conn* slab_;
-    SecondKey* second_;              ///< [0] is nobody's
+    SecondKey* second_;              ///< [0] is unused
     std::uint32_t free_second_ = 0;  ///< the first free one; a list through `slot`
     WheelLink* links_;
     /// Free slots are free_[1..free_count_], of which the last is used next; zeros before them.
     std::uint32_t* free_;
-    std::array<std::uint32_t, kArmTogether> pending_;  ///< slots to be armed
+    std::array<std::uint32_t, kArmTogether> pending_;  ///< slots to arm
     FlowIndex index_;
     TimingWheel<WheelSlots> wheel_;
     Counter count_;
 };
 
-/// same_ends() for TCP and UDP over IPv6, without a branch on the direction: in the connection as
-/// in the packet, the two addresses lie side by side, and so do the ports.
+/// same_ends() for TCP and UDP over IPv6, without a branch on the direction: in the connection and
+/// in the packet, the two addresses are adjacent, and so are the ports.
 inline bool ConnTable::same_plain_ends(const Conn& conn, const PacketInfo& info,
                                        const std::uint8_t* data) noexcept {
     static_assert(offsetof(Conn, dst) == offsetof(Conn, src) + 16 &&

@@ -11,9 +11,10 @@ namespace {
 
 using namespace dccp_type;
 
-// Besides a state, an entry of the table may say:
-constexpr auto kInvalid = DccpState::kCount;           // the packet cannot be
-constexpr auto kIgnore = static_cast<DccpState>(100);  // let it through; we may be out of step
+// Special values of the table's entries:
+constexpr auto kInvalid = DccpState::kCount;  // the packet is impossible
+constexpr auto kIgnore =
+    static_cast<DccpState>(100);  // let it through; the tracker may be out of step
 
 constexpr unsigned kClient = 0, kServer = 1;
 using Row = std::array<DccpState, kDccpStates>;
@@ -38,14 +39,14 @@ constexpr Table kNext = [] {
             go(role, types, {s}, s);
     };
     for (const unsigned role : {kClient, kServer}) {
-        // Sync and SyncAck say nothing that we follow (section 7.5.4).
+        // Sync and SyncAck do not affect the tracked state (section 7.5.4).
         go(role, {kSync, kSyncAck}, {request, respond, partopen, open, closereq, closing, timewait},
            kIgnore);
         go(role, {kReset}, {request, respond, partopen, open, closereq, closing}, timewait);
         go(role, {kReset}, {timewait}, kIgnore);
     }
     // A Request, or an answer to one, in the middle of a connection: an end that has forgotten it.
-    // The server's answer tells whether it has, too.
+    // The server's answer shows whether it has, too.
     go(kClient, {kRequest}, {none, request, timewait}, request);
     stay(kClient, {kRequest}, {respond});
     go(kClient, {kRequest}, {partopen, open, closereq, closing}, kIgnore);
@@ -54,7 +55,7 @@ constexpr Table kNext = [] {
     go(kServer, {kRequest}, {timewait}, request);
     go(kServer, {kResponse}, {request, respond}, respond);
     go(kServer, {kResponse}, {partopen, open, closereq, closing}, kIgnore);
-    // Data (section 8.1.5: a client's must acknowledge until the server has spoken again).
+    // Data (section 8.1.5: a client's must acknowledge until the server has sent again).
     go(kClient, {kAck, kDataAck}, {respond, partopen}, partopen);
     stay(kClient, {kAck, kDataAck, kData}, {open, closereq, closing});
     go(kServer, {kAck, kDataAck, kData}, {partopen, open}, open);
@@ -84,7 +85,7 @@ std::optional<DccpHeader> read_dccp(Bytes packet, std::size_t length) noexcept {
     const std::size_t generic = extended ? 16 : 12, ack_bytes = extended ? 8 : 4;
     const std::size_t header = *offset * 4u;
     if (header < generic + (acknowledges ? ack_bytes : 0) || header > length) return std::nullopt;
-    // Section 9.2: 0 covers all, n the header and n - 1 words behind it.
+    // Section 9.2: 0 covers all, n the header and n - 1 words after it.
     const unsigned words = *coverage & 0x0fu;
     if (words != 0 && header + (words - 1) * 4 > length) return std::nullopt;
 
@@ -137,7 +138,7 @@ DccpResult dccp_track(DccpTrack& t, DccpState state, Direction dir, bool seen_re
         t.response_seq = h.seq;
         next = DccpState::respond;
     } else if (next == DccpState::request) {
-        t.client = d;  // the one that asks is the client
+        t.client = d;  // the sender is the client
     } else if (next == DccpState::respond && state == DccpState::request) {
         t.response_seq = h.seq;
     } else if (next == DccpState::partopen && state == DccpState::respond) {

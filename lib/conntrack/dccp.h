@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The DCCP tracker (RFC 4340): which state a connection is in, as seen from the middle, and whether
-// a packet can belong to it, by its type and by who sent it.
+// The DCCP tracker (RFC 4340): the state of a connection as a middlebox sees it, and whether a
+// packet can belong to it, by its type and its sender.
 //
 // A pure function over a connection's DCCP part and one packet, like tcp.h. Client and server may
-// do different things, and may swap roles when a finished connection is opened again from the other
-// side. Modelled on the tracker that Linux had until 6.15.
+// do different things, and may swap roles when a finished connection is reopened from the other
+// side. Modelled on Linux's tracker, until 6.15.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ enum class DccpState : std::uint8_t {
     request,   ///< Request seen
     respond,   ///< Response seen
     partopen,  ///< the client has acknowledged it (section 8.1.5)
-    open,      ///< and the server has said more
-    closereq,  ///< the server asks the client to close (section 8.3)
+    open,      ///< and the server has sent more
+    closereq,  ///< the server requests the end (section 8.3)
     closing,   ///< Close seen
     timewait,  ///< Reset seen
     kCount
@@ -33,10 +33,10 @@ constexpr const char* to_string(DccpState s) noexcept {
     return kNames[static_cast<unsigned>(s)];
 }
 
-/// Trivial, to live in a union: begins as all zeros, DccpTrack{}. Aligned to four bytes, as its
-/// place in a connection is.
+/// Trivial, for a union: begins as all zeros, DccpTrack{}. Aligned to four bytes, as its place in a
+/// connection.
 struct [[gnu::packed, gnu::aligned(4)]] DccpTrack {
-    std::uint64_t response_seq;  ///< of the Response that must be acknowledged
+    std::uint64_t response_seq;  ///< of the Response to be acknowledged
     std::uint8_t client;         ///< Direction of the client's packets
     std::uint8_t last_dir;       ///< of the last packet, and its type
     std::uint8_t last_type;
@@ -44,21 +44,21 @@ struct [[gnu::packed, gnu::aligned(4)]] DccpTrack {
 };
 static_assert(sizeof(DccpTrack) == 12);
 
-/// The generic header (section 5.1) and the acknowledgement number behind it (section 5.2).
+/// The generic header (section 5.1) and the acknowledgement number after it (section 5.2).
 struct DccpHeader {
     std::uint8_t type = 0;
     std::uint64_t seq = 0;             ///< 24 or 48 bits
-    std::optional<std::uint64_t> ack;  ///< of the types that bear one
+    std::optional<std::uint64_t> ack;  ///< of the types that carry one
 };
-/// Nullopt when the bytes cannot be a DCCP packet: too short for its type, data offset or checksum
-/// coverage beyond its `length` bytes, or a reserved type. `packet` may be cut short behind them.
+/// Nullopt if the bytes cannot be a DCCP packet: too short for its type, data offset or checksum
+/// coverage beyond its `length` bytes, or a reserved type. `packet` may be cut short after them.
 std::optional<DccpHeader> read_dccp(Bytes packet, std::size_t length) noexcept;
 
 enum class DccpAction : std::uint8_t {
     accept,
-    pass,     ///< let through, but nothing was learnt from it
+    pass,     ///< let through without effect on the state
     invalid,  ///< it cannot belong to the connection
-    end       ///< accepted, and the connection is over: nobody ever answered but with a Reset
+    end       ///< accepted, and the connection has ended: it was never answered except with a Reset
 };
 
 struct DccpResult {
@@ -70,7 +70,7 @@ struct DccpResult {
 /// Only a Request begins a connection.
 bool dccp_may_start(const DccpHeader& header) noexcept;
 DccpResult dccp_start(DccpTrack& track, const DccpHeader& header) noexcept;
-/// `seen_reply`: as the connection stood before it.
+/// `seen_reply`: before this packet.
 DccpResult dccp_track(DccpTrack& track, DccpState state, Direction dir, bool seen_reply,
                       const DccpHeader& header) noexcept;
 

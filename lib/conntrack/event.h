@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a worker tells about its connections, as it happens: plain data, a copy of the connection.
+// Events of a worker's connections: plain data, a copy of the connection.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +54,7 @@ struct ConnEvent {
     WorkerId worker;
     std::uint32_t slot = 0;
     Tick at;
-    Conn conn;  ///< after what happened; with `destroy`, before it
+    Conn conn;  ///< after the event; with `destroy`, before it
 };
 static_assert(std::is_trivially_copyable_v<ConnEvent>);
 

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // FlowIndex: from the hash of a flow's key to the slot of its connection.
 //
-// What: a hash table that keeps no keys, because the connections do. A bucket is one cache line of
-// ten places: a tag of 15 bits of the hash, a number of 30 and two notes. A hash has two
-// buckets; whoever finds both full moves another entry to its other bucket. Filled to 8 in 10 at
-// most, which leaves room for that always: 8 bytes a connection, all taken at start, nothing ever
-// grows or is rehashed.
+// What: a hash table without keys, which are in the connections. A bucket is one cache line of ten
+// entries: a tag of 15 bits of the hash, a number of 30 and two flags. A hash has two buckets; an
+// insert that finds both full moves another entry to its other bucket. The load is at most 8 in 10,
+// which always leaves room for that: 8 bytes a connection, all allocated at start; it never grows
+// or rehashes.
 //
-// Who: ConnTable, thus one worker; no synchronisation. The owner compares keys: slots with the
-// wanted tag are only candidates.
+// Used by: ConnTable, thus one worker; no synchronisation. The owner compares keys: slots with the
+// right tag are only candidates.
 //
-// Cost: a look-up reads one line, and of the twenty tags it may meet a wrong one once in thousands
-// of times. The second bucket is read only when the first has ever had to turn an entry away that
-// is still there (`spilled`), so even a miss reads one line as a rule. The hash must be keyed with
-// a secret, else an attacker chooses the buckets.
+// Cost: a look-up reads one line, and of the twenty tags a wrong one matches once in thousands of
+// times. The second bucket is read only if an entry of the first is in its other bucket
+// (`spilled`), so even a miss usually reads one line. The hash must be keyed with a secret, else an
+// attacker chooses the buckets.
 #pragma once
 
 #include <bit>
@@ -29,42 +29,43 @@ namespace postern {
 class FlowIndex {
   public:
     static constexpr unsigned kPlaces = 10;
-    /// Of an entry as candidate() gives it: two notes of its owner's, to be had before the slot is.
-    /// The rest, kSlot, is the owner's word for where the key is.
+    /// In an entry, as from candidate(): two flags of its owner, available before the slot is. The
+    /// rest, kSlot, is the owner's number for the position of the key.
     static constexpr std::uint32_t kNotes = 3u << 30, kSlot = ~kNotes;
 
     struct alignas(64) Bucket {
-        std::uint16_t tag[kPlaces];  ///< 0: the place is free
-        std::uint16_t spilled;  ///< entries whose first bucket this is, and that are in their other
+        std::uint16_t tag[kPlaces];  ///< 0: the entry is free
+        std::uint16_t
+            spilled;  ///< entries whose first bucket this is, and that are in their other one
         std::uint16_t pad;
         std::uint32_t slot[kPlaces];  ///< and kNotes
     };
     static_assert(sizeof(Bucket) == 64);
 
-    /// Buckets for `entries` at a load of 8 in 10 (less for very small tables).
+    /// Number of buckets for `entries` at a load of 8 in 10 (less for very small tables).
     static constexpr std::uint32_t buckets_for(std::uint32_t entries) noexcept {
         return entries / 8 + 8;
     }
-    /// `buckets` are zeroed and the caller's.
+    /// `buckets` are zeroed and belong to the caller.
     FlowIndex(Bucket* buckets, std::uint32_t count) noexcept : buckets_(buckets), count_(count) {}
 
-    // Inlined: g++ takes out a call of a function that does nothing but fetch.
+    // Inlined: g++ removes a call of a function that only prefetches.
     [[gnu::always_inline]] void prefetch(std::uint32_t hash) const noexcept {
         __builtin_prefetch(&buckets_[first(hash)]);
     }
 
-    /// The first slot in the first bucket that may be it, with its notes; 0: none. For prefetching
+    /// The first candidate slot in the first bucket, with its flags; 0: none. For prefetching
     /// connections.
     std::uint32_t candidate(std::uint32_t hash) const noexcept {
         const Bucket& b = buckets_[first(hash)];
         const std::uint32_t at = places_of(b, tag_of(hash));
         return at == 0 ? 0 : b.slot[first_place(at)];
     }
-    /// Starts to fetch the second bucket, if anybody will have to look there.
+    /// Prefetches the second bucket, if a look-up will have to read it.
     [[gnu::always_inline]] void prefetch_other(std::uint32_t hash) const noexcept {
         if (spilled(hash)) __builtin_prefetch(&buckets_[other(first(hash), tag_of(hash))]);
     }
-    /// Whether an entry with this hash might be in its second bucket.
+    /// Whether an entry with this hash may be in its second bucket.
     bool spilled(std::uint32_t hash) const noexcept { return buckets_[first(hash)].spilled != 0; }
     /// The slot for which is_it(slot) holds; 0: none.
     template <class IsIt>
@@ -76,8 +77,8 @@ class FlowIndex {
         return find_in(buckets_[other(home, tag)], tag, is_it);
     }
 
-    /// Adds a slot, with its notes, that is not there yet. hash_of(slot) gives the hash of any slot
-    /// inserted before. False: no room, which takes more entries than the table is made for.
+    /// Adds a slot, with its flags, that is not there yet. hash_of(slot) returns the hash of any
+    /// slot inserted before. False: no room, which needs more entries than the table is made for.
     template <class HashOf>
     bool insert(std::uint32_t hash, std::uint32_t slot, HashOf&& hash_of) noexcept {
         const std::uint16_t tag = tag_of(hash);
@@ -92,7 +93,7 @@ class FlowIndex {
         return true;
     }
 
-    /// Sets or clears a note of a slot that is there.
+    /// Sets or clears a flag of an existing slot.
     void note(std::uint32_t hash, std::uint32_t slot, std::uint32_t note, bool set) noexcept {
         const std::uint16_t tag = tag_of(hash);
         const std::uint32_t home = first(hash);
@@ -109,25 +110,25 @@ class FlowIndex {
     }
 
   private:
-    // The bucket comes from the hash's high bits, the tag from its low ones; it is never 0.
+    // The bucket is from the hash's high bits, the tag from its low ones; it is never 0.
     static std::uint16_t tag_of(std::uint32_t hash) noexcept {
         return static_cast<std::uint16_t>(hash | 0x8000);
     }
     std::uint32_t first(std::uint32_t hash) const noexcept {
         return static_cast<std::uint32_t>(std::uint64_t{hash} * count_ >> 32);
     }
-    /// An entry's other bucket, whichever of the two `bucket` is.
+    /// An entry's other bucket, for either of its two.
     std::uint32_t other(std::uint32_t bucket, std::uint16_t tag) const noexcept {
         const std::uint32_t sum = first(tag * 0x9e3779b1u);
         return sum >= bucket ? sum - bucket : sum + count_ - bucket;
     }
 
-    /// Bit 2 i for each place i with the tag: two bits a place is how comparisons report.
+    /// Bit 2 i for each entry i with the tag: comparisons return two bits an entry.
     static std::uint32_t places_of(const Bucket& b, std::uint16_t tag) noexcept {
         constexpr std::uint32_t kAll = 0x55555;
         static_assert(kAll == ((1u << 2 * kPlaces) - 1) / 3);
 #ifdef __SSE2__
-        // Places 0..7, and 2..9, of which the upper two are new.
+        // Entries 0..7, and 2..9, of which the upper two are new.
         const __m128i wanted = _mm_set1_epi16(static_cast<short>(tag));
         const auto equal = [&](const std::uint16_t* from) noexcept {
             const __m128i tags = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the trackers keep of a connection, field by field, for saved connections.
+// The trackers' state of a connection, field by field, for saved connections.
 #pragma once
 
 #include "base/field.h"
@@ -8,7 +8,7 @@
 
 namespace postern {
 
-/// One side of TCP in one piece.
+/// One side of TCP, contiguous.
 struct TcpSideImage {
     std::uint32_t end = 0, max_end = 0, max_ack = 0, max_win = 0;
     std::uint8_t scale = 0;
@@ -33,7 +33,7 @@ inline TcpSideImage image_of(TcpSideRef side) noexcept {
             static_cast<std::uint8_t>(side.scale()),
             static_cast<std::uint8_t>(side.flags | (side.marks & tcp_mark::data_unacked))};
 }
-/// The last segment is TcpLast, so neither mark of it is set here; the caller calls mark_latest().
+/// The last segment is TcpLast, so neither flag of it is set here; the caller calls mark_latest().
 inline void put_image(TcpSideRef side, const TcpSideImage& image) noexcept {
     side.end = image.end;
     side.max_end = image.max_end;
@@ -69,8 +69,8 @@ inline constexpr Field kDccpFields[] = {
 static_assert(describes<TcpSideImage>(kTcpSideFields) && describes<TcpLast>(kTcpLastFields) &&
               describes<SctpTrack>(kSctpFields) && describes<DccpTrack>(kDccpFields));
 
-/// What `conn` is tracked by beside its TCP sides, and its table; nothing for protocols without a
-/// state machine.
+/// The tracker's state of `conn` besides its TCP sides, and its table; nothing for protocols
+/// without a state machine.
 struct TrackerPart {
     std::span<std::uint8_t> bytes;
     std::span<const Field> fields;

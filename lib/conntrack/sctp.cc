@@ -8,7 +8,7 @@ namespace {
 
 namespace chunk = sctp_chunk;
 constexpr std::uint8_t kTagReflected = 0x01;  ///< the T bit of ABORT and SHUTDOWN COMPLETE
-constexpr unsigned kKinds = 15;               ///< chunk types above change nothing
+constexpr unsigned kKinds = 15;               ///< chunk types above have no effect
 constexpr unsigned kCommonHeader = 12, kChunkHeader = 4;
 constexpr unsigned kInitBytes = kChunkHeader + 16;  ///< up to the initial TSN
 
@@ -17,8 +17,8 @@ constexpr auto kInvalid = SctpState::kCount;
 using Row = std::array<SctpState, kSctpStates>;
 using Table = std::array<std::array<Row, kKinds>, 2>;
 
-// next[direction][chunk][state]. Most chunks change nothing in most states, so the table is told by
-// its exceptions.
+// next[direction][chunk][state]. Most chunks change nothing in most states, so the table is built
+// from its exceptions.
 constexpr Table kNext = [] {
     using enum SctpState;
     Table t{};
@@ -34,8 +34,8 @@ constexpr Table kNext = [] {
             for (unsigned s = 0; s < kSctpStates; ++s)
                 t[dir][kind][s] = static_cast<SctpState>(s);
 
-    // Without an association, and on a path of which only HEARTBEATs were seen: what opens leads
-    // towards one; nothing else does, and no answer can come first.
+    // Without an association, and on a path of which only HEARTBEATs were seen: chunks that open
+    // lead towards one; others do not, and no answer can come first.
     for (const std::uint8_t kind :
          {chunk::init, chunk::init_ack, chunk::heartbeat, chunk::heartbeat_ack, chunk::abort,
           chunk::shutdown, chunk::shutdown_ack, chunk::error, chunk::cookie_echo, chunk::cookie_ack,
@@ -51,7 +51,7 @@ constexpr Table kNext = [] {
     at(kReply, chunk::heartbeat_ack, heartbeat_sent) = established;
     at(kOriginal, chunk::init, heartbeat_sent) = cookie_wait;
 
-    // The handshake (section 5.1). For an INIT where there is an association see take_restart().
+    // The handshake (section 5.1). For an INIT during an association see take_restart().
     at(kReply, chunk::init_ack, closed) = cookie_wait;
     both(chunk::cookie_echo, cookie_wait, cookie_echoed);
     both(chunk::cookie_ack, cookie_echoed, established);
@@ -84,7 +84,7 @@ struct Chunk {
     Bytes rest;  ///< of the packet, from the chunk's header on
 };
 
-/// Calls fn(chunk) for each until it returns false; tells whether all was well.
+/// Calls fn(chunk) for each until it returns false; returns whether all were valid.
 template <class Fn>
 bool for_each_chunk(Bytes packet, Fn fn) noexcept {
     std::size_t at = kCommonHeader;
@@ -107,7 +107,7 @@ struct Kinds {
     }
 };
 
-/// Whether the chunks may travel together (sections 3.3.11, 3.3.12 and 6.10).
+/// Whether the chunks may be bundled (sections 3.3.11, 3.3.12 and 6.10).
 bool read_kinds(Bytes packet, Kinds& kinds) noexcept {
     unsigned count = 0;
     bool alone = false;
@@ -128,14 +128,14 @@ bool end_tag_right(const SctpTrack& t, const Chunk& c, Direction dir, std::uint3
     return tag == t.tag[index((c.flags & kTagReflected) != 0 ? !dir : dir)];
 }
 
-/// Whether there is an association, or nearly one, which packets of strangers must not disturb.
+/// Whether there is an association, or nearly one, which strangers' packets must not disturb.
 bool is_up(SctpState s) noexcept {
     return s >= SctpState::cookie_wait && s <= SctpState::shutdown_ack_sent;
 }
 
-/// An INIT, or the INIT ACK to one, where there is an association: anybody can send the first,
-/// which bears no tag. Its receiver answers it and keeps what it has until the cookie comes back
-/// (sections 5.2.1 and 5.2.2), and so do we.
+/// An INIT, or the INIT ACK to one, during an association. Anybody can send an INIT, which carries
+/// no tag. Its receiver answers it and keeps its state until the cookie returns (sections 5.2.1 and
+/// 5.2.2), and so does the tracker.
 bool take_restart(SctpTrack& t, SctpState state, Direction dir, std::uint32_t tag, const Chunk& c,
                   bool& pass) noexcept {
     const unsigned d = index(dir), other = index(!dir);
@@ -146,7 +146,7 @@ bool take_restart(SctpTrack& t, SctpState state, Direction dir, std::uint32_t ta
     return true;
 }
 
-/// A COOKIE ECHO. It has the tag that the INIT ACK offered, so its sender has seen that one.
+/// A COOKIE ECHO. It has the tag that the INIT ACK offered, so its sender has received that one.
 bool take_cookie(SctpTrack& t, SctpState& state, unsigned d, std::uint32_t tag) noexcept {
     if (tag == t.tag[d]) return true;
     if (!is_up(state) || t.offered[0] == 0 || t.offered[1] == 0 || tag != t.offered[d])
@@ -158,7 +158,7 @@ bool take_cookie(SctpTrack& t, SctpState& state, unsigned d, std::uint32_t tag) 
     return true;
 }
 
-/// An ABORT says no to an association that was only offered: the one there is goes on.
+/// An ABORT refuses an association that was only offered: the existing one continues.
 bool refuses_offer(SctpTrack& t, SctpState state, const Chunk& c, Direction dir,
                    std::uint32_t tag) noexcept {
     const unsigned whose = index((c.flags & kTagReflected) != 0 ? !dir : dir);
@@ -167,7 +167,7 @@ bool refuses_offer(SctpTrack& t, SctpState state, const Chunk& c, Direction dir,
     return true;
 }
 
-/// What one chunk does. False when it cannot be. `pass`: see SctpAction.
+/// The effect of one chunk. False if it is impossible. `pass`: see SctpAction.
 bool take_chunk(SctpTrack& t, SctpState& state, Direction dir, std::uint32_t tag, const Chunk& c,
                 bool with_data, bool fresh, bool& pass) noexcept {
     const unsigned d = index(dir), other = index(!dir);
@@ -191,15 +191,14 @@ bool take_chunk(SctpTrack& t, SctpState& state, Direction dir, std::uint32_t tag
         case chunk::shutdown:
         case chunk::shutdown_ack:
         case chunk::error:
-            // Beside a chunk with rules of its own anybody could send these.
+            // Beside a chunk with rules of its own any host could send these.
             if (!fresh && tag != t.tag[d]) return pass = true;
             if (c.kind == chunk::cookie_ack) t.init = {};
             break;
         case chunk::heartbeat:
         case chunk::heartbeat_ack: {
-            // A path of which the tags are not known learns them; an association that was moved
-            // shows it by a HEARTBEAT whose tag is strange and then acknowledged with a strange
-            // one.
+            // A path with unknown tags learns them. An association that was moved is recognised by
+            // a HEARTBEAT with a foreign tag that is then acknowledged with a foreign one.
             const bool ack = c.kind == chunk::heartbeat_ack;
             if (t.tag[d] == 0) {
                 t.tag[d] = tag;
@@ -231,7 +230,7 @@ bool take_chunk(SctpTrack& t, SctpState& state, Direction dir, std::uint32_t tag
         if (c.kind == chunk::init) {
             if (t.init[d] && t.init[other]) t.init[other] = false;
             t.init[d] = true;
-            // One that is repeated without an answer must not keep the connection for ever.
+            // One that is repeated without an answer must not extend the timeout for ever.
             if (next == SctpState::closed && state == SctpState::closed && !fresh) pass = true;
         } else {
             const std::uint32_t known = t.tag[other];
@@ -285,7 +284,8 @@ SctpResult sctp_start(SctpTrack& track, Bytes packet) noexcept {
         if (c.kind == chunk::heartbeat || c.kind == chunk::heartbeat_ack)
             track.tag[index(Direction::original)] = tag;
         else if (c.kind != chunk::init)
-            track.tag[index(Direction::reply)] = tag;  // out of the blue: its answer bears the same
+            track.tag[index(Direction::reply)] =
+                tag;  // out of the blue: its answer carries the same tag
         return true;
     });
     if (!good) return {};
@@ -303,7 +303,7 @@ bool sctp_has_sent(const SctpTrack& track, SctpState state, Direction sender,
                    Bytes quoted) noexcept {
     const unsigned d = index(sender), other = index(!sender);
     const std::uint32_t tag = raw32(quoted, 4);
-    if (!is_up(state) || track.tag[d] == 0) return true;  // nothing is known, or nothing to lose
+    if (!is_up(state) || track.tag[d] == 0) return true;  // nothing is known, or nothing to protect
     if (tag != 0) return tag == track.tag[d] || tag == track.offered[d];
     constexpr unsigned kItsTag = kCommonHeader + kChunkHeader;
     if (quoted.size() < kItsTag + 4 || quoted[kCommonHeader] != chunk::init) return false;

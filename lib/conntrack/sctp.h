@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The SCTP tracker (RFC 9260): which state an association is in, as seen from the middle, and
-// whether a packet can belong to it, by its chunks and its verification tag.
+// The SCTP tracker (RFC 9260): the state of an association as a middlebox sees it, and whether a
+// packet can belong to it, by its chunks and its verification tag.
 //
 // A pure function over a connection's SCTP part and one packet, like tcp.h. The states are those of
 // the association, not of an end: both ends are merged into one. Each path of a multi-homed
@@ -38,23 +38,23 @@ constexpr const char* to_string(SctpState s) noexcept {
     return kNames[static_cast<unsigned>(s)];
 }
 
-/// What is remembered of an association. Tags are as on the wire. Trivial, to live in a
-/// union: begins as all zeros, SctpTrack{}.
+/// State of an association. Tags are as on the wire. Trivial, for a union: begins as all zeros,
+/// SctpTrack{}.
 struct SctpTrack {
-    std::array<std::uint32_t, 2> tag;  ///< that packets of this Direction must bear; 0: unknown
-    /// The same of an association that an INIT wants in place of this one. It takes its place when
-    /// its cookie comes back, and not before (section 5.2). 0: unknown.
+    std::array<std::uint32_t, 2> tag;  ///< required in packets of this Direction; 0: unknown
+    /// The same of an association that an INIT proposes instead of this one. It replaces this one
+    /// when its cookie returns, and not before (section 5.2). 0: unknown.
     std::array<std::uint32_t, 2> offered;
     std::array<bool, 2> init;           ///< an INIT of this Direction waits for its COOKIE ACK
-    bool strange_heartbeat;             ///< one with a tag that we do not know was let through
+    bool strange_heartbeat;             ///< one with an unknown tag was let through
     std::uint8_t strange_heartbeat_of;  ///< its Direction
 };
 static_assert(sizeof(SctpTrack) == 20);
 
 enum class SctpAction : std::uint8_t {
     accept,
-    pass,    ///< let through, but the connection lives no longer for it
-    invalid  ///< it cannot belong to the association, of which nothing has changed
+    pass,    ///< let through, without extending the timeout
+    invalid  ///< it cannot belong to the association, which is unchanged
 };
 
 struct SctpResult {
@@ -63,15 +63,15 @@ struct SctpResult {
 };
 
 /// Whether an association may begin with this packet (RFC 9260 section 8.4). `packet` begins with
-/// the common header, and may be cut short behind a chunk's header.
+/// the common header, and may be cut short after a chunk's header.
 bool sctp_may_start(Bytes packet) noexcept;
 /// The first packet of an association. `action` is accept or invalid.
 SctpResult sctp_start(SctpTrack& track, Bytes packet) noexcept;
 /// Any later one.
 SctpResult sctp_track(SctpTrack& track, SctpState state, Direction dir, Bytes packet) noexcept;
 
-/// Whether an ICMP error may quote this packet of `sender`'s: it bears the association's tag, or is
-/// the INIT that asked for it (RFC 9260 section 10). `quoted`: eight bytes at least.
+/// Whether an ICMP error may quote this packet of `sender`: it carries the association's tag, or is
+/// the INIT that requested it (RFC 9260 section 10). `quoted`: at least eight bytes.
 bool sctp_has_sent(const SctpTrack& track, SctpState state, Direction sender,
                    Bytes quoted) noexcept;
 

@@ -12,8 +12,8 @@ std::optional<TcpState> sloppy_tcp(TcpState state, Direction dir, std::uint8_t f
     if ((flags & tcp_flag::rst) != 0) return TcpState::close;
     if ((flags & tcp_flag::syn) != 0) {
         const bool answer = (flags & tcp_flag::ack) != 0;
-        // The ports are used again. A half-closed connection belongs to who opened it; who answers
-        // with a SYN+ACK opens what is seen one way.
+        // The ports are reused. A half-closed connection belongs to the side that opened it; a side
+        // that answers with a SYN+ACK opens the direction that is seen.
         if (over && (answer ? one_way && dir == Direction::original
                             : dir == Direction::original || state != TcpState::fin_wait))
             return std::nullopt;

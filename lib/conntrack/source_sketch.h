@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // SourceSketch: a cell pair of a count-min sketch (table/sketch.h) for each source of packets.
 //
-// A source is an IPv4 address or an IPv6 /64 in its security zone: who has one address of a /64 has
-// them all, and who forges an address from elsewhere does not use up its share.
+// A source is an IPv4 address or an IPv6 /64 in its security zone: the owner of one address of a
+// /64 has them all, and a packet with a forged address from another zone does not use up the
+// address's share.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +27,7 @@ class SourceSketch {
     }
     explicit operator bool() const noexcept { return static_cast<bool>(sketch_); }
 
-    /// Not to be asked of a sketch that counts nothing.
+    /// Not to be called on a sketch without cells.
     std::pair<Cell&, Cell&> find(ZoneId zone, const IpAddr& source) const noexcept {
         IpAddr who = source;
         if (who.family == Family::ipv6) std::fill(who.bytes.begin() + 8, who.bytes.end(), 0);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// SourceTable: how many half-open connections a source has, and how fast it opens new ones.
+// SourceTable: the number of half-open connections of each source, and its rate of new ones.
 //
-// What: a count-min sketch (source_sketch.h): memory is fixed however many sources there are, and a
-// source is never counted too low.
-// Who: the worker that owns it, when it begins a connection and when one stops being half-open.
-// Cost: two cache lines a call. Not touched by packets of known connections.
+// What: a count-min sketch (source_sketch.h): memory is fixed for any number of sources, and a
+// source's count is never too low.
+// Used by: the worker that owns it, when it begins a connection and when one stops being half-open.
+// Cost: two cache lines a call. Packets of known connections do not touch it.
 #pragma once
 
 #include <algorithm>
@@ -39,7 +39,7 @@ class SourceTable {
     bool enabled() const noexcept { return static_cast<bool>(cells_); }
 
     /// Whether this source may open one more now. Counts the attempt, also a refused one, so that a
-    /// source that goes on too fast stays shut out.
+    /// source that continues too fast stays excluded.
     Answer admit(ZoneId zone, const IpAddr& source, Tick now) noexcept {
         const auto [a, b] = cells_.find(zone, source);
         const std::uint32_t second = now.ms / 1000;
@@ -61,7 +61,8 @@ class SourceTable {
     /// Exactly once for each opened().
     void closed(ZoneId zone, const IpAddr& source) noexcept {
         const auto [a, b] = cells_.find(zone, source);
-        // A cell that was ever full no longer knows its count: it stays on the safe side, full.
+        // A cell that was ever full no longer has an exact count: it stays full, which is the safe
+        // side.
         for (Cell* c : {&a, &b})
             if (c->half_open != UINT16_MAX) --c->half_open;
     }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Memory for tables that packets meet at random.
+// Memory for tables that packets access at random.
 //
 // On small pages nearly every look-up in a large table also walks the page table. With hugepages
-// EAL's heap is the place. Without, its heap is shared memory, which Linux keeps on small pages; so
-// the table gets memory of its own, and the kernel is asked for huge pages there (which it may
-// refuse: then it is as slow as it would have been). An untouched block in EAL's heap stands for it
-// all the same, so that eal.memory_mb bounds what Postern takes, whichever memory it is.
+// the memory is from EAL's heap. Without, that heap is shared memory, which Linux keeps on small
+// pages; so the table gets memory of its own, for which huge pages are requested from the kernel
+// (which may refuse). An untouched block of the same size is allocated in EAL's heap all the same,
+// so that eal.memory_mb bounds Postern's memory in both cases.
 //
-// Control takes and frees it; not for workers.
+// Control allocates and frees it; not for workers.
 #pragma once
 
 #include <cstddef>
@@ -15,14 +15,14 @@
 
 namespace postern {
 
-/// Frees what take_table_memory() gave.
+/// Frees the result of take_table_memory().
 struct FreeTable {
-    void* block = nullptr;  ///< in EAL's heap; the table itself, or what stands for it
+    void* block = nullptr;  ///< in EAL's heap; the table itself, or its placeholder
 
     void operator()(void* memory) const noexcept;
 };
 
-/// `bytes` of memory, aligned to a cache line, not cleared; null when there is none.
+/// Allocates `bytes` of memory, aligned to a cache line, uninitialised; null if there is none.
 std::pair<void*, FreeTable> take_table_memory(const char* name, std::size_t bytes) noexcept;
 
 }  // namespace postern

@@ -17,8 +17,8 @@ constexpr TcpKind kind_of(std::uint8_t flags) noexcept {
     return flags & tcp_flag::ack ? kAck : kNone;
 }
 
-// Besides a state, an entry of the table may say:
-constexpr auto kInvalid = TcpState::kCount;          // the segment cannot be
+// Special values of the table's entries:
+constexpr auto kInvalid = TcpState::kCount;          // the segment is impossible
 constexpr auto kIgnore = static_cast<TcpState>(11);  // let it through; the state stays
 
 using Row = std::array<TcpState, kTcpStates>;
@@ -62,13 +62,13 @@ std::uint32_t end_of(const TcpSegment& s) noexcept {
            ((s.flags & tcp_flag::fin) != 0 ? 1 : 0);
 }
 
-/// What a SYN offers, in bits of tcp_side.
+/// Offers of a SYN, in bits of tcp_side.
 std::uint8_t offers_of(const TcpSegment& s) noexcept {
     return static_cast<std::uint8_t>(
         (s.options & tcp_offer::window_scale ? tcp_side::window_scale : 0) |
         (s.options & tcp_offer::sack ? tcp_side::sack : 0));
 }
-/// What a side offers with its SYN. One without options says nothing new.
+/// Takes a side's offers from its SYN. One without options changes nothing.
 void take_offers(const TcpSegment& s, TcpSideRef side) noexcept {
     if (!s.has_options) return;
     side.set_scale(s.options & tcp_offer::scale);
@@ -82,7 +82,7 @@ void start_side(TcpSideRef sender, TcpSideRef receiver, const TcpSegment& s, std
     sender.end = sender.max_end = end;
     sender.max_win = s.win != 0 ? s.win : 1u;
     take_offers(s, sender);
-    // RFC 7323 section 2.2: scaling holds only when both sides offer it.
+    // RFC 7323 section 2.2: scaling holds only if both sides offer it.
     if (dir == Direction::reply && !(sender.flags & receiver.flags & tcp_side::window_scale)) {
         sender.set_scale(0);
         receiver.set_scale(0);
@@ -96,7 +96,7 @@ enum class Window : std::uint8_t {
     unsent   ///< acknowledges what nobody sent
 };
 
-/// The four bounds of van Rooij's paper, and what is learnt from a segment within them.
+/// The four bounds of van Rooij's paper, and the state updates by a segment within them.
 [[gnu::always_inline]] inline Window check_window(Conn& conn, TcpState state, Direction dir,
                                                   TcpKind kind, const TcpSegment& s,
                                                   const TcpOptions& options) noexcept {
@@ -112,7 +112,7 @@ enum class Window : std::uint8_t {
             start_side(sender, receiver, s, end, dir);
             if (!has_ack) return Window::in;  // simultaneous open: nothing to compare with yet
         } else {
-            // In mid-stream: take what the segment says as the truth.
+            // In mid-stream: the segment's values are accepted.
             sender.end = end;
             const std::uint32_t scaled = win << sender.scale();
             sender.max_win = scaled != 0 ? scaled : 1;
@@ -120,7 +120,7 @@ enum class Window : std::uint8_t {
             if (receiver.max_win == 0)
                 receiver.end = receiver.max_end = sack;
             else if (sack == receiver.end + 1)
-                ++receiver.end;  // the answer to a keep-alive we did not see
+                ++receiver.end;  // the answer to an unseen keep-alive
         }
     } else if (syn && seq_after(end, sender.end) &&
                (state == TcpState::syn_sent || state == TcpState::syn_recv)) {
@@ -129,8 +129,7 @@ enum class Window : std::uint8_t {
         if (dir == Direction::reply && !has_ack) return Window::in;
     }
 
-    // Without an acknowledgement, or with the zero one of some stacks' resets: assume a good
-    // one.
+    // Without an acknowledgement, or with the zero one of some stacks' resets: assume a valid one.
     if (!has_ack || (kind == kRst && ack == 0)) ack = sack = receiver.end;
     // A reset that answers a SYN has no sequence number of its own.
     if (kind == kRst && seq == 0 && state == TcpState::syn_sent) seq = end = sender.end;
@@ -142,8 +141,8 @@ enum class Window : std::uint8_t {
     const bool ack_not_old = seq_after(sack, receiver.end - ack_window - 1);
 
     if (!seq_before(seq, sender.max_end + 1)) {  // I: starts beyond what the receiver allows
-        // A sender that overshoots a little: let it through, and know of it, so that the
-        // acknowledgement will not look impossible.
+        // A sender that overshoots a little: let it through and store that, so that the
+        // acknowledgement will not appear impossible.
         if (receiver.max_win != 0 && ends_in_window && ack_not_old &&
             end - sender.max_end + 1 <= receiver.max_win && seq_before(sack, receiver.end + 1)) {
             sender.end = end;
@@ -156,7 +155,7 @@ enum class Window : std::uint8_t {
     if (!seq_before(sack, receiver.end + 1)) return liberal ? Window::in : Window::unsent;
     // II: lies wholly before the window: an old duplicate.
     if (!ends_in_window) return liberal ? Window::in : Window::duplicate;
-    // IV: an acknowledgement from long ago.
+    // IV: an old acknowledgement.
     if (!ack_not_old) return liberal ? Window::in : Window::duplicate;
 
     const TcpReach reach{seq, end, ack, sack, win, has_ack, !syn};
@@ -170,7 +169,7 @@ constexpr bool may_lead_to(TcpState first, const TcpOptions& options) noexcept {
     return first == TcpState::syn_sent || (first != kInvalid && options.loose);
 }
 
-/// Somebody has said goodbye.
+/// Whether a side has begun to close.
 constexpr bool is_closing(TcpState s) noexcept {
     return s >= TcpState::fin_wait && s <= TcpState::close;
 }
@@ -200,11 +199,11 @@ TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) 
         sender.max_end = sender.end;
         take_offers(s, sender);
     } else {
-        // Mid-stream: scale and SACK are unknown, so windows cannot be held against anybody.
+        // Mid-stream: scale and SACK are unknown, so windows cannot be enforced.
         sender.max_end = sender.end + sender.max_win;
         conn.tcp_flags[0] = conn.tcp_flags[1] = tcp_side::sack | tcp_side::liberal;
     }
-    // Cannot fail, but has something to learn.
+    // Cannot fail, but updates the state.
     const TcpKind kind = kind_of(s.flags);
     check_window(conn, TcpState::none, Direction::original, kind, s, options);
     conn.tcp_far.last.kind = kind;
@@ -214,27 +213,27 @@ TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) 
 
 namespace {
 
-/// Of `heeded`, what segments of this kind may say, after a segment that led to `next`; `end` is
-/// where its side has got to.
+/// The bits of `heeded` that apply to segments of this kind, after a segment that led to `next`;
+/// `end` is its side's highest number.
 constexpr std::uint8_t heeded_of(std::uint32_t end, TcpState next, TcpKind kind,
                                  const TcpSegment& s, std::uint8_t heeded) noexcept {
     switch (kind) {
         case kRst: return next == TcpState::close ? heeded & tcp_heed::reset : 0;
         case kSyn:
-        case kSynAck:  // one with a number from before is accepted, and moves nothing
+        case kSynAck:  // one with an earlier number is accepted, and moves nothing
             return end == end_of(s) ? (heeded & tcp_heed::renewed) | tcp_heed::syn : 0;
         default: return heeded;
     }
 }
 
-/// Whether its receiver throws a segment away for an acknowledgement this far behind.
+/// Whether the receiver discards a segment for an acknowledgement this far behind.
 bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
     const TcpSideRef sender = conn.tcp_side(d);
     if (!sender.has(tcp_side::max_ack_set)) return false;
     return seq_before(ack, sender.max_ack - std::max(sender.max_win, kTcpMinAckWindow));
 }
 
-/// tcp_track(), but for what has to be done however it returns.
+/// tcp_track() without the steps common to all its results.
 [[gnu::always_inline]] inline TcpResult track_segment(Conn& conn, TcpState old, Direction dir,
                                                       bool seen_reply, bool assured,
                                                       const TcpSegment& s,
@@ -255,7 +254,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
         return r;
     }
     // A SYN after the end: a new connection on the old ports, if the old one was closed in order or
-    // reset; else it may be a stray one, to be let through and remembered.
+    // reset; else it may be a stray one, to be let through and stored.
     bool ignore = next == kIgnore;
     if (next == TcpState::syn_sent && old >= TcpState::time_wait) {
         const bool closed = ((conn.tcp_flags[0] | conn.tcp_flags[1]) & tcp_side::close_init) ||
@@ -267,7 +266,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
         ignore = true;
     }
     if (ignore && kind == kSynAck && last.kind == kSyn && last.dir != d && s.ack == last.end) {
-        // It answers a SYN that we let through: the two of them know better than we do.
+        // It answers a SYN that was let through: the two ends decide.
         old = TcpState::syn_sent;
         next = TcpState::syn_recv;
         TcpSideRef opener = conn.tcp_side(last.dir);
@@ -289,7 +288,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
         if (kind == kSyn && dir == Direction::original) {
             last.scale = s.options & tcp_offer::scale;
             last.flags = offers_of(s);
-            // RFC 5961 section 4: the answer may be an ACK that must not be taken for the last one.
+            // RFC 5961 section 4: the answer may be an ACK that must not be stored as the last one.
             if (old == TcpState::last_ack) last.flags |= kExpectChallengeAck;
         }
         if (old == TcpState::syn_sent && kind == kAck && dir == Direction::reply) last.ack = s.ack;
@@ -316,15 +315,15 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
             const TcpSideRef peer = conn.tcp_side(index(!dir));
             if (s.seq == peer.max_ack || s.seq == conn.tcp_near.side[d].end)
                 heeded |= tcp_heed::reset;
-            // Once it is closing there is nothing left to protect, and the ports may be in use
-            // again already.
+            // A closing connection has nothing left to protect, and the ports may be reused
+            // already.
             if (is_closing(old)) {
                 window_known = false;
                 break;
             }
-            // A reset ends a connection only with exactly the next sequence number its receiver
-            // waits for (RFC 5961 section 3.2); near misses provoke a challenge ACK, so they pass
-            // and change nothing. After a SYN that we let through we cannot tell what it waits for.
+            // A reset ends a connection only with exactly the next sequence number of its receiver
+            // (RFC 5961 section 3.2). Near misses cause a challenge ACK, so they pass and change
+            // nothing. After a SYN that was let through, that number is unknown.
             if (peer.has(tcp_side::max_ack_set) && last.kind != kSyn) {
                 const bool established = old == TcpState::established && assured;
                 if (s.seq == 0 && !established) break;
@@ -339,7 +338,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
             }
             if (((seen_reply && last.kind == kSyn) || (!assured && last.kind == kAck)) &&
                 last.dir != d && s.ack == last.end)
-                window_known = false;  // it answers a segment that we let through unseen
+                window_known = false;  // it answers a segment that was let through without effect
             else if (old == TcpState::syn_sent && last.kind == kAck &&
                      last.dir == index(Direction::reply) && last.ack == s.seq)
                 window_known = false;  // it answers a challenge ACK
@@ -354,9 +353,9 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
             case Window::in: break;
             case Window::duplicate:
                 r.action = TcpAction::pass;
-                // A forged segment that overshoots moves what is compared here, so that honest ones
-                // look old. Those who read along ask the receiver's own question (RFC 5961 section
-                // 5.2); what was there before they skip by themselves.
+                // A forged segment that overshoots moves the values compared here, so that honest
+                // ones look old. For helpers the receiver's own check applies (RFC 5961 section
+                // 5.2); they skip earlier bytes by themselves.
                 if ((kind == kAck || kind == kFin) && !acks_too_old(conn, d, s.ack))
                     r.heeded = heeded;
                 return r;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The TCP tracker: which state a connection is in, and whether a segment can belong to it.
+// The TCP tracker: the state of a connection, and whether a segment can belong to it.
 //
-// A pure function over what a connection keeps of TCP (tcp_store.h) and one segment; no table, no
-// clock, no DPDK, so that a test is a list of rows. State machine: RFC 9293 as a middlebox sees it
-// (both sides merged into one state). Windows: Guido van Rooij, "Real Stateful TCP Packet Filtering
-// in IP Filter" (2000), with window scaling (RFC 7323), SACK (RFC 2018) and the reset rules of RFC
+// A pure function over a connection's TCP part (tcp_store.h) and one segment; no table, no clock,
+// no DPDK, so that a test is a list of rows. State machine: RFC 9293 as a middlebox sees it (both
+// sides merged into one state). Windows: Guido van Rooij, "Real Stateful TCP Packet Filtering in IP
+// Filter" (2000), with window scaling (RFC 7323), SACK (RFC 2018) and the reset rules of RFC
 // 5961. The behaviour is meant to be that of Linux's conntrack; the differences are listed in
-// NOTES.md.
+//       NOTES.md.
 #pragma once
 
 #include <array>
@@ -63,23 +63,23 @@ enum class TcpTimeout : std::uint8_t {
 };
 
 enum class TcpAction : std::uint8_t {
-    accept,   ///< it belongs to the connection, whose state is up to date
-    pass,     ///< let through, but nothing was learnt from it (duplicates, challenge ACKs)
+    accept,   ///< it belongs to the connection, whose state is updated
+    pass,     ///< let through without effect on the state (duplicates, challenge ACKs)
     invalid,  ///< it cannot belong to the connection; only its timeout may become shorter
-    reopen,   ///< a fresh SYN on a finished connection: forget that one, then treat it as new
-    end       ///< accepted, and the connection is over: nobody ever answered but with a reset
+    reopen,   ///< a fresh SYN on a finished connection: end that one, then treat it as new
+    end       ///< accepted, and the connection has ended: it was never answered except with a reset
 };
 
-/// What of a segment that passes its receiver heeds, as far as it can be told from the middle.
-/// Bits. None: the receiver throws it away, or answers it by an acknowledgement and no more.
+/// The parts of a forwarded segment that its receiver accepts, as far as a middlebox can determine.
+/// Bits. None: the receiver discards it, or only answers it by an acknowledgement.
 namespace tcp_heed {
 inline constexpr std::uint8_t
     text = 0x01,     ///< it begins in the window: payload and FIN, up to its side's max_end
-    syn = 0x02,      ///< its SYN says where its side's numbers begin
+    syn = 0x02,      ///< its SYN sets the first number of its side
     reset = 0x04,    ///< an RST with exactly the next number (RFC 5961 section 3.2)
-    unknown = 0x08,  ///< in place of `text`: its windows are not enforced, so they tell nothing
-    renewed = 0x10;  ///< it answers a SYN that was let through: both sides begin anew, the other
-                     ///< one at TcpLast::seq
+    unknown = 0x08,  ///< instead of `text`: its windows are not enforced, so they determine nothing
+    renewed = 0x10;  ///< it answers a SYN that was let through: both sides reopen, the other one at
+                     ///< TcpLast::seq
 }  // namespace tcp_heed
 
 struct TcpResult {
@@ -95,7 +95,7 @@ struct TcpOptions {
     bool loose = true;     ///< a connection may be picked up in mid-stream
     bool liberal = false;  ///< windows are not enforced
     bool ignore_bad_rst = false;
-    std::uint8_t max_retransmits = 3;  ///< 2 at least: see tcp_remember()
+    std::uint8_t max_retransmits = 3;  ///< at least 2: see tcp_remember()
 };
 
 /// Whether a segment with these flags may be a connection's first: a SYN, or, when loose, an ACK.
@@ -103,11 +103,11 @@ bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept;
 /// The first segment of a connection. `action` is accept or invalid.
 TcpResult tcp_start(Conn& conn, const TcpSegment& segment, const TcpOptions& options) noexcept;
 
-/// Any later one. `seen_reply`, `assured`: as the connection stood before it.
+/// Any later one. `seen_reply`, `assured`: before this segment.
 TcpResult tcp_track(Conn& conn, TcpState state, Direction dir, bool seen_reply, bool assured,
                     const TcpSegment& segment, const TcpOptions& options) noexcept;
 
-/// The segment that parse_packet() found sound in the frame at `data`.
+/// The segment that parse_packet() found well-formed in the frame at `data`.
 inline TcpSegment read_segment(const std::uint8_t* data, const PacketInfo& info) noexcept {
     const std::uint8_t* header = data + info.l4_off;
     const auto word = [header](unsigned at) noexcept { return wire::be32(header + at); };

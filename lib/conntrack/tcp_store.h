@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a connection keeps of TCP, and where: in its first line of memory what the next segment in
-// order is judged by and changes, all else in its third.
+// A connection's TCP part, and its layout: the first line of memory has everything that the next
+// segment in order needs and changes, the third line the rest.
 //
-// The last segment is known in one of three ways. One that took the slow path is in TcpLast,
-// exactly. One that took the fast path has left a mark only (`brief`). When the next one takes the
-// slow path, recall_last() makes of that mark a TcpLast that is `vague`, until a plain ACK replaces
+// The last segment is represented in one of three ways. One on the slow path is in TcpLast,
+// exactly. One on the fast path has left a flag only (`brief`). When the next one takes the slow
+// path, recall_last() turns that flag into a TcpLast that is `vague`, until a plain ACK replaces
 // it.
 //
-// Who: conn.h has the parts; tcp_track() works on them where they lie, tcp_in_order() on the first
-// alone.
+// Used by: conn.h contains the parts; tcp_track() works on them in place, tcp_in_order() on the
+// first alone.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace postern {
 
-/// A segment by its flags; the first of RST, SYN, FIN, ACK that is set names it.
+/// Kind of a segment by its flags: the first of RST, SYN, FIN, ACK that is set.
 enum class TcpKind : std::uint8_t {
     syn,
     syn_ack,
@@ -44,13 +44,13 @@ inline constexpr std::uint8_t window_scale = 0x01,  ///< offered the option
 /// Those that nearly every segment needs: TcpMarks::of.
 namespace tcp_mark {
 inline constexpr std::uint8_t scale = 0x0f,  ///< its window scale
-    data_unacked = 0x10,                     ///< it sent data that is not acknowledged yet
+    data_unacked = 0x10,                     ///< it has sent data that is not acknowledged yet
     latest = 0x20,                           ///< it is TcpLast::dir
-    brief = 0x40;  ///< and its last segment took the fast path, so TcpLast knows nothing of it
+    brief = 0x40;  ///< and its last segment took the fast path, so TcpLast does not contain it
 }  // namespace tcp_mark
 
-/// The last segment of note: to see retransmissions, and to get back into step after segments that
-/// were let through without being understood.
+/// The last relevant segment: to detect retransmissions, and to resynchronise after segments that
+/// were let through without effect.
 struct TcpLast {
     std::uint32_t seq = 0;
     std::uint32_t ack = 0;
@@ -65,16 +65,16 @@ struct TcpLast {
 };
 static_assert(sizeof(TcpLast) == 20);
 
-/// What nearly every segment needs, by Direction of its sender.
+/// For nearly every segment, by Direction of its sender.
 struct TcpNear {
     struct Side {
         std::uint32_t end;      ///< highest sequence number sent, plus one
-        std::uint32_t max_end;  ///< highest that the other side's window allows, plus one
+        std::uint32_t max_end;  ///< highest number allowed by the other side's window, plus one
         std::uint32_t max_ack;  ///< highest acknowledgement it sent
     };
     Side side[2];
     /// A segment whose window field is 1 to this does not change TcpFar::max_win. 0: no segment may
-    /// take the fast path. Where one may, the connection is called steady.
+    /// take the fast path. With another value the connection is called steady.
     std::uint16_t cover[2];
 };
 static_assert(sizeof(TcpNear) == 28);
@@ -83,14 +83,15 @@ struct TcpMarks {
     std::uint8_t of[2];  ///< of tcp_mark
 };
 
-/// What other segments need besides.
+/// Needed by other segments in addition.
 struct TcpFar {
-    std::uint32_t max_win[2];  ///< largest window ever offered, scaled; 0: nothing seen of the side
+    std::uint32_t
+        max_win[2];  ///< largest window ever offered, scaled; 0: no segment of the side was seen
     TcpLast last;
 };
 static_assert(sizeof(TcpFar) == 28);
 
-/// One side, wherever its parts lie: a copy of this is no copy of them.
+/// One side, from its separate parts: references, so a copy does not copy them.
 struct TcpSideRef {
     std::uint32_t &end, &max_end, &max_ack, &max_win;
     std::uint8_t& marks;
@@ -102,7 +103,7 @@ struct TcpSideRef {
         marks = static_cast<std::uint8_t>((marks & ~tcp_mark::scale) | scale);
     }
     bool has(std::uint8_t flag) const noexcept { return (flags & flag) != 0; }
-    /// As if nothing had been seen of it, but for the flags `kept`.
+    /// Resets it to its initial state, except for the flags `kept`.
     void forget(std::uint8_t kept) noexcept {
         end = max_end = max_ack = max_win = 0;
         marks &= tcp_mark::latest;

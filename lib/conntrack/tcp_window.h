@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a segment within its windows teaches, and the fast path for the one segment that nearly all
-// are: the next one, of an established connection.
+// State updates by a segment within its windows, and the fast path for the most frequent segment:
+// the next one, of an established connection.
 //
-// Used by tcp.cc for every segment, and by track.cc before anybody looks at states: what
-// tcp_in_order() accepts tcp_track() would have accepted with the same outcome
-// (test/unit/tcp_test.cc compares the two).
+// Used by tcp.cc for every segment, and by track.cc before any state is read: tcp_track() would
+// accept a segment that tcp_in_order() accepts, with the same result (test/unit/tcp_test.cc
+// compares the two).
 #pragma once
 
 #include <algorithm>
@@ -16,13 +16,13 @@
 
 namespace postern {
 
-/// How far behind an acknowledgement may be: at least this much, or the sender's largest window.
+/// How far behind an acknowledgement may be: at least this value, or the sender's largest window.
 inline constexpr std::uint32_t kTcpMinAckWindow = 66000;
-/// No window grows beyond this but by a peer that means to: its packets take the slow path.
+/// Windows grow beyond this only by a peer's intent: its packets take the slow path.
 inline constexpr std::uint32_t kTcpSaneWindow = 0x4fffffff;
 
-/// A segment's place: from `seq` to before `end`, acknowledging up to `ack`, selectively up to
-/// `sack`; `win` is its window as it stands in the header.
+/// A segment's position: from `seq` to before `end`, acknowledging up to `ack`, selectively up to
+/// `sack`; `win` is its window as in the header.
 struct TcpReach {
     std::uint32_t seq, end, ack, sack;
     std::uint32_t win;
@@ -30,7 +30,7 @@ struct TcpReach {
     bool scaled;  ///< the window of a SYN is not (RFC 7323 section 2.2)
 };
 
-/// Brings both sides up to date with a segment that is within its windows.
+/// Updates both sides by a segment that is within its windows.
 inline void tcp_learn(TcpSideRef sender, TcpSideRef receiver, const TcpReach& s) noexcept {
     const std::uint32_t win = s.scaled ? s.win << sender.scale() : s.win;
     sender.max_win = std::max(sender.max_win, win + (s.sack - s.ack));
@@ -39,7 +39,7 @@ inline void tcp_learn(TcpSideRef sender, TcpSideRef receiver, const TcpReach& s)
         sender.marks |= tcp_mark::data_unacked;
     }
     if (s.has_ack) {
-        // Whether it acknowledges something new is as likely as not: no branch on that.
+        // Both are equally likely, with and without a new acknowledgement: no branch on that.
         const bool first = !sender.has(tcp_side::max_ack_set);
         const auto ahead = static_cast<std::int32_t>(s.ack - sender.max_ack);
         sender.max_ack =
@@ -48,17 +48,17 @@ inline void tcp_learn(TcpSideRef sender, TcpSideRef receiver, const TcpReach& s)
     }
     if (receiver.max_win != 0 && seq_after(s.end, sender.max_end))
         receiver.max_win += s.end - sender.max_end;
-    // At least up to where it is; with a window of zero a probe of one byte is allowed.
+    // At least up to its position; with a window of zero a probe of one byte is allowed.
     const std::uint32_t allowed = s.sack + win;
     const bool wider = seq_after(allowed, receiver.max_end - 1);
     receiver.max_end = wider ? allowed + (win == 0 ? 1 : 0) : receiver.max_end;
-    // Nor on whether all is acknowledged.
+    // Nor a branch on whether everything is acknowledged.
     const unsigned acked = s.ack == receiver.end ? tcp_mark::data_unacked : 0u;
     receiver.marks &= static_cast<std::uint8_t>(~acked);
 }
 
-/// Remembers a plain ACK, or counts it as one more of the same. Of a last one that is vague the end
-/// and the acknowledgement must do: what repeats these two is the same, or a window update.
+/// Stores a plain ACK, or counts it as a repetition. For a vague last one, the end and the
+/// acknowledgement decide: a segment that repeats these two is the same, or a window update.
 inline void tcp_remember(TcpLast& last, Direction dir, const TcpReach& s) noexcept {
     const auto win = static_cast<std::uint16_t>(s.win);
     const bool same_place = last.end == s.end && last.ack == s.ack && last.dir == index(dir);
@@ -76,7 +76,7 @@ inline void tcp_remember(TcpLast& last, Direction dir, const TcpReach& s) noexce
     last.vague = false;
 }
 
-/// How long to wait for the next segment after one that was accepted.
+/// The timeout after an accepted segment.
 inline TcpTimeout tcp_timeout(Conn& conn, TcpKind kind, const TcpOptions& options) noexcept {
     if (conn.tcp_far.last.retransmits >= options.max_retransmits) return TcpTimeout::retransmitted;
     if (kind == TcpKind::rst) return TcpTimeout::close;
@@ -84,20 +84,20 @@ inline TcpTimeout tcp_timeout(Conn& conn, TcpKind kind, const TcpOptions& option
     return conn.tcp_far.last.win == 0 ? TcpTimeout::retransmitted : TcpTimeout::by_state;
 }
 
-/// Whether tcp_in_order() may be asked about a side: something was seen of it, and its window is
-/// one that no single segment makes too large for serial arithmetic.
+/// Whether tcp_in_order() may be called for a side: a segment of it was seen, and no single segment
+/// can make its window too large for serial arithmetic.
 inline bool tcp_known(TcpSideRef side) noexcept {
     return side.max_win - 1 < kTcpSaneWindow && side.has(tcp_side::max_ack_set);
 }
 
 /// A segment of a connection that is assured. True when it is a plain ACK that begins where the
 /// last one of its side ended, lies within the windows and is no repetition: then it is accepted,
-/// the state stays, and `unacked` says whether any data waits to be acknowledged. Else false, and
-/// nothing has changed.
+/// the state stays, and `unacked` says whether any data waits to be acknowledged. Otherwise false,
+/// and nothing has changed.
 ///
-/// What it need not look at, because few segments change it, tcp_track() sums up in `cover`: the
-/// state is established, both sides are known. What is learnt here keeps it so: no window is larger
-/// than the largest before.
+/// `cover`, set by tcp_track(), summarises conditions that few segments change: the state is
+/// established, both sides are known. The updates here preserve them: no window is larger than the
+/// largest before.
 [[gnu::always_inline]] inline bool tcp_in_order(TcpNear& t, TcpMarks& marks, Direction dir,
                                                 const TcpSegment& s, bool& unacked) noexcept {
     constexpr std::uint8_t kNaming = tcp_flag::rst | tcp_flag::syn | tcp_flag::fin | tcp_flag::ack;
@@ -108,8 +108,8 @@ inline bool tcp_known(TcpSideRef side) noexcept {
     const std::uint32_t behind = receiver.end - s.ack;
     const auto ahead = static_cast<std::int32_t>(s.ack - sender.max_ack);
     const unsigned scale = marks.of[d] & tcp_mark::scale;
-    // Without data it may be the last one once more, unless that was the other side's: then it has
-    // to acknowledge something new.
+    // Without data it may repeat the last one, unless that was the other side's: then it has to
+    // acknowledge something new.
     const bool may_repeat = s.payload_len == 0 && (marks.of[peer] & tcp_mark::latest) == 0;
     // A window of zero is not covered either.
     if ((s.flags & kNaming) != tcp_flag::ack || s.options != 0 || s.win - 1u >= t.cover[d] ||
@@ -117,8 +117,8 @@ inline bool tcp_known(TcpSideRef side) noexcept {
         return false;
     if (behind > kTcpMinAckWindow && behind > std::uint32_t{t.cover[d]} << scale) return false;
 
-    // What tcp_learn() does, and a mark in place of tcp_remember(). Each of these is as likely as
-    // not, hence without branches: the segment has data; acknowledges everything.
+    // The update of tcp_learn(), and a flag in place of tcp_remember(). Both outcomes of these are
+    // equally likely, hence without branches: the segment has data; acknowledges everything.
     sender.end = end;
     sender.max_ack = s.ack;
     const std::uint32_t allowed = s.ack + (std::uint32_t{s.win} << scale);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How long a silent connection is kept, by protocol and state. Milliseconds. Immutable on workers.
+// Timeouts of silent connections, by protocol and state. Milliseconds. Immutable on workers.
 #pragma once
 
 #include <array>
@@ -13,7 +13,7 @@
 
 namespace postern {
 
-/// What a configuration may use at once, the default included.
+/// Maximum in use at once by a configuration, including the default.
 inline constexpr unsigned kMaxTimeoutProfiles = 16;
 
 struct Timeouts {
@@ -24,7 +24,7 @@ struct Timeouts {
     std::array<std::uint32_t, kDccpStates> dccp_ms{};
     std::uint32_t udp_ms[2] = {};  ///< unreplied, stream
     std::uint32_t gre_ms[2] = {};  ///< unreplied, stream
-    /// Of expected tunnels (PPTP): an idle one keeps quiet for long. Unreplied, stream.
+    /// Of expected tunnels (PPTP): an idle one is silent for long. Unreplied, stream.
     std::uint32_t gre_expected_ms[2] = {};
     std::uint32_t icmp_ms = 0;
     std::uint32_t icmpv6_ms = 0;
@@ -32,7 +32,7 @@ struct Timeouts {
 
     static constexpr Timeouts of(const TimeoutSeconds& seconds) noexcept {
         Timeouts t;
-        // `none_s`: before the first packet was judged. No connection stays there.
+        // `none_s`: before the first packet was judged. No connection stays in that state.
         const auto by_state = [&]<class State>(auto& out_ms, State, std::string_view protocol,
                                                std::uint32_t none_s) {
             out_ms[0] = none_s * 1000;
@@ -74,7 +74,7 @@ struct Timeouts {
     }
 };
 
-// A state without a row in the table would have no time at all.
+// A state without a row in the table would have no timeout at all.
 static_assert([] {
     const auto all = [](const auto& ms) {
         for (const std::uint32_t t : ms)

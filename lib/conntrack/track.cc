@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint32_t kStreamAfterMs = 2000;
 
-/// From the transport header to the end of what can be read at once.
+/// From the transport header to the end of the contiguous bytes.
 Bytes transport_of(const PacketInfo& info, const std::uint8_t* data) noexcept {
     return {data + info.l4_off,
             static_cast<std::size_t>(info.pay_off - info.l4_off) + info.pay_len};
@@ -37,11 +37,11 @@ std::uint32_t tcp_timeout_of(Conn& conn, const TrackConfig& config) noexcept {
     const TcpState state = conn.tcp_state();
     conn.recall_last();
     const TcpKind last = conn.tcp_far.last.kind;
-    // The first segment after the other side's first makes it assured, and worth days.
+    // The first segment after the other side's first makes it assured, with a timeout of days.
     if (state == TcpState::established && !conn.has(conn_flag::assured))
         return t.tcp(state, TcpTimeout::unacknowledged);
-    // A goodbye that was not believed. Whether it was the second, and shortened the time, only that
-    // tells; the next packet that is accepted will set it anew.
+    // A FIN or RST that was not believed. Only this shows whether it was the second, which
+    // shortened the timeout; the next accepted packet will set it anew.
     if (state == TcpState::established && (last == TcpKind::fin || last == TcpKind::rst))
         return std::min(conn.timeout_ms, t.tcp(state, TcpTimeout::by_state));
     return t.tcp(state, tcp_timeout(conn, last, config.tcp_of(conn)));
@@ -53,9 +53,9 @@ TrackResult refuse(PacketInfo& info) noexcept {
     return TrackResult::invalid;
 }
 
-/// Takes away from `info` what the receiver of a segment throws away, for whoever reads along:
-/// numbers of a SYN that opens nothing, an RST that is answered by an ACK, what lies beyond the
-/// window (RFC 9293 section 3.10.7.4, RFC 5961). `limit`: one past the last number that it allows.
+/// Reduces `info` to the parts that the receiver of a segment accepts, for helpers: not the numbers
+/// of a SYN that opens nothing, an RST that is answered by an ACK, or bytes beyond the window (RFC
+/// 9293 section 3.10.7.4, RFC 5961). `limit`: one past the last number that it allows.
 void leave_heeded(PacketInfo& info, std::uint32_t seq, std::uint8_t heeded,
                   std::uint32_t limit) noexcept {
     std::uint8_t flags = info.tcp_flags;
@@ -75,16 +75,16 @@ void leave_heeded(PacketInfo& info, std::uint32_t seq, std::uint8_t heeded,
     info.tcp_flags = flags;
 }
 
-/// Of the packet that an ICMP error quotes: its transport header, as far as it is there.
+/// Transport header of the packet that an ICMP error quotes, as far as it is available.
 Bytes quoted_transport(const PacketInfo& info, const std::uint8_t* data) noexcept {
     const std::size_t end = std::size_t{info.pay_off} + info.pay_len;
     return end > info.quoted_l4_off ? Bytes{data + info.quoted_l4_off, end - info.quoted_l4_off}
                                     : Bytes{};
 }
 
-/// Whether a TCP segment with this number, sent by side `d`, may still be on its way (RFC 5927
-/// section 4.1). Nobody has anything to lose of a connection that was never answered. Where windows
-/// are not enforced the numbers may be other ones than we know.
+/// Whether a TCP segment with this number, sent by side `d`, may still be in flight (RFC 5927
+/// section 4.1). A connection that was never answered needs no protection. If windows are not
+/// enforced the numbers may differ from the tracked ones.
 bool is_in_flight(const Conn& conn, unsigned d, std::uint32_t seq,
                   const TcpOptions& options) noexcept {
     const unsigned peer = 1 - d;
@@ -100,8 +100,8 @@ bool is_in_flight(const Conn& conn, unsigned d, std::uint32_t seq,
     return last.kind == TcpKind::syn && last.dir == d && last.seq == seq;
 }
 
-/// Whether an ICMP error may be about what was sent over the connection: anybody can send one, but
-/// not know the numbers of a connection that he does not see. `dir`: of the error.
+/// Whether an ICMP error may be about a packet of the connection: any host can send one, but it
+/// does not know the numbers of a connection that it does not see. `dir`: of the error.
 bool error_fits(const Conn& conn, const PacketInfo& info, const std::uint8_t* data, Direction dir,
                 const TrackConfig& config) noexcept {
     if (info.kind != L4Kind::icmp_error) return true;
@@ -114,7 +114,7 @@ bool error_fits(const Conn& conn, const PacketInfo& info, const std::uint8_t* da
     return is_in_flight(conn, index(!dir), wire::be32(quoted.data() + 4), config.tcp_of(conn));
 }
 
-/// What every packet that belongs to the connection does to it.
+/// The effect of every packet on its connection.
 void belongs(Conn& conn, PacketInfo& info, Direction dir) noexcept {
     info.ct = state_of(conn, dir);
     if (dir == Direction::reply) conn.flags |= conn_flag::seen_reply;
@@ -152,7 +152,7 @@ TrackResult track_dccp(Conn& conn, PacketInfo& info, const std::uint8_t* data, D
     return r.action == DccpAction::end ? TrackResult::end : TrackResult::accept;
 }
 
-/// Who has no address yet.
+/// A host without an address yet.
 bool is_nobody(const IpAddr& address) noexcept {
     return address.bytes == IpAddr{}.bytes;
 }
@@ -162,8 +162,7 @@ bool is_for_many(const IpAddr& address) noexcept {
     return (address.bytes[0] & 0xf0) == 0xe0 || address == IpAddr::v4(255, 255, 255, 255);
 }
 
-/// Of a connection whose states are what is seen. It is worth its full time, and a place under
-/// pressure, once both directions were seen.
+/// A sloppy connection. It has its full timeout, and is assured, once both directions were seen.
 std::uint32_t sloppy_timeout_ms(const Conn& conn, const Timeouts& t) noexcept {
     switch (conn.protocol()) {
         case proto::tcp:
@@ -263,7 +262,7 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
         const TcpResult r = tcp_start(conn, read_segment(data, info), config.tcp_of(conn));
         if (r.action == TcpAction::invalid) return false;
         conn.set_state(r.state);
-        // Picked up in mid-stream: not worth five days until the other side is seen.
+        // Picked up in mid-stream: no timeout of five days before the other side is seen.
         conn.timeout_ms = config.timeouts_of(conn).tcp(r.state, r.state == TcpState::established
                                                                     ? TcpTimeout::unacknowledged
                                                                     : TcpTimeout::by_state);
@@ -277,7 +276,7 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
 
 bool is_shielded(const Conn& conn, Direction dir, Tick now, const TrackConfig& config) noexcept {
     if (conn.has_tracker()) return conn.has(conn_flag::seen_reply);
-    // Hosts of every zone say the same to everybody: DHCP's first words, routers' hellos.
+    // Hosts of every zone send the same there: DHCP's first messages, routers' hellos.
     const Tuple tuple = conn.tuple();
     if (is_nobody(tuple.src) || is_for_many(tuple.dst)) return false;
     const std::uint32_t keeps_ms = conn.has(conn_flag::helped) || conn.has(conn_flag::expected)
@@ -309,7 +308,7 @@ bool track_fast_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data
 
 TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
                   const TrackConfig& config) noexcept {
-    if (info.kind == L4Kind::icmp_error) {  // speaks about the connection, is not part of it
+    if (info.kind == L4Kind::icmp_error) {  // about the connection, not part of it
         if (!error_fits(conn, info, data, dir, config)) return refuse(info);
         info.ct = CtState::related;
         return TrackResult::accept;
@@ -340,7 +339,7 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
                 break;
         }
         belongs(conn, info, dir);
-        // Without `helped` its helper may wait for the first segment that says something.
+        // Without `helped` its helper may wait for the first segment with payload.
         if (conn.helper == kNoHelper) return result;
         leave_heeded(info, segment.seq, r.heeded, conn.tcp_near.side[index(dir)].max_end);
         if (result != TrackResult::accept) return result;
@@ -356,12 +355,12 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
         conn.flags |= conn_flag::seen_reply;
         conn.state = 1;
     }
-    // Still talking two seconds after the first packet, both ways: a stream. A question and its
-    // answer (DNS) never become one, and are forgotten soon.
+    // Packets both ways more than two seconds after the first: a stream. A query and its answer
+    // (DNS) never become one, and expire soon.
     if (!conn.has(conn_flag::assured) && conn.has(conn_flag::seen_reply) &&
         info.kind == L4Kind::ports && reached(Tick{conn.start_ms} + kStreamAfterMs, now))
         conn.flags |= conn_flag::assured;
-    // A tunnel is one once its answer was answered.
+    // A tunnel becomes a stream when its answer was answered.
     if (replied && conn.protocol() == proto::gre) conn.flags |= conn_flag::assured;
     conn.timeout_ms =
         plain_timeout_ms(conn, conn.has(conn_flag::assured), config.timeouts_of(conn));

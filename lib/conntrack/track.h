@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What one packet does to one connection, whatever its protocol. Called by the conntrack and commit
+// The effect of one packet on one connection, for all protocols. Called by the conntrack and commit
 // stages; touches the Conn and the packet's transport header, nothing else.
 #pragma once
 
@@ -13,8 +13,8 @@
 namespace postern {
 
 struct TrackConfig {
-    /// Profiles; [0] is the default, Conn::timeouts chooses. In place, not a vector: no packet pays
-    /// for one more load.
+    /// Profiles; [0] is the default, Conn::timeouts selects one. An array, not a vector, which
+    /// saves a load for each packet.
     std::array<Timeouts, kMaxTimeoutProfiles> timeouts = {Timeouts::linux_profile()};
     TcpOptions tcp;
     TcpOptions tcp_liberal{.liberal = true};  ///< of connections with conn_flag::liberal
@@ -29,15 +29,15 @@ struct TrackConfig {
 
 enum class TrackResult : std::uint8_t {
     accept,
-    renewed,    ///< accept it; its sender and the other one, at TcpLast::seq, begin anew
+    renewed,    ///< accept it; its sender and the other side, at TcpLast::seq, reopen
     unbounded,  ///< accept it; its payload was not compared with any window
-    invalid,    ///< drop it; the connection is as it was, but may end sooner
+    invalid,    ///< drop it; the connection is unchanged, but may expire sooner
     reopen,     ///< end this connection, then treat the packet as one without
     end         ///< accept it, then end the connection
 };
 
-/// ICMP that never begins a connection: policy judges each packet by itself when it belongs to
-/// none. Answers to a question that went to a group, or another way; errors of what is not tracked;
+/// ICMP that never begins a connection: policy judges each packet by itself if it belongs to none.
+/// Answers to a query that went to a group, or took another path; errors about untracked packets;
 /// messages.
 constexpr bool stays_alone(const PacketInfo& info) noexcept {
     constexpr auto bit_of = [](L4Kind kind) { return 1u << static_cast<unsigned>(kind); };
@@ -46,44 +46,44 @@ constexpr bool stays_alone(const PacketInfo& info) noexcept {
     return (kAlone >> static_cast<unsigned>(info.kind) & 1) != 0;
 }
 
-/// Whether the packet is such that policy can let it in although it belongs to no connection: one
-/// may begin with it, or it stays_alone().
+/// Whether policy may accept the packet although it belongs to no connection: a connection may
+/// begin with it, or it stays_alone().
 bool may_start(const PacketInfo& info, const std::uint8_t* data,
                const TrackConfig& config) noexcept;
 
 /// Initialises the tracker's part of `conn` by its first packet, which may_start() and does not
-/// stays_alone(). The caller has set key, flags, timeouts and start before. A connection that is
-/// `sloppy` takes any packet, and is asked here: false when such a packet cannot start it.
+/// stays_alone(). The caller has set key, flags, timeouts and start before. A `sloppy` connection
+/// accepts any packet, so the check is here: false if such a packet cannot begin it.
 bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
                     const TrackConfig& config) noexcept;
 
-/// A later packet, going `dir`. Sets info.ct. On accept: last_seen, timeout and flags are brought
-/// up to date; whoever calls compares the timeouts before and after. Of a TCP segment whose
-/// connection has a helper, info.tcp_flags and info.pay_len then say what the receiver heeds.
+/// Tracks a later packet, in direction `dir`. Sets info.ct. On accept updates last_seen, timeout
+/// and flags; the caller compares the timeouts before and after. For a TCP segment whose connection
+/// has a helper, reduces info.tcp_flags and info.pay_len to the parts that the receiver accepts.
 TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
                   const TrackConfig& config) noexcept;
 
-/// Whether the connection keeps its place against a packet from other zones that would go `dir`.
-/// Not what was never answered; nor, without a tracker, where that direction has been silent for
-/// its unreplied timeout (a helper's or an expected connection: for its whole timeout), or where it
-/// begins at no address or ends at many, as hosts of every zone say the same to everybody. Else one
-/// forged packet would block an honest tuple, or a peer whose path has moved would be shut out for
-/// as long as the other end talks.
+/// Whether a packet from other zones, in direction `dir`, may not replace the connection. It may
+/// replace a connection that was never answered. Without a tracker it may also replace one whose
+/// direction has been silent for its unreplied timeout (a helper's or an expected connection: for
+/// its whole timeout), or whose direction begins at no address or ends at many, since hosts of
+/// every zone send the same there. Otherwise one forged packet would block an honest tuple, or a
+/// peer whose path has moved would be excluded for as long as the other end sends.
 bool is_shielded(const Conn& conn, Direction dir, Tick now, const TrackConfig& config) noexcept;
 
-/// How long the connection as it stands may be silent: what track() would have set with these
-/// timeouts after the last packet that changed its state. For whoever changes what a connection's
-/// time depends on.
+/// The timeout of the connection in its present state: the value that track() would have set with
+/// these timeouts after the last packet that changed its state. For code that changes an input of
+/// the timeout.
 std::uint32_t timeout_of(Conn& conn, const TrackConfig& config) noexcept;
 
-/// track_fast() for TCP. A function of its own: inlined, its values and its caller's do not fit
-/// into the registers.
+/// track_fast() for TCP. A separate function: inlined, its values and its caller's do not fit into
+/// the registers.
 [[gnu::noinline]] bool track_fast_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
                                       const Timeouts& timeouts) noexcept;
 
-/// The fast path of track(), for what nearly all packets are: UDP of a stream, and TCP's next
-/// segment of an established connection. True when it was such a packet; it is accepted, as
-/// established, and what track() would have changed is changed. Else false, and nothing is.
+/// The fast path of track(), for nearly all packets: UDP of a stream, and TCP's next segment of an
+/// established connection. True for such a packet: it is accepted, as established, with the same
+/// changes as by track(). Otherwise false, without changes.
 [[gnu::always_inline]] inline bool track_fast(Conn& conn, const PacketInfo& info,
                                               const std::uint8_t* data, Tick now,
                                               const TrackConfig& config) noexcept {
