@@ -19,12 +19,12 @@ std::uint32_t visit_ms_of(const Timeouts& t) {
     return std::clamp(shortest / 4, 250u, 60'000u);
 }
 
-/// Numbers the names of `spec`, helpers excepted, and makes its own references to them by number
-/// those of the plan. What is left by index: zones, rules and profiles themselves.
+/// Numbers the names of `spec`, except helpers, and converts its own references to the plan's
+/// numbers. Zones, rules and profiles themselves stay by index.
 struct Numbers {
-    std::vector<ZoneId> zones;              ///< by place in the Spec
-    std::vector<RuleId> rules;              ///< by place in the Spec
-    std::vector<std::uint8_t> timeouts{0};  ///< by place in the Spec plus 1
+    std::vector<ZoneId> zones;              ///< by index in the Spec
+    std::vector<RuleId> rules;              ///< by index in the Spec
+    std::vector<std::uint8_t> timeouts{0};  ///< by index in the Spec plus 1
 };
 
 Result<Numbers> number_names(Spec& spec, Names& names) {
@@ -57,7 +57,7 @@ Result<Numbers> number_names(Spec& spec, Names& names) {
 }
 
 Edges edges_of(const Spec& spec, const Numbers& numbers) {
-    // The least number of each set, so that it does not depend on an order in the file.
+    // The least number of each set, so that it does not depend on the order in the file.
     std::map<std::string, EdgeId> loose;
     for (std::size_t z = 0; z < spec.zones.size(); ++z) {
         if (spec.zones[z].loose.empty()) continue;
@@ -79,7 +79,7 @@ void put_gone_edges(const NameTable& names, Edges& edges) {
     for (NameTable::Number n = 0; n < names.end(); ++n) {
         if (!names.is_gone(n)) continue;
         const std::string& name = names.name(n);
-        // The name of a port's edge is ZONE/PORT, and that zone may be gone, too.
+        // The name of a port's edge is ZONE/PORT, and that zone may be removed, too.
         NameTable::Number zone = 0;
         while (zone < names.end() && names.name(zone) != name.substr(0, name.find('/')))
             ++zone;
@@ -254,7 +254,7 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
                     {port, protocol, plan.helper_instances->ids()[h], spec.helpers[h].auto_assign});
     plan.track.timeouts[0] = Timeouts::of(spec.timeouts);
     plan.visit_ms = visit_ms_of(plan.track.timeouts[0]);
-    plan.track.timeouts.fill(plan.track.timeouts[0]);  // also of profiles that are gone
+    plan.track.timeouts.fill(plan.track.timeouts[0]);  // also of removed profiles
     plan.timeout_names.resize(names.timeouts.end() - 1);
     for (std::size_t i = 0; i < spec.timeout_profiles.size(); ++i) {
         const std::uint8_t number = numbers.timeouts[i + 1];

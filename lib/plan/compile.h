@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // compile(): from a Spec to a Plan. Control thread, at start and on every new configuration. Needs
-// an initialised EAL, whose heap holds the policy's tries; knows no ports, threads or workers.
+// an initialised EAL, whose heap holds the policy's tries; uses no ports, threads or workers.
 #pragma once
 
 #include <optional>
@@ -16,23 +16,23 @@
 
 namespace postern {
 
-/// What this build of the program has.
+/// The helpers and stages of this build.
 struct Catalogue {
     FindHelper find_helper = nullptr;
     const StageDesc* (*find_stage)(std::string_view name) = nullptr;
-    /// What is wrong with an order of stages; nothing when it works.
+    /// Returns the error of an order of stages; nothing if it is valid.
     std::optional<std::string> (*order_problem)(const std::vector<const StageDesc*>&) = nullptr;
 };
 
 struct CompileOptions {
-    /// Those of the plan before it, which the new one shares if its helpers are the same.
+    /// Those of the previous plan, which the new one shares if its helpers are the same.
     std::shared_ptr<const HelperInstances> previous_helpers;
     unsigned workers = 1;
-    bool believe_checksums = false;         ///< whatever the ports' `checksums` say: see Plan
+    bool believe_checksums = false;         ///< overrides the ports' `checksums`: see Plan
     ScannerCache* scanner_cache = nullptr;  ///< used while compiling only
 };
 
-/// `previous`: the names of the plan that it will replace, see Names.
+/// `previous`: the names of the plan to be replaced, see Names.
 Result<Plan> compile(const Spec& spec, const Names& previous, const Catalogue& catalogue,
                      const CompileOptions& options);
 

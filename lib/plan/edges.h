@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Edges: where packets come in and go out, as connections compare it.
+// Edges: input and output sides of packets, as connections compare them.
 //
 // What: an edge is a security zone, or one port of a bridge with `sides: port`. Zones that are
-// `loose` count as one: they are one side, named by its first edge. A pair of edges gets a short
-// number by its sides, so that a connection's first line of memory can hold it.
+// `loose` count as one: they are one side, named by its first edge. A pair of edges has a short
+// number by its sides, for a connection's first line of memory.
 //
-// Who: built with the plan, by control; workers read it when a short number does not decide, when a
-// connection begins, and for lists. Immutable after that.
+// Used by: control, which builds it with the plan; workers read it if a short number does not
+// decide, when a connection begins, and for lists. Immutable after that.
 #pragma once
 
 #include <array>
@@ -28,28 +28,28 @@ class Edges {
         std::string name;  ///< the zone's, or ZONE/PORT
         ZoneId zone;
         EdgeId side;         ///< the first edge of those that count as one with it
-        bool in_use = true;  ///< else its name is gone; connections may still have it
+        bool in_use = true;  ///< false: a removed name, which connections may still have
     };
 
-    /// Adds the edge of the next zone. `side`: an edge before it that it counts as one with.
+    /// Adds the edge of the next zone. `side`: an earlier edge with which it counts as one.
     EdgeId add_zone(std::string name, std::optional<EdgeId> side = {});
     /// Adds the edge of a port. At most kMaxEdges in all.
     EdgeId add_port(std::string_view port, EdgeId zone);
-    /// The same with a number that is given. A zone has the number of its edge.
+    /// The same with a given number. A zone has the number of its edge.
     void put_zone(EdgeId id, std::string name, std::optional<EdgeId> side);
     void put_port(EdgeId id, std::string_view port, EdgeId zone);
-    /// An edge of an earlier plan, which connections may have: no packet comes or goes by it.
+    /// Adds an edge of an earlier plan, which connections may have: no packet has it any more.
     void put_gone(EdgeId id, std::string name, ZoneId zone);
-    /// A bridge leads from one to the other: gives their sides a short number while there is one.
+    /// A bridge joins the two: gives their sides a short number while there is one.
     void join(EdgeId a, EdgeId b);
-    /// The same, with the number that is given, or none. The pair of sides is named with the lesser
-    /// name first, so that its number means the same way in each plan.
+    /// The same, with the given number, or none. The pair of sides is named with the lesser name
+    /// first, so that its number has the same direction in each plan.
     void join(EdgeId a, EdgeId b, std::optional<unsigned> number);
-    /// The name of the pair of their sides: what has to be the same for a short number to be kept.
+    /// The name of the pair of their sides: a short number is kept while it stays the same.
     std::string name_of_sides(EdgeId a, EdgeId b) const;
-    /// Whether some bridge leads from one to the other, or from what counts as the same.
+    /// Whether some bridge joins the two, or edges that count as the same.
     bool joined(EdgeId a, EdgeId b) const { return joined_.contains({side_of(a), side_of(b)}); }
-    /// What packets are that come in by `from` and go out by `to`.
+    /// The ZonePair of packets from `from` to `to`.
     ZonePair pair(EdgeId from, EdgeId to) const;
 
     std::size_t size() const noexcept { return edges_.size(); }

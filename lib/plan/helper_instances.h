@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// HelperInstances: the HelperSet of a configuration, with what it refers to and what workers need
-// to use it. Immutable; plans whose helpers are the same share it.
+// HelperInstances: the HelperSet of a configuration, with the objects it refers to and those that
+// workers need to use it. Immutable; plans with the same helpers share it.
 #pragma once
 
 #include <memory>
@@ -28,12 +28,12 @@ class HelperInstances {
         FindHelper find = nullptr;
         unsigned workers = 1;
         ScannerCache* cache = nullptr;  ///< used while creating only
-        /// Is returned when it is of the same helpers; may be null.
+        /// Returned if it has the same helpers; may be null.
         std::shared_ptr<const HelperInstances> previous;
     };
-    /// Adds to `spec` the helpers that those it configures need besides. In its rules, numbers of
-    /// helpers become those that their names have in `names`, and a rule that means what a helper
-    /// expects means what the children of that helper expect, too.
+    /// Adds to `spec` the helpers that its helpers assign to children. In its rules, numbers of
+    /// helpers become those of their names in `names`, and a rule for the connections expected by a
+    /// helper also covers those expected by its children.
     static Result<std::shared_ptr<const HelperInstances>> create(Spec& spec, NameTable& names,
                                                                  const Options& options);
     HelperInstances();
@@ -45,7 +45,7 @@ class HelperInstances {
     /// Working memory of one worker; nobody else may use it.
     const Scratch& scratch(WorkerId worker) const noexcept { return scratch_[worker.number()]; }
 
-    /// Of the helpers of the Spec as create() has left it, in its order.
+    /// Of the helpers of the Spec as left by create(), in its order.
     const std::vector<HelperId>& ids() const noexcept { return ids_; }
 
   private:
@@ -53,7 +53,7 @@ class HelperInstances {
     std::unique_ptr<const HelperSet> set_;
     std::vector<Scratch> scratch_;  ///< by worker
     std::vector<HelperId> ids_;
-    std::string made_of_;  ///< all that the above depends on, as text
+    std::string made_of_;  ///< all inputs of the above, as text
 };
 
 }  // namespace postern

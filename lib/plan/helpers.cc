@@ -14,7 +14,7 @@ std::string param_text(const ParamValue& value) {
     return std::get<std::string>(value);
 }
 
-/// What a connection's state of a helper means depends on this, beside the build.
+/// The meaning of a connection's helper state depends on this, beside the build.
 std::string identity_of(const HelperSpec& h) {
     std::string out = h.name + " " + h.kind;
     if (!h.userspace) return out;
@@ -28,7 +28,7 @@ std::string identity_of(const HelperSpec& h) {
     return out;
 }
 
-/// All that an instance is made of.
+/// All inputs of an instance.
 std::string text_of(const HelperConfig& config, const HelperSpec& h) {
     std::string out = std::to_string(config.id) + " " + identity_of(h);
     if (h.userspace) out += h.userspace->proof ? " proof" : " no proof";
@@ -109,7 +109,7 @@ Result<std::shared_ptr<const HelperInstances>> HelperInstances::create(Spec& spe
         result = std::move(out);
     }
     for (RuleSpec& rule : spec.policy.rules)
-        for (std::size_t i = 0; i < rule.related.size(); ++i)  // it grows
+        for (std::size_t i = 0; i < rule.related.size(); ++i)  // the list grows in the loop
             for (const HelperId child : result->set()[rule.related[i]].children)
                 if ((added >> child & 1) != 0 &&
                     std::count(rule.related.begin(), rule.related.end(), child) == 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From the configured helpers to what the engines of the workers are made of: descriptors, the
-// HelperSet with its compiled patterns, and the helpers' part of the plan. Control thread.
+// From the configured helpers to the parts of the workers' engines: descriptors, the HelperSet with
+// its compiled patterns, and the helpers' part of the plan. Control thread.
 #pragma once
 
 #include <memory>
@@ -19,13 +19,13 @@
 
 namespace postern {
 
-/// A name of this kind gets no number: too many names that were removed are still held.
+/// No number is free for a name of this kind: too many removed names are still held.
 Error no_number(const std::string& kind, const std::string& name);
 
-/// Transports of a helper as a configuration names them: proto::tcp, proto::udp.
+/// Transports of a helper in a configuration: proto::tcp, proto::udp.
 std::vector<std::uint8_t> protocols_of(const HelperDesc& desc);
 
-/// `spec` as HelperInstances::create() has left it.
+/// `spec` as left by HelperInstances::create().
 std::vector<HelperPlan> helper_plans_of(const Spec& spec, const HelperInstances& instances);
 
 }  // namespace postern

@@ -39,7 +39,7 @@ void compare_workers(const WorkersSpec& now, const WorkersSpec& next, Difference
     out.compare("workers.idle.sleep", now.idle.sleep_us, next.idle.sleep_us);
 }
 
-/// The devices, in their order: packets say by number by which one they came.
+/// The devices, in their order: packets contain the number of their port.
 void compare_ports(const std::vector<PortSpec>& now, const std::vector<PortSpec>& next,
                    Differences& out) {
     const auto names = [](const std::vector<PortSpec>& ports) {
@@ -55,7 +55,7 @@ void compare_ports(const std::vector<PortSpec>& now, const std::vector<PortSpec>
         out.compare(port + "device", now[i].device, next[i].device);
         out.compare(port + "queues", now[i].queues, next[i].queues);
         out.compare(port + "mtu", now[i].mtu, next[i].mtu);
-        // Between nic and full only software differs.
+        // nic and full differ in software only.
         if ((now[i].checksums == ChecksumMode::off) != (next[i].checksums == ChecksumMode::off))
             out.add(port + "checksums were turned on or off");
     }
@@ -109,7 +109,7 @@ bool same(const UserspaceSpec& a, const UserspaceSpec& b) {
            a.wait_ms == b.wait_ms && a.queue == b.queue && a.socket == b.socket;
 }
 
-/// Their sockets and rings are made at start, and go by their numbers.
+/// Their sockets and rings are made at start, by their numbers.
 void compare_processes(const Spec& now, const Spec& next, Differences& out) {
     const auto find = [](const Spec& spec, const std::string& name) -> const HelperSpec* {
         for (const HelperSpec& h : spec.helpers)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a running process cannot take over from another configuration: what was made once, at start.
+// Differences to another configuration that a running process cannot adopt: objects made once, at
+// start.
 #pragma once
 
 #include <string>
@@ -9,9 +10,9 @@
 
 namespace postern {
 
-/// For people, a text each: which key of `next` differs from `now` and is read at start only.
-/// Empty: a plan made of `next` may replace the one made of `now`. Keys of DPDK, of workers, of the
-/// devices behind ports, of the sizes of tables, and of helpers in other processes.
+/// Returns a text for each key of `next` that differs from `now` and is read at start only. Empty:
+/// a plan made from `next` may replace the one made from `now`. Covers keys of DPDK, of workers, of
+/// the devices of ports, of the sizes of tables, and of helpers in other processes.
 std::vector<std::string> needs_restart(const Spec& now, const Spec& next);
 
 }  // namespace postern

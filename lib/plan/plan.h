@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Plan: all that configuration decides about packets. Made by compile() on the control thread,
-// immutable; workers read one pointer to it a turn.
+// Plan: everything in the configuration that decides about packets. Made by compile() on the
+// control thread, immutable; workers read one pointer to it a turn.
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ namespace postern {
 
 struct StageDesc;
 
-/// A helper instance as the path sees it.
+/// A helper instance, as the packet path uses it.
 struct HelperPlan {
     std::string name;
     std::uint8_t transports = 0;       ///< bits of `transport`
@@ -42,16 +42,16 @@ struct HelperPlan {
     }
 };
 
-/// Which helper a control port is usually for, whatever the rules say.
+/// The helper of each usual control port, independent of the rules.
 class HelperPorts {
   public:
     struct Entry {
         std::uint16_t port = 0;
         std::uint8_t protocol = 0;
         HelperId helper = kNoHelper;
-        bool assign = false;  ///< without being asked by a rule
+        bool assign = false;  ///< assigned without a rule
     };
-    /// The first one of a port stays.
+    /// The first helper of a port is kept.
     void add(const Entry& entry);
     const Entry* find(std::uint8_t protocol, std::uint16_t port) const noexcept {
         if ((known_[port / 64] >> port % 64 & 1) == 0) return nullptr;
@@ -61,14 +61,15 @@ class HelperPorts {
     }
 
   private:
-    std::array<std::uint64_t, 1024> known_{};  ///< a bit a port, so that most look-ups end here
+    std::array<std::uint64_t, 1024> known_{};  ///< a bit a port, which ends most look-ups
     std::vector<Entry> entries_;
 };
 
-/// What a connection expects by its rule, without any parser: others to its ports, from its peer.
+/// Expectations of a connection by its rule, without a parser: for connections to its ports, from
+/// its peer.
 struct RuleExpect {
     std::uint8_t protocol = 0;
-    bool to_server = false;  ///< from who began it to whom it asked; else the other way
+    bool to_server = false;  ///< from the client to the server; else the reverse
     std::uint16_t first_port = 0,
                   last_port = 0;  ///< host order; destinations of one connection each
     std::uint32_t timeout_ms = 0;
@@ -76,54 +77,54 @@ struct RuleExpect {
     bool permanent = false;
 };
 
-/// What a rule does to the connections that it accepts.
+/// The settings of connections that a rule accepts.
 struct RuleEffect {
-    std::uint32_t mark = 0, mark_mask = 0;  ///< bits of the mask take the value
+    std::uint32_t mark = 0, mark_mask = 0;  ///< bits in the mask are set to the value
     std::uint32_t label = 0, label_mask = 0;
     std::uint8_t timeouts = 0;  ///< index into TrackConfig::timeouts
     bool liberal = false;       ///< TCP windows are not enforced
-    bool sloppy = false;        ///< states by what is seen, see Conn::sloppy
-    bool untracked = false;     ///< makes no connections: it is asked for each packet
-    std::uint16_t expects = 0;  ///< 0: nothing, else place in Plan::expects plus 1
+    bool sloppy = false;        ///< states from the packets seen, see Conn::sloppy
+    bool untracked = false;     ///< makes no connections: judges each packet
+    std::uint16_t expects = 0;  ///< 0: none, else index in Plan::expects plus 1
     static constexpr std::uint32_t set(std::uint32_t old, std::uint32_t value,
                                        std::uint32_t mask) noexcept {
         return (old & ~mask) | value;
     }
 };
 
-/// Copies share what is large: policy, prefixes, helpers.
+/// Copies share large parts: policy, prefixes, helpers.
 struct Plan {
     std::vector<PortPlan> ports;
     bool some_without_peer = false;   ///< some of the ports are in no bridge
     std::vector<HelperPlan> helpers;  ///< by HelperId - 1; without a name: no helper has this id
-    std::shared_ptr<const HelperInstances> helper_instances;  ///< what engines are made of
+    std::shared_ptr<const HelperInstances> helper_instances;  ///< for the workers' engines
     HelperPorts helper_ports;
     std::vector<std::string> rules;   ///< names, by RuleId; empty: no rule has this number
     std::vector<RuleEffect> effects;  ///< by RuleId
     std::vector<RuleExpect> expects;
     Edges edges;
-    std::shared_ptr<const ZonePrefixes> zone_prefixes;  ///< null: no zone declares any
+    std::shared_ptr<const ZonePrefixes> zone_prefixes;  ///< null: no zone has any
     std::vector<std::string> timeout_names;             ///< of TrackConfig::timeouts from [1] on
     std::shared_ptr<const Policy> policy;
     TrackConfig track;
-    /// A rule is sloppy or untracked: policy is also asked about packets that can begin nothing.
+    /// A rule is sloppy or untracked: policy also judges packets that can begin no connection.
     bool asks_about_all = false;
-    bool believe_checksums = false;  ///< all are taken for right: of captures, see replay
+    bool believe_checksums = false;  ///< all count as right: for captures, see replay
     std::vector<const StageDesc*> stages;
-    Names names;           ///< with the numbers above, and those that are gone
-    unsigned workers = 1;  ///< that it is made for
-    /// Which plan it is; each that is published has a higher one. See PlanStore.
+    Names names;           ///< with the numbers above, and the removed ones
+    unsigned workers = 1;  ///< number for which it is made
+    /// Version; each published plan has a higher one. See PlanStore.
     std::uint64_t version = 0;
-    /// Bit h: helper h may be given to connections, which then keep it. Bit 0 is always set.
+    /// Bit h: helper h may be assigned to connections, and stay assigned. Bit 0 is always set.
     std::uint64_t helpers_in_service = 1;
 
-    /// Connections may hold what this plan does not serve: each worker looks through its own.
+    /// Connections may hold names that this plan lacks: each worker sweeps its own.
     bool sweep = false;
     /// The sweep also asks `policy` again about each connection, and ends what it refuses.
     bool recheck = false;
 
-    /// How often a child's activity is told to its master: well within the time that a silent
-    /// control connection has, be it TCP or UDP.
+    /// Interval of reports of a child's activity to its master: well below the timeout of a silent
+    /// control connection, over TCP or UDP.
     std::uint32_t visit_ms = 60'000;
 
     // Names for people; empty: there is none, or not any more.

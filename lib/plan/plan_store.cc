@@ -18,7 +18,8 @@ void PlanStore::publish(Plan plan) {
     plan.names.stamp(plan.version);
     auto next = std::make_unique<const Plan>(std::move(plan));
     current_.store(next.get(), std::memory_order_release);
-    // After the store: a worker that reports later has seen it, or takes it in its next turn.
+    // After the store: a worker that reports later has seen the new plan, or takes it in its next
+    // turn.
     const std::uint64_t token = rte_rcu_qsbr_start(rcu_);
     replaced_.push_back({std::exchange(in_force_, std::move(next)), token});
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From the configuration's rules to the matcher's: the one place that knows both lib/config and
-// lib/policy. Control thread, at start and on every new configuration.
+// From the configuration's rules to the matcher's: the one place that depends on both lib/config
+// and lib/policy. Control thread, at start and on every new configuration.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@
 
 namespace postern {
 
-/// The same rules in the same order, with these numbers; without any a RuleId is an index into
+/// The same rules in the same order, with these numbers; without numbers a RuleId is an index into
 /// spec.policy.rules.
 PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids = {});
 

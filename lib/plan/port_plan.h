@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// PortPlan: what the configuration decides about the packets of one port. Part of a Plan.
+// PortPlan: the configuration's decisions about the packets of one port. Part of a Plan.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,14 @@
 
 namespace postern {
 
-/// How a port's checksums are compared.
+/// Verification of a port's checksums.
 enum class Checksums : std::uint8_t {
     off,
-    nic,  ///< where the device says that one is wrong, look
-    full  ///< and where it says nothing
+    nic,  ///< computed if the device reports one as wrong
+    full  ///< and if it reports nothing
 };
 
-/// What a port's packets are, and where they go.
+/// Properties and output port of a port's packets.
 struct PortPlan {
     std::string name;
     bool has_peer = false;
@@ -32,7 +32,7 @@ struct PortPlan {
     std::uint8_t routing_headers = 0;  ///< ParseContext::routing_headers
     bool pass_all_non_ip = false;
     bool pass_bpdu = false;   ///< spanning tree
-    bool pass_cisco = false;  ///< CDP and its relatives
+    bool pass_cisco = false;  ///< CDP and similar protocols
     bool pass_isis = false;
     bool pass_nd = false;  ///< IPv6 neighbour discovery and multicast listeners
     std::vector<std::uint16_t> pass_ethertypes;  ///< sorted

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Steering: which worker is the home of a connection, and the secret of all keyed hashes.
+// Steering: the home worker of each connection, and the secret of all keyed hashes.
 //
-// Drawn at start and the same for every plan: tables are filed by the secret, and devices were told
-// the key and the indirection table. Written before any worker runs, then read only.
+// Drawn at start and the same for every plan: tables are filed by the secret, and devices have the
+// key and the indirection table. Written before any worker runs, then read only.
 #pragma once
 
 #include <array>
@@ -21,9 +21,9 @@ struct Steering {
 
     HashSecret secret;
     unsigned workers = 1;
-    SymmetricRss rss = SymmetricRss::draw(0);  ///< how devices choose a worker, with their table
-    /// Whether devices choose the home worker (`rss`); else the secret hash does, and what devices
-    /// choose is only where a packet is read.
+    SymmetricRss rss = SymmetricRss::draw(0);  ///< the devices' hash, with their table
+    /// Whether devices select the home worker (`rss`). Otherwise the secret hash does, and the
+    /// device's choice only determines where a packet is parsed.
     bool by_rss = false;
     /// Home worker by the low bits of PacketInfo::rss; NICs get the same table.
     std::array<WorkerId, kRetaSize> reta{};
@@ -38,7 +38,7 @@ struct Steering {
     WorkerId home_of(const Tuple& tuple, CtZone ct_zone, std::uint8_t key_class) const noexcept {
         return home(steering_hash(tuple, key_class, {&secret, ct_zone, nullptr, rss_or_null()}));
     }
-    /// What parse_packet() has to know of frames that come in by this port.
+    /// Input of parse_packet() for frames received on this port.
     ParseContext parse_context(const PortPlan& port) const noexcept {
         return {&secret,
                 port.ct_zone,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Helpers whose parser lives in another process, from the configuration to what the framework and
-// the rings know of them.
+// Helpers whose parser is another process: from the configuration to the framework's and the rings'
+// descriptions.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@
 
 namespace postern {
 
-/// The descriptor of one that is declared in the configuration, and what it points to.
+/// The descriptor of one declared in the configuration, and the data it refers to.
 class DeclaredHelper {
   public:
     /// `spec` has `userspace`.
@@ -24,7 +24,7 @@ class DeclaredHelper {
     DeclaredHelper& operator=(const DeclaredHelper&) = delete;
 
     const HelperDesc& desc() const noexcept { return desc_; }
-    /// The parameters that such a helper may be given.
+    /// The parameters of such a helper.
     static std::span<const ParamDesc> params() noexcept;
 
   private:
@@ -33,7 +33,7 @@ class DeclaredHelper {
     HelperDesc desc_{};
 };
 
-/// Those of `spec`. Sockets without a path lie beside the control socket.
+/// Those of `spec`. Sockets without a path are beside the control socket.
 std::vector<UserspaceHelper> userspace_helpers_of(const Spec& spec);
 
 }  // namespace postern
