@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How rules become tries.
+// From rules to tries.
 //
-// A rule with lists is multiplied out into one entry for each combination, all with the rule's
-// priority and the same result, so it does not matter which of them matches. Sets of small numbers
-// (zones, helpers, protocols) and port lists are first merged into as few ranges as they make: a
-// list of adjacent zones is one entry.
+// A rule with lists becomes one entry for each combination, all with the rule's priority and the
+// same result, so it does not matter which of them matches. Sets of small numbers (zones, helpers,
+// protocols) and port lists are first merged into as few ranges as possible: a list of adjacent
+// zones is one entry.
 //
-// The result word of an entry is the place of its rule's verdict in a table, plus 1: a rule's
+// The result word of an entry is the index of its rule's verdict in a table, plus 1: a rule's
 // number has 32 bits, which leave no room beside it.
 //
-// rte_acl spreads a set of entries over at most 8 tries and gives up on sets too wild for that
-// (many entries that overlap in several dimensions; a thousand can do). Such a set is cut in two,
-// in the rules' order, until each part builds; the parts are asked in that order and the first
-// answer is the verdict. Ordinary policies are one part.
+// rte_acl distributes a set of entries over at most 8 tries and fails for sets too complex for that
+// (many entries that overlap in several dimensions; a thousand can suffice). Such a set is split in
+// two, in the rules' order, until each part builds. The parts are queried in that order and the
+// first match is the verdict. Ordinary policies are one part.
 #include "policy/policy.h"
 
 #include <algorithm>
@@ -32,7 +32,7 @@
 namespace postern {
 namespace {
 
-constexpr std::size_t kMaxParts = 64;  // beyond that a new connection would pay for all of them
+constexpr std::size_t kMaxParts = 64;  // beyond that a new connection would pay for too many
 
 using Key4 = PolicyKey<4>;
 using Key6 = PolicyKey<16>;
@@ -73,7 +73,7 @@ std::vector<PolicyRange> ports_of(const std::vector<PolicyRange>& ranges) {
 }
 std::vector<PolicyRange> origins_of(const PolicyRule& r) {
     std::vector<PolicyRange> out;
-    // What only a name lets in, a rule without one can still keep out.
+    // Types that only a rule naming them accepts can still be dropped by a rule without types.
     const bool any = r.action != PolicyAction::accept || !r.icmp_types.empty();
     if (r.match_new) {
         out.push_back({any ? kOriginUnknownError : kOriginNew, kOriginNew});
@@ -100,7 +100,7 @@ std::vector<Prefix> prefixes_of(const std::vector<Prefix>& list, Family family) 
 template <class Key>
 RTE_ACL_RULE_DEF(AclRule, kFields<Key>);
 
-/// One rule's conditions for one family, each a list to be multiplied with the others.
+/// One rule's conditions for one family, each a list to be combined with the others.
 struct Factors {
     std::vector<PolicyRange> protocols, from, to, origins, sport, dport;
     std::vector<Prefix> src, dst;
@@ -121,7 +121,7 @@ struct Factors {
             range = {static_cast<std::uint16_t>(range.first << 8),
                      static_cast<std::uint16_t>(range.last << 8 | 0xff)};
     }
-    /// Entries it makes; stops counting beyond the limit.
+    /// Number of its entries; stops counting beyond the limit.
     std::size_t product() const {
         std::size_t n = 1;
         for (const std::size_t size : {protocols.size(), from.size(), to.size(), origins.size(),
@@ -139,7 +139,7 @@ void set_range16(rte_acl_field& f, PolicyRange r) {
     f.value.u16 = r.first;
     f.mask_range.u16 = r.last;
 }
-/// A prefix over consecutive 32-bit fields; rte_acl takes values in host order.
+/// A prefix over consecutive 32-bit fields; rte_acl expects values in host order.
 void set_prefix(rte_acl_field* f, unsigned words, const Prefix& p) {
     for (unsigned i = 0; i < words; ++i) {
         std::uint32_t word = 0;
@@ -181,7 +181,7 @@ void multiply(const Factors& x, AclRule<Key>& acl, Fn fn) {
     }
 }
 
-/// Without rules that ask for marks the walk ends before them.
+/// Without rules that match marks the walk ends before them.
 template <class Key>
 rte_acl_config acl_config(bool with_marks) {
     rte_acl_config config{};
@@ -247,7 +247,7 @@ Result<std::vector<AclRule<Key>>> make_entries(const PolicyRules& rules) {
     return entries;
 }
 
-/// Puts a context of these entries into `ctx`. Returns 0 or a negative error number.
+/// Builds a context of these entries in `ctx`. Returns 0 or a negative error number.
 template <class Key>
 int build_context(std::span<const AclRule<Key>> entries, bool with_marks, const char* name,
                   int socket_id, rte_acl_ctx*& ctx) {
@@ -273,13 +273,13 @@ Result<void> Policy::build_parts(const PolicyRules& rules, int socket_id, Parts&
     matches = entries.value().size();
     const bool with_marks = std::any_of(rules.rules.begin(), rules.rules.end(),
                                         [](const PolicyRule& r) { return r.mark_mask != 0; });
-    // A stack of what is still to be built, the first part on top.
+    // A stack of parts to be built, the first part on top.
     std::vector<std::span<const AclRule<Key>>> rest{entries.value()};
     while (!rest.empty()) {
         const auto part = rest.back();
         rest.pop_back();
         if (part.empty()) continue;
-        // A context of a name that exists would be shared, and two policies are alive during a
+        // A second context with an existing name would share it, and two policies exist during a
         // reload: hence this one's address.
         char name[RTE_ACL_NAMESIZE];
         std::snprintf(name, sizeof name, "pst-%s-%p-%zu", family.c_str(),
@@ -291,8 +291,8 @@ Result<void> Policy::build_parts(const PolicyRules& rules, int socket_id, Parts&
             parts.push_back(std::move(acl));
         } else if (rc == -ENOMEM && part.size() > 1 &&
                    parts.size() + rest.size() + 2 <= kMaxParts) {
-            // Too wild for one context, or too little memory; in the latter case parts will not do
-            // either, and the limit ends the attempt.
+            // Too complex for one context, or too little memory; in the latter case parts will fail
+            // too, and the limit ends the attempt.
             rest.push_back(part.subspan(part.size() / 2));
             rest.push_back(part.first(part.size() / 2));
         } else {
@@ -310,7 +310,7 @@ Result<std::unique_ptr<Policy>> Policy::build(const PolicyRules& rules, int sock
     if (rules.rules.size() > kMaxPolicyRules)
         return Error{std::to_string(rules.rules.size()) + " policy rules (at most " +
                      std::to_string(kMaxPolicyRules) + ")"};
-    // Its complaints about sets that we then cut in two would only alarm; failures are reported.
+    // Its complaints about sets that are then split would mislead; failures are reported.
     rte_log_set_level_pattern("lib.acl", RTE_LOG_EMERG);
     std::unique_ptr<Policy> policy(new Policy);
     policy->fallback_ = rules.fallback;
@@ -338,7 +338,7 @@ void Policy::answer(const FamilyKeys<Key>& family, const Parts& parts,
     if (parts.empty()) std::fill_n(words.data(), family.n, 0u);
     for (std::size_t part = 0; part < parts.size(); ++part) {
         std::uint32_t* const results = part == 0 ? words.data() : more.data();
-        // Fails on invalid arguments only, of which there are none. It changes no pointer.
+        // Fails on invalid arguments only, which are excluded. It changes no pointer.
         rte_acl_classify(parts[part].get(),
                          const_cast<const std::uint8_t**>(family.pointers.data()), results,
                          family.n, 1);

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Policy: may this connection begin? The rules of the configuration, compiled into one rte_acl trie
-// for IPv4 and one for IPv6.
+// Policy: the verdict on new connections. The rules of the configuration, compiled into one rte_acl
+// trie for IPv4 and one for IPv6.
 //
-// Called by: build() by control; classify() by workers, for the packets of a burst that found no
-// connection, and for ICMP errors about one where a rule names types: an accepted connection never
-// comes back here.
-// Life-cycle: built whole, never changed. A new configuration is a new Policy; its owner swaps the
-// pointer and destroys the old one after a grace period.
-// Synchronisation: none needed. classify() reads only, so all workers share one Policy.
-// Cost: a trie walk of one dependent load for every 4 bytes of key (24 bytes for IPv4, 44 for
-// IPv6), several packets interleaved by rte_acl, plus packing the key. Independent of the number of
-// rules until the tries outgrow the cache.
+// Called by: build() by control; classify() by workers, for the packets of a burst without a
+// connection, and for ICMP errors about one if a rule names types. Packets of an accepted
+// connection never come back here. Life-cycle: built whole, never changed. A new configuration is a
+// new Policy; its owner replaces the pointer and destroys the old one after a grace period.
+// Synchronisation: none needed. classify() reads only, so all workers share one Policy. Cost: a
+// trie walk of one dependent load for every 4 bytes of key (24 bytes for IPv4, 44 for IPv6),
+// several packets interleaved by rte_acl, plus packing the key. Independent of the number of rules
+// until the tries outgrow the cache.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +29,7 @@ namespace postern {
 struct PolicyVerdict {
     RuleId rule = kNoRule;  ///< kNoRule: none matched, and the default decided
     PolicyAction action = PolicyAction::drop;
-    HelperId helper = kNoHelper;  ///< to watch the connection, if accepted
+    HelperId helper = kNoHelper;  ///< helper of the connection, if accepted
 
     friend constexpr bool operator==(const PolicyVerdict&, const PolicyVerdict&) = default;
 };
@@ -45,16 +44,16 @@ class Policy {
     /// verdicts[i] for each packet i of the burst.
     void classify(const PolicyBurst& burst, PolicyVerdict* verdicts) const noexcept;
 
-    /// Whether an ICMP error about a connection may meet a rule: one that names types.
+    /// Whether a rule may match an ICMP error about a connection: one that names types.
     bool judges_errors() const noexcept { return judges_errors_; }
 
-    /// Entries in the trie of a family: what the rules' lists have multiplied to.
+    /// Entries in the trie of a family: the product of the rules' lists.
     std::size_t matches(Family family) const noexcept {
         return family == Family::ipv6 ? matches6_ : matches4_;
     }
 
-    /// Contexts that each query of a family is put to; more than one only for sets of rules that
-    /// overlap wildly, see policy.cc.
+    /// Contexts for each query of a family; more than one only for sets of rules with strong
+    /// overlaps, see policy.cc.
     std::size_t parts(Family family) const noexcept {
         return (family == Family::ipv6 ? parts6_ : parts4_).size();
     }
@@ -78,7 +77,7 @@ class Policy {
     void answer(const FamilyKeys<Key>& family, const Parts& parts,
                 PolicyVerdict* verdicts) const noexcept;
 
-    Parts parts4_;  ///< asked in this order; normally one, none when no rule can match the family
+    Parts parts4_;  ///< queried in this order; normally one, none if no rule can match the family
     Parts parts6_;
     std::vector<PolicyVerdict> verdicts_;  ///< of the rules, in their order
     PolicyAction fallback_ = PolicyAction::drop;

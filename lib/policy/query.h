@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What policy is asked: the first packets of a burst's would-be connections, as the tries read
-// them.
+// Input of policy: the first packets of a burst's new connections, in the tries' format.
 //
-// Key: the protocol (rte_acl wants one byte first), then groups of four bytes: zones, origin and a
-// filler; source; destination; ports; and, only if a rule asks for it, the mark. `origin` folds
+// Key: the protocol (rte_acl requires one byte first), then groups of four bytes: zones, origin and
+// a filler; source; destination; ports; and, only if a rule matches it, the mark. `origin` folds
 // connection state and helper into one byte: 0 = an ICMP error about no connection, 1 = other ICMP
 // that a rule has to name, 2 = new, 3 + h = expected by helper h (3: related, but by no helper),
 // 255 = an ICMP error about a connection. So "new", "related" and "related by ftp" are each one
 // range, and new packets of all kinds share a path of the trie.
 //
-// Who: a worker fills its PolicyBurst with the packets of a burst that found no connection, and
-// hands it to Policy::classify(). Cost: of a packet with ports, one copy of its addresses and
+// Used by: a worker, which fills its PolicyBurst with the packets of a burst without a connection,
+// and passes it to Policy::classify(). Cost: for a packet with ports, one copy of its addresses and
 // ports.
 #pragma once
 
@@ -24,32 +23,32 @@
 
 namespace postern {
 
-/// Where a connection that asks to begin comes from and goes to, and why.
+/// Zones and state of a new connection.
 struct PolicyContext {
     ZoneId from;
     ZoneId to;
-    /// fresh or related; or of ICMP: untracked, if it is accepted only by a rule that names its
-    /// type; invalid, if it is an error about no connection; established, if about one: that is
-    /// accepted unless a rule that names its type says otherwise.
+    /// fresh or related; or for ICMP: untracked, if only a rule that names its type accepts it;
+    /// invalid for an error about no connection; established for one about a connection, which is
+    /// accepted unless a rule that names its type decides otherwise.
     CtState state = CtState::fresh;
-    /// With `related`: whose expectation it met; kNoHelper for a rule's.
+    /// With `related`: owner of the expectation; kNoHelper for a rule's.
     HelperId related_by = kNoHelper;
-    std::uint32_t mark = 0;  ///< what it would inherit
+    std::uint32_t mark = 0;  ///< inherited from the master
 };
 
-/// One connection that asks to begin.
+/// One new connection.
 struct PolicyQuery {
-    Tuple tuple;  ///< of its first packet; with ICMP, dport must be icmp_port() of it
+    Tuple tuple;  ///< of its first packet; for ICMP, dport must be icmp_port() of it
     PolicyContext context;
 };
 
-/// Where an ICMP or ICMPv6 packet's type and code go in a query's dport.
+/// Type and code of an ICMP or ICMPv6 packet, as a query's dport.
 constexpr Be16 icmp_port(std::uint8_t type, std::uint8_t code) noexcept {
     return Be16::from_host(static_cast<std::uint16_t>(type << 8 | code));
 }
 
-/// Whether a rule has to name this ICMP (IPv4) type to accept it: source quench and redirect, which
-/// make their receiver send elsewhere or less on a stranger's word.
+/// Whether a rule has to name this ICMP (IPv4) type to accept it: source quench and redirect, by
+/// which a stranger makes the receiver send elsewhere or less.
 constexpr bool only_by_name(std::uint8_t icmp_type) noexcept {
     return icmp_type == 4 || icmp_type == 5;
 }
@@ -74,7 +73,7 @@ constexpr std::uint8_t origin_of(CtState state, HelperId related_by) noexcept {
 static_assert(kMaxZones <= 256 && origin_related(kMaxHelpers) < kOriginError,
               "zones and origins are one byte of the key");
 
-/// As rte_acl reads it: multi-byte fields in network order, groups of four bytes after the first.
+/// rte_acl's format: multi-byte fields in network order, groups of four bytes after the first.
 template <std::size_t AddressBytes>
 struct PolicyKey {
     static constexpr std::size_t kAddressBytes = AddressBytes;
@@ -85,7 +84,7 @@ struct PolicyKey {
     std::uint8_t from;
     std::uint8_t to;
     std::uint8_t origin;
-    std::uint8_t filler;  // read, and matched by anything
+    std::uint8_t filler;  // read; every rule matches it
     std::uint8_t src[AddressBytes];
     std::uint8_t dst[AddressBytes];
     std::uint16_t sport;
@@ -94,7 +93,7 @@ struct PolicyKey {
 };
 static_assert(sizeof(PolicyKey<4>) == 24 && sizeof(PolicyKey<16>) == 48);
 
-/// The queries of one family, and which packets they are of.
+/// The queries of one family, and their packets.
 template <class Key>
 struct FamilyKeys {
     std::array<Key, kMaxBurst> keys;
@@ -102,7 +101,7 @@ struct FamilyKeys {
     std::array<std::uint8_t, kMaxBurst> packet;
     unsigned n = 0;
 
-    /// A key for packet i, of which addresses and ports are still to be set.
+    /// Adds a key for packet i, whose addresses and ports the caller sets.
     Key& add(unsigned i, std::uint8_t protocol, const PolicyContext& c) noexcept {
         Key& key = keys[n];
         pointers[n] = reinterpret_cast<const std::uint8_t*>(&key);
@@ -120,7 +119,7 @@ struct FamilyKeys {
 
 class PolicyBurst {
   public:
-    /// Forgets all queries.
+    /// Removes all queries.
     void clear() noexcept { ipv4_.n = ipv6_.n = 0; }
     void add(unsigned i, const PolicyQuery& q) noexcept {
         const auto add_to = [&](auto& keys) {
@@ -132,8 +131,8 @@ class PolicyBurst {
         };
         q.tuple.src.family == Family::ipv4 ? add_to(ipv4_) : add_to(ipv6_);
     }
-    /// The same from where a packet has them: both addresses, the source's first, and both ports,
-    /// in network order.
+    /// The same from the packet's header fields: both addresses, the source's first, and both
+    /// ports, in network order.
     void add(unsigned i, Family family, std::uint8_t protocol, const std::uint8_t* addresses,
              const std::uint8_t* ports, const PolicyContext& context) noexcept {
         const auto add_to = [&](auto& keys) {

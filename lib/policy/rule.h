@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A rule of the policy as the matcher takes it: names resolved, nothing of YAML. Built on the
-// control thread from the configuration; workers never see it, only what Policy makes of it.
+// A rule of the policy for the matcher: names resolved, no YAML. Built on the control thread from
+// the configuration; workers read only the Policy made from it.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace postern {
 
 enum class PolicyAction : std::uint8_t {
     drop,
-    reject,  ///< drop, and tell the sender
+    reject,  ///< drop, and answer the sender
     accept
 };
 
@@ -23,8 +23,8 @@ struct PolicyRange {
     std::uint16_t last = 0;
 };
 
-/// All conditions must hold; of a list one item must; an empty list means "any". The first rule
-/// that matches decides.
+/// All conditions must hold; of a list one item must match; an empty list means "any". The first
+/// rule that matches decides.
 struct PolicyRule {
     std::vector<ZoneId> from;
     std::vector<ZoneId> to;
@@ -37,18 +37,18 @@ struct PolicyRule {
     std::vector<std::uint8_t> icmp_types;  ///< only with dport empty; see icmp_port()
     bool match_new = true;
     bool match_related = true;
-    std::vector<HelperId> related;  ///< which helpers' expectations match_related means
-    std::uint32_t mark = 0;         ///< that the connection would inherit, under the mask
+    std::vector<HelperId> related;  ///< helpers whose expectations match_related covers
+    std::uint32_t mark = 0;         ///< inherited, under the mask
     std::uint32_t mark_mask = 0;    ///< 0: any
-    bool untracked = false;         ///< makes no connections, so errors about none are its matter
+    bool untracked = false;         ///< makes no connections, so it may accept errors about none
     PolicyAction action = PolicyAction::drop;
-    HelperId helper = kNoHelper;  ///< handed out with the verdict
+    HelperId helper = kNoHelper;  ///< returned with the verdict
 };
 
 struct PolicyRules {
     std::vector<PolicyRule> rules;
     std::vector<RuleId> ids;  ///< of the rules, in their order; empty: their index
-    PolicyAction fallback = PolicyAction::drop;  ///< when no rule matches
+    PolicyAction fallback = PolicyAction::drop;  ///< if no rule matches
 };
 
 }  // namespace postern

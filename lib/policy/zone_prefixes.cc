@@ -26,11 +26,12 @@ bool may_be_anywhere(const std::uint8_t* a, Family family) noexcept {
 
 Result<std::unique_ptr<ZonePrefixes>> ZonePrefixes::build(
     const std::vector<std::pair<Prefix, ZoneId>>& prefixes) {
-    // DPDK finds trees, and their pools, by name: those of both families need two.
+    // DPDK identifies trees, and their pools, by name: those of the two families need different
+    // ones.
     static std::atomic<unsigned> serial{0};
     const std::string name = "zones_" + std::to_string(serial.fetch_add(1));
     std::unique_ptr<ZonePrefixes> out(new ZonePrefixes);
-    // A prefix is a node, and two that part need one more.
+    // A prefix is a node, and two that diverge need one more.
     const int nodes = static_cast<int>(2 * prefixes.size() + 2);
     rte_rib_conf v4{};
     v4.max_nodes = nodes;

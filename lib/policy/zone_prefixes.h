@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// ZonePrefixes: which security zone an address belongs to, by the prefixes that zones declare. The
-// longest prefix over all zones decides.
+// ZonePrefixes: the security zone of an address, by the prefixes of zones. The longest prefix over
+// all zones decides.
 //
 // Built by control with the plan; needs the EAL's heap. Read by all workers without locks, for
 // first packets, first answers and ICMP errors. Cost: a walk down DPDK's prefix tree (rte_rib), a
@@ -24,15 +24,15 @@ namespace postern {
 
 class ZonePrefixes {
   public:
-    /// Each prefix belongs to one zone at most.
+    /// Each prefix belongs to at most one zone.
     static Result<std::unique_ptr<ZonePrefixes>> build(
         const std::vector<std::pair<Prefix, ZoneId>>& prefixes);
     ~ZonePrefixes();
     ZonePrefixes(const ZonePrefixes&) = delete;
     ZonePrefixes& operator=(const ZonePrefixes&) = delete;
 
-    /// Nothing where no prefix has it, and for addresses that may be anywhere: the unspecified one
-    /// and link-local ones.
+    /// Nothing for an address without a prefix, and for addresses that may be in any zone: the
+    /// unspecified one and link-local ones.
     std::optional<ZoneId> zone_of(const std::uint8_t* address, Family family) const noexcept;
 
   private:
