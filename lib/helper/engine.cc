@@ -176,7 +176,7 @@ void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {
     assembler_.recycle();
     last_ = nullptr;
     emit.clear(counters_[conn->helper]);
-    const HelperInstance* instance = set_->find(conn->helper);  // null: by reserve()
+    const HelperInstance* instance = set_->find(conn->helper);  // null: attached by reserve()
     if (instance != nullptr && instance->desc->on_destroy != nullptr) {
         instance->desc->on_destroy(conn->original, conn->state, emit);
         emit.asked_ = 0;
@@ -223,8 +223,8 @@ bool HelperEngine::rewind(HelperConn* conn) noexcept {
 std::uint32_t HelperEngine::own_window(const HelperConn& conn, Direction direction,
                                        std::uint32_t seq, std::uint32_t ack,
                                        const std::array<Receiver, 2>& receiver) noexcept {
-    // An acknowledgement may be of what is read later in this burst, or was read long ago, but not
-    // of any number: forged ones would move the window.
+    // An acknowledgement may be of bytes that are read later in this burst, or were read long ago,
+    // but not of any number: forged ones would move the window.
     constexpr std::int32_t kReach = 1 << 18;
     const auto ahead_of = [](std::uint32_t a, std::uint32_t b) noexcept {
         return static_cast<std::int32_t>(a - b);
@@ -242,7 +242,7 @@ std::uint32_t HelperEngine::own_window(const HelperConn& conn, Direction directi
     };
     acknowledge(direction, receiver[index(direction)].acked);
     if (conn.stream[index(!direction)].state != StreamState::unseen) {
-        if (!is_near(!direction, ack)) return 0;  // nobody ever sent that
+        if (!is_near(!direction, ack)) return 0;  // that number was never sent
         acknowledge(!direction, ack);
     }
     const OwnEnd& own = ends[index(direction)];

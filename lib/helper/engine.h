@@ -4,23 +4,23 @@
 //
 // What: between the pipeline's helper stage and the helpers. For each packet of a helped connection
 // it puts the payload in order (stream.h), cuts it into messages, scans them (scanner.h), wakes the
-// parser for those that matter, and lets through what the guards allow (guards.h). The caller files
-// what is left in Emit.
+// parser for relevant ones, and passes on the requests that the guards allow (guards.h). The caller
+// files the requests left in Emit.
 //
-// Who calls: the worker that owns the connections. counters() is for control too.
+// Used by: the worker that owns the connections. counters() is for control too.
 //
 // Life-cycle of a HelperConn: attach() at the connection's first packet (before on_syn), detach()
-// when the connection ends. All memory is taken at create(); attach() fails when the slots of the
-// connection's standing are all taken. victim() then names the one that gives way.
+// when the connection ends. All memory is allocated at create(); attach() fails if the slots of the
+// connection's standing are all in use. victim() then returns the one to displace.
 //
-// Dropping the announcing packet: when the expectation cannot be filed, undo() makes the engine
-// forget the packet, so that the caller may drop it and its retransmission is read again.
+// Dropping the announcing packet: if the expectation cannot be filed, undo() restores the state
+// before the packet, so that the caller may drop it and its retransmission is read again.
 //
-// Synchronisation: none but the counters, which have one writer.
+// Synchronisation: none except the counters, which have one writer.
 //
-// Cost: a segment without payload costs a comparison. One in order, of whole lines that matter to
-// nobody, touches the first cache line of its HelperConn and pays what LineFilter does; lines that
-// may matter pay one hs_scan. Segments of ended or blind streams cost one comparison.
+// Cost: a segment without payload costs a comparison. One in order, of whole lines without a match,
+// touches the first cache line of its HelperConn and costs one LineFilter; lines that may match
+// cost one hs_scan. Segments of ended or blind streams cost one comparison.
 #pragma once
 
 #include <algorithm>
@@ -49,36 +49,35 @@
 namespace postern {
 
 struct EngineLimits {
-    std::uint32_t max_conns = 4096;     ///< helped connections of this worker
-    std::uint32_t max_buffers = 1024;   ///< streams with something waiting
-    std::uint32_t buffer_bytes = 4096;  ///< a stream; also the longest message, where the helper
-                                        ///< does not want more. 64..32768
-    std::uint32_t long_buffers = 64;    ///< for longer ones; none where no helper wants them
-    std::uint32_t unproven_conns = 0;   ///< unproven connections, besides max_conns
-    HashSecret secret;                  ///< spreads sources and destinations over accounts
+    std::uint32_t max_conns = 4096;    ///< helped connections of this worker
+    std::uint32_t max_buffers = 1024;  ///< streams with buffered bytes
+    std::uint32_t buffer_bytes =
+        4096;  ///< a stream; also the longest message, unless the helper needs more. 64..32768
+    std::uint32_t long_buffers = 64;   ///< for longer ones; none if no helper needs them
+    std::uint32_t unproven_conns = 0;  ///< unproven connections, in addition to max_conns
+    HashSecret secret;                 ///< distributes sources and destinations over accounts
 };
 
 struct CounterValue : MetricDesc {
     std::uint64_t value;
 };
 
-/// Takes one message of a remote helper: whole lines, or what its framing says. Valid during the
-/// call.
+/// Takes one message of a remote helper: whole lines, or by its framing. Valid during the call.
 using AskFn = void (*)(void* context, Direction direction, Bytes message) noexcept;
 
-/// What the process of a remote helper says of a message.
+/// The answer of a remote helper's process to a message.
 struct RemoteAnswer {
-    Direction direction = Direction::original;  ///< who said the message
+    Direction direction = Direction::original;  ///< sender of the message
     std::span<const PinHole> requests;          ///< their classes exist
-    bool proven = false;   ///< both sides speak the protocol: from here on it may open
-    bool give_up = false;  ///< nothing of this connection matters any more
+    bool proven = false;                        ///< proof of protocol: from here on it may open
+    bool give_up = false;                       ///< no more of this connection needs to be read
 };
 
-/// What HelperEngine::skim() found out about a segment.
+/// The result of HelperEngine::skim() for a segment.
 enum class Skim : std::uint8_t {
     not_asked,
-    unread,     ///< the text was not looked at
-    may_match,  ///< the text is whole lines, and the line filter cannot rule it out
+    unread,     ///< the payload was not examined
+    may_match,  ///< whole lines, which the line filter cannot rule out
     read        ///< it has been read
 };
 
@@ -92,13 +91,13 @@ class HelperEngine {
     HelperEngine(const HelperEngine&) = delete;
     HelperEngine& operator=(const HelperEngine&) = delete;
 
-    /// Null when no slot of its standing is left (counted) or no helper has this id. Without a
-    /// helper the slot is for a connection that expects others by its rule.
+    /// Null if no slot of its standing is left (counted) or no helper has this id. Without a helper
+    /// the slot is for a connection whose rule has `expect`.
     HelperConn* attach(const Applicant& applicant) noexcept;
     HelperConn* attach(HelperId helper, const Tuple& original, std::uint32_t owner) noexcept {
         return attach(Applicant{.helper = helper, .original = original, .owner = owner});
     }
-    /// Gives a helper to a slot that has none.
+    /// Assigns a helper to a slot without one.
     void assign(HelperConn& conn, HelperId helper) noexcept;
     /// Whether attach() would find a slot.
     bool has_room(Standing s) const noexcept { return slots_.has_room(s); }
@@ -108,7 +107,7 @@ class HelperEngine {
     /// connection's last packet. 0: there is none.
     template <class LastUsed>
     std::uint32_t victim(const Applicant& applicant, LastUsed&& last_used) noexcept;
-    /// Its peer has shown that it is there. There is room.
+    /// Its peer has answered: moves it to the proven slots. Requires room.
     void promote(HelperConn& conn, Tick now) noexcept;
     /// An unproven slot has been used.
     void touch(HelperConn& conn, Tick now) noexcept { slots_.touch(index_of(&conn), now); }
@@ -117,21 +116,21 @@ class HelperEngine {
         return slots_.stale_unproven(kUnprovenMs, now);
     }
     static constexpr std::uint32_t kUnprovenMs = 32'000;
-    /// A copy of it. A direction with more than kWaiting bytes of an incomplete message is blind in
-    /// it; what had come early is not in it and has to come again. Both make it `cut`.
+    /// A copy of its state. A direction with more than kWaiting bytes of an incomplete message is
+    /// blind in it; early bytes are not in it and have to be sent again. Both make it `cut`.
     void save(const HelperConn& conn, HelperImage& out) const noexcept;
-    /// Goes on with one, whose helper the applicant's is. Null when no slot is left.
+    /// Continues from such a copy, with the applicant's helper. Null if no slot is left.
     HelperConn* resume(const HelperImage& image, const Applicant& applicant) noexcept;
-    /// Empties `emit`, then has in it what the helper asks for at the end: end_child only.
+    /// Empties `emit`, then fills it with the helper's requests at the end: end_child only.
     void detach(HelperConn* conn, Emit& emit) noexcept;
 
-    /// A slot's name for the caller's connection: 0 is nobody's, and has no helper.
+    /// The number of a slot for the caller's connection: 0 means none, without a helper.
     std::uint32_t index_of(const HelperConn* conn) const noexcept {
         return conn == nullptr ? 0 : slots_.index_of(conn);
     }
     HelperConn* at(std::uint32_t index) noexcept { return slots_.at(index); }
 
-    /// Fetches what the next packet of this one needs first.
+    /// Prefetches the memory that its next packet needs first.
     [[gnu::always_inline]] void prefetch(std::uint32_t index) const noexcept {
         __builtin_prefetch(slots_.at(index));
     }
@@ -140,7 +139,7 @@ class HelperEngine {
     void on_syn(HelperConn* conn, Direction direction, std::uint32_t seq) noexcept {
         assembler_.start(conn->stream[index(direction)], seq);
     }
-    /// No SYN was seen of this connection: both directions are read from these numbers on.
+    /// No SYN of this connection was seen: both directions are read from these numbers on.
     void pick_up(HelperConn* conn, std::uint32_t original_seq, std::uint32_t reply_seq) noexcept {
         conn->picked_up = true;
         on_syn(conn, Direction::original, original_seq - 1);
@@ -150,63 +149,62 @@ class HelperEngine {
     }
     /// Whether a helper reads such connections.
     bool picks_up(HelperId helper) const noexcept { return (*set_)[helper].picks_up; }
-    /// Whether nothing has been read in either direction, nor ended: on_syn() begins anew.
+    /// Whether nothing has been read in either direction, nor ended: on_syn() restarts it.
     static bool is_untouched(const HelperConn& conn) noexcept {
         return std::ranges::all_of(conn.stream, Assembler::is_untouched);
     }
-    /// What conntrack has seen of the receiver of a direction; it may have lost track.
+    /// Conntrack's values for the receiver of a direction; they may be wrong.
     struct Receiver {
         std::uint32_t acked = 0;       ///< the highest acknowledgement it sent
         std::uint32_t max_window = 0;  ///< the largest window it offered, scaled
     };
-    /// For connections whose windows are not enforced: how many bytes of a segment its receiver may
-    /// take, by what it has acknowledged and kOwnWindow more. To be asked about each segment in
+    /// For connections whose windows are not enforced: the number of bytes of a segment that its
+    /// receiver may accept, up to its acknowledgement plus kOwnWindow. Call it for each segment in
     /// order of arrival; `receiver`: by Direction of the sender.
     std::uint32_t own_window(const HelperConn& conn, Direction direction, std::uint32_t seq,
                              std::uint32_t ack, const std::array<Receiver, 2>& receiver) noexcept;
-    /// Bytes beyond an acknowledgement; more where the receiver has offered more.
+    /// Bytes beyond an acknowledgement; more if the receiver has offered more.
     static constexpr std::uint32_t kOwnWindow = 65535;
-    /// A segment that conntrack found valid, of which `flags` and `payload` are what its receiver
-    /// heeds: no SYN inside a connection, no RST but an exact one, nothing beyond the window.
-    /// Empties `emit` first.
-    /// `skimmed`: what skim() has said of it, if it was asked.
+    /// A segment that conntrack found valid, reduced in `flags` and `payload` to the parts that its
+    /// receiver accepts: no SYN inside a connection, no RST except an exact one, nothing beyond the
+    /// window. Empties `emit` first. `skimmed`: the result of skim(), if it was called.
     void on_segment(HelperConn* conn, Direction direction, std::uint32_t seq, std::uint8_t flags,
                     Bytes payload, Emit& emit, Skim skimmed = Skim::not_asked) noexcept {
         if (skimmed == Skim::not_asked) skimmed = skim(*conn, direction, seq, flags, payload);
         if (skimmed == Skim::read) return emit.clear();
         read_segment(conn, direction, seq, flags, payload, emit, skimmed == Skim::may_match);
     }
-    /// The fast path of on_segment(), for what nearly all are: segments without payload, and whole
-    /// lines, next in order and not the first, none of which can match. `read`: it was such a one;
-    /// it asks for nothing, and cannot be undone. Else nothing has changed, and on_segment() has to
-    /// follow.
+    /// The fast path of on_segment(), for nearly all segments: without payload, or whole lines,
+    /// next in order and not the first, none of which can match. `read`: it was such a segment; it
+    /// requests nothing, and cannot be undone. Otherwise nothing has changed, and on_segment() has
+    /// to follow.
     Skim skim(HelperConn& conn, Direction direction, std::uint32_t seq, std::uint8_t flags,
               Bytes payload) noexcept;
     void on_datagram(HelperConn* conn, Direction direction, Bytes payload, Emit& emit) noexcept;
 
-    /// Forgets the packet of the last on_segment() or on_datagram(), which the caller then drops;
-    /// to be called before anything else. False when it cannot be: the packet should pass, its
-    /// expectations are lost; or nothing of it mattered. Counters are not turned back.
+    /// Undoes the last on_segment() or on_datagram(), whose packet the caller then drops; to be
+    /// called before anything else. False if it cannot be undone (the packet should pass, its
+    /// expectations are lost), or had no effect. Counters are not restored.
     bool undo(HelperConn* conn) noexcept;
-    /// The same, and it does not count: the caller keeps the packet, to show it again.
+    /// The same without counting: the caller holds the packet, to pass it again.
     bool rewind(HelperConn* conn) noexcept;
 
-    /// Who takes the messages of remote helpers. Before the worker starts.
+    /// The receiver of remote helpers' messages. Before the worker starts.
     void ask_by(AskFn ask, void* context) noexcept {
         ask_ = ask;
         ask_context_ = context;
     }
-    /// An answer, through the same guards as a parser's requests. Empties `emit` first.
+    /// Handles an answer, through the same guards as a parser's requests. Empties `emit` first.
     void on_answer(HelperConn* conn, const RemoteAnswer& answer, Emit& emit) noexcept;
 
     const HelperSet& set() const noexcept { return *set_; }
     /// From now on the helpers are those of `set`; `scratch` was made for it, and both outlive
-    /// their use. A connection whose helper `set` does not have must lose it before the engine is
-    /// asked about it. No message of any helper may be longer than max_message().
+    /// their use. A connection whose helper is not in `set` must be detached before the engine gets
+    /// a packet of it. No message of any helper may be longer than max_message().
     void adopt(const HelperSet& set, const Scratch& scratch) noexcept;
     /// Bytes of the longest message that a helper of an adopted set may have.
     std::uint32_t max_message() const noexcept { return max_message_; }
-    /// Of one instance: control may read at any time.
+    /// Of one instance: control may read it at any time.
     const HelperCounters& counters(HelperId helper) const noexcept { return counters_[helper]; }
     HelperCounters& counters(HelperId helper) noexcept { return counters_[helper]; }
     /// f(CounterValue) for each counter of an instance of `set`. Control, at any time: `set` is
@@ -221,13 +219,13 @@ class HelperEngine {
     /// Of both sizes.
     std::uint32_t buffers_free() const noexcept { return assembler_.buffers_free(); }
 
-    /// What a pool holds and may hold. Written by publish_use(), read by control.
+    /// Use and capacity of a pool. Written by publish_use(), read by control.
     struct PoolUse {
         Counter slots, buffers;
         std::uint32_t max_slots = 0;
     };
     const PoolUse& use(Standing standing) const noexcept { return use_[index(standing)]; }
-    /// read(const MetricDesc&, value) for what the pools hold. Control, at any time.
+    /// Calls read(const MetricDesc&, value) for the pools. Control, at any time.
     template <class Read>
     void each_pool_metric(Read&& read) const;
     /// Once a turn.
@@ -247,7 +245,7 @@ class HelperEngine {
         Emit& emit;
         Direction direction;
         Progress progress{};                     ///< of the message at the start of the run
-        const std::uint8_t* filtered = nullptr;  ///< text that the line filter cannot rule out
+        const std::uint8_t* filtered = nullptr;  ///< payload that the line filter cannot rule out
     };
 
     HelperEngine(const HelperSet& set, EngineLimits limits, Scratch scratch);
@@ -269,7 +267,7 @@ class HelperEngine {
     std::size_t read_measured(Reading& r, Bytes run) noexcept;
     std::size_t read_remote(Reading& r, Bytes run, std::size_t fresh) noexcept;
     void scan(const Reading& r, Bytes bytes) noexcept;
-    /// Scans one message; wakes the parser if it matters.
+    /// Scans one message; wakes the parser if it is relevant.
     void offer(Reading& r, Bytes message) noexcept;
     void wake(Reading& r, Bytes message, unsigned pattern) noexcept;
     void guard(Reading& r, const View& view) noexcept;
@@ -280,7 +278,7 @@ class HelperEngine {
     const Scratch* scratch_;  ///< for set_
     std::uint32_t max_message_;
     Assembler assembler_;
-    /// By buffer: of the incomplete message in it. Written when its stream has one.
+    /// By buffer: of the incomplete message in it. Written when a stream takes it.
     std::vector<Progress> progress_;
     HelperSlots slots_;
     std::array<PoolUse, 2> use_;  ///< by Standing
@@ -291,7 +289,7 @@ class HelperEngine {
     };
     std::vector<std::array<OwnEnd, 2>> own_ends_;
     std::vector<HelperCounters> counters_;
-    /// What skim() needs of a helper that reads lines, and only lines with a pattern. Of others:
+    /// A helper's data for skim(), if it reads lines, and only lines with a pattern. For others
     /// nothing can be ruled out.
     struct SkimBy {
         const LineFilter* filter = &LineFilter::nothing();
