@@ -30,10 +30,11 @@ Method method_of(Bytes word) noexcept {
 
 struct StartLine {
     Method method = Method::other;
-    Bytes word;              ///< the method as it stands
+    Bytes word;              ///< the method as in the message
     std::uint16_t code = 0;  ///< 0: a request
 };
-/// "INVITE sip:b@192.0.2.1 SIP/2.0" or "SIP/2.0 200 OK" (sections 7.1 and 7.2), without line end.
+/// Parses "INVITE sip:b@192.0.2.1 SIP/2.0" or "SIP/2.0 200 OK" (sections 7.1 and 7.2), without line
+/// end.
 std::optional<StartLine> read_start_line(Bytes line) noexcept {
     Cursor c{line};
     constexpr std::string_view kVersion = "SIP/2.0";
@@ -145,7 +146,7 @@ std::optional<Message> read_message(Bytes bytes) noexcept {
     m.headers = bytes.subspan(headers_at, c.position() - headers_at);
     m.body = c.rest();
     if (m.content == Content::sdp || m.content == Content::multipart) {
-        // Some count a line end that they do not send.
+        // Some senders count a line end that they do not send.
         constexpr std::uint32_t kLineEnd = 2;
         if (length > m.body.size() + kLineEnd) return std::nullopt;
         if ((seen & kLength) != 0 && length < m.body.size()) m.body = m.body.first(length);
@@ -156,7 +157,7 @@ std::optional<Message> read_message(Bytes bytes) noexcept {
 
 namespace {
 
-/// Progress::part of a message: what `read` lies in.
+/// Progress::part of a message: the part that contains `read`.
 enum Part : std::uint32_t {
     kStartLine,
     kFields,
@@ -165,10 +166,10 @@ enum Part : std::uint32_t {
 /// Progress::flags
 constexpr std::uint32_t kHasLength = 1, kHasContent = 2, kHasSession = 4;
 
-/// The whole field at p.part_at, which ends at p.read: what it says of the body. False when it is
-/// none, or contradicts an earlier one.
+/// Evaluates the whole field at p.part_at, which ends at p.read, for the body. False if it is no
+/// field, or contradicts an earlier one.
 bool note_field(Bytes bytes, Progress& p) noexcept {
-    Cursor c{bytes.first(p.read + 1)};  // the byte after it shows that it is whole
+    Cursor c{bytes.first(p.read + 1)};  // the byte after it shows that it is complete
     c.skip(p.part_at);
     Header h;
     if (take_header(c, h) != HeaderStep::field) return false;
@@ -186,7 +187,7 @@ bool note_field(Bytes bytes, Progress& p) noexcept {
     return true;
 }
 
-/// Reads on to the end of the line that p.read lies in. False when it is not there yet.
+/// Reads to the end of the line that contains p.read. False if it has not arrived yet.
 bool finish_line(Bytes bytes, Progress& p) noexcept {
     Cursor c{bytes};
     c.skip(p.read);
@@ -237,7 +238,7 @@ Measured measure(Bytes bytes, Progress& p) noexcept {
     if (p.part == kFields) {
         const HeaderStep step = finish_fields(bytes, p);
         if (step != HeaderStep::end) return step == HeaderStep::more ? kMore : kNotSip;
-        // Without its length nobody can tell where the body ends (section 20.14).
+        // Without its length the end of the body is unknown (section 20.14).
         if ((p.flags & (kHasLength | kHasContent)) == kHasContent) return kNotSip;
         p.part = kBody;
     }

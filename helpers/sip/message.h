@@ -13,7 +13,7 @@
 
 namespace postern::sip {
 
-/// Requests that open, close or announce something.
+/// Requests that open, close or announce media or registrations.
 enum class Method : std::uint8_t {
     other,
     invite,
@@ -29,7 +29,7 @@ struct Message {
     bool is_request = false;
     Method method = Method::other;  ///< of a response: that of its CSeq
     std::uint16_t code = 0;         ///< of a response, 100 to 699
-    bool own_version = false;       ///< each Via says SIP/2.0, as the start line does
+    bool own_version = false;       ///< each Via has SIP/2.0, like the start line
     std::uint32_t cseq = 0;
     std::uint32_t call = 0;  ///< a hash of the Call-ID
     /// A hash of both tags (section 12), the same for both sides; 0: no dialog, or an old client's.
@@ -45,21 +45,21 @@ struct Message {
     bool failed() const noexcept { return code >= 300; }
 };
 
-/// Whether the message begins as SIP does: a request or status line of version 2.0.
+/// Whether the bytes begin like a SIP message: a request or status line of version 2.0.
 bool is_sip(Bytes message) noexcept;
-/// Reads a whole message. Nothing when it lacks what every message has (Via, From, To, Call-ID and
-/// CSeq: RFC 3261 section 8.1.1), has one of these twice that may be there but once, or ends before
-/// its session description does. What a datagram has after the body is left out (section 18.3).
+/// Parses a whole message. Returns nothing if it lacks a mandatory field (Via, From, To, Call-ID
+/// and CSeq: RFC 3261 section 8.1.1), has one of these twice except Via, or ends before its session
+/// description does. Bytes after the body of a datagram are ignored (section 18.3).
 std::optional<Message> read_message(Bytes bytes) noexcept;
 /// f(Bytes) for each part of a body, or the whole of it, that is a session description.
 template <class F>
 void for_each_description(const Message& message, F&& f) noexcept;
 
-/// Bytes of a message with its session description over TCP (a datagram's limit is its own).
+/// Maximum of a message with its session description over TCP (a datagram has its own limit).
 inline constexpr std::uint16_t kLongest = 32768;
 
-/// HelperDesc::measure, of either direction. Line ends between messages count as a message (section
-/// 7.5). A body that announces nothing is none of the message: it is passed over, whatever its
+/// HelperDesc::measure, for both directions. Line ends between messages count as a message (section
+/// 7.5). A body that announces nothing is not part of the message: it is skipped, whatever its
 /// size.
 Measured measure(Bytes bytes, Progress& progress) noexcept;
 

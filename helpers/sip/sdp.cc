@@ -13,7 +13,7 @@ namespace {
 constexpr bool is_line_end(std::uint8_t b) noexcept {
     return b == '\r' || b == '\n';
 }
-/// Senders leave all of these at the end of a line, NUL after the last one.
+/// Senders append all of these to a line, NUL after the last one.
 constexpr bool is_filler(std::uint8_t b) noexcept {
     return is_blank(b) || b == 0;
 }
@@ -33,15 +33,15 @@ bool is_group(const IpAddr& a) noexcept {
     return a.family == Family::ipv4 ? (a.bytes[0] & 0xf0) == 0xe0 : a.bytes[0] == 0xff;
 }
 
-/// What is said of an address.
+/// Result of parsing an address.
 struct Host {
     bool said = false;
     bool readable = false;
     IpAddr address;  ///< family none: a name
 };
 
-/// "IN IP4 192.0.2.1" (RFC 8866 section 5.7). What follows a slash is for multicast, which opens
-/// nothing: not readable. Some write a TTL behind a host's address, too, or an IPv6 address in
+/// Parses "IN IP4 192.0.2.1" (RFC 8866 section 5.7). A slash is for multicast, which opens nothing:
+/// not readable. Some senders write a TTL behind a host's address, too, or an IPv6 address in
 /// brackets.
 Host take_connection(Cursor& c) noexcept {
     Host h{.said = true};
@@ -65,17 +65,17 @@ Host take_connection(Cursor& c) noexcept {
     return h;
 }
 
-/// A medium as far as it has been read.
+/// A medium while it is parsed.
 struct Section {
     Media media;
     bool readable = false;      ///< its m= line
     bool wanted = false;        ///< known, and over UDP
-    bool unclear_rtcp = false;  ///< there is no saying where RTCP goes
+    bool unclear_rtcp = false;  ///< RTCP's port is unknown
     Host host, rtcp_host;
 };
 
-/// "audio 49170 RTP/AVP 0" (section 5.14); "/2" after the port means further ports, which are not
-/// read. A refused one (port 0: RFC 3264 section 6) may end after its port.
+/// Parses "audio 49170 RTP/AVP 0" (section 5.14); "/2" after the port means further ports, which
+/// are ignored. A refused one (port 0: RFC 3264 section 6) may end after its port.
 Section read_media(Bytes value) noexcept {
     Cursor c{value};
     Section s;
@@ -103,8 +103,8 @@ Section read_media(Bytes value) noexcept {
     return s;
 }
 
-/// "rtcp:53020" or "rtcp:53020 IN IP4 126.16.64.4" (RFC 3605 section 2.1), and the two of rtcp-mux.
-/// False when it cannot be read: where RTCP goes is not known then.
+/// Parses "rtcp:53020" or "rtcp:53020 IN IP4 126.16.64.4" (RFC 3605 section 2.1), and the two of
+/// rtcp-mux. False if it is malformed: RTCP's port is then unknown.
 bool read_attribute(Bytes value, Section& s) noexcept {
     Cursor c{value};
     const Bytes name = trimmed(take_until(c, [](std::uint8_t b) { return b == ':'; }));
@@ -136,7 +136,7 @@ bool is_received(const Section& s, const Host& host) noexcept {
     return s.media.port.host() != 0 && !on_hold;
 }
 
-/// The whole section is read: its own address comes before the session's.
+/// The whole section is parsed: its own address has precedence over the session's.
 void finish(Session& out, const Section& s, const Host& session_host) noexcept {
     if (!s.readable) {
         out.unclear = true;

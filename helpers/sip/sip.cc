@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// SIP (RFC 3261): reads where calls want their media (SDP in INVITE, UPDATE, ACK, PRACK and their
-// responses) and where a registered user wants to be called (REGISTER), and asks for expectations.
-// See NOTES.md for the semantics. message.h reads messages, sdp.h session descriptions.
+// SIP (RFC 3261): reads the media addresses of calls (SDP in INVITE, UPDATE, ACK, PRACK and their
+// responses) and the addresses of registered users (REGISTER), and requests expectations. See
+// NOTES.md for the semantics. message.h parses messages, sdp.h session descriptions.
 //
-// A connection may carry any number of calls, so nothing is remembered of one: each expectation has
-// a hash of its Call-ID and of who asked (ExpectTerms::call), and in its tag the attempt (CSeq and
-// branch) and the dialog that announced it. Whatever ends a call, an attempt or a dialog names
-// these. The connection's state is the latest REGISTERs, the addresses registered, and the latest
-// few requests whose responses may announce.
+// A connection may carry any number of calls, so no call has state here. Each expectation has a
+// hash of its Call-ID and of the requesting side (ExpectTerms::call). Its tag has the attempt (CSeq
+// and branch) and the dialog that announced it. The end of a call, an attempt or a dialog removes
+// expectations by these. The connection's state is the latest REGISTERs, the registered addresses,
+// and the latest few requests whose responses may announce.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -45,22 +45,22 @@ enum Class : std::uint8_t {
 constexpr std::uint32_t kMinTimeoutS = 3600;  ///< of the control connection, as in Linux
 constexpr std::uint32_t kMaxRegistrationS = 0xffff;
 constexpr std::uint8_t kAgain = 3;
-/// Further flows of answers to one port: a server that falls silent for half a minute while it
-/// rings begins a new one.
+/// Further flows of answers to one port: if the server is silent for half a minute of ringing, its
+/// next answer begins a new one.
 constexpr std::uint8_t kAnswerFlows = 15;
-constexpr std::uint32_t kRegisterAnswerS = 32;  ///< timer F (section 17.1.2.2): nobody waits longer
+constexpr std::uint32_t kRegisterAnswerS = 32;  ///< timer F (section 17.1.2.2): the longest wait
 
-/// ExpectTerms::call of what is no call's. Those of kRegistering match nothing: each stands for a
-/// REGISTER that is answered elsewhere.
+/// ExpectTerms::call of expectations without a call. Those of kRegistering match nothing: each
+/// represents a REGISTER that is answered in another connection.
 constexpr std::uint32_t kRegistrations = 1, kAnswers = 2, kRegistering = 3;
-/// Of a call's media: by its Call-ID, and by who sent the request that announced them or that was
-/// answered so, since each side counts its own CSeq.
+/// Of a call's media: by its Call-ID, and by the sender of the request that announced them or whose
+/// answer did, since each side counts its own CSeq.
 constexpr std::uint32_t kIsCall = 0x80000000, kAskedByReply = 0x40000000;
 constexpr std::uint32_t call_of(const Message& m, Direction asker) noexcept {
     return kIsCall | (asker == Direction::reply ? kAskedByReply : 0) | m.call >> 2;
 }
-/// ExpectTerms::tag of media: 5 bits of the CSeq and 13 of the branch, which make an attempt, one
-/// that is set, and 13 of the dialog, which are 0 for what is said to all of them.
+/// ExpectTerms::tag of media: 5 bits of the CSeq and 13 of the branch, which identify an attempt,
+/// one that is set, and 13 of the dialog, which are 0 for announcements to all of them.
 constexpr unsigned kCSeqAt = 27, kBranchAt = 14, kDialogWidth = 13;
 constexpr std::uint32_t kCSeqBits = ~0u << kCSeqAt, kAttemptBits = ~0u << kBranchAt,
                         kDialogBits = (1u << kDialogWidth) - 1, kIsTag = 1u << kDialogWidth;
@@ -69,8 +69,8 @@ constexpr std::uint32_t tag_of(const Message& m) noexcept {
     return m.cseq << kCSeqAt | branch | kIsTag | (m.dialog & kDialogBits);
 }
 
-/// A registered address, or one where answers are awaited, which is the speaker's own, is known by
-/// the rest. Never 0.
+/// A registered address, or one for awaited answers, both the speaker's own, is identified by the
+/// rest. Never 0.
 constexpr std::uint32_t port_tag(Be16 port, std::uint8_t protocol) noexcept {
     return std::uint32_t{port.host()} << 8 | protocol;
 }
@@ -139,8 +139,8 @@ enum OwnCounter : unsigned {
 constexpr std::uint16_t kPorts[] = {5060};
 constexpr std::string_view kChildren[] = {"sip"};
 constexpr std::uint8_t kSelf = 0;
-// The second finds responses by what they answer; it finds the requests, too, but not those that
-// cannot be read.
+// The second finds responses by the answered request; it finds the requests, too, but not
+// unreadable ones.
 constexpr PatternDesc kPatterns[] = {
     {kRequest,
      "^(?:INVITE|UPDATE|ACK|PRACK|BYE|CANCEL|REGISTER|OPTIONS|SUBSCRIBE|NOTIFY|PUBLISH|MESSAGE|"
@@ -150,7 +150,7 @@ constexpr PatternDesc kPatterns[] = {
     {kCSeq, "^CSeq\\s*:\\s*[0-9]+\\s+(?:INVITE|UPDATE|PRACK|REGISTER)", {}, true},
 };
 
-/// Media between hosts of one side, told by who signals.
+/// Media between hosts of one side, by the hosts that signal.
 bool is_elsewhere(const View& view, const IpAddr& host) noexcept {
     const auto on_that_side = [&](const IpAddr& a) {
         for (const Prefix& network : view.params[kExternalMedia].networks)
@@ -160,11 +160,11 @@ bool is_elsewhere(const View& view, const IpAddr& host) noexcept {
     return on_that_side(host) && on_that_side(view.listener());
 }
 
-/// Of what a message announces: what ends it.
+/// The end of a message's announcements.
 struct Owner {
     std::uint32_t call;
     std::uint32_t tag;
-    bool may_fork = false;  ///< an offer that several may answer
+    bool may_fork = false;  ///< an offer that several callees may answer
 };
 
 void ask(const View& view, Emit& emit, Class which, Owner owner, const IpAddr& host,
@@ -182,12 +182,12 @@ void ask(const View& view, Emit& emit, Class which, Owner owner, const IpAddr& h
     hole.flags = expect_flag::skip_master;
     hole.tag = owner.tag;
     hole.call = owner.call;
-    // Each callee sends from a port of its own. From anywhere: once.
+    // Each callee sends from a port of its own. With any source: only one flow.
     if (direct && owner.may_fork) hole.again = kAgain;
     emit.expect(hole);
 }
 
-/// Opens what a session description announces.
+/// Requests the expectations of a session description.
 void announce(const View& view, Emit& emit, Owner owner, bool is_answer, Bytes text) noexcept {
     const auto session = read_session(text);
     if (!session || session->unclear) emit.parse_error();
@@ -199,7 +199,7 @@ void announce(const View& view, Emit& emit, Owner owner, bool is_answer, Bytes t
         const auto which = static_cast<Class>(kAudio + static_cast<unsigned>(medium.kind));
         ask(view, emit, which, owner, medium.host, medium.port);
         const Owner rtcp{owner.call, owner.tag};
-        // Both sides have agreed to one port (RFC 5761 section 5.1.1), or the offer says the same.
+        // Both sides have agreed on one port (RFC 5761 section 5.1.1), or the offer requires it.
         const bool one_port = (is_answer && medium.mux) ||
                               (medium.rtcp_port == medium.port && medium.rtcp_host == medium.host);
         if (medium.rtcp && !one_port && medium.rtcp_port.host() != 0)
@@ -207,7 +207,7 @@ void announce(const View& view, Emit& emit, Owner owner, bool is_answer, Bytes t
     }
 }
 
-/// Opens what the message's session descriptions announce. False: it has none.
+/// Requests the expectations of the message's session descriptions. False: it has none.
 bool announce(const View& view, Emit& emit, const Message& m, bool is_answer) noexcept {
     const Owner owner{call_of(m, m.is_request ? view.direction : !view.direction), tag_of(m),
                       m.is_request && m.method == Method::invite && m.dialog == 0};
@@ -223,10 +223,10 @@ std::uint32_t registration_of(const Message& m, Direction asker) noexcept {
     return ((mix(m.call, m.cseq) | 2) & ~kByReply) | asked_by(asker);
 }
 
-/// Answers over UDP go to the address that the request came from, but to the port that its Via
-/// names (section 18.2.2), unless it asks for the one that it came from (RFC 3581). Some telephones
-/// send from a port where they do not listen. The server answers from where it was asked, mostly:
-/// that flow has a pin-hole of its own, which a datagram forged from another port does not use up.
+/// Answers over UDP go to the request's source address, but to the port in its Via (section
+/// 18.2.2), unless it requests its source port (RFC 3581). Some telephones send from a port on
+/// which they do not listen. The server usually answers from the request's destination port: that
+/// flow has an expectation of its own, which a datagram forged from another port does not use up.
 void await_answers(const View& view, Emit& emit, const Message& m) noexcept {
     const Be16 own = view.from_client() ? view.original.sport : view.original.dport;
     if (view.original.protocol != proto::udp || m.method == Method::ack) return;
@@ -237,7 +237,7 @@ void await_answers(const View& view, Emit& emit, const Message& m) noexcept {
     hole.dport = m.via.port;
     hole.protocol = proto::udp;
     hole.class_index = kSignalling;
-    // Those of earlier connections of the same host have their own time and their own master.
+    // Those of earlier connections of the same host have their own timeout and their own master.
     hole.flags = expect_flag::beside;
     hole.child = kSelf;
     hole.call = kAnswers;
@@ -248,12 +248,13 @@ void await_answers(const View& view, Emit& emit, const Message& m) noexcept {
     hole.tag = port_tag(m.via.port, proto::udp);
     emit.expect(hole);
     if (m.method != Method::registration) return;
-    // So that the connection of the answer is known to answer this: see grant().
+    // So that the connection of the answer recognises it: see grant().
     hole.set_sport({});
     hole.again = 0;
     hole.flags |= expect_flag::inactive;
     hole.call = kRegistering;
-    hole.tag = registration_of(m, Direction::original);  // the answer cannot tell who asked
+    hole.tag = registration_of(
+        m, Direction::original);  // the answer does not show which side sent the request
     hole.timeout_ms = kRegisterAnswerS * 1000;
     emit.expect(hole);
 }
@@ -270,7 +271,7 @@ std::uint8_t protocol_of(std::uint16_t info) noexcept {
     return (info & contact_info::tcp) != 0 ? proto::tcp : proto::udp;
 }
 
-/// Where it is remembered; contact.size(): nowhere.
+/// Its index; contact.size(): not stored.
 std::size_t place_of(const SipState& s, Be16 port, std::uint8_t protocol) noexcept {
     std::size_t i = 0;
     while (i < s.contact.size() &&
@@ -279,8 +280,8 @@ std::size_t place_of(const SipState& s, Be16 port, std::uint8_t protocol) noexce
     return i;
 }
 
-/// REGISTER (section 10.2): calls to the address will come, once the registrar agrees. What it has
-/// agreed to before stands until it says otherwise.
+/// REGISTER (section 10.2): calls to the address will follow, once the registrar accepts. Earlier
+/// grants stay until its next answer.
 void on_register(const View& view, Emit& emit, SipState& s, const Message& m) noexcept {
     const std::uint32_t asked = registration_of(m, view.direction);
     if (s.registering[0] != asked) s.registering = {asked, s.registering[0]};
@@ -296,7 +297,7 @@ void on_register(const View& view, Emit& emit, SipState& s, const Message& m) no
             emit.refuse(HelperCounter::third_party_address);
             return true;
         }
-        // With no time given the registrar chooses one (section 10.2.1.1).
+        // Without a lifetime the registrar chooses one (section 10.2.1.1).
         if (contact.expires.value_or(m.expires.value_or(1)) == 0) return true;
         std::size_t place = place_of(s, contact.port, protocol);
         if (place == s.contact.size()) place = place_of(s, Be16{}, proto::udp);
@@ -315,8 +316,8 @@ void on_register(const View& view, Emit& emit, SipState& s, const Message& m) no
         hole.dport = contact.port;
         hole.protocol = protocol;
         hole.class_index = kSignalling;
-        // That of another connection of the same host, perhaps one that it has forgotten, ends when
-        // it was to end.
+        // That of another connection of the same host, possibly one that it has lost, ends with its
+        // lifetime.
         hole.flags = expect_flag::permanent | expect_flag::inactive | expect_flag::beside |
                      expect_flag::stays;
         hole.child = kSelf;
@@ -328,9 +329,9 @@ void on_register(const View& view, Emit& emit, SipState& s, const Message& m) no
     if (!read) emit.parse_error();
 }
 
-/// The registrar's answer to this connection's REGISTER, or to its master's: a telephone that
-/// awaits answers at another port than it sends from (await_answers()) is answered by a connection
-/// of its own, and what was asked for is that one's.
+/// The registrar's answer to this connection's REGISTER, or to its master's. A telephone that
+/// expects answers at another port than its source port (await_answers()) gets them in a connection
+/// of its own, and the request is then that of the master.
 enum class Asked : std::uint8_t {
     here,
     in_master
@@ -349,7 +350,7 @@ void grant(const View& view, Emit& emit, const Message& m, Asked where, Be16 por
         emit.remove(kSignalling, tag, ~0u, kRegistrations);
 }
 
-/// A 2xx (section 10.3): what is registered now, and for how long.
+/// A 2xx (section 10.3): the current registrations, and their lifetime.
 void on_granted(const View& view, Emit& emit, SipState& s, const Message& m, Asked where) noexcept {
     std::uint32_t longest = 0;
     unsigned listed = 0;  // places
@@ -367,7 +368,8 @@ void on_granted(const View& view, Emit& emit, SipState& s, const Message& m, Ask
             s.contact_info[place] = static_cast<std::uint16_t>(
                 call_bits(m) | (protocol == proto::tcp ? contact_info::tcp : 0));
         }
-        // One that was not asked for is another connection's. Of several users the longest counts.
+        // One that was not requested here is another connection's. Of several users the longest
+        // lifetime counts.
         if (place == s.contact.size() || seconds == 0 || (listed >> place & 1) != 0) return true;
         s.contact_info[place] |= contact_info::granted;
         listed |= 1u << place;
@@ -400,7 +402,7 @@ void on_registered(const View& view, Emit& emit, SipState& s, const Message& m) 
     }
     if (m.succeeded()) return on_granted(view, emit, s, m, where);
     if (!m.failed() || where == Asked::in_master) return;
-    // Refused (for want of a password, mostly): what was granted before stands, the rest goes.
+    // Refused (usually for lack of a password): earlier grants stay, the rest is removed.
     for (std::size_t i = 0; i < s.contact.size(); ++i) {
         const std::uint16_t info = s.contact_info[i];
         if (s.contact[i] == 0 || (info & contact_info::granted) != 0) continue;
@@ -412,16 +414,16 @@ void on_registered(const View& view, Emit& emit, SipState& s, const Message& m) 
 
 // ---- calls --------------------------------------------------------------------------------------
 
-/// What one request announced, and its answers.
+/// The expectations of one request, and of its answers.
 void remove_attempt(const View& view, Emit& emit, const Message& m) noexcept {
     emit.remove(Emit::kAnyClass, tag_of(m), kAttemptBits, call_of(m, !view.direction));
 }
-/// What the asker's earlier and later requests of the call announced.
+/// The expectations of the same side's earlier and later requests of the call.
 void remove_others(Emit& emit, const Message& m, Direction asker) noexcept {
     emit.remove(Emit::kAnyClass, tag_of(m), kCSeqBits, call_of(m, asker), true);
 }
 
-/// BYE ends a dialog (section 15). A call that forks may have others.
+/// BYE ends a dialog (section 15). A forking call may have others.
 void on_bye(Emit& emit, const Message& m) noexcept {
     for (const Direction asker : {Direction::original, Direction::reply}) {
         const std::uint32_t call = call_of(m, asker);
@@ -437,7 +439,7 @@ void on_request(const View& view, Emit& emit, SipState& s, const Message& m) noe
     switch (m.method) {
         case Method::invite:
             emit.count(kInvites);
-            // Again, after it was refused: it describes the call anew. Within a call that holds
+            // Repeated after a refusal: it describes the call anew. Within a call that holds only
             // when it is accepted.
             if (m.dialog == 0) remove_others(emit, m, view.direction);
             remember(s, view, m, announce(view, emit, m, false));
@@ -458,7 +460,7 @@ void on_request(const View& view, Emit& emit, SipState& s, const Message& m) noe
             emit.count(kByes);
             on_bye(emit, m);
             break;
-        case Method::cancel:  // ends nothing by itself: a 200 may cross it (section 9.1)
+        case Method::cancel:  // no effect: a 200 may cross it (section 9.1)
             emit.count(kCancels);
             break;
         case Method::registration:
@@ -491,10 +493,10 @@ void on_response(const View& view, Emit& emit, SipState& s, const Message& m) no
     }
 }
 
-/// In mid-stream, before the proof: true when this message completes it.
+/// In mid-stream, before the proof: true if this message completes it.
 bool proves_picked_up(const View& view, SipState& s, const Message& m) noexcept {
     const std::uint32_t by_reply = view.direction == Direction::reply ? kByReply : 0;
-    // Never 0. Nobody answers an ACK (section 13.2.2.4).
+    // Never 0. An ACK is not answered (section 13.2.2.4).
     const std::uint32_t request = question_hash(m) | kDescribed;
     if (m.is_request) {
         if (m.method != Method::ack) set_question(s, 0, request | by_reply);
@@ -506,13 +508,13 @@ bool proves_picked_up(const View& view, SipState& s, const Message& m) noexcept 
 }
 
 void on_message(View& view, Emit& emit) noexcept {
-    // Line ends before a message are passed over in streams only (section 7.5): a datagram that
-    // begins otherwise may be what a web page put into another protocol's.
-    if (!is_sip(view.message)) return;  // line ends, or what keeps a NAT's binding alive
+    // Line ends before a message are skipped in streams only (section 7.5): a datagram that begins
+    // otherwise may be what a web page put into another protocol's.
+    if (!is_sip(view.message)) return;  // line ends, or a keep-alive for a NAT's binding
     const auto m = read_message(view.message);
     if (!m) return emit.parse_error();
-    // Over TCP by what the client itself has said, whose first bytes had to be a message: it is the
-    // client that a web page may have made connect here, to a server that says what it likes.
+    // Over TCP the client's own messages prove it, whose first bytes had to be a message: a web
+    // page may have made the client connect here, to a server that sends what it likes.
     auto s = view.load<SipState>();
     if (view.picked_up && s.pairs < kPairs) {
         if (!m->own_version) return emit.blind(HelperCounter::blind_not_protocol);
@@ -529,7 +531,7 @@ void on_message(View& view, Emit& emit) noexcept {
         on_request(view, emit, s, *m);
     else
         on_response(view, emit, s, *m);
-    // The connection has to be there as long as what it has registered.
+    // The connection has to exist as long as its registrations.
     emit.min_timeout(std::max<std::uint32_t>(kMinTimeoutS, s.registered_s));
     view.save(s);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the SIP helper remembers of a connection: the latest REGISTERs, the addresses registered,
-// and the latest few requests whose responses may announce. 32 bytes, so hashes are short.
+// The SIP helper's state of a connection: the latest REGISTERs, the registered addresses, and the
+// latest few requests whose responses may announce. 32 bytes, so hashes are short.
 #pragma once
 
 #include <array>
@@ -13,8 +13,8 @@
 
 namespace postern::sip {
 
-/// What of a request is remembered until it is answered: a hash of 24 bits, its low bits are these.
-inline constexpr std::uint32_t kByReply = 1;    ///< who asked
+/// A request until it is answered: a hash of 24 bits, whose low bits are these.
+inline constexpr std::uint32_t kByReply = 1;    ///< sent in the reply direction
 inline constexpr std::uint32_t kDescribed = 2;  ///< it had a session description
 inline constexpr std::uint32_t kInDialog = 4;
 inline constexpr std::uint32_t kAskedFlags = 7;
@@ -22,12 +22,12 @@ inline constexpr std::uint32_t kAskedFlags = 7;
 struct SipState {
     /// Hashes of Call-ID and CSeq of the latest REGISTERs, and kByReply; newest first, 0: none.
     std::array<std::uint32_t, 2> registering{};
-    std::array<std::uint16_t, 3> contact{};       ///< ports asked for, host order; 0: none
+    std::array<std::uint16_t, 3> contact{};       ///< requested ports, host order; 0: none
     std::array<std::uint16_t, 3> contact_info{};  ///< of each port, see contact_info
-    std::uint16_t registered_s = 0;               ///< how long the last registration lasts
+    std::uint16_t registered_s = 0;               ///< lifetime of the last registration
     std::array<std::uint16_t, 3> asked{};         ///< newest first: the high bits; see question()
     std::array<std::uint8_t, 3> asked_low{};      ///< the low ones
-    /// Picked up: requests that were answered. Before there are kPairs, question 0 is the last one.
+    /// Picked up: answered requests. Before there are kPairs, question 0 is the last one.
     std::uint8_t pairs = 0;
 };
 inline constexpr std::uint8_t kPairs = 2;
@@ -62,7 +62,7 @@ inline void set_question(SipState& s, std::size_t i, std::uint32_t value) noexce
     s.asked_low[i] = static_cast<std::uint8_t>(value);
 }
 
-/// Puts it first; of the others the same, else the last, makes room.
+/// Puts it first; replaces the same one among the others, else the last.
 inline void remember(SipState& s, const View& view, const Message& m, bool described) noexcept {
     const std::uint32_t value = question_hash(m) | asked_by(view.direction) |
                                 (described ? kDescribed : 0) | (m.dialog != 0 ? kInDialog : 0);
@@ -75,11 +75,11 @@ inline void remember(SipState& s, const View& view, const Message& m, bool descr
     set_question(s, 0, value);
 }
 
-/// What is known of the request that a response answers.
+/// The request that a response answers.
 struct Question {
-    bool wrong_side = false;  ///< it was asked by who answers now, and not by the other
+    bool wrong_side = false;  ///< it was sent by the side that answers now, and not by the other
     bool described = false;   ///< it had an offer, so this is the answer
-    bool in_dialog = false;   ///< it was asked within a call
+    bool in_dialog = false;   ///< it was sent within a call
 };
 inline Question question_of(const SipState& s, const View& view, const Message& m) noexcept {
     Question q;
