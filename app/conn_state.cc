@@ -69,8 +69,8 @@ unsigned states_of(std::uint8_t protocol) {
     }
 }
 
-/// Which part of the key is not in the ends: the kind of an ICMP query, whether GRE is a call's.
-/// Ends that no packet of the protocol has are wrong.
+/// The part of the key that is not in the ends: the kind of an ICMP query, whether GRE is a call's.
+/// Ends that no packet of the protocol has are an error.
 void read_key_class(Fields& f, const Tuple& t, Conn& c) {
     const bool icmp = t.protocol == proto::icmp || t.protocol == proto::icmpv6;
     const bool call = t.protocol == proto::gre;
@@ -85,7 +85,7 @@ void read_key_class(Fields& f, const Tuple& t, Conn& c) {
     if (c.gre.second_key != 0 && c.key_class != kGreCall) f.wrong("both_calls_known", "is no call");
 }
 
-/// No packet has said anything that a later one depends on.
+/// No packet has set state on which a later one depends.
 bool is_silent(const Conn& c) {
     return c.protocol() != proto::tcp || c.tcp_state() == TcpState::syn_sent ||
            c.tcp_state() == TcpState::syn_recv;
@@ -164,7 +164,7 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     const HelperId id = helper_of(plan, name);
     if (id != kNoHelper && !plan.helpers[id - 1u].speaks(t.protocol))
         f.wrong("helper", "does not read this protocol");
-    // Its helper waits for the first packet that says something.
+    // Its helper waits for the first packet with payload.
     const bool waits = id != kNoHelper && !f.has("private") && is_silent(c);
     if (waits) {
         c.helper = id;

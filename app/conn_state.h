@@ -3,12 +3,12 @@
 //
 // A record is one object with one key: {"postern_state": {…}} first, then {"connection": {…}} and
 // {"expectation": {…}}. Configured things (rules, helpers, zones, timeout profiles) go by name,
-// times are durations, connections are named by the id that they had; so a record means something
-// to another process with another configuration. What trackers and helpers keep goes by the names
+// times are durations, connections are named by the id that they had; so a record is valid in
+// another process with another configuration. Trackers' and helpers' state is stored by the names
 // and within the ranges of their tables (base/field.h); a remote helper's state is bytes.
 //
-// What is read is checked as if an enemy had written it: no index, state or size in a record can be
-// one that packets could not have led to.
+// Input is checked as if an attacker had written it: it allows only indices, states and sizes that
+// packets could have caused.
 #pragma once
 
 #include <cstdint>
@@ -29,23 +29,23 @@ Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId work
                        const ConnQuery::Row& row);
 Json expectation_record(const Plan& plan, const ExpectInfo& info, Tick now);
 
-/// A connection read from its record; `idle_ms` and `age_ms` are as they were when it was saved.
+/// A connection read from its record; `idle_ms` and `age_ms` are as saved.
 struct SavedConnection {
     ConnImage image;
     std::uint32_t idle_ms = 0;
     std::uint32_t age_ms = 0;
-    std::string id;        ///< that it had
+    std::string id;        ///< its id when it was saved
     std::string master;    ///< the same of its master; empty: none
-    bool forgets = false;  ///< its helper is not there (any more), or of another build
+    bool forgets = false;  ///< its helper is missing, or of another build
 };
 
 struct SavedExpectation {
-    ExpectRequest request;  ///< without master; timeout_ms is what was left when it was saved
+    ExpectRequest request;  ///< without master; timeout_ms is the time left when it was saved
     std::string master;     ///< empty: none
 };
 
 using SavedRecord = std::variant<SavedConnection, SavedExpectation>;
-/// What a record says, or what is wrong with its first bad field.
+/// The contents of a record, or the error of its first bad field.
 Result<SavedRecord> read_record(const Plan& plan, const HelperSet& helpers, const Json& record);
 
 /// The worker that tracks the connection of a record.
