@@ -8,8 +8,8 @@
 #   scripts/bench.sh --only ports,ftp     some steps; --help names them
 #   scripts/bench.sh --against COMMIT     this tree and that one by turns, and the ratios
 #
-# Two CPUs suffice; no NIC and no hugepages are needed. It may be interrupted at any time: what it
-# started ends with it. How to read the results: docs/performance.md.
+# Two CPUs suffice; no NIC and no hugepages are needed. It may be interrupted at any time, and ends
+# every process that it started. docs/performance.md explains the results.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 

@@ -4,7 +4,7 @@
 #
 #   scripts/build.sh [-C FOLDER] [-D OPTION=VALUE]... [-s] [TARGET]...
 #
-# FOLDER is build/ unless told; options are meson's; without a TARGET everything is built, with -s
+# FOLDER is build/ by default; options are meson's; without a TARGET everything is built, with -s
 # nothing (the folder is only set up). CC and
 # CXX choose the compiler of a new folder (g++ unless set), through ccache where it is installed.
 # Prints nothing but errors and warnings; VERBOSE=1 shows the compiler's lines.

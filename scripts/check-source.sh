@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# The rules of the source that a program can check. Says `ok NAME`, `not ok NAME` with the places,
+# Checks the rules of the source. Prints `ok NAME`, `not ok NAME` with the places,
 # or `skip NAME REASON` for each; exit code 1 if one is broken. (test/lint_helpers.sh has the rules
 # for helpers.)
 set -uo pipefail

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# Shows Postern at work, on one machine without a NIC or hugepages: two network namespaces joined
-# only by it, a real FTP server outside, real clients inside. Installs what is missing, builds,
-# and removes again what it made, also when interrupted. Needs root. Exit code 0: all as it should.
+# Demonstrates Postern on one machine without a NIC or hugepages: two network namespaces connected
+# only by it, a real FTP server outside, real clients inside. Installs missing packages, builds,
+# and removes its namespaces at the end, also when interrupted. Needs root. Exit code 0: success.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 

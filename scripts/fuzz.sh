@@ -5,7 +5,7 @@
 #   scripts/fuzz.sh [-t SECONDS] [TARGET...]     all targets, 600 seconds each
 #   scripts/fuzz.sh -l                           lists them
 #
-# What it finds stays in build-clang/fuzz/TARGET, so that the next run goes on from there. The last
+# Its corpus stays in build-clang/fuzz/TARGET, and the next run continues from there. The last
 # line of each target says how many inputs ran; a crash ends with exit code 1 and the input's path.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."

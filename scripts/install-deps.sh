@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# Installs what is missing to build and run Postern on Debian 12. Does nothing, in a few
-# milliseconds, when everything is there.
+# Installs missing packages to build and run Postern on Debian 12. With everything installed it
+# does nothing, in a few milliseconds.
 #
-#   scripts/install-deps.sh         what scripts/demo.sh needs: the build and the demo's peers
-#   scripts/install-deps.sh test    and what scripts/test.sh needs in addition
-#   scripts/install-deps.sh bench   what scripts/bench.sh needs: the build, generators, peers
+#   scripts/install-deps.sh         for scripts/demo.sh: the build and the demo's peers
+#   scripts/install-deps.sh test    in addition for scripts/test.sh
+#   scripts/install-deps.sh bench   for scripts/bench.sh: the build, generators, peers
 set -euo pipefail
 
 packages=(

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# Installs what is missing, builds, runs every test. The last line is
+# Installs missing packages, builds, runs every test. The last line is
 #
 #   N passed, N failed[, N skipped]
 #
