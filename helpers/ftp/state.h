@@ -33,25 +33,25 @@ enum class Proof : std::uint16_t {
 namespace flag {
 constexpr std::uint16_t greeted = 1;     ///< by the server, with the last line of its greeting
 constexpr std::uint16_t waiting = 2;     ///< `host` and `port` of a PORT that open with the proof
-constexpr std::uint16_t epsv_asked = 4;  ///< EPSV ALL; what its reply was may still change
+constexpr std::uint16_t epsv_asked = 4;  ///< EPSV ALL; its reply is not certain yet
 constexpr std::uint16_t epsv_all = 8;    ///< the server has agreed: EPSV only, from here on
-/// The client has gone on inside the reply `multi_line`, so that one may be over or not.
+/// The client has continued inside the reply `multi_line`, which may or may not have ended.
 constexpr std::uint16_t left = 16;
-/// That has happened in this connection, so what looks like a reply may be the text of one.
+/// This has happened in this connection, so an apparent reply may be the text of one.
 constexpr std::uint16_t careful = 32;
 /// Counting began in the middle: earlier commands may have been unanswered.
 constexpr std::uint16_t inexact = 64;
-/// The last line of a multi-line reply looks like an end, though not like its own.
+/// The last line of a multi-line reply resembles an end, though not its own.
 constexpr std::uint16_t other_end = 128;
-/// This server does not end replies as it began them: after the client had gone on, a command had
-/// its fitting answer; or it went on after a line like an end.
+/// This server does not end replies in the form in which they began: after the client had
+/// continued, a command had its matching answer; or it continued after a line like an end.
 constexpr std::uint16_t unending = 256;
-/// A reply has ended in which the client had gone on: it is ahead of the replies. Nothing shows
+/// A reply has ended in which the client had continued: it is ahead of the replies. Nothing shows
 /// `unending` any more.
 constexpr std::uint16_t ahead = 512;
-/// `unending` was known when the client asked for what is unanswered.
+/// `unending` was known when the client sent the unanswered request.
 constexpr std::uint16_t sure = 1024;
-/// 200 or 334 may have been AUTH's answer, or that of an earlier command that was not counted.
+/// 200 or 334 may have been AUTH's answer, or that of an earlier, uncounted command.
 constexpr std::uint16_t auth_agreed = 2048;
 }  // namespace flag
 
@@ -62,12 +62,12 @@ constexpr bool is_passive(std::uint32_t code) noexcept {
 }
 
 struct FtpState {
-    std::uint16_t multi_line : 10 = 0;  ///< code of the reply whose last line has not come yet
+    std::uint16_t multi_line : 10 = 0;  ///< code of the reply whose last line has not arrived
     Proof proof : 3 = Proof::none;
     Auth auth : 2 = Auth::none;
-    /// Code of a multi-line reply inside the one that was left, if that one is over.
+    /// Code of a multi-line reply inside the one that was left, if that one has ended.
     std::uint16_t inner : 10 = 0;
-    std::uint16_t passive : 2 = 0;      ///< PASV, LPSV or EPSV wants this code, less kBeforePassive
+    std::uint16_t passive : 2 = 0;  ///< code that PASV, LPSV or EPSV requires, less kBeforePassive
     std::uint16_t epsv_before : 4 = 0;  ///< of the final replies since EPSV ALL, before its own
     std::uint16_t flags : 12 = 0;
     std::uint16_t epsv_replies : 4 = 0;  ///< final replies since EPSV ALL, at most kMostReplies

@@ -64,7 +64,7 @@ enum class DccpAction : std::uint8_t {
 struct DccpResult {
     DccpAction action = DccpAction::invalid;
     DccpState state = DccpState::none;
-    bool assured = false;  ///< this packet proves that both sides want the connection
+    bool assured = false;  ///< this packet proves that both sides have confirmed the connection
 };
 
 /// Only a Request begins a connection.

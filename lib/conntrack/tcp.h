@@ -86,7 +86,7 @@ struct TcpResult {
     TcpAction action = TcpAction::accept;
     TcpState state = TcpState::none;
     TcpTimeout timeout = TcpTimeout::by_state;
-    bool assured = false;     ///< this segment proves that both sides want the connection
+    bool assured = false;     ///< this segment proves that both sides have confirmed the connection
     std::uint8_t heeded = 0;  ///< of tcp_heed
     DropReason why = DropReason::tcp_state;  ///< with TcpAction::invalid: which bound refuses it
 };

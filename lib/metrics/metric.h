@@ -23,7 +23,7 @@ enum class MetricKind : std::uint8_t {
 };
 
 enum class Unit : std::uint8_t {
-    events,  ///< occurrences of what the help text says
+    events,  ///< occurrences, as defined by the help text
     packets,
     bytes,
     connections,
