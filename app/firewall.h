@@ -39,8 +39,7 @@ struct FirewallOptions {
     std::uint64_t rss_seed = 0;  ///< the key for devices: random, or the same in every run
     Tick start;
     std::uint32_t expect_events = 0;  ///< capacity for each worker until drained; 0 = none
-    std::uint32_t conn_events =
-        0;  ///< the same for connections; emitted only while there is a listener
+    std::uint32_t conn_events = 0;    ///< the same for connections; emitted to listeners only
     std::uint32_t handoff_ring = 4096;
     bool believe_checksums = false;  ///< overrides the ports' `checksums`: see Plan
     std::uint32_t activity_ring = 1024;

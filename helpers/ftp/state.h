@@ -73,16 +73,14 @@ struct FtpState {
     std::uint16_t epsv_replies : 4 = 0;  ///< final replies since EPSV ALL, at most kMostReplies
     std::uint16_t port = 0;              ///< announced by PORT; host byte order
     // While commands are counted. Replies arrive in the order of commands (RFC 959 section 5.4).
-    std::uint8_t unanswered = 0;  ///< commands without their final reply
-    std::uint8_t over = 0;        ///< of these, number answered if the left reply has ended
-    std::uint8_t port_reply =
-        0;  ///< which upcoming final reply answers PORT (1 = the next one); 0 = none
+    std::uint8_t unanswered = 0;     ///< commands without their final reply
+    std::uint8_t over = 0;           ///< of these, number answered if the left reply has ended
+    std::uint8_t port_reply = 0;     ///< which upcoming final reply answers it (1 = next); 0 = none
     std::uint8_t passive_reply = 0;  ///< the same for PASV, EPSV or LPSV
     std::uint8_t auth_reply = 0;     ///< the same for AUTH
-    std::uint8_t slack =
-        0;  ///< number of further commands that may have been answered in a reply's text
-    std::uint8_t expected = 0;            ///< code that answers the last command, see short_code()
-    std::uint8_t epsv_200s = 0;           ///< a bit for each of epsv_replies: it was 200
+    std::uint8_t slack = 0;          ///< further commands possibly answered in a reply's text
+    std::uint8_t expected = 0;       ///< code that answers the last command, see short_code()
+    std::uint8_t epsv_200s = 0;      ///< a bit for each of epsv_replies: it was 200
     std::array<std::uint8_t, 16> host{};  ///< in PORT, of the client's family
 
     bool has(std::uint16_t f) const noexcept { return (flags & f) != 0; }

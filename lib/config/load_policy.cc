@@ -201,8 +201,7 @@ void Loader::states(Map& map, RuleSpec& rule) {
     const auto related = map.get("related");
     if (!related) return;
     if (!ct)
-        rule.match_new =
-            false;  // a rule that names helpers of related connections does not match new ones
+        rule.match_new = false;  // helpers of related ones are named
     else if (!rule.match_related)
         related->error("needs `ct: [related]`");
     condition(map, "related", rule.related, [&](const Value& item) -> std::optional<HelperId> {

@@ -165,8 +165,7 @@ void Loader::bridges(const Value& v) {
         map.finish();
         spec_.bridges.push_back(std::move(bridge));
     }
-    std::size_t told_apart =
-        0;  // number of edges: a port's VLANs have edges apart from the other port's
+    std::size_t told_apart = 0;  // edges: one for each zone of each port
     for (const BridgeSpec& b : spec_.bridges)
         for (const PortId port : b.ports)
             if (b.sides_by_port && leads_somewhere(b))

@@ -35,8 +35,7 @@ class FlowIndex {
 
     struct alignas(64) Bucket {
         std::uint16_t tag[kPlaces];  ///< 0: the entry is free
-        std::uint16_t
-            spilled;  ///< entries whose first bucket this is, and that are in their other one
+        std::uint16_t spilled;       ///< entries of this first bucket in their other one
         std::uint16_t pad;
         std::uint32_t slot[kPlaces];  ///< and kNotes
     };

@@ -284,8 +284,7 @@ SctpResult sctp_start(SctpTrack& track, Bytes packet) noexcept {
         if (c.kind == chunk::heartbeat || c.kind == chunk::heartbeat_ack)
             track.tag[index(Direction::original)] = tag;
         else if (c.kind != chunk::init)
-            track.tag[index(Direction::reply)] =
-                tag;  // out of the blue: its answer carries the same tag
+            track.tag[index(Direction::reply)] = tag;  // out of the blue: the answer has it, too
         return true;
     });
     if (!good) return {};

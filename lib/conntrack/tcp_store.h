@@ -85,8 +85,7 @@ struct TcpMarks {
 
 /// Needed by other segments in addition.
 struct TcpFar {
-    std::uint32_t
-        max_win[2];  ///< largest window ever offered, scaled; 0: no segment of the side was seen
+    std::uint32_t max_win[2];  ///< largest window offered, scaled; 0: no segment of the side seen
     TcpLast last;
 };
 static_assert(sizeof(TcpFar) == 28);

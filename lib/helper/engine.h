@@ -49,13 +49,12 @@
 namespace postern {
 
 struct EngineLimits {
-    std::uint32_t max_conns = 4096;    ///< helped connections of this worker
-    std::uint32_t max_buffers = 1024;  ///< streams with buffered bytes
-    std::uint32_t buffer_bytes =
-        4096;  ///< a stream; also the longest message, unless the helper needs more. 64..32768
-    std::uint32_t long_buffers = 64;   ///< for longer ones; none if no helper needs them
-    std::uint32_t unproven_conns = 0;  ///< unproven connections, in addition to max_conns
-    HashSecret secret;                 ///< distributes sources and destinations over accounts
+    std::uint32_t max_conns = 4096;     ///< helped connections of this worker
+    std::uint32_t max_buffers = 1024;   ///< streams with buffered bytes
+    std::uint32_t buffer_bytes = 4096;  ///< a stream; default longest message. 64..32768
+    std::uint32_t long_buffers = 64;    ///< for longer ones; none if no helper needs them
+    std::uint32_t unproven_conns = 0;   ///< unproven connections, in addition to max_conns
+    HashSecret secret;                  ///< distributes sources and destinations over accounts
 };
 
 struct CounterValue : MetricDesc {

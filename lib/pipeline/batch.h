@@ -62,8 +62,7 @@ struct alignas(64) Batch {
     std::uint64_t flags = 0;  ///< bitwise or of all packets' ol_flags
     Mask guessed = 0;         ///< packets whose connection has been prefetched
     Mask scale_limited = 0;   ///< SYNs that offer a window scale beyond 14
-    Mask mid_stream =
-        0;  ///< of those in `miss`, packets that only a sloppy or untracked rule accepts
+    Mask mid_stream = 0;      ///< misses that only a sloppy or untracked rule accepts
     /// Of those in `miss`, packets from other zones than the connection with their tuple, which is
     /// info.conn and may be replaced.
     Mask contested = 0;

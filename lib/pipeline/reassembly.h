@@ -65,8 +65,7 @@ class Reassembly {
 
     struct Taken {
         rte_mbuf* whole;  ///< the datagram that this fragment completed, or null
-        DropReason
-            why;  ///< `none`, or the reason to drop the fragment, which is still the caller's
+        DropReason why;   ///< `none`, or why the fragment (still the caller's) is dropped
     };
     /// Takes a fragment, described by parse_packet().
     Taken take(rte_mbuf* m, const PacketInfo& info, Tick now, WorkerCounters& counters) noexcept;

@@ -279,11 +279,10 @@ class TimingWheel {
     }
 
     [[no_unique_address]] Slots slots_;
-    std::uint64_t clock_ms_;  ///< the latest `now`, extended to 64 bits
-    std::uint64_t position_;  ///< all slots up to this unit were reached
-    bool draining_ = false;   ///< moving_, and the due slot, may have objects
-    std::uint32_t moving_ =
-        kNone;  ///< a slot of an upper level, whose objects are being filed again
+    std::uint64_t clock_ms_;        ///< the latest `now`, extended to 64 bits
+    std::uint64_t position_;        ///< all slots up to this unit were reached
+    bool draining_ = false;         ///< moving_, and the due slot, may have objects
+    std::uint32_t moving_ = kNone;  ///< a slot of an upper level, being filed again
     std::uint32_t size_ = 0;
     /// The current lane: to drain, and, for each slot, to fill. Not one count for all slots: arms
     /// that alternate between some of them would fill one lane of each.
