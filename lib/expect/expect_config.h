@@ -25,7 +25,7 @@ struct ExpectConfig {
     std::vector<std::pair<CtZone, std::uint32_t>> zone_limits;
     std::uint32_t max_per_host = 0;    ///< master's source, an IPv6 one by its /64; 0 = no limit
     std::uint32_t max_per_server = 0;  ///< master's destination address; 0 = no limit
-    std::uint32_t max_per_security_zone = 0;  ///< zone that the master began in; 0 = none
+    std::uint32_t max_per_security_zone = 0;  ///< the zone of the master; 0 = no limit
     std::uint32_t max_per_destination = 64;   ///< candidates of one key
     std::uint32_t event_ring = 0;             ///< events kept for each owner; 0 = none
     int socket = -1;                          ///< NUMA node, -1 = any
