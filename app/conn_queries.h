@@ -113,7 +113,7 @@ Result<std::unique_ptr<RowSource>> query_connections(Firewall& fw,
     return std::unique_ptr<RowSource>(std::make_unique<Rows>(fw, owners, *filter));
 }
 
-/// Ends the connections that match, and tells how many these were.
+/// Ends the matching connections, and returns their number.
 class EndSource : public RowSource {
   public:
     EndSource(Firewall& fw, std::shared_ptr<QueryOwners> owners, const ConnFilter& filter)

@@ -42,7 +42,7 @@ Tuple read_tuple(Fields& f, bool any) {
     return t;
 }
 
-/// What connections and expectations have alike beside their ends.
+/// Fields common to connections and expectations besides their ends.
 template <class T>
 void read_common(Fields& f, const Plan& plan, CtZone& ct_zone, T& out) {
     f.read("ct_zone", ct_zone);

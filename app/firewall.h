@@ -68,7 +68,7 @@ class Firewall {
     unsigned workers() const noexcept { return static_cast<unsigned>(workers_.size()); }
     Worker& worker(unsigned i) noexcept { return *workers_[i]; }
     Worker& worker(WorkerId id) noexcept { return worker(id.number()); }
-    /// To the processes of helpers; null when the configuration has none.
+    /// To the processes of helpers; null if the configuration has none.
     UserspaceLink* userspace() noexcept { return userspace_.get(); }
     /// RCU thread ids: worker i is reader i; control is the one after the last worker.
     unsigned control_reader() const noexcept { return workers(); }
@@ -76,11 +76,11 @@ class Firewall {
     /// Compiles `spec` and publishes it under traffic. An error changes nothing. Differences named
     /// by needs_restart() are not adopted.
     Result<void> replace_plan(const Spec& spec);
-    /// Puts a plan into force that was compiled for this firewall, with next_names() and
-    /// plan().helper_instances of now.
+    /// Publishes a plan that was compiled for this firewall, with the current next_names() and
+    /// plan().helper_instances.
     void publish_plan(Plan plan);
-    /// Those that the next plan is compiled with: the plan's, without those that are gone and that
-    /// neither a connection nor an expectation holds any more.
+    /// The names with which the next plan is compiled: the current plan's, without removed ones
+    /// that neither a connection nor an expectation holds any more.
     Names next_names();
     /// Takes a helper out of service under traffic: publishes a plan without it. Each worker
     /// detaches it from its connections, whose pending expectations end, and assigns it no more.

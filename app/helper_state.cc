@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kStreamStates[] = {"unseen", "open", "ended", "blind"};
 
-/// Changes with what a helper's private state means, as far as can be told.
+/// Changes with the meaning of a helper's private state, as far as that can be detected.
 std::string version_of(const HelperDesc& desc) {
     std::uint64_t h = 0xcbf29ce484222325u;
     const auto add = [&h](std::string_view text) {
@@ -33,7 +33,7 @@ std::string version_of(const HelperDesc& desc) {
     return hex_of(bytes_of(h));
 }
 
-/// False: it is another build's, and means nothing to this one.
+/// False: it is another build's, and has no meaning for this one.
 bool read_state(Fields& f, const HelperDesc& desc, HelperConn& h, Problem& problem) {
     const bool same = f.text("of") == version_of(desc);
     if (desc.remote) {
@@ -43,7 +43,7 @@ bool read_state(Fields& f, const HelperDesc& desc, HelperConn& h, Problem& probl
         std::copy(bytes.begin(), bytes.end(), h.state.begin());
         return same;
     }
-    // The same names in the same ranges mean the same, whoever wrote them.
+    // The same names in the same ranges have the same meaning in every build.
     Problem foreign;
     f.inner("state", same ? problem : foreign).read_struct(desc.state.fields, h.state);
     return foreign.text.empty();

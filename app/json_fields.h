@@ -27,7 +27,7 @@ struct FlagName {
 };
 Json flags_json(std::uint8_t flags, std::span<const FlagName> names);
 
-/// A struct as its table says: a number a field, or a list of them.
+/// A struct by its table: a number a field, or a list of them.
 Json struct_json(std::span<const std::uint8_t> object, std::span<const Field> fields);
 
 /// What is wrong with the first bad field, and where it is; empty while all were good.
@@ -59,7 +59,7 @@ class Fields {
     void read(const char* key, Be16& out) {
         out = Be16::from_host(static_cast<std::uint16_t>(number(key, UINT16_MAX)));
     }
-    /// Milliseconds, no more than can be compared with a Tick.
+    /// Milliseconds, at most the range of Tick comparisons.
     std::uint32_t duration_ms(const char* key) {
         return static_cast<std::uint32_t>(number(key, INT32_MAX));
     }
@@ -69,7 +69,7 @@ class Fields {
     IpAddr address(const char* key);
     std::uint8_t flags(const char* key, std::span<const FlagName> names);
     std::vector<std::uint8_t> bytes(const char* key, std::size_t max);
-    /// A struct from an object with just these fields.
+    /// A struct from an object with exactly these fields.
     void read_struct(std::span<const Field> fields, std::span<std::uint8_t> out);
     /// The two elements of a list, by Direction.
     Fields of(const char* key, unsigned direction);

@@ -27,7 +27,7 @@ inline constexpr FlagName kExpectFlags[] = {{expect_flag::permanent, "permanent"
 /// The id's text (id_text.h); null for none.
 Json id_or_null(ConnId id);
 
-/// The place of a name in a list; nothing when it is not there or the field is null.
+/// The index of a name in a list; nothing if it is not there or the field is null.
 template <class List, class Name>
 std::optional<std::size_t> place(const List& list, const std::string& name, Name name_of) {
     for (std::size_t i = 0; i < list.size(); ++i)

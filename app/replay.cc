@@ -173,8 +173,8 @@ std::string reason_of(Worker& w, const Plan& plan) {
     const bool dropped = b[MaskId::drop] != 0 || b[MaskId::answer] != 0;
     if (dropped && info.why != DropReason::policy && info.why != DropReason::reject)
         return std::string(to_string(info.why));
-    // Policy was asked about this packet, or about its connection's first. (The packet may have
-    // ended that; nobody has had its slot since.)
+    // Policy judged this packet, or its connection's first. (The packet may have ended the
+    // connection; its slot has not been reused since.)
     RuleId rule = b.rule_of(0);
     if (rule == kNoRule && !dropped && info.conn != 0) rule = w.conns().at(info.conn).rule;
     if (rule != kNoRule) return plan.rule_name(rule);

@@ -7,7 +7,7 @@
 namespace postern {
 namespace {
 
-/// The port that PORT=FILE names; nothing where the text is only a file's name.
+/// The port in PORT=FILE; nothing if the text is only a file's name.
 std::optional<PortId> port_of(const std::string& name, const Spec& spec) {
     const auto equals = name.find('=');
     if (equals == std::string::npos) return std::nullopt;

@@ -17,7 +17,7 @@ class ReplayInput {
   public:
     struct Frame {
         CapturedFrame captured;      ///< `n` counts over all captures
-        std::optional<PortId> port;  ///< that it came in by, if its capture is a port's
+        std::optional<PortId> port;  ///< the input port, if its capture is a port's
     };
 
     /// `names` is one file, or PORT=FILE for each of several ports of the configuration.

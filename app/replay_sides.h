@@ -32,7 +32,7 @@ class Sides {
     /// Whether frames determine their side; else it is inferred from their addresses.
     bool known() const noexcept { return mac_.has_value(); }
 
-    /// `parsed`: what parse_packet() says of the frame. Nothing: its bridge is not known.
+    /// `parsed`: parse_packet()'s result for the frame. Nothing: its bridge is unknown.
     std::optional<PortId> port_of(Bytes frame, const PacketInfo& parsed, const Plan& plan);
 
   private:
@@ -64,7 +64,7 @@ class Sides {
     std::optional<Mac> mac_;
     std::set<std::pair<IpAddr, IpAddr>> addresses_;  // {inside, outside}
     std::set<std::pair<Mac, Mac>> macs_;
-    std::map<Mac, PortId> ports_;  ///< by which they came last, of several bridges
+    std::map<Mac, PortId> ports_;  ///< their last input port, with several bridges
 };
 
 }  // namespace postern

@@ -95,7 +95,7 @@ void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfi
         if (run_turn(worker, io, clock.now()).packets != 0) {
             idle = 0;
         } else if (++idle > config.idle_spins && config.sleep_us != 0) {
-            // Nobody must wait for a grace period because we sleep.
+            // A sleeping worker must not delay grace periods.
             rte_rcu_qsbr_thread_offline(rcu, id.number());
             worker.counters().sleeps.add();
             std::this_thread::sleep_for(std::chrono::microseconds(config.sleep_us));

@@ -139,7 +139,7 @@ class RestoreSource : public RowSource {
     std::size_t at_ = 0;
     std::optional<SavedRecord> read_;  ///< the record at at_
     std::uint64_t version_ = 0;        ///< of the plan by which it was read
-    bool asked_ = false;               ///< its worker is being asked
+    bool asked_ = false;               ///< a request to its worker is pending
     bool sent_ = false;                ///< and has the request
     bool good_ = false;
     WorkerId worker_;

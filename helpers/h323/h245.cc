@@ -43,7 +43,7 @@ constexpr CounterDesc kCounters[] = {
     {"open_channel_rejects", "OpenLogicalChannelReject read", Unit::messages},
     {"close_channels", "CloseLogicalChannel read", Unit::messages},
     {"end_sessions", "EndSessionCommand read", Unit::messages},
-    {"unasked_acks", "OpenLogicalChannelAck to no OpenLogicalChannel: it opened nothing",
+    {"unasked_acks", "OpenLogicalChannelAck without OpenLogicalChannel: it opened nothing",
      Unit::messages},
 };
 enum OwnCounter : unsigned {

@@ -66,11 +66,11 @@ constexpr CounterDesc kCounters[] = {
     {"facilities", "Facility read", Unit::messages},
     {"progresses", "Progress read", Unit::messages},
     {"releases", "Release Complete read", Unit::messages},
-    {"tunnelled", "H.245 messages read that were tunnelled", Unit::messages},
-    {"fast_starts", "channels read that were proposed or accepted by fast start"},
-    {"unasked_acks", "OpenLogicalChannelAck to no OpenLogicalChannel: it opened nothing",
+    {"tunnelled", "tunnelled H.245 messages read", Unit::messages},
+    {"fast_starts", "fast start channels read, proposed or accepted"},
+    {"unasked_acks", "OpenLogicalChannelAck without OpenLogicalChannel: it opened nothing",
      Unit::messages},
-    {"not_forwarded", "forwarded calls that callforward_filter leaves out"},
+    {"not_forwarded", "forwarded calls excluded by callforward_filter"},
 };
 enum OwnCounter : unsigned {
     kSetups = named(kCounters, "setups"),

@@ -29,14 +29,13 @@ constexpr ExpectClass kClasses[] = {
     {"call", "a call's GRE tunnel, an expectation for each direction", 2 * kMaxCalls, 300}};
 constexpr CounterDesc kCounters[] = {
     {"sessions", "control connections that both sides agreed on", Unit::connections},
-    {"outgoing_calls", "calls asked for by Outgoing-Call-Request and connected"},
-    {"incoming_calls", "calls asked for by Incoming-Call-Request and connected"},
+    {"outgoing_calls", "calls requested by Outgoing-Call-Request and connected"},
+    {"incoming_calls", "calls requested by Incoming-Call-Request and connected"},
     {"declined", "sessions and calls that the other side did not accept"},
     {"ended", "calls that ended before their control connection"},
-    {"wrong_order", "messages that do not fit what was said before; they opened nothing",
-     Unit::messages},
-    {"unknown_call", "messages about a call that is not known", Unit::messages},
-    {"too_many_calls", "calls beyond the six that are followed in a control connection"},
+    {"wrong_order", "messages that contradict earlier ones; they opened nothing", Unit::messages},
+    {"unknown_call", "messages about an unknown call", Unit::messages},
+    {"too_many_calls", "calls beyond the six tracked in a control connection"},
 };
 enum OwnCounter : unsigned {
     kSessions = named(kCounters, "sessions"),

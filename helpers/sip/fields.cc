@@ -18,9 +18,9 @@ bool skip_quoted(Cursor& c) noexcept {
 
 struct Parameter {
     Bytes name;
-    Bytes value;  ///< empty when there is none; of a quoted string what is between the quotes
+    Bytes value;  ///< empty if there is none; of a quoted string the text between the quotes
 };
-/// ";name=value" with blanks anywhere; nothing when there is no semicolon or no name.
+/// Parses ";name=value" with blanks anywhere; nothing if there is no semicolon or no name.
 std::optional<Parameter> take_parameter(Cursor& c) noexcept {
     skip_lws(c);
     if (!take(c, ';')) return std::nullopt;
@@ -42,7 +42,7 @@ std::optional<Parameter> take_parameter(Cursor& c) noexcept {
     return p;
 }
 
-/// A semicolon with nothing behind it, as some telephones write it.
+/// A semicolon with nothing after it, as some telephones write it.
 bool skip_empty_parameter(Cursor& c) noexcept {
     Cursor at = c;
     if (!take(at, ';')) return false;
@@ -52,7 +52,7 @@ bool skip_empty_parameter(Cursor& c) noexcept {
     return true;
 }
 
-/// "sip:user@[2001:db8::1]:5062;transport=tcp" (section 19.1); no blanks in it.
+/// Parses "sip:user@[2001:db8::1]:5062;transport=tcp" (section 19.1), without blanks.
 void read_uri(Bytes uri, Contact& out) noexcept {
     Cursor c{uri};
     const Bytes scheme = take_until(c, [](std::uint8_t b) { return b == ':'; });
@@ -110,7 +110,7 @@ HeaderStep take_header(Cursor& c, Header& header) noexcept {
         c = at;
         return HeaderStep::end;
     }
-    // A name of several words is nobody's, and does not make the rest of the message unreadable.
+    // A name of several words is unknown, and does not make the rest of the message unreadable.
     const Cursor name = at;
     std::size_t length = 0;
     while (!take_token(at).empty()) {

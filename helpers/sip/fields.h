@@ -52,34 +52,34 @@ struct Header {
     Bytes value;  ///< without blanks around it
 };
 enum class HeaderStep : std::uint8_t {
-    field,  ///< one was taken
-    end,    ///< the empty line after the last one was taken
-    more,   ///< the bytes end before it can be said
+    field,  ///< a field was taken
+    end,    ///< the empty line after the last field was taken
+    more,   ///< more bytes are needed
     bad     ///< neither a field nor an empty line
 };
 HeaderStep take_header(Cursor& c, Header& header) noexcept;
 
-/// A count of seconds or bytes: any number of digits, of which too large ones mean `max`.
+/// A number of seconds or bytes: any number of digits, limited to `max`.
 std::optional<std::uint32_t> read_count(Bytes text, std::uint32_t max) noexcept;
 std::uint32_t hash_of(Bytes text) noexcept;
 
-/// The topmost Via of a request: where its answers go (RFC 3261 section 18.2.2).
+/// The topmost Via of a request: the destination of its answers (RFC 3261 section 18.2.2).
 struct Via {
-    /// The port named in it, or the usual one. 0: answers come to where the request came from, as
-    /// `rport` asks for (RFC 3581), or to some other address (`maddr`), or it cannot be read.
+    /// Its port, or the usual one. 0: answers go to the request's source port, as `rport` requests
+    /// (RFC 3581), or to another address (`maddr`), or it cannot be parsed.
     Be16 port;
     std::uint32_t branch = 0;  ///< a hash; the same in each repetition and in each answer
 };
-/// "SIP/2.0/TCP" (section 20.42), with blanks anywhere. False: another protocol, or another
+/// Parses "SIP/2.0/TCP" (section 20.42), with blanks anywhere. False: another protocol, or another
 /// version.
 bool take_protocol(Cursor& c) noexcept;
-/// The rest of a Via's first value, "host:port;rport;branch=x", with blanks anywhere. The host is
-/// not looked at: answers go to the address that the request came from (section 18.2.1).
+/// Parses the rest of a Via's first value, "host:port;rport;branch=x", with blanks anywhere. The
+/// host is ignored: answers go to the request's source address (section 18.2.1).
 Via read_via(Cursor c) noexcept;
 /// A hash of the tag of a From or To field (section 20.20), never 0; 0: it has none.
 std::uint32_t tag_of(Bytes value) noexcept;
 
-/// What the body is.
+/// Kind of the body.
 enum class Content : std::uint8_t {
     none,
     sdp,
@@ -98,15 +98,15 @@ bool names_contact(Bytes name) noexcept;
 
 /// One value of a Contact field.
 struct Contact {
-    bool all = false;                      ///< "*": everything that was registered
-    bool is_sip = false;                   ///< a sip or sips URI; else host and port mean nothing
+    bool all = false;                      ///< "*": all registrations
+    bool is_sip = false;                   ///< a sip or sips URI; else host and port are undefined
     IpAddr host;                           ///< family none: a name
-    Be16 port;                             ///< the scheme's default when the URI has none
-    std::uint8_t protocol = 0;             ///< 0: not said; 255: none that is UDP or TCP
+    Be16 port;                             ///< the scheme's default if the URI has none
+    std::uint8_t protocol = 0;             ///< 0: not given; 255: neither UDP nor TCP
     std::optional<std::uint32_t> expires;  ///< seconds
 };
 /// The next value of a Contact field, whose values are separated by commas; nothing at the end, and
-/// where none can be read.
+/// if it cannot be parsed.
 std::optional<Contact> take_contact(Cursor& c) noexcept;
 
 }  // namespace postern::sip

@@ -9,7 +9,7 @@
 namespace postern::sip {
 namespace {
 
-/// A longer body is as good as an endless one.
+/// A longer body is treated as endless.
 constexpr std::uint32_t kMaxBody = 1u << 30;
 
 struct NamedMethod {

@@ -51,7 +51,7 @@ bool is_sip(Bytes message) noexcept;
 /// and CSeq: RFC 3261 section 8.1.1), has one of these twice except Via, or ends before its session
 /// description does. Bytes after the body of a datagram are ignored (section 18.3).
 std::optional<Message> read_message(Bytes bytes) noexcept;
-/// f(Bytes) for each part of a body, or the whole of it, that is a session description.
+/// Calls f(Bytes) for each part of a body, or the whole of it, that is a session description.
 template <class F>
 void for_each_description(const Message& message, F&& f) noexcept;
 
@@ -63,8 +63,8 @@ inline constexpr std::uint16_t kLongest = 32768;
 /// size.
 Measured measure(Bytes bytes, Progress& progress) noexcept;
 
-/// f(Contact) for each value of each Contact field; stops when f says false. False when a value
-/// could not be read: those before it were shown.
+/// Calls f(Contact) for each value of each Contact field; stops when f returns false. False if a
+/// value could not be parsed: f was called for those before it.
 template <class F>
 bool for_each_contact(const Message& message, F&& f) noexcept;
 

@@ -27,8 +27,8 @@ Parts::Line Parts::kind_of(Bytes line, Bytes boundary) const noexcept {
     return take(l, '-') && take(l, '-') && l.at_end() ? Line::ends_last : Line::text;
 }
 
-/// Reads a part's header fields. True when it is a session description, not encoded. One that holds
-/// parts itself is gone into; all others are text to be passed over.
+/// Parses a part's header fields. True if it is a session description, not encoded. Parts of a
+/// multipart one are parsed too; all others are skipped as text.
 bool Parts::begin_part() noexcept {
     ContentType type;
     bool encoded = false;
@@ -49,7 +49,7 @@ bool Parts::begin_part() noexcept {
 }
 
 Bytes Parts::next_description() noexcept {
-    bool sdp = false;  // of the part that is being read
+    bool sdp = false;  // of the current part
     Cursor part = c_;
     while (depth_ != 0 && !c_.at_end()) {
         const Cursor before = c_;
@@ -64,7 +64,7 @@ Bytes Parts::next_description() noexcept {
         if (kind == Line::text) continue;
         if (sdp) {
             const Bytes found = *part.take(before.position() - part.position());
-            c_ = before;  // the line is looked at again
+            c_ = before;  // the line is parsed again
             if (!found.empty()) return found;
             sdp = false;
             continue;
@@ -74,7 +74,7 @@ Bytes Parts::next_description() noexcept {
         sdp = begin_part();
         part = c_;
     }
-    // The body is whole: the line that ends its last part may be missing.
+    // The body is complete: the line that ends its last part may be missing.
     return sdp ? part.rest() : Bytes{};
 }
 

@@ -9,14 +9,14 @@
 
 namespace postern::sip {
 
-/// A body may hold parts, which hold parts, and so on: at most so deep.
+/// Maximum nesting of parts in a body.
 inline constexpr unsigned kMaxDepth = 4;
 
 /// The parts of a multipart body, one after the other.
 class Parts {
   public:
     Parts(Bytes body, Bytes boundary) noexcept : c_(body), boundary_{boundary} {}
-    /// The next part, at any depth, that is a session description; empty when there is none.
+    /// The next part, at any depth, that is a session description; empty if there is none.
     Bytes next_description() noexcept;
 
   private:
@@ -29,7 +29,7 @@ class Parts {
     bool begin_part() noexcept;
 
     Cursor c_;
-    std::array<Bytes, kMaxDepth> boundary_;  ///< of the body, of the part that is read in it, ...
+    std::array<Bytes, kMaxDepth> boundary_;  ///< of the body, of the current part in it, ...
     unsigned depth_ = 1;
 };
 

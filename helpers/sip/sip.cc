@@ -116,7 +116,7 @@ constexpr CounterDesc kCounters[] = {
     {"bye_requests", "BYE requests read", Unit::requests},
     {"cancel_requests", "CANCEL requests read", Unit::requests},
     {"register_requests", "REGISTER requests read", Unit::requests},
-    {"responses", "responses to these read", Unit::messages},
+    {"responses", "responses to these requests read", Unit::messages},
     {"not_asked", "refused: a response to a REGISTER that was not the latest one", Unit::messages},
     {"names", "addresses given as names, which are not looked up"},
     {"other_media", "media that are neither RTP nor T.38 over UDP, or of another kind"},

@@ -42,7 +42,7 @@ enum Param : unsigned {
 constexpr CounterDesc kCounters[] = {
     {"read_requests", "RRQ read", Unit::requests},
     {"write_requests", "WRQ read", Unit::requests},
-    {"broadcasts", "of both, those to a whole subnet", Unit::requests},
+    {"broadcasts", "of both, those to a broadcast address", Unit::requests},
 };
 enum OwnCounter : unsigned {
     kReadRequests = named(kCounters, "read_requests"),

@@ -72,7 +72,7 @@ void Loader::limits(const Value& v) {
     read_keys(map, l);
     ExpectationsPerSpec& per = l.expectations_per;
     per = ExpectationsPerSpec::shares_of(l.expectations);
-    // A connection that is helped is a connection, so there cannot be more of the former.
+    // A helped connection is a connection, so their number cannot be larger.
     l.helped_connections = std::min(l.helped_connections, l.connections);
     if (auto helped = map.get("helped_connections")) {
         KeyRange range = map.about("helped_connections").range;

@@ -79,7 +79,7 @@ struct alignas(64) Conn {
         GreTrack gre;
     };
     std::uint8_t tcp_flags[2] = {};  ///< of tcp_side, by Direction of the side; TCP's like tcp_far
-    std::uint16_t generation = 0;    ///< changes each time the slot is used
+    std::uint16_t generation = 0;    ///< changes each time the slot is reused
     std::uint32_t start_ms = 0;
     std::uint8_t state : 4 = 0;      ///< of its protocol; without one 0 = unreplied, 1 = replied
     std::uint8_t key_class : 4 = 0;  ///< as in PacketInfo
@@ -90,8 +90,8 @@ struct alignas(64) Conn {
     ConnId master;  ///< the connection whose helper expected it
     std::uint32_t mark = 0;
     std::uint32_t label = 0;
-    std::uint32_t visit_ms = 0;  ///< of an expected child: when its timer looks in
-    RuleId rule = kNoRule;       ///< that accepted it
+    std::uint32_t visit_ms = 0;  ///< of an expected child: time of the next visit by its timer
+    RuleId rule = kNoRule;       ///< the rule that accepted it
 
     // Limits of the bit-fields above.
     static constexpr std::uint8_t kTimeoutsMask = 0x0f, kTagMask = 0xf0, kEdgeMask = 0x3f,

@@ -151,9 +151,9 @@ enum class Window : std::uint8_t {
         }
         return liberal ? Window::in : Window::beyond;
     }
-    // III: acknowledges what nobody sent.
+    // III: acknowledges bytes that were not sent.
     if (!seq_before(sack, receiver.end + 1)) return liberal ? Window::in : Window::unsent;
-    // II: lies wholly before the window: an old duplicate.
+    // II: entirely before the window: an old duplicate.
     if (!ends_in_window) return liberal ? Window::in : Window::duplicate;
     // IV: an old acknowledgement.
     if (!ack_not_old) return liberal ? Window::in : Window::duplicate;
@@ -364,8 +364,8 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
                 r.action = TcpAction::invalid;
                 r.why = window == Window::beyond ? DropReason::tcp_seq_beyond
                                                  : DropReason::tcp_ack_unsent;
-                // Out of window or not, two goodbyes in a row, one from each side, are enough to
-                // forget the connection sooner: it is likely that only we do not understand.
+                // Inside the window or not, two closing segments in a row, one from each side,
+                // suffice to shorten the timeout: probably only the tracker is out of step.
                 if (!assured || (kind != kRst && kind != kFin)) return r;
                 if (last.dir != d && (last.kind == kFin || last.kind == kRst)) {
                     r.timeout = TcpTimeout::unacknowledged;

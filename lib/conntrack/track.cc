@@ -91,7 +91,7 @@ bool is_in_flight(const Conn& conn, unsigned d, std::uint32_t seq,
     if (options.liberal || ((conn.tcp_flags[0] | conn.tcp_flags[1]) & tcp_side::liberal) != 0)
         return true;
     if ((conn.tcp_flags[peer] & tcp_side::max_ack_set) == 0) return true;
-    // A keep-alive, and what probes a closed window, has the last number that was acknowledged.
+    // A keep-alive, and a probe of a closed window, has the last acknowledged number.
     if (!seq_before(seq, conn.tcp_near.side[peer].max_ack - 1) &&
         !seq_after(seq, conn.tcp_near.side[d].end))
         return true;

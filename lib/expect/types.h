@@ -78,16 +78,14 @@ struct ExpectRequest : ExpectTuple, ExpectInherited, ExpectTerms {
     X(busy, "a pending expectation could match the same packet")                             \
     X(master_gone, "the master connection has ended")                                        \
     X(invalid, "class, family or timeout out of range")                                      \
-    X(limit_total, "the table holds as many as configured")                                  \
-    X(limit_unproven, "unproven masters have as many as they may")                           \
-    X(limit_zone, "the zone holds as many as configured")                                    \
-    X(limit_host, "the master's source host holds as many as configured")                    \
+    X(limit_total, "the table is full (`limits.expectations`)")                              \
+    X(limit_unproven, "the limit of unproven masters is reached")                            \
+    X(limit_zone, "the conntrack zone's limit is reached")                                   \
+    X(limit_host, "the limit of the master's source is reached")                             \
     X(limit_server, "masters to the same server hold as many as configured")                 \
     X(limit_security_zone, "masters from the same security zone hold as many as configured") \
-    X(limit_destination, "one destination address and port holds as many as configured")     \
-    X(limit_pool,                                                                            \
-      "this worker's expectations are all in use, or too many at once went to a "            \
-      "shard")
+    X(limit_destination, "the limit of the destination address and port is reached")         \
+    X(limit_pool, "all expectations of this worker are in use, or too many at once in one shard")
 
 enum class InsertOutcome : std::uint8_t {
 #define X(name, help) name,

@@ -19,7 +19,7 @@ std::uint32_t longest_message(const HelperSet& set) noexcept {
 
 }  // namespace
 
-/// Room for the streams of unproven connections, beside `n` buffers for the others.
+/// Room for the streams of unproven connections, besides `n` buffers for the others.
 std::uint32_t HelperEngine::unproven_buffers(const EngineLimits& limits, std::uint32_t n) noexcept {
     return limits.unproven_conns == 0 || n == 0 ? 0 : std::max(4u, n / 8);
 }

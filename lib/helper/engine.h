@@ -100,17 +100,17 @@ class HelperEngine {
     void assign(HelperConn& conn, HelperId helper) noexcept;
     /// Whether attach() would find a slot.
     bool has_room(Standing s) const noexcept { return slots_.has_room(s); }
-    /// The slot that gives way to this applicant: of the account (source, destination, helper or
-    /// zone) that the applicant belongs to and that has used up its share, else of all, the least
-    /// recently used one. Counts it; the caller ends it. `last_used(slot)` is the time of its
-    /// connection's last packet. 0: there is none.
+    /// Returns the slot that this applicant displaces: the least recently used one of the
+    /// applicant's account (source, destination, helper or zone) that has used up its share, else
+    /// of all. Counts it; the caller ends it. `last_used(slot)` is the time of its connection's
+    /// last packet. 0: there is none.
     template <class LastUsed>
     std::uint32_t victim(const Applicant& applicant, LastUsed&& last_used) noexcept;
     /// Its peer has answered: moves it to the proven slots. Requires room.
     void promote(HelperConn& conn, Tick now) noexcept;
-    /// An unproven slot has been used.
+    /// Marks an unproven slot as used.
     void touch(HelperConn& conn, Tick now) noexcept { slots_.touch(index_of(&conn), now); }
-    /// The unproven slot that was used least recently, if that is kUnprovenMs ago; 0: none.
+    /// The least recently used unproven slot, if that was kUnprovenMs ago; 0: none.
     std::uint32_t stale_unproven(Tick now) const noexcept {
         return slots_.stale_unproven(kUnprovenMs, now);
     }
@@ -212,7 +212,7 @@ class HelperEngine {
     template <class F>
     void for_each_counter(const HelperSet& set, HelperId helper, F&& f) const;
 
-    /// Slots 1..capacity() may be given to at(); a free one has no helper.
+    /// Slots 1..capacity() are valid for at(); a free one has no helper.
     std::uint32_t capacity() const noexcept { return slots_.total(); }
     std::uint32_t conns_free() const noexcept { return slots_.free(); }
     /// Of both sizes.
@@ -253,7 +253,7 @@ class HelperEngine {
     void prepare_skim() noexcept;
     void count_for_set() noexcept;
     void count_displaced(const HelperSlots::Victim& victim) noexcept;
-    /// Bytes of a message that this helper may have.
+    /// Longest message of this helper, in bytes.
     std::uint32_t longest(const Reading& r) const noexcept {
         return std::max<std::uint32_t>(assembler_.buffer_bytes(), r.instance.desc->longest_message);
     }

@@ -13,16 +13,16 @@
 
 namespace postern {
 
-/// The helper's part of one connection.
+/// The helper's state of one connection.
 struct alignas(64) HelperConn {
     std::array<Stream, 2> stream;         ///< by Direction
     std::uint32_t owner = 0;              ///< the caller's: its connection
     HelperId helper = kNoHelper;          ///< kNoHelper: the slot is free
-    bool proven : 1 = false;              ///< its protocol is: it may open
+    bool proven : 1 = false;              ///< proof of protocol: it may open
     bool stranger : 1 = false;            ///< its standing is Standing::unproven
-    bool picked_up : 1 = false;           ///< in mid-stream, see pick_up()
+    bool picked_up : 1 = false;           ///< picked up in mid-stream, see pick_up()
     std::uint16_t min_timeout_s = 0;      ///< Emit::min_timeout()
-    std::array<std::uint32_t, 2> skip{};  ///< bytes still to pass over, by Direction
+    std::array<std::uint32_t, 2> skip{};  ///< bytes still to be skipped, by Direction
     alignas(8) std::array<std::uint8_t, kPrivateBytes> state{};
     Tuple original;
 
@@ -31,12 +31,12 @@ struct alignas(64) HelperConn {
 };
 static_assert(sizeof(HelperConn) == 128 && offsetof(HelperConn, min_timeout_s) < 64);
 
-/// The helper's part of a connection in a form that another engine can go on with.
+/// The helper's state of a connection in a form from which another engine can continue.
 struct HelperImage {
     static constexpr std::size_t kWaiting = 256;
     bool there = false;
-    bool cut = false;  ///< bytes that wait are not in it, in one direction or both
-    HelperConn conn;   ///< its buffers mean nothing; Stream::fill bytes of `waiting` do
+    bool cut = false;  ///< buffered bytes are missing, in one direction or both
+    HelperConn conn;   ///< its buffers are undefined; Stream::fill bytes of `waiting` replace them
     std::array<std::array<std::uint8_t, kWaiting>, 2> waiting{};  ///< by Direction
 };
 

@@ -45,7 +45,7 @@ struct HelperInstance {
     bool picks_up = false;          ///< kPickUpParam
     std::uint64_t identity = 0;     ///< of its name and its kind: a later set may have another
                                     ///< helper with this id
-    /// The instances that HelperDesc::children mean, in the same order.
+    /// The instances of HelperDesc::children, in the same order.
     std::array<HelperId, kMaxChildren> children{};
     std::array<std::uint8_t, 2> owners{};  ///< of its patterns in the scanners of TCP and UDP
     /// Lines that it rules out need no scan. Null: there is none for its patterns.

@@ -11,9 +11,9 @@
 namespace postern {
 namespace {
 
-constexpr unsigned kNoMatch = kMaxPatterns;  ///< in place of a pattern's place
+constexpr unsigned kNoMatch = kMaxPatterns;  ///< in place of a pattern's index
 
-/// One past the last LF at or after `from`; 0 when there is none.
+/// One past the last LF at or after `from`; 0 if there is none.
 std::size_t after_last_lf(Bytes b, std::size_t from) noexcept {
     const void* lf = memrchr(b.data() + from, '\n', b.size() - from);
     return lf == nullptr
@@ -29,7 +29,7 @@ std::size_t after_first_lf(Bytes b, std::size_t from) noexcept {
                : static_cast<std::size_t>(static_cast<const std::uint8_t*>(lf) - b.data()) + 1;
 }
 
-/// Whether a line is longer than `most`, looking only at where each stretch of so many bytes ends.
+/// Whether a line is longer than `most`, checking only the end of each stretch of that length.
 bool has_line_of_more(Bytes lines, std::size_t most) noexcept {
     for (std::size_t at = 0; lines.size() - at > most;) {
         const std::size_t next = after_last_lf(lines.subspan(at, most), 0);
@@ -76,7 +76,7 @@ void HelperEngine::read_segment(HelperConn* conn, Direction direction, std::uint
     emit.clear(counters_[conn->helper]);
     Stream& s = conn->stream[index(direction)];
     if (s.state == StreamState::ended || s.state == StreamState::blind) {
-        // Nothing to read; an RST still ends the other side.
+        // Nothing to read; an RST still ends the other direction.
         if ((flags & stream_flag::rst) == 0) {
             last_ = nullptr;
             return;
@@ -142,8 +142,8 @@ std::size_t HelperEngine::read(Reading& r, Bytes run, std::size_t fresh) noexcep
         done = after_first_lf(lines, in_line);
         wake(r, lines.subspan(begin, done - begin), matches_.at[i].pattern);
         if (s.state != StreamState::open) return end;
-        // Line by line for the rest of this run, so that turning it on and off again and again
-        // costs one more scan a byte, not one more a turn.
+        // Line by line for the rest of this run, so that turning it on and off repeatedly costs one
+        // more scan a byte, not one more each time.
         if (s.read_all) return done + read_lines(r, lines.subspan(done));
     }
     return end;
@@ -166,7 +166,7 @@ std::size_t HelperEngine::read_lines(Reading& r, Bytes run) noexcept {
     return at;
 }
 
-/// Whole lines, as many as a buffer takes, or whatever is there.
+/// Whole lines, as many as a buffer holds, or all available bytes.
 std::size_t HelperEngine::read_remote(Reading& r, Bytes run, std::size_t fresh) noexcept {
     const bool lines = r.instance.desc->framing == Framing::line;
     const std::size_t end = lines ? after_last_lf(run, fresh) : run.size();
@@ -222,7 +222,8 @@ std::size_t HelperEngine::read_measured(Reading& r, Bytes run) noexcept {
 
 void HelperEngine::scan(const Reading& r, Bytes bytes) noexcept {
     r.counters[HelperCounter::scanned_bytes].add(bytes.size());
-    // Skimmed text comes whole, or line by line: of its first line the filter knows nothing new.
+    // Skimmed payload comes whole, or line by line: the filter's result for its first line is
+    // known.
     const bool asked = bytes.data() == r.filtered;
     if (!asked && r.instance.filter != nullptr && !r.instance.filter->may_match(bytes))
         return matches_.clear();
@@ -265,7 +266,7 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
     e.asked_ = 0;
     const unsigned acts_before = e.acts_;
     desc.on_message(view, e);
-    // Its state may have changed, and with it what measure() says.
+    // Its state may have changed, and with it the result of measure().
     for (Stream& each : r.conn.stream)
         each.wanted = std::min<std::uint16_t>(each.wanted, 1);
     if (e.proven_) r.conn.proven = true;
@@ -280,7 +281,7 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
 void HelperEngine::guard(Reading& r, const View& view) noexcept {
     const auto& classes = r.instance.desc->classes;
     std::array<unsigned, kMaxClasses> kept{};
-    // keep() writes below what is still to be looked at.
+    // keep() writes below the requests still to be checked.
     const unsigned first = r.emit.count_;
     for (unsigned i = first; i < first + r.emit.asked_; ++i) {
         PinHole request = r.emit.requests_[i];

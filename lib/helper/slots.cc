@@ -32,7 +32,7 @@ HelperSlots::HelperSlots(std::uint32_t proven, std::uint32_t unproven, const Has
         free_.push_back(i);
 }
 
-/// The account of an address, of which so many leading bits count.
+/// The account of an address, by its leading bits.
 std::uint32_t HelperSlots::account_of(const IpAddr& address, unsigned v4_bits,
                                       unsigned v6_bits) const noexcept {
     struct {

@@ -24,9 +24,9 @@
 
 namespace postern {
 
-/// A connection that wants a slot.
+/// A connection that needs a slot.
 struct Applicant {
-    HelperId helper = kNoHelper;  ///< kNoHelper: its rule expects others
+    HelperId helper = kNoHelper;  ///< kNoHelper: its rule has `expect`
     const Tuple& original;
     std::uint32_t owner = 0;  ///< the caller's: its connection
     Standing standing = Standing::proven;
@@ -96,8 +96,8 @@ class HelperSlots {
     std::uint32_t free() const noexcept { return static_cast<std::uint32_t>(free_.size()); }
 
   private:
-    /// Accounts of unproven connections. A source is a prefix here: forging a neighbour's address
-    /// costs nothing.
+    /// Accounts of unproven connections. Here a source is a prefix: forging a neighbour's address
+    /// is free.
     using UnprovenPool = FairPool<4>;
     using ProvenPool = FairPool<2>;  ///< by source and destination
     static constexpr std::uint32_t kAccounts = Assembler::kAccounts;

@@ -120,27 +120,27 @@ struct alignas(64) PacketInfo {
     L4Kind kind;
     std::uint8_t tcp_flags;
     bool swapped;   ///< the sender is the key's high end
-    bool fragment;  ///< a fragment (any but a whole datagram)
+    bool fragment;  ///< a fragment (not a whole datagram)
     PortId in_port;
 
     PortId out_port;
     DropReason why;
     CtState ct;
     Direction dir;
-    std::uint32_t conn;  ///< slot of its connection, 0 when none; before the look-up a guess
+    std::uint32_t conn;  ///< slot of its connection, 0 if none; before the look-up a guess
     /// ICMP errors: where in the frame the transport header of the packet lies that they quote; its
     /// IP header is at pay_off.
     std::uint16_t quoted_l4_off;
-    /// Part of the key where ends do not suffice. ICMP query: which question. GRE version 1:
-    /// kGreCall. Else 0.
+    /// Part of the key if ends do not suffice. ICMP query: its class. GRE version 1: kGreCall. Else
+    /// 0.
     std::uint8_t key_class;
     /// TCP options, for the tracker. In a SYN: bits of tcp_offer. In another segment: the offset in
     /// its header of the highest edge that it acknowledges selectively (RFC 2018 section 3), 0 if
     /// none is beyond its acknowledgement.
     std::uint8_t tcp_options;
-    ZonePair zones;                            ///< the parse stage's, by port and VLAN
+    ZonePair zones;                            ///< set by the parse stage, by port and VLAN
     std::uint8_t quoted_protocol;              ///< of ICMP errors, like quoted_l4_off
-    std::uint8_t zone_tag = ZonePair::kNoTag;  ///< of `zones.tags` the one that counts
+    std::uint8_t zone_tag = ZonePair::kNoTag;  ///< the one of `zones.tags` for its direction
 
     /// Call after `swapped` is known.
     void set_zones(const ZonePair& pair) noexcept {

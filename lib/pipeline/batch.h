@@ -103,8 +103,8 @@ struct alignas(64) Batch {
     }
     /// The rule that decided about packet i; kNoRule also when policy was not asked.
     RuleId rule_of(unsigned i) const noexcept { return (judged & bit(i)) != 0 ? rule[i] : kNoRule; }
-    /// Whether somebody expected packet i, which is among the misses; `match` tells who. An error
-    /// is never expected: `related` says of it that its connection is known.
+    /// Whether an expectation matches packet i, a miss; `match` is the expectation. An error is
+    /// never expected: its `related` means that its connection is known.
     bool is_expected(unsigned i) const noexcept {
         return info[i].ct == CtState::related && info[i].kind != L4Kind::icmp_error;
     }

@@ -56,7 +56,7 @@ class Helping {
         std::unique_ptr<HelperEngine> engine;
         /// Null if no helper is in another process.
         UserspaceLink* userspace = nullptr;
-        WorkerId worker;  ///< whose rings of it
+        WorkerId worker;  ///< the worker whose rings it uses
         const HashSecret& secret;
         Batch& batch;
         ConnTable& conns;
@@ -109,13 +109,13 @@ class Helping {
     void run() noexcept;
 
     // --- ends ---
-    /// Remembers a connection of a helper that picks up, if it was seen from its first packet on:
-    /// once it is forgotten, what follows is no connection met in mid-stream.
+    /// Remembers a connection of a helper with `pick_up`, if it was seen from its first packet on.
+    /// After it is forgotten, its packets must not be picked up in mid-stream.
     void note_known(const Conn& conn) noexcept {
         if (notes_known_) [[unlikely]]
             note_if_known(conn);
     }
-    /// Whether a connection with a slot has been granted what is to outlive its silence.
+    /// Whether a connection with a slot has grants that outlive its timeout.
     bool has_lasting(const Conn& conn) noexcept { return expecting_.has_lasting(conn.helper_slot); }
     /// A connection with a helper slot ends: ends everything that depends on the slot.
     void release(std::uint32_t slot) noexcept;
@@ -186,7 +186,8 @@ class Helping {
     void note_if_known(const Conn& conn) noexcept;
     /// The helpers of the engine are others.
     void look_for_known_flows() noexcept;
-    /// Whether the helper may read the connection, which was met in mid-stream; counts it if not.
+    /// Whether the helper may read the connection, which was picked up in mid-stream; counts it if
+    /// not.
     bool may_pick_up(const Conn& conn, HelperId helper) noexcept;
     /// The helper reads its connection in mid-stream, from packet i on.
     void pick_up(unsigned i, HelperConn* hc) noexcept;
@@ -250,7 +251,7 @@ class Helping {
     std::unique_ptr<KnownFlows> known_flows_;
     KnownFlows* known_ = nullptr;  ///< the worker's own pointer to it
     bool notes_known_ = false;     ///< some helper of the plan picks up
-    Tick looked_;                  ///< when late answers were last looked for
+    Tick looked_;                  ///< time of the last check for late answers
     Emit emit_;
     Emit parting_;  ///< requests of a connection that ends, possibly while emit_ is in use
     /// Payload of a packet in several segments, linearised for its helper.

@@ -80,7 +80,7 @@ unsigned Peers::take_handoff(rte_mbuf** out) noexcept {
 
 void Peers::tell_active(ConnId master) noexcept {
     rte_ring* ring = rings_.active_[master.worker.number()].get();
-    // Lost ones do no harm: the next visit tells again, long before the master's time is over.
+    // A lost message does no harm: the next visit repeats it, long before the master's timeout.
     if (ring == nullptr || rte_ring_mp_enqueue(ring, as_pointer(master)) != 0)
         counters_.masters_not_told.add();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Puts a saved connection into the table of its home worker.
+// Restores a saved connection in the table of its home worker.
 #include "pipeline/gone_names.h"
 #include "pipeline/new_connection.h"
 
@@ -15,7 +15,7 @@ RestoreRequest::Outcome Tracking::restore(RestoreRequest& m) noexcept {
     // may be past the slot that it gets.
     if (is_zone_gone(image, batch_.plan->names)) return expired;
     forget_gone_names(image, batch_.plan->names);
-    // What its rule says, and how long its state is kept, may have changed since.
+    // Its rule's settings, and the timeout of its state, may have changed since.
     if (image.rule.number() < batch_.plan->effects.size()) {
         const RuleEffect& effect = batch_.plan->effect(image.rule);
         image.set_timeouts(effect.timeouts);

@@ -124,8 +124,8 @@ bool Sweep::end_orphans() noexcept {
     return refused.room() == RefusedMasters::kMost;
 }
 
-/// In place of what is gone, connections hold nothing. A zone cannot be nothing: no packet comes or
-/// goes by one that is gone, so its connections end.
+/// A removed name becomes "none". A zone cannot be none: no packet comes from or goes to a removed
+/// one, so its connections end.
 void Sweep::sweep(std::uint32_t slot) noexcept {
     ConnTable& conns = tracking_.table();
     Conn& conn = conns.at(slot);

@@ -52,9 +52,9 @@ class Sweep {
     Tracking& tracking_;
     Helping& helping_;
     Batch& batch_;
-    std::uint32_t at_ = 0;              ///< next slot; 0: no sweep is on its way
+    std::uint32_t at_ = 0;              ///< next slot; 0: no sweep is in progress
     std::uint32_t orphans_at_ = 0;      ///< next slot of a pass for children; 0: none on its way
-    std::uint64_t version_ = 0;         ///< of the plan that it began with
+    std::uint64_t version_ = 0;         ///< of the plan with which it began
     std::atomic<std::uint64_t> swept_;  // worker: w, control: r
 };
 

@@ -303,7 +303,7 @@ void Tracking::hear_peers() noexcept {
 /// expectation.
 void Tracking::obey(const ChildOrder& order) noexcept {
     if (order.all) return refused_masters_.add(order.by);
-    // Of GRE only calls are told apart by more than their addresses.
+    // In GRE only calls are distinguished by more than their addresses.
     const std::uint32_t slot =
         conns_.find(order.tuple, order.ct_zone,
                     order.tuple.protocol == proto::gre ? kGreCall : std::uint8_t{0});

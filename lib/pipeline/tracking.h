@@ -28,23 +28,24 @@
 namespace postern {
 
 // X(name, kind, unit, help)
-#define POSTERN_TRACKING_METRICS(X)                                                               \
-    X(window_scales_limited, counter, packets,                                                    \
-      "SYNs with a window scale beyond 14, which counts as 14")                                   \
-    X(connections_created, counter, connections, "connections begun")                             \
-    X(connections_expected, counter, connections, "of these, children of an expectation")         \
-    X(connections_sloppy, counter, connections, "of these, by a rule with `track: sloppy`")       \
-    X(connections_ended, counter, connections, "connections ended, for all reasons")              \
-    X(connections_expired, counter, connections, "of these, by silence")                          \
-    X(early_dropped, counter, connections, "connections ended early to make room for new ones")   \
-    X(table_full, counter, packets, "packets dropped because the connection table was full")      \
-    X(masters_kept, counter, events, "times a child's activity kept its master connection alive") \
-    X(children_ended, counter, connections,                                                       \
-      "running connections ended because their helper said so, or a new plan refused their "      \
-      "master")                                                                                   \
-    X(connections_refused, counter, connections,                                                  \
-      "running connections ended because the rules of a new plan refuse them")                    \
-    X(children_adopted, counter, connections, "running connections that became another master's")
+#define POSTERN_TRACKING_METRICS(X)                                                             \
+    X(window_scales_limited, counter, packets,                                                  \
+      "SYNs with a window scale above 14, which is limited to 14")                              \
+    X(connections_created, counter, connections, "connections begun")                           \
+    X(connections_expected, counter, connections, "of these, children of an expectation")       \
+    X(connections_sloppy, counter, connections,                                                 \
+      "of these, accepted by a rule with `track: sloppy`")                                      \
+    X(connections_ended, counter, connections, "connections ended, for all reasons")            \
+    X(connections_expired, counter, connections, "of these, expired by silence")                \
+    X(early_dropped, counter, connections, "connections ended early to make room for new ones") \
+    X(table_full, counter, packets, "packets dropped because the connection table was full")    \
+    X(masters_kept, counter, events, "times a child's activity extended its master's timeout")  \
+    X(children_ended, counter, connections,                                                     \
+      "running connections ended because their helper said so, or a new plan refused their "    \
+      "master")                                                                                 \
+    X(connections_refused, counter, connections,                                                \
+      "running connections ended because the rules of a new plan refuse them")                  \
+    X(children_adopted, counter, connections, "running connections adopted by another master")
 
 struct TrackingCounters {
     POSTERN_METRICS(POSTERN_TRACKING_METRICS)
@@ -171,7 +172,7 @@ class Tracking {
     Peers& peers_;
     TrackingCounters& counters_;
     RefusedMasters refused_masters_;
-    bool telling_ = false;  ///< somebody listens; looked up once a turn
+    bool telling_ = false;  ///< there is a listener; read once a turn
     EventRing<ConnEvent> events_;
     std::atomic<bool> listened_{false};  // control: w, worker: r, relaxed: a switch, guards nothing
 };

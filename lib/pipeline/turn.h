@@ -21,7 +21,7 @@ namespace postern {
 /// Source and sink of one worker's packets. Only a turn calls these, in this order.
 template <class Io>
 concept TurnIo = requires(Io io, Worker& worker, rte_mbuf** pkts, unsigned n, PortId port) {
-    /// The next burst of this turn, of at most kMaxBurst packets; 0: there is none, and the
+    /// Returns the next burst of this turn, of at most kMaxBurst packets; 0: there is none, and the
     /// next call belongs to the next turn.
     { io.receive(pkts) } -> std::convertible_to<unsigned>;
     /// The stages have processed worker.batch(); nothing of it is sent or freed yet.

@@ -42,7 +42,7 @@ class HelperInstances {
     HelperInstances& operator=(const HelperInstances&) = delete;
 
     const HelperSet& set() const noexcept { return *set_; }
-    /// Working memory of one worker; nobody else may use it.
+    /// Working memory of one worker; private to it.
     const Scratch& scratch(WorkerId worker) const noexcept { return scratch_[worker.number()]; }
 
     /// Of the helpers of the Spec as left by create(), in its order.

@@ -127,7 +127,7 @@ struct Plan {
     /// control connection, over TCP or UDP.
     std::uint32_t visit_ms = 60'000;
 
-    // Names for people; empty: there is none, or not any more.
+    // Names for display; empty: there is none, or not any more.
     const std::string& rule_name(RuleId id) const noexcept {
         return at_or_none(rules, id.number());
     }

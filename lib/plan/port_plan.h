@@ -22,9 +22,9 @@ enum class Checksums : std::uint8_t {
 struct PortPlan {
     std::string name;
     bool has_peer = false;
-    PortId peer;                       ///< transparent mode: the other side of the bridge
-    ZonePair zones;                    ///< of what comes in; without a peer, back to its own edge
-    PlainImages plain;                 ///< of what comes in untagged; see fill_images()
+    PortId peer;        ///< transparent mode: the other port of the bridge
+    ZonePair zones;     ///< of received packets; without a peer, back to its own edge
+    PlainImages plain;  ///< of untagged packets; see fill_images()
     std::vector<ZonePair> vlan_pairs;  ///< the same by VLAN id; empty: tags do not matter
     CtZone ct_zone;                    ///< of untagged frames
     std::vector<CtZone> vlan_zones;    ///< by VLAN id; empty: tags do not matter
@@ -37,7 +37,7 @@ struct PortPlan {
     bool pass_nd = false;  ///< IPv6 neighbour discovery and multicast listeners
     std::vector<std::uint16_t> pass_ethertypes;  ///< sorted
 
-    /// Once `zones` and `ct_zone` are known.
+    /// Call after `zones` and `ct_zone` are set.
     void fill_images(PortId own) noexcept { plain = plain_images(own, ct_zone, zones); }
     bool passes(std::uint16_t ethertype) const noexcept;
     const ZonePair& zones_of(std::uint16_t tci) const noexcept {

@@ -88,9 +88,9 @@ class PortSet {
     }
     unsigned size() const noexcept { return static_cast<unsigned>(ports_.size()); }
 
-    /// Up to `max` packets of port p for worker w; their mbuf->port is p.
+    /// Receives up to `max` packets of port p for worker w; their mbuf->port is p.
     unsigned receive(PortId p, WorkerId w, rte_mbuf** out, unsigned max) noexcept;
-    /// Packets that were freed instead of sent.
+    /// Packets freed instead of sent.
     struct Unsent {
         unsigned full = 0;  ///< the queue did not take them
         unsigned down = 0;  ///< the link is down, or the device gone
@@ -99,16 +99,16 @@ class PortSet {
             down += more.down;
         }
     };
-    /// Sends all, or frees what the queue does not take.
+    /// Sends all, or frees those that the queue does not take.
     Unsent send(PortId p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept;
-    /// Sends what workers without a queue of their own left for w. Once a turn. Returns how many
-    /// packets it found.
+    /// Sends packets that workers without a queue of their own left for w. Once a turn. Returns
+    /// their number.
     unsigned send_for_others(WorkerId w, Unsent& unsent) noexcept;
 
     /// Whether this port's packets come from this machine's kernel, which may leave checksums and
-    /// segmentation to a device that is not there.
+    /// segmentation to a missing device.
     bool from_kernel(PortId p) const noexcept { return ports_[p.number()].from_kernel; }
-    /// What worker w saw of such packets; it alone writes.
+    /// Worker w's counts of such packets; it alone writes them.
     struct Seen {
         Counter partial_checksum;  ///< of frames examined
         Counter cut_frame;
@@ -120,17 +120,17 @@ class PortSet {
 
     // ---- control ----
 
-    /// Takes the device away: workers keep out, packets to it are dropped (`link_down`).
+    /// Detaches the device: workers keep out, packets to it are dropped (`link_down`).
     void detach(PortId p);
-    /// Makes it anew, with an empty queue in both directions; its link is up.
+    /// Attaches it again, with an empty queue in both directions; its link is up.
     Result<void> attach(PortId p);
     bool attached(PortId p) const noexcept { return ports_[p.number()].attached; }
-    /// Of an attached port. While it is down packets to it are dropped at once: a driver that keeps
-    /// them in its ring would send them when they are old.
+    /// The link of an attached port. While it is down, packets to it are dropped at once: a driver
+    /// that keeps them in its ring would send them late.
     void set_link(PortId p, bool up) noexcept;
-    /// What the driver says of the link; nothing when it cannot say.
+    /// The driver's report of the link; nothing if it has none.
     std::optional<bool> link_of_device(PortId p) const;
-    /// Whether the driver has said since that the device was pulled out.
+    /// Whether the driver has reported since that the device was pulled out.
     bool pulled_out(PortId p) const noexcept {
         return ports_[p.number()].pulled_out.load(std::memory_order_relaxed);
     }
@@ -197,7 +197,7 @@ class PortSet {
           chains_(std::ranges::any_of(config.ports, [](const auto& p) { return !p.is_pci; })),
           ports_(config.ports.size()),
           workers_(config.workers) {}
-    /// Everything up to the first packet, behind closed doors.
+    /// Everything up to the first packet, with closed doors.
     Result<void> open_device(PortId p);
     Result<void> configure(Port& port);
     Result<void> set_mtu(Port& port);

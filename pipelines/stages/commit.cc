@@ -130,7 +130,7 @@ void judge_alone(Worker& worker, Batch& b, unsigned i) noexcept {
             break;
         case PolicyAction::reject: b.drop(i, DropReason::reject); break;
         case PolicyAction::drop: {
-            // Without a rule's word an error about nothing that is known is what it is.
+            // Without a rule that names its type, an error about no known connection is dropped.
             const bool unknown = info.kind == L4Kind::icmp_error && rule == kNoRule;
             if (unknown) info.ct = CtState::invalid;
             b.drop(i, unknown ? DropReason::ct_not_first : DropReason::policy);

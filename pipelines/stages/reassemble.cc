@@ -22,7 +22,7 @@ void go_on_with(Worker& worker, Batch& b, unsigned i, rte_mbuf* whole) noexcept 
     parse_packet(b.data[i], rte_pktmbuf_data_len(whole), rte_pktmbuf_pkt_len(whole),
                  worker.steering().parse_context(plan.ports[info.in_port.number()]), info);
     info.set_zones(plan.ports[info.in_port.number()].zones_of(info.vlan));
-    // The IP header was checked fragment by fragment, and is ours now.
+    // The IP header was checked in each fragment, and is now written here.
     if (info.why == DropReason::none &&
         plan.ports[info.in_port.number()].checksums == Checksums::full)
         info.why = compute_checksums(whole, info, false, true);

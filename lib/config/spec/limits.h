@@ -21,7 +21,7 @@ struct ExpectationsPerSpec {
     std::uint32_t source = 0;         ///< that one address (an IPv6 /64) began
     std::uint32_t server = 0;         ///< to one address
     std::uint32_t security_zone = 0;  ///< begun from one zone
-    std::uint32_t destination = 64;   ///< for one address and port
+    std::uint32_t destination = 64;   ///< for one destination address and port
 
     /// The defaults. Shares of a small table are not so small that a few messages fill them.
     static constexpr ExpectationsPerSpec shares_of(std::uint32_t expectations) {
@@ -36,20 +36,22 @@ struct ExpectationsPerSpec {
     template <class Keys>
     static void describe(Keys& keys) {
         constexpr KeyRange kCount{0, 16u << 20, KeyUnit::size};
-        keys.by_hand("ct_zone", {.help = "of each conntrack zone; with a mapping, of those that "
-                                         "it names. 0 = no limit",
-                                 .range = kCount,
-                                 .form = Form::number,
-                                 .shape = Shape::one_or_by_number,
-                                 .max_key = kCtZones - 1,
-                                 .type = "count, or a mapping of conntrack zones to counts",
-                                 .default_text = "no limit",
-                                 .formerly = "zone"});
-        keys.by_hand("source", {.help = "of all masters that one address, or an IPv6 /64, began. "
-                                        "0 = no limit",
-                                .range = kCount,
-                                .form = Form::number,
-                                .default_text = "a quarter of `expectations`, 64 at least"});
+        keys.by_hand(
+            "ct_zone",
+            {.help =
+                 "for each conntrack zone; with a mapping, for those that it names. 0 = no limit",
+             .range = kCount,
+             .form = Form::number,
+             .shape = Shape::one_or_by_number,
+             .max_key = kCtZones - 1,
+             .type = "count, or a mapping of conntrack zones to counts",
+             .default_text = "no limit",
+             .formerly = "zone"});
+        keys.by_hand("source",
+                     {.help = "for all masters begun by one address, or one IPv6 /64. 0 = no limit",
+                      .range = kCount,
+                      .form = Form::number,
+                      .default_text = "a quarter of `expectations`, 64 at least"});
         keys.by_hand("server", {.help = "of all masters to one address. A server that answers "
                                         "forged sources proves them; it takes no more than this. "
                                         "0 = no limit",
@@ -133,7 +135,7 @@ struct LimitsSpec {
         keys.mapping("expectations_per", of<ExpectationsPerSpec>,
                      {.help = "expectations of one conntrack zone, source, server, security zone, "
                               "destination"});
-        keys.group("per_source", {.help = "what one source may do", .default_text = "no limits"},
+        keys.group("per_source", {.help = "limits of one source", .default_text = "no limits"},
                    [&](auto& of) {
                        of("half_open", &L::half_open_per_source,
                           {.help = "half-open connections at once: not answered, or for TCP not "
