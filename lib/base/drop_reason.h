@@ -50,10 +50,10 @@ namespace postern {
     X(nd_invalid, "IPv6 neighbour discovery or MLD that no node of the link sends")            \
     X(no_peer, "its input port is in no bridge")                                               \
     X(ct_invalid, "invalid for its connection's state")                                        \
-    X(tcp_state, "a TCP segment whose flags do not fit its connection's state")                \
-    X(tcp_seq_beyond, "a TCP segment that begins beyond what its receiver allows")             \
-    X(tcp_ack_unsent, "a TCP segment that acknowledges what nobody has sent")                  \
-    X(tcp_rst_old, "a TCP reset with a number that its receiver has acknowledged before")      \
+    X(tcp_state, "a TCP segment with flags invalid for its connection's state")                \
+    X(tcp_seq_beyond, "a TCP segment that begins beyond its receiver's window")                \
+    X(tcp_ack_unsent, "a TCP segment that acknowledges bytes that were not sent")              \
+    X(tcp_rst_old, "a TCP reset with a number that its receiver has already acknowledged")     \
     X(ct_not_first, "no connection, and such a packet cannot begin one")                       \
     X(ct_table_full, "the connection table is full")                                           \
     X(source_half_open, "its source has too many half-open connections")                       \

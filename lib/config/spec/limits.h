@@ -52,14 +52,13 @@ struct ExpectationsPerSpec {
                       .range = kCount,
                       .form = Form::number,
                       .default_text = "a quarter of `expectations`, 64 at least"});
-        keys.by_hand("server", {.help = "of all masters to one address. A server that answers "
-                                        "forged sources proves them; it takes no more than this. "
-                                        "0 = no limit",
+        keys.by_hand("server", {.help = "for all masters to one address. It bounds a server that "
+                                        "answers forged sources, and so proves them. 0 = no limit",
                                 .range = kCount,
                                 .form = Form::number,
                                 .default_text = "half of `expectations`, 64 at least"});
         keys.by_hand("security_zone",
-                     {.help = "of all masters that were begun from one security zone. 0 = no limit",
+                     {.help = "for all masters begun from one security zone. 0 = no limit",
                       .range = kCount,
                       .form = Form::number,
                       .default_text = "three quarters of `expectations`, 64 at least"});
@@ -133,8 +132,8 @@ struct LimitsSpec {
                       "(`fragment_full`). Each fragment takes a packet buffer of the largest MTU",
               .range = {64, 1u << 20, KeyUnit::size}});
         keys.mapping("expectations_per", of<ExpectationsPerSpec>,
-                     {.help = "expectations of one conntrack zone, source, server, security zone, "
-                              "destination"});
+                     {.help = "expectations pending for one conntrack zone, source, server, "
+                              "security zone or destination"});
         keys.group("per_source", {.help = "limits of one source", .default_text = "no limits"},
                    [&](auto& of) {
                        of("half_open", &L::half_open_per_source,

@@ -310,10 +310,10 @@ struct PolicySpec {
                                  .noun = "a default for policy",
                                  .default_text = "`drop`"});
         keys("on_change", &PolicySpec::on_change,
-             {.help = "running connections when this configuration replaces another: `keep` them, "
-                      "as Linux does, or `recheck`: ask the rules again as for their first "
-                      "packets, and end what is refused now. Expected connections follow their "
-                      "master"});
+             {.help =
+                  "running connections when this configuration replaces another. `keep`: "
+                  "unchanged, as in Linux. `recheck`: the rules judge them again like their first "
+                  "packets, and refused ones end. Expected connections follow their master"});
         keys.mapping("rules", of<RuleSpec>,
                      {.help = "tried from top to bottom; the first that matches decides",
                       .shape = Shape::list,
