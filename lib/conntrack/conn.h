@@ -43,6 +43,7 @@ struct PlainNear {
                                ///< the connection's first
 };
 
+// Many methods: each reads or sets one field, or bits of one that several share.
 struct alignas(64) Conn {
     // --- line 0: every packet ---
     FlowKey key{};                   ///< family 0: the slot is free

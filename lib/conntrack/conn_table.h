@@ -33,6 +33,7 @@
 
 namespace postern {
 
+// Many methods: slots, keys, index and timers are one structure, and a look-up takes three steps.
 class ConnTable {
   public:
     static constexpr MetricDesc kCountMetric{"connections", "connections now", Unit::connections,

@@ -101,6 +101,7 @@ enum class Arrival : std::uint8_t {
     worker  ///< handed over; that worker has counted its frames as received
 };
 
+// Many methods: the steps of a turn, and one accessor for each part.
 class Worker {
   public:
     /// Its parts; references and pointers to objects that outlive it.

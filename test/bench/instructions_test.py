@@ -52,14 +52,14 @@ class Guard(unittest.TestCase):
         code, said = guard(self.baseline)
         self.assertEqual((code, said), (0, f'ok instructions/{PATH}\n'))
 
-        code, said = self.doctored(by=0.02)
+        code, said = self.doctored(by=0.005)
         self.assertEqual((code, said), (0, f'ok instructions/{PATH}\n'), 'within the tolerance')
 
-        code, said = self.doctored(by=0.04)
+        code, said = self.doctored(by=0.02)
         self.assertEqual(code, 1, said)
         first, head, *rows = said.splitlines()
         self.assertTrue(first.startswith(f'not ok instructions/{PATH} '), said)
-        self.assertIn('(+4.0%)', first)
+        self.assertIn('(+2.0%)', first)
         self.assertEqual(head.split(), ['#', 'before', 'now', 'change'])
         self.assertEqual([row.split()[-1] for row in rows], [GROWN], 'what grew, and nothing else')
 
