@@ -29,7 +29,7 @@ bool expect_answers(const View& view, Emit& emit) noexcept {
     hole.dst = asked.src;
     hole.dport = asked.sport;
     hole.protocol = proto::udp;
-    hole.flags = expect_flag::permanent;
+    hole.flags = expect_flag::permanent | expect_flag::answers;
     emit.expect(hole);
     return true;
 }

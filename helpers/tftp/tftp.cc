@@ -99,7 +99,7 @@ void on_message(View& view, Emit& emit) noexcept {
         emit.count(kBroadcasts);
         request.src = *subnet;
         request.class_index = kAnswers;
-        request.flags = expect_flag::permanent;
+        request.flags = expect_flag::permanent | expect_flag::answers;
     }
     request.dst = view.speaker();
     request.dport = view.original.sport;

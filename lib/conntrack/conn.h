@@ -251,8 +251,10 @@ struct alignas(64) Conn {
     }
     Tuple tuple() const noexcept {
         Tuple t;
-        for (unsigned i = 0; i < 16; ++i)
-            t.src.bytes[i] = src[i], t.dst.bytes[i] = dst[i];
+        for (unsigned i = 0; i < 16; ++i) {
+            t.src.bytes[i] = src[i];
+            t.dst.bytes[i] = dst[i];
+        }
         t.src.family = t.dst.family = family();
         t.sport = sport;
         t.dport = dport;

@@ -220,16 +220,20 @@ InsertResult ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
             case Rival::beside: break;
             case Rival::counts: ++candidates; break;
             case Rival::beside_twin:
-                if (++beside_twins == most_beside)
-                    give_way(i), --beside_twins;
-                else
+                if (++beside_twins == most_beside) {
+                    give_way(i);
+                    --beside_twins;
+                } else {
                     ++candidates;
+                }
                 break;
             case Rival::twin:
-                if (++twins == kMaxTwins)
-                    give_way(i), --twins;
-                else
+                if (++twins == kMaxTwins) {
+                    give_way(i);
+                    --twins;
+                } else {
                     ++candidates;
+                }
                 break;
             case Rival::gives_way: give_way(i); break;
             case Rival::refreshed:

@@ -214,7 +214,8 @@ void merge_cheapest(Beginnings& all) {
             const double cost = weight(merged(all[a], all[b])) - weight(all[a]) - weight(all[b]);
             if ((a != 0 || b != 1) && cost >= least) continue;
             least = cost;
-            best_a = a, best_b = b;
+            best_a = a;
+            best_b = b;
         }
     }
     all[best_a] = merged(all[best_a], all[best_b]);

@@ -27,6 +27,9 @@ inline constexpr std::uint8_t beside = 16;
 /// An active one that is the same, of the same master, is `shared`: it stays as it is, for a
 /// minimum time.
 inline constexpr std::uint8_t stays = 32;
+/// It answers the master's first message, whoever sends it: it comes from the side to which that
+/// message went.
+inline constexpr std::uint8_t answers = 64;
 }  // namespace expect_flag
 
 /// The packet that begins the expected connection. The destination is always exact.

@@ -34,7 +34,10 @@ ExpectAnswer Expecting::peek(unsigned i) noexcept {
 
 bool Expecting::claim(unsigned i) noexcept {
     const ExpectMatch& match = batch_.match[i];
-    if (!owner_.take(match, turn())) return counters_.claims_lost.add(), false;
+    if (!owner_.take(match, turn())) {
+        counters_.claims_lost.add();
+        return false;
+    }
     const PacketInfo& info = batch_.info[i];
     if (info.kind == L4Kind::gre_call && match.sport_mask.raw() != 0) {
         // The other direction of the pair is expected, too; this connection takes it.
@@ -58,8 +61,10 @@ void Expecting::fix_sides(ExpectRequest& r, const Conn& master) const noexcept {
         return kAnyEdge;
     };
     r.to_side = side_of(r.dst);
-    if (!r.any_src() && r.src.length < 8 * address_bytes(r.dst.family) && r.dst == tuple.src)
-        // The hosts that answer a broadcast are in the zone to which the request went.
+    const bool is_prefix =
+        !r.any_src() && r.src.length < 8 * address_bytes(r.dst.family) && r.dst == tuple.src;
+    if ((r.flags & expect_flag::answers) != 0 || is_prefix)
+        // Answers to a broadcast come from the side to which the request went.
         r.from_side = edges.side_of(master.edge(Direction::reply));
     else if (!r.any_src())
         r.from_side = side_of(r.src.address);
@@ -78,8 +83,10 @@ bool Expecting::file_for_rule(const RuleExpect& wish, const Conn& master, ConnId
     r.timeout_ms = wish.timeout_ms;
     for (unsigned port = wish.first_port; port <= wish.last_port; ++port) {
         r.dport = Be16::from_host(static_cast<std::uint16_t>(port));
-        if (!ok(owner_.insert(r, &masters_[master.helper_slot], turn()).outcome))
-            return counters_.rule_expectations_failed.add(), false;
+        if (!ok(owner_.insert(r, &masters_[master.helper_slot], turn()).outcome)) {
+            counters_.rule_expectations_failed.add();
+            return false;
+        }
     }
     return true;
 }

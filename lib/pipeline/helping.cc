@@ -78,8 +78,10 @@ void Helping::end_session(const Conn& conn) noexcept {
 bool Helping::expect_by_rule(std::uint32_t slot, const RuleExpect& wish) noexcept {
     const Conn& conn = conns_.at(slot);
     if (!conn.has(conn_flag::has_helper_slot) &&
-        take_slot(slot, kNoHelper, Standing::unproven) == nullptr)
-        return expecting_.count_rule_failed(), false;
+        take_slot(slot, kNoHelper, Standing::unproven) == nullptr) {
+        expecting_.count_rule_failed();
+        return false;
+    }
     return expecting_.file_for_rule(wish, conn, conns_.id_of(slot));
 }
 

@@ -324,6 +324,28 @@ TEST_P(SecurityZones, AnExpectedConnectionComesFromTheRightSide) {
     EXPECT_TRUE(world.send(child, kIn));
 }
 
+TEST(SecurityZone, AnswersToABroadcastComeFromWhereItWent) {
+    for (const char* prefix : {"24", "0"}) {
+        SCOPED_TRACE(prefix);
+        std::string text = twice("inside, outside, dmz", "inside", "outside", "dmz");
+        const auto replace = [&](const std::string& old, const std::string& by) {
+            text.replace(text.find(old), old.size(), by);
+        };
+        replace("{name: ftp}", std::string("{name: snmp, prefix: ") + prefix + "}");
+        replace("{proto: tcp, dport: 21, ct: [new], action: accept, helper: ftp}",
+                "{proto: udp, dport: 161, ct: [new], action: accept, helper: snmp}");
+        World world(World::Whole{text}, 1);
+        const Flow asked = flow("192.0.2.1", 40000, "255.255.255.255", 161);
+        const std::string get = from_hex("3012020101040670 75626c6963a00502010130 00");
+        ASSERT_TRUE(world.send(frames::udp(asked, get), kIn));
+        ASSERT_EQ(world.fw().expectations().live(), 1u);
+        const Frame answer = frames::udp(flow("192.0.2.77", 161, "192.0.2.1", 40000), "answer");
+        EXPECT_FALSE(world.send(answer, PortId{3})) << "the question did not go to the dmz";
+        EXPECT_EQ(world.drops(DropReason::wrong_zone), 1u);
+        EXPECT_TRUE(world.send(answer, kOut));
+    }
+}
+
 TEST_P(SecurityZones, AnAddressBelongsToTheZoneThatDeclaresIt) {
     const std::string net = v6() ? "2001:db8::/64" : "192.0.2.0/24";
     const std::string router = v6() ? "2001:db8::2/128" : "192.0.2.2/32";
