@@ -162,7 +162,7 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     HelperImage& helper = out.image.helper;
     const std::string name = f.text("helper");
     const HelperId id = helper_of(plan, name);
-    if (id != kNoHelper && !plan.helpers[id - 1u].speaks(t.protocol))
+    if (id != kNoHelper && !plan.helpers[id - 1u].supports(t.protocol))
         f.wrong("helper", "does not read this protocol");
     // Its helper waits for the first packet with payload.
     const bool waits = id != kNoHelper && !f.has("private") && is_silent(c);

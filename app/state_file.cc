@@ -34,7 +34,7 @@ int complain(const std::string& message, int code) {
 }
 
 /// Prints it; an exit code.
-int tell(const std::string& text) {
+int write_out(const std::string& text) {
     if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return kOk;
     return complain("cannot write: " + std::string(std::strerror(errno)), kFailed);
 }
@@ -246,7 +246,7 @@ int save_state(const std::string& socket, const std::string& path, bool json) {
     Json all = end["end"];
     if (json) {
         all["file"] = path;
-        return tell(all.dump() + "\n");
+        return write_out(all.dump() + "\n");
     }
     const auto of = [&all](const char* key) { return all[key].dump(); };
     std::string text = "saved " + of("connections") + " connections and " + of("expectations") +
@@ -255,7 +255,7 @@ int save_state(const std::string& socket, const std::string& path, bool json) {
         text += of("cut") +
                 " control connections have bytes under way that are not in it: their helpers may "
                 "read no further\n";
-    return tell(text);
+    return write_out(text);
 }
 
 namespace {
@@ -263,16 +263,16 @@ namespace {
 /// Results of the records of one kind, by outcome.
 using Outcomes = std::map<std::string, std::size_t>;
 
-int tell_restored(const Outcomes& connections, const Outcomes& expectations, std::size_t good,
-                  std::size_t all, std::int64_t elapsed_ms, bool json) {
+int report_restored(const Outcomes& connections, const Outcomes& expectations, std::size_t good,
+                    std::size_t all, std::int64_t elapsed_ms, bool json) {
     if (json)
-        return tell(Json{{"restored", good},
-                         {"records", all},
-                         {"elapsed_ms", elapsed_ms},
-                         {"connections", connections},
-                         {"expectations", expectations}}
-                        .dump() +
-                    "\n");
+        return write_out(Json{{"restored", good},
+                              {"records", all},
+                              {"elapsed_ms", elapsed_ms},
+                              {"connections", connections},
+                              {"expectations", expectations}}
+                             .dump() +
+                         "\n");
     std::string text;
     for (const auto& [outcome, n] : connections)
         text += std::to_string(n) + " connections: " + outcome + "\n";
@@ -281,7 +281,7 @@ int tell_restored(const Outcomes& connections, const Outcomes& expectations, std
     char end[128];
     std::snprintf(end, sizeof end, "%zu of %zu restored, %.1f s after they were saved\n", good, all,
                   static_cast<double>(elapsed_ms) / 1000);
-    return tell(text + end);
+    return write_out(text + end);
 }
 
 }  // namespace
@@ -319,7 +319,7 @@ int restore_state(const std::string& socket, const std::string& path, bool json)
         if (reply.kind != Reply::Kind::end)
             return complain(reply.text, reply.code == "read_only" ? kUsage : kFailed);
     }
-    return tell_restored(outcomes[0], outcomes[1], good, records.size(), elapsed_ms, json);
+    return report_restored(outcomes[0], outcomes[1], good, records.size(), elapsed_ms, json);
 }
 
 }  // namespace postern

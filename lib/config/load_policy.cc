@@ -386,11 +386,11 @@ void Loader::rule(const Value& v) {
     if (auto helper = map.get("helper")) {
         if (auto i = helper_names_.find(*helper)) {
             rule.helper = static_cast<HelperId>(*i + 1);
-            const auto& speaks = spec_.helpers[*i].protocols;
+            const auto& supported = spec_.helpers[*i].protocols;
             const bool understood =
                 !rule.protocols.empty() &&
                 std::all_of(rule.protocols.begin(), rule.protocols.end(), [&](std::uint8_t p) {
-                    return std::count(speaks.begin(), speaks.end(), p) != 0;
+                    return std::count(supported.begin(), supported.end(), p) != 0;
                 });
             if (rule.action != RuleAction::accept)
                 helper->error("a helper needs `action: accept`");
@@ -398,10 +398,12 @@ void Loader::rule(const Value& v) {
                 helper->error("a helper needs `ct: [new]` or `ct: [related]`");
             else if (map.get("expect"))
                 helper->error("`helper` and `expect` exclude each other");
-            else if (!speaks.empty() && !understood)
-                helper->error(
-                    "this helper speaks " + names_of(speaks) + " and needs `proto: " +
-                    (speaks.size() == 1 ? names_of(speaks) : "[" + names_of(speaks) + "]") + "`");
+            else if (!supported.empty() && !understood)
+                helper->error("this helper supports " + names_of(supported) +
+                              " and needs `proto: " +
+                              (supported.size() == 1 ? names_of(supported)
+                                                     : "[" + names_of(supported) + "]") +
+                              "`");
         }
     }
     if (auto mark = map.get("mark"); mark && !is_any(*mark))

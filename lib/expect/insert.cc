@@ -82,7 +82,7 @@ InsertResult ExpectOwner::insert(const ExpectRequest& r, MasterExpectations* mas
     // the pool, and take_returned() removes it again.
     if (master != nullptr) lists_.attach(*master, newcomer.e, index);
     wheel_.arm(index);
-    tell(ExpectEventType::fresh, ExpectEnd::claimed, index, turn);
+    emit_event(ExpectEventType::fresh, ExpectEnd::claimed, index, turn);
     return count(result);
 }
 

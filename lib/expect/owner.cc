@@ -38,7 +38,7 @@ bool ExpectOwner::take(const ExpectMatch& match, ExpectTurn turn) noexcept {
             lost_.add();
             return false;
         }
-        tell(ExpectEventType::claim, ExpectEnd::claimed, index, turn);
+        emit_event(ExpectEventType::claim, ExpectEnd::claimed, index, turn);
         return true;
     }
     std::atomic<std::uint8_t>& again = store_.books(index).again;
@@ -48,7 +48,7 @@ bool ExpectOwner::take(const ExpectMatch& match, ExpectTurn turn) noexcept {
                                                          std::memory_order_relaxed))
             ;
         if (left != 0) {
-            tell(ExpectEventType::claim, ExpectEnd::claimed, index, turn);
+            emit_event(ExpectEventType::claim, ExpectEnd::claimed, index, turn);
             return true;
         }
     }
@@ -97,7 +97,7 @@ void ExpectOwner::finish(std::uint32_t index, ExpectEnd why, ExpectTurn turn,
     Expectation& e = store_.at(index);
     if (!place_taken) limits_.release(e, store_.books(index));
     ends_[static_cast<unsigned>(why)].add();
-    tell(event_of(why), why, index, turn);
+    emit_event(event_of(why), why, index, turn);
     if (e.owner != id_) return table_.owner(e.owner).pool_.send_back(index);
     strike_out(e);
     wheel_.disarm(index);
@@ -193,8 +193,8 @@ bool ExpectOwner::set_timeout(ExpectId id, std::uint32_t timeout_ms, ExpectTurn 
     return true;
 }
 
-void ExpectOwner::tell(ExpectEventType type, ExpectEnd end, std::uint32_t index,
-                       ExpectTurn turn) noexcept {
+void ExpectOwner::emit_event(ExpectEventType type, ExpectEnd end, std::uint32_t index,
+                             ExpectTurn turn) noexcept {
     if (!events_.enabled()) return;
     ExpectEvent* event = events_.reserve();
     if (event == nullptr) return;

@@ -166,7 +166,8 @@ class ExpectOwner {
     /// All of the above for one of the caller's own, unless it was claimed: then it comes back by
     /// itself.
     void end_own(std::uint32_t index, Expectation& e, ExpectEnd why, ExpectTurn turn) noexcept;
-    void tell(ExpectEventType type, ExpectEnd end, std::uint32_t index, ExpectTurn turn) noexcept;
+    void emit_event(ExpectEventType type, ExpectEnd end, std::uint32_t index,
+                    ExpectTurn turn) noexcept;
     void strike_out(Expectation& e) noexcept;
     void take_returned() noexcept;
 

@@ -85,9 +85,9 @@ struct alignas(64) Batch {
     Mask operator[](MaskId id) const noexcept { return masks[static_cast<unsigned>(id)]; }
 
     /// Queues packet i for its connection's helper, unless it has no payload (`says` is false).
-    void show_helper(unsigned i, const Conn& conn, bool says = true) noexcept {
+    void show_helper(unsigned i, const Conn& conn, bool has_payload = true) noexcept {
         helper_slot[i] = conn.helper_slot;
-        (*this)[MaskId::helped] |= Mask{says} << i;
+        (*this)[MaskId::helped] |= Mask{has_payload} << i;
     }
     /// Packets in `miss` that may begin a connection, by conntrack.
     Mask sound_misses() const noexcept {

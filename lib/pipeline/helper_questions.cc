@@ -37,8 +37,8 @@ void HelperQuestions::message(Direction direction, Bytes bytes) noexcept {
     ++a.asked;
 }
 
-bool HelperQuestions::tell_ended(HelperId helper, ConnId conn, CtZone ct_zone,
-                                 const Tuple& original, const std::uint8_t* state) noexcept {
+bool HelperQuestions::report_ended(HelperId helper, ConnId conn, CtZone ct_zone,
+                                   const Tuple& original, const std::uint8_t* state) noexcept {
     Question* q = rings_.questions.reserve();
     if (q == nullptr) return false;
     q->kind = Question::Kind::ended;

@@ -65,8 +65,8 @@ class HelperQuestions {
     void message(Direction direction, Bytes bytes) noexcept;
     std::uint32_t next_number() const noexcept { return number_; }
     /// False: the ring is full.
-    bool tell_ended(HelperId helper, ConnId conn, CtZone ct_zone, const Tuple& original,
-                    const std::uint8_t* state) noexcept;
+    bool report_ended(HelperId helper, ConnId conn, CtZone ct_zone, const Tuple& original,
+                      const std::uint8_t* state) noexcept;
     auto& answers() noexcept { return rings_.answers; }
 
   private:

@@ -44,7 +44,7 @@ bool NewConnection::pair_call(unsigned i) noexcept {
 
 std::uint32_t NewConnection::commit() noexcept {
     tracking_.conns_.arm(slot_);
-    tracking_.tell(ConnEventType::fresh, slot_);
+    tracking_.emit_event(ConnEventType::fresh, slot_);
     return std::exchange(slot_, 0);
 }
 

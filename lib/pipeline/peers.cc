@@ -78,7 +78,7 @@ unsigned Peers::take_handoff(rte_mbuf** out) noexcept {
     return n;
 }
 
-void Peers::tell_active(ConnId master) noexcept {
+void Peers::notify_active(ConnId master) noexcept {
     rte_ring* ring = rings_.active_[master.worker.number()].get();
     // A lost message does no harm: the next visit repeats it, long before the master's timeout.
     if (ring == nullptr || rte_ring_mp_enqueue(ring, as_pointer(master)) != 0)

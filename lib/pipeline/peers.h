@@ -87,7 +87,7 @@ class Peers {
     unsigned take_handoff(rte_mbuf** out) noexcept;
 
     /// Notifies another worker that a child of its connection was active.
-    void tell_active(ConnId master) noexcept;
+    void notify_active(ConnId master) noexcept;
     /// Takes masters whose children were active, from other workers; at most `max`.
     unsigned take_active(ConnId* out, unsigned max) noexcept;
 

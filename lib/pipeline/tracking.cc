@@ -18,7 +18,7 @@ constexpr unsigned kActivityBudget = 32;  ///< masters extended in a turn
 constexpr unsigned kOrdersBudget = 16;    ///< children ended or adopted a turn
 
 /// Whether the packet of a helped connection, after track(), may matter to a helper.
-bool says_something(const PacketInfo& info) noexcept {
+bool concerns_helper(const PacketInfo& info) noexcept {
     constexpr std::uint8_t kEnds = tcp_flag::syn | tcp_flag::fin | tcp_flag::rst;
     return info.pay_len != 0 || (info.tcp_flags & kEnds) != 0;
 }
@@ -47,9 +47,9 @@ inline bool Tracking::track_found(Batch& b, unsigned i, ConnTable::Found found) 
         // A packet without payload does not matter to its helper. Otherwise the helper's state of
         // the connection is prefetched while other packets are tracked. No branch: both cases are
         // equally likely.
-        const bool says = info.pay_len != 0;
-        helping_.prefetch(says ? conn.helper_slot : 0);
-        b.show_helper(i, conn, says);
+        const bool has_payload = info.pay_len != 0;
+        helping_.prefetch(has_payload ? conn.helper_slot : 0);
+        b.show_helper(i, conn, has_payload);
         helping_.keep_min_timeout(conn);
     }
     conns_.arm_if_shorter(info.conn, timeout_before, conn.timeout_ms);
@@ -117,8 +117,8 @@ void Tracking::put_event(ConnEventType type, std::uint32_t slot, ConnEnd why) no
 }
 
 /// track_one(), with a check for changes that emit an event.
-void Tracking::track_and_tell(unsigned i) noexcept {
-    constexpr std::uint8_t kTold = conn_flag::seen_reply | conn_flag::assured;
+void Tracking::track_and_emit(unsigned i) noexcept {
+    constexpr std::uint8_t kReported = conn_flag::seen_reply | conn_flag::assured;
     PacketInfo& info = batch_.info[i];
     const std::uint32_t slot = info.conn;
     const std::uint16_t generation = conns_.at(slot).generation;
@@ -126,8 +126,8 @@ void Tracking::track_and_tell(unsigned i) noexcept {
     track_one(i);
     const Conn& conn = conns_.at(slot);
     if (!conn.alive() || conn.generation != generation) return;
-    if (conn.state != state || ((conn.flags ^ flags) & kTold) != 0)
-        tell(ConnEventType::update, slot);
+    if (conn.state != state || ((conn.flags ^ flags) & kReported) != 0)
+        emit_event(ConnEventType::update, slot);
 }
 
 void Tracking::track_one(unsigned i) noexcept {
@@ -186,7 +186,7 @@ void Tracking::track_one(unsigned i) noexcept {
     conns_.arm_if_shorter(slot, timeout_before, conn.timeout_ms);
     b.accept(i);
     if (conn.has(conn_flag::helped) && info.kind != L4Kind::icmp_error)
-        b.show_helper(i, conn, says_something(info));
+        b.show_helper(i, conn, concerns_helper(info));
 }
 
 bool Tracking::rules_let_error(unsigned i) noexcept {
@@ -217,7 +217,7 @@ bool Tracking::is_call_taken(unsigned i) const noexcept {
 }
 
 void Tracking::end(std::uint32_t slot, ConnEnd why) noexcept {
-    tell(ConnEventType::destroy, slot, why);
+    emit_event(ConnEventType::destroy, slot, why);
     if (why != ConnEnd::control) helping_.note_known(conns_.at(slot));
     discard(slot);
     counters_.connections_ended.add();
@@ -255,7 +255,7 @@ std::uint32_t Tracking::expire(std::uint32_t budget) noexcept {
         [this, now](std::uint32_t slot) {
             const Conn& child = conns_.at(slot);
             const auto silent_ms = static_cast<std::uint32_t>(now - child.last_seen());
-            if (child.master && silent_ms <= conns_.visit_ms()) tell_master(child.master);
+            if (child.master && silent_ms <= conns_.visit_ms()) notify_master(child.master);
         });
 }
 
@@ -270,9 +270,9 @@ bool Tracking::keep_lasting(std::uint32_t slot) noexcept {
     return true;
 }
 
-void Tracking::tell_master(ConnId master) noexcept {
+void Tracking::notify_master(ConnId master) noexcept {
     if (master.worker == conns_.worker()) return keep_master(master);
-    peers_.tell_active(master);
+    peers_.notify_active(master);
 }
 
 void Tracking::keep_master(ConnId master) noexcept {
@@ -284,7 +284,7 @@ void Tracking::keep_master(ConnId master) noexcept {
     counters_.masters_kept.add();
 }
 
-void Tracking::hear_peers() noexcept {
+void Tracking::handle_peers() noexcept {
     ConnId masters[kActivityBudget];
     const unsigned active = peers_.take_active(masters, kActivityBudget);
     for (unsigned i = 0; i < active; ++i)
@@ -295,13 +295,13 @@ void Tracking::hear_peers() noexcept {
     const unsigned told =
         peers_.take_orders(orders, std::min(kOrdersBudget, refused_masters_.room()));
     for (unsigned i = 0; i < told; ++i)
-        obey(orders[i]);
+        apply(orders[i]);
 }
 
 /// Orders of several masters about one child may arrive in another order than they were given: an
 /// old master's end before a new one's adoption. Then the child begins anew, by the new master's
 /// expectation.
-void Tracking::obey(const ChildOrder& order) noexcept {
+void Tracking::apply(const ChildOrder& order) noexcept {
     if (order.all) return refused_masters_.add(order.by);
     // In GRE only calls are distinguished by more than their addresses.
     const std::uint32_t slot =

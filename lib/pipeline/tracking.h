@@ -74,7 +74,7 @@ class Tracking {
     /// moves it to the misses if its connection has ended.
     void track_hit(unsigned i) noexcept {
         if (telling_) [[unlikely]]
-            return track_and_tell(i);
+            return track_and_emit(i);
         track_one(i);
     }
     /// Packet i matches info.conn by its tuple, but not by its zones. Returns whether it may
@@ -109,14 +109,15 @@ class Tracking {
     std::uint32_t expire(std::uint32_t budget) noexcept;
     /// Handles messages of other workers: extends masters whose children were active, ends and
     /// hands over children at helpers' requests.
-    void hear_peers() noexcept;
+    void handle_peers() noexcept;
 
     // --- control, by the worker ---
     /// Connections emit events while there is a listener. Control reads the events, and sets the
     /// switch; the worker notices it in its next turn.
     EventRing<ConnEvent>& events() noexcept { return events_; }
     void listen(bool on) noexcept { listened_.store(on, std::memory_order_relaxed); }
-    void tell(ConnEventType type, std::uint32_t slot, ConnEnd why = ConnEnd::expired) noexcept {
+    void emit_event(ConnEventType type, std::uint32_t slot,
+                    ConnEnd why = ConnEnd::expired) noexcept {
         if (telling_) [[unlikely]]
             put_event(type, slot, why);
     }
@@ -153,17 +154,17 @@ class Tracking {
     /// among the misses, contested.
     void refuse_zones(unsigned i) noexcept;
     void track_one(unsigned i) noexcept;
-    void track_and_tell(unsigned i) noexcept;
+    void track_and_emit(unsigned i) noexcept;
     /// Returns whether rules that name its type accept packet i, an error about a connection; drops
     /// it if not.
     bool rules_let_error(unsigned i) noexcept;
     /// Removes a connection and releases what it holds.
     void discard(std::uint32_t slot) noexcept;
     /// A child was active: its master, on any worker, must not expire.
-    void tell_master(ConnId master) noexcept;
+    void notify_master(ConnId master) noexcept;
     void keep_master(ConnId master) noexcept;
     bool keep_lasting(std::uint32_t slot) noexcept;
-    void obey(const ChildOrder& order) noexcept;
+    void apply(const ChildOrder& order) noexcept;
 
     ConnTable& conns_;
     Batch& batch_;

@@ -218,8 +218,8 @@ void Helping::drop_waiting(std::uint32_t slot, HelperId helper) noexcept {
     const HelperConn* hc = engine_->at(slot);
     if (!questions_->present(helper)) return;
     const Conn& conn = conns_.at(hc->owner);
-    if (!questions_->tell_ended(helper, conns_.id_of(hc->owner), conn.ct_zone(), hc->original,
-                                hc->state.data()))
+    if (!questions_->report_ended(helper, conns_.id_of(hc->owner), conn.ct_zone(), hc->original,
+                                  hc->state.data()))
         count(helper, UserspaceCounter::userspace_ends_untold);
 }
 

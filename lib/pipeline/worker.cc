@@ -138,7 +138,7 @@ bool Worker::send_fragments(unsigned i, TxBuffer& out) noexcept {
 bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
     batch_.now = now;
     batch_.cookie = cookie;
-    tracking_.hear_peers();
+    tracking_.handle_peers();
     const bool swept = sweep_.step();
     const std::uint32_t conns = tracking_.expire(kExpireBudget);
     const std::uint32_t expectations = expecting_.expire(kExpireBudget);

@@ -37,7 +37,7 @@ struct HelperPlan {
     std::vector<Class> classes;
     std::uint16_t max_pending = 0;  ///< of one connection's calls together; 0: no limit
 
-    bool speaks(std::uint8_t protocol) const noexcept {
+    bool supports(std::uint8_t protocol) const noexcept {
         return (transports & transport::of(protocol)) != 0;
     }
 };

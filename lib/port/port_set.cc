@@ -178,15 +178,16 @@ Result<void> PortSet::attach(PortId p) {
         return r;
     }
     port.attached = true;
-    port.doors.store(kRx | kTx | kUp, std::memory_order_release);
+    port.usable.store(kRx | kTx | kUp, std::memory_order_release);
     return {};
 }
 
 void PortSet::detach(PortId p) {
     Port& port = ports_[p.number()];
     if (!port.attached) return;
-    port.doors.store(0, std::memory_order_release);
-    // A worker that has reported since sees the doors closed; one that has not may still be inside.
+    port.usable.store(0, std::memory_order_release);
+    // A worker that has reported since sees the flags cleared; one that has not may still be
+    // inside.
     if (config_.rcu != nullptr) rte_rcu_qsbr_synchronize(config_.rcu, RTE_QSBR_THRID_INVALID);
     port.before = device_stats(port);
     close_device(port, true);
@@ -200,8 +201,8 @@ void PortSet::set_link(PortId p, bool up) noexcept {
     // neighbour, and detect its return sooner.
     const bool keeps = port.config.is_pci || !port.interface.empty();
     const std::uint8_t tx = up || !keeps ? kTx : 0;
-    port.doors.store(static_cast<std::uint8_t>(kRx | tx | (up ? kUp : 0)),
-                     std::memory_order_release);
+    port.usable.store(static_cast<std::uint8_t>(kRx | tx | (up ? kUp : 0)),
+                      std::memory_order_release);
 }
 
 std::optional<bool> PortSet::link_of_device(PortId p) const {
@@ -374,7 +375,7 @@ PortSet::~PortSet() {
 
 unsigned PortSet::receive(PortId p, WorkerId w, rte_mbuf** out, unsigned max) noexcept {
     Port& port = ports_[p.number()];
-    if ((port.doors.load(std::memory_order_acquire) & kRx) == 0 || w.number() >= port.rx_queues ||
+    if ((port.usable.load(std::memory_order_acquire) & kRx) == 0 || w.number() >= port.rx_queues ||
         shut(port))
         return 0;
     const unsigned n = rte_eth_rx_burst(port.id, w.number(), out, static_cast<std::uint16_t>(max));
@@ -393,9 +394,9 @@ unsigned PortSet::receive(PortId p, WorkerId w, rte_mbuf** out, unsigned max) no
 
 PortSet::Unsent PortSet::transmit(Port& port, WorkerId w, std::uint16_t queue, rte_mbuf** pkts,
                                   unsigned n) noexcept {
-    const std::uint8_t doors = port.doors.load(std::memory_order_acquire);
+    const std::uint8_t usable = port.usable.load(std::memory_order_acquire);
     unsigned sent = 0;
-    if ((doors & kTx) != 0) {
+    if ((usable & kTx) != 0) {
         std::uint32_t lengths[kMaxBurst];
         const bool count = port.forgets && n <= kMaxBurst;
         for (unsigned i = 0; count && i < n; ++i)
@@ -413,7 +414,7 @@ PortSet::Unsent PortSet::transmit(Port& port, WorkerId w, std::uint16_t queue, r
     }
     if (sent == n) return {};
     rte_pktmbuf_free_bulk(pkts + sent, n - sent);
-    return (doors & kUp) != 0 ? Unsent{n - sent, 0} : Unsent{0, n - sent};
+    return (usable & kUp) != 0 ? Unsent{n - sent, 0} : Unsent{0, n - sent};
 }
 
 PortSet::Unsent PortSet::send(PortId p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept {

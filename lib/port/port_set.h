@@ -5,9 +5,9 @@
 // queue if the device has enough; else on a ring to the worker that owns the queue, so that no
 // queue ever has two senders and none needs a lock.
 //
-// A port has two doors, flags that control opens and closes: for receiving and for sending. While
-// they are closed, control may detach the device and attach it again under running workers
-// (detach(), attach()). A worker checks the doors once a burst, and control waits until all workers
+// A port has flags that control sets and clears: usable for receiving, and for sending. While
+// they are cleared, control may detach the device and attach it again under running workers
+// (detach(), attach()). A worker checks them once a burst, and control waits until all workers
 // have reported since.
 //
 // Life-cycle: opened by control after the EAL, started, passed to workers by reference; stopped and
@@ -168,7 +168,7 @@ class PortSet {
     struct Port {
         // Written by control, read by workers. Release and acquire: with a door open a worker sees
         // everything written while it was closed.
-        std::atomic<std::uint8_t> doors{0};  ///< kRx, kTx: open; kUp: the link
+        std::atomic<std::uint8_t> usable{0};  ///< kRx, kTx: for these; kUp: the link is
         std::uint16_t id = 0;
         std::uint16_t rx_queues = 0;
         std::uint16_t tx_queues = 0;
@@ -197,7 +197,7 @@ class PortSet {
           chains_(std::ranges::any_of(config.ports, [](const auto& p) { return !p.is_pci; })),
           ports_(config.ports.size()),
           workers_(config.workers) {}
-    /// Everything up to the first packet, with closed doors.
+    /// Everything up to the first packet, with the flags cleared.
     Result<void> open_device(PortId p);
     Result<void> configure(Port& port);
     Result<void> set_mtu(Port& port);

@@ -31,7 +31,7 @@ HelperId helper_of(Worker& worker, const Batch& b, unsigned i, const Conn& conn,
                 worker.counters().helpers_not_assigned.add();
         }
     }
-    if (helper != kNoHelper && !b.plan->helpers[helper - 1u].speaks(info.protocol))
+    if (helper != kNoHelper && !b.plan->helpers[helper - 1u].supports(info.protocol))
         return kNoHelper;
     return helper;
 }

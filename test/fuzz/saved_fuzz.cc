@@ -63,9 +63,9 @@ void check(const SavedSetting& s, const SavedConnection& saved) {
     const Conn& c = saved.image.conn;
     require(c.from_edge < s.plan.edges.size() && c.to_edge < s.plan.edges.size() &&
                 c.timeouts() <= s.plan.timeout_names.size() &&
-                (c.rule == kNoRule || c.rule < s.plan.rules.size()),
+                (c.rule == kNoRule || c.rule.number() < s.plan.rules.size()),
             "a name that does not exist");
-    require(home_of(s.steering, c) < s.steering.workers, "no such worker");
+    require(home_of(s.steering, c).number() < s.steering.workers, "no such worker");
     const Json record = s.record_of(saved);
     auto again = read_record(s.plan, *s.helpers, record);
     require(again.ok(), "what was read and written cannot be read");

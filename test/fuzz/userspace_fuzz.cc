@@ -21,7 +21,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     (void)wire::check_hello(record);
     Answer a;
     if (wire::decode_answer(record, helper, kWorkers, a) != nullptr) return 0;
-    require(a.helper == helper.id && a.conn.worker < kWorkers, "from or for somebody else");
+    require(a.helper == helper.id && a.conn.worker.number() < kWorkers,
+            "from or for somebody else");
     require(a.count <= Answer::kMaxRequests, "more expectations than there is room for");
     require(size == wire::kAnswerBytes + a.count * wire::kExpectBytes, "bytes nobody has read");
     require(std::all_of(a.state.begin() + helper.data_bytes, a.state.end(),

@@ -336,7 +336,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "x.yaml:7:38: policy.rules[0].helper: a helper needs `action: accept`"},
         Mistake{
             "helper_protocol", kFtp + with_rules("  {action: accept, helper: ftp}"),
-            "x.yaml:7:28: policy.rules[0].helper: this helper speaks tcp and needs `proto: tcp`"},
+            "x.yaml:7:28: policy.rules[0].helper: this helper supports tcp and needs `proto: tcp`"},
         Mistake{"helper_of_established",
                 kFtp + with_rules("  {proto: tcp, ct: established, action: accept, helper: ftp}"),
                 "x.yaml:7:57: policy.rules[0].helper: a helper needs `ct: [new]` or `ct: "

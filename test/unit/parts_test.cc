@@ -74,13 +74,13 @@ TEST_F(PeersTest, AFullRingTakesNothingAndRingsFreeWhatIsLeftInThem) {
 
 TEST_F(PeersTest, MastersAreToldByTheirWholeId) {
     const ConnId master{0xfffffff0, 0xfedc, WorkerId{1}};
-    peers_[2]->tell_active(master);
+    peers_[2]->notify_active(master);
     std::array<ConnId, 8> got{};
     EXPECT_EQ(peers_[0]->take_active(got.data(), 8), 0u);
     ASSERT_EQ(peers_[1]->take_active(got.data(), 8), 1u);
     EXPECT_EQ(got[0], master);
     for (unsigned i = 0; i < 4; ++i)
-        peers_[2]->tell_active(master);
+        peers_[2]->notify_active(master);
     EXPECT_EQ(counters_[2].masters_not_told.get(), 1u);
 }
 
