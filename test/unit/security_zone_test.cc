@@ -331,17 +331,17 @@ TEST(SecurityZone, AnswersToABroadcastComeFromWhereItWent) {
         const auto replace = [&](const std::string& old, const std::string& by) {
             text.replace(text.find(old), old.size(), by);
         };
-        replace("{name: ftp}", std::string("{name: snmp, prefix: ") + prefix + "}");
+        replace("{name: ftp}", std::string("{name: snmp, params: {prefix: ") + prefix + "}}");
         replace("{proto: tcp, dport: 21, ct: [new], action: accept, helper: ftp}",
                 "{proto: udp, dport: 161, ct: [new], action: accept, helper: snmp}");
         World world(World::Whole{text}, 1);
         const Flow asked = flow("192.0.2.1", 40000, "255.255.255.255", 161);
-        const std::string get = from_hex("3012020101040670 75626c6963a00502010130 00");
+        const std::string get = frames::from_hex("301202010104067075626c6963a0050201013000");
         ASSERT_TRUE(world.send(frames::udp(asked, get), kIn));
         ASSERT_EQ(world.fw().expectations().live(), 1u);
         const Frame answer = frames::udp(flow("192.0.2.77", 161, "192.0.2.1", 40000), "answer");
         EXPECT_FALSE(world.send(answer, PortId{3})) << "the question did not go to the dmz";
-        EXPECT_EQ(world.drops(DropReason::wrong_zone), 1u);
+        EXPECT_EQ(world.drops(DropReason::policy), 1u) << "nobody has answered: new";
         EXPECT_TRUE(world.send(answer, kOut));
     }
 }
