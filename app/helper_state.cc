@@ -66,16 +66,14 @@ Json helper_json(const HelperImage& image, const HelperDesc& desc) {
     }
     const Json state =
         desc.remote ? Json(hex_of(h.state)) : struct_json(h.state, desc.state.fields);
-    return {{"proven", h.proven},
-            {"min_timeout_s", h.min_timeout_s},
-            {"streams", streams},
-            {"of", version_of(desc)},
-            {"state", state}};
+    return {{"proven", h.proven}, {"picked_up", h.picked_up}, {"min_timeout_s", h.min_timeout_s},
+            {"streams", streams}, {"of", version_of(desc)},   {"state", state}};
 }
 
 bool read_helper(Fields f, const HelperDesc& desc, HelperImage& image, Problem& problem) {
     HelperConn& h = image.conn;
     h.proven = f.flag("proven");
+    h.picked_up = f.has("picked_up") && f.flag("picked_up");  // older files have none
     f.read("min_timeout_s", h.min_timeout_s);
     for (unsigned d = 0; d < 2; ++d) {
         Fields stream = f.of("streams", d);

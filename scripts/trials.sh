@@ -24,19 +24,26 @@ log=$folder/log
 tree=$folder/tree
 mkdir -p "$tree"
 # Only files that differ are written: ninja goes by their times, and the build folder stays.
-git ls-files -z --cached --others --exclude-standard |
-    while IFS= read -r -d '' file; do
-        [[ -f $file ]] && ! cmp --quiet "$file" "$tree/$file" || continue
-        mkdir -p "$tree/$(dirname "$file")" && cp --preserve=mode "$file" "$tree/$file"
-    done
+if ! git ls-files -z --cached --others --exclude-standard > "$folder/files"; then
+    echo 'trials: git does not list the files of this tree' >&2
+    exit 2
+fi
+while IFS= read -r -d '' file; do
+    [[ -f $file ]] && ! cmp --quiet "$file" "$tree/$file" || continue
+    mkdir -p "$tree/$(dirname "$file")" && cp --preserve=mode "$file" "$tree/$file"
+done < "$folder/files"
 (cd "$tree" && find . -path ./build -prune -o -path ./.git -prune -o -type f -print0) |
     while IFS= read -r -d '' file; do
         [[ -f $file ]] || rm "$tree/$file"
     done
 cd "$tree" || exit 1
 rm -rf .git
+# Called by a hook, git has variables that mean the tree's own repository.
+# shellcheck disable=SC2046  # they are words
+unset $(git rev-parse --local-env-vars)
 git init --quiet && git add --all &&
-    git -c user.name=trials -c user.email=trials@localhost commit --quiet --message trials
+    git -c user.name=trials -c user.email=trials@localhost commit --quiet --message trials ||
+    exit 2
 
 as_before() { git checkout --quiet . && git clean --quiet --force -d --exclude=/build; }
 

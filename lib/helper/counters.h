@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <string_view>
 
@@ -81,7 +82,9 @@ inline constexpr std::array<CounterDesc, kHelperCounters> kHelperCounterTable{
 /// worker: writes; control: reads at any time.
 struct alignas(64) HelperCounters {
     std::array<Counter, kHelperCounters + kMaxOwnCounters> at;
-    Counter of;  ///< HelperInstance::identity of the helper that they count
+    /// HelperInstance::identity of the helper that they count; 0: of none. Release and acquire:
+    /// who sees the identity sees counts of that helper.
+    std::atomic<std::uint64_t> of{0};
 
     Counter& operator[](HelperCounter c) noexcept { return at[static_cast<unsigned>(c)]; }
     const Counter& operator[](HelperCounter c) const noexcept {
@@ -90,10 +93,12 @@ struct alignas(64) HelperCounters {
     Counter& own(unsigned i) noexcept { return at[kHelperCounters + i]; }
     /// Begins at 0 for another helper. Does nothing for the one that they count.
     void count_for(std::uint64_t identity) noexcept {
-        if (of.get() == identity) return;
+        if (of.load(std::memory_order_relaxed) == identity) return;
+        of.store(0, std::memory_order_relaxed);
+        std::atomic_thread_fence(std::memory_order_release);
         for (Counter& c : at)
             c.set(0);
-        of.set(identity);
+        of.store(identity, std::memory_order_release);
     }
 };
 

@@ -159,6 +159,7 @@ HelperConn* HelperEngine::resume(const HelperImage& image, const Applicant& appl
     if (conn == nullptr || applicant.helper == kNoHelper) return conn;
     conn->stream = image.conn.stream;
     conn->proven = image.conn.proven;
+    conn->picked_up = image.conn.picked_up;
     conn->min_timeout_s = image.conn.min_timeout_s;
     conn->skip = image.conn.skip;
     conn->state = image.conn.state;

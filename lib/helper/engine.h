@@ -357,7 +357,7 @@ void HelperEngine::for_each_counter(const HelperSet& set, HelperId helper, F&& f
     const HelperInstance* instance = set.find(helper);
     if (instance == nullptr) return;
     const HelperCounters& row = counters_[helper];
-    const bool its_own = row.of.get() == instance->identity;
+    const bool its_own = row.of.load(std::memory_order_acquire) == instance->identity;
     const auto value = [&](unsigned i) { return its_own ? row.at[i].get() : std::uint64_t{0}; };
     for (unsigned i = 0; i < kHelperCounters; ++i)
         f(CounterValue{kHelperCounterTable[i], value(i)});

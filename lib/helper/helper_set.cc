@@ -97,8 +97,10 @@ Result<HelperInstance> make_instance(const HelperConfig& config) {
 }
 
 /// Never 0.
-std::uint64_t identity_of(const HelperInstance& instance) {
-    const std::string text = instance.name + '\0' + std::string(instance.desc->name);
+std::uint64_t identity_of(const HelperConfig& config, const HelperInstance& instance) {
+    const std::string text = config.identity.empty()
+                                 ? instance.name + '\0' + std::string(instance.desc->name)
+                                 : config.identity;
     return std::hash<std::string>()(text) | 1;
 }
 
@@ -196,7 +198,7 @@ Result<std::unique_ptr<const HelperSet>> HelperSet::create(std::span<const Helpe
         if (!made) return made.error();
         HelperInstance& instance = set->instances_[config.id] = std::move(made).value();
         set->picks_up_ |= instance.picks_up;
-        instance.identity = identity_of(instance);
+        instance.identity = identity_of(config, instance);
         for (std::size_t i = 0; i < instance.params.size(); ++i) {
             instance.params[i].text = instance.texts[i];  // from now on they do not move
             instance.params[i].networks = instance.networks[i];

@@ -32,6 +32,9 @@ struct HelperConfig {
     const HelperDesc* desc = nullptr;
     /// Name and value in the notation of ParamDesc::default_text; the rest have their defaults.
     std::vector<std::pair<std::string, std::string>> params;
+    /// What distinguishes it from other helpers that may get its id later; empty: its name and
+    /// kind.
+    std::string identity;
 };
 
 struct HelperInstance {
@@ -43,8 +46,7 @@ struct HelperInstance {
     GuardPolicy guards;
     std::uint16_t max_pending = 0;  ///< kMaxPendingParam; 0: the helper has none
     bool picks_up = false;          ///< kPickUpParam
-    std::uint64_t identity = 0;     ///< of its name and its kind: a later set may have another
-                                    ///< helper with this id
+    std::uint64_t identity = 0;     ///< of HelperConfig::identity; never 0
     /// The instances of HelperDesc::children, in the same order.
     std::array<HelperId, kMaxChildren> children{};
     std::array<std::uint8_t, 2> owners{};  ///< of its patterns in the scanners of TCP and UDP

@@ -17,11 +17,6 @@ PolicyQuery query_of(const Conn& conn, const Edges& edges) noexcept {
     PolicyQuery q{conn.tuple(),
                   {.from = edges.zone_of(conn.edge(Direction::original)),
                    .to = edges.zone_of(conn.edge(Direction::reply))}};
-    if (conn.has(conn_flag::expected)) {  // by an operator: others follow their master
-        q.context.state = CtState::related;
-        q.context.related_by = conn.expected_by;
-        q.context.mark = conn.mark;
-    }
     if (conn.protocol() == proto::icmp || conn.protocol() == proto::icmpv6)
         q.tuple.dport = icmp_port(icmp_question(conn.family(), conn.key_class), 0);
     else if (!has_ports(conn.protocol()))
@@ -83,7 +78,8 @@ void Sweep::recheck(std::uint32_t end) noexcept {
             sweep(at_);
             continue;
         }
-        if (conn.has(conn_flag::expected) && conn.master) {
+        // The mark and the helper that its first packet was judged by are not kept.
+        if (conn.has(conn_flag::expected)) {
             sweep(at_);
             continue;
         }

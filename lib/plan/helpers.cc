@@ -85,6 +85,7 @@ Result<std::shared_ptr<const HelperInstances>> HelperInstances::create(Spec& spe
         const auto number = names.use(identity_of(spec.helpers[i]));
         if (!number) return no_number("helper", spec.helpers[i].name);
         configs[i].id = static_cast<HelperId>(*number);
+        configs[i].identity = identity_of(spec.helpers[i]);
         out->ids_.push_back(configs[i].id);
         if (i >= configured) added |= std::uint64_t{1} << *number;
         out->made_of_ += text_of(configs[i], spec.helpers[i]);

@@ -174,6 +174,7 @@ TEST(ConnState, AllOfAConnectionIsReadAgain) {
     s.idle_ms = 500;
     HelperConn& h = s.image.helper.conn;
     h.proven = true;
+    h.picked_up = true;
     h.min_timeout_s = 77;
     h.skip = {5, 0xffffffff};
     h.stream[0] = {.next_seq = 3};
@@ -188,6 +189,7 @@ TEST(ConnState, AllOfAConnectionIsReadAgain) {
     EXPECT_EQ(again.image.conn.bytes(Direction::original), Conn::kMaxBytes);
     EXPECT_EQ(again.image.conn.state, c.state);
     EXPECT_EQ(again.image.helper.waiting[0], s.image.helper.waiting[0]);
+    EXPECT_TRUE(again.image.helper.conn.picked_up);
     EXPECT_EQ(again.idle_ms, 500u);
 }
 

@@ -407,6 +407,7 @@ TEST_F(EngineTest, ASavedConnectionGoesOnElsewhere) {
     open(kProofId);
     EXPECT_TRUE(say("begins X").empty());  // a message that has not ended
     engine->at(engine->index_of(conn))->proven = true;
+    engine->at(engine->index_of(conn))->picked_up = true;
     HelperImage image;
     engine->save(*conn, image);
     EXPECT_TRUE(image.there);
@@ -419,6 +420,7 @@ TEST_F(EngineTest, ASavedConnectionGoesOnElsewhere) {
     ASSERT_NE(resumed, nullptr);
     EXPECT_EQ(resumed->owner, 5u);
     EXPECT_TRUE(resumed->proven);
+    EXPECT_TRUE(resumed->picked_up) << "its proof takes more";
     EXPECT_EQ(other->buffers_free(), 1u);
     other->on_segment(resumed, Direction::original, next[0], 0, bytes("\nX-o\n"), emit);
     EXPECT_EQ(emit.requests().size(), 1u);

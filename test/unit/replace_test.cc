@@ -249,6 +249,27 @@ TEST_P(Transfers, FollowTheirMasterThatRecheckKeeps) {
     EXPECT_EQ(running(), kTransfers);
 }
 
+TEST_P(Replaced, RecheckKeepsWhatAnOperatorExpected) {
+    // The rule changes the mark by which it was chosen.
+    const std::string rules =
+        recheck(rule("by-hand", "ct: [related], mark: 0x10/0xff, set: {mark: 0x20/0xff}"));
+    begin(kZones + rules);
+    ExpectRequest r;
+    r.protocol = proto::tcp;
+    r.dst = *IpAddr::parse("192.0.2.2");
+    r.dport = Be16::from_host(80);
+    r.mark = 0x10;
+    r.timeout_ms = 5000;
+    const auto by = static_cast<OwnerId>(fw().workers());
+    ASSERT_EQ(fw().expectations().owner(by).insert(r, nullptr, {world().now}).outcome,
+              InsertOutcome::created);
+    ASSERT_TRUE(talk(80).open());
+    ASSERT_EQ(world().connection(80)->conn.mark, 0x20u);
+    replace(kZones + rules + rule("more", "proto: udp"));
+    world().turn();
+    EXPECT_TRUE(world().connection(80));
+}
+
 TEST_P(Replaced, RecheckAsksAboutABoundedNumberOfConnectionsATurn) {
     begin(kZones + policy(kWeb + kMail));
     replace(kZones + recheck(kMail));
