@@ -52,7 +52,7 @@ struct RowOptions : MachineOptions {
 
 /// MiB for tables of so many connections, and what a firewall has besides.
 constexpr std::uint32_t memory_for(std::uint32_t connections) {
-    return static_cast<std::uint32_t>(std::uint64_t{connections} * 320 >> 20) + 128;
+    return static_cast<std::uint32_t>(std::uint64_t{connections} * 320 >> 20) + 384;
 }
 
 /// Starts the EAL. Packet buffers, of which a thread may keep `cached`.
