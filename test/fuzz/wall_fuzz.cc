@@ -302,8 +302,9 @@ class Wall {
         for (Counter WorkerCounters::*counter : std::initializer_list<Counter WorkerCounters::*>{
                  &WorkerCounters::early_dropped, &WorkerCounters::table_full,
                  &WorkerCounters::claims_lost, &WorkerCounters::helper_pool_empty,
-                 &WorkerCounters::rule_expectations_failed, &WorkerCounters::expectations_failed,
-                 &WorkerCounters::masters_not_told, &WorkerCounters::children_not_told})
+                 &WorkerCounters::rejects_limited, &WorkerCounters::rule_expectations_failed,
+                 &WorkerCounters::expectations_failed, &WorkerCounters::masters_not_told,
+                 &WorkerCounters::children_not_told})
             n += world_.sum(counter);
         for (const DropReason r :
              {DropReason::handoff_full, DropReason::fragment_full, DropReason::ct_collision})
