@@ -168,7 +168,7 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
 
     Conn& c = slab_[slot];
     const auto generation = static_cast<std::uint16_t>(c.generation + 1);
-    const Tuple t = *tuple_of(data, info);
+    const auto tuple = tuple_of(data, info);  // no copy of it: that costs more than reading it
     clear(c);
     c.key = info.key;
     c.generation = generation;
@@ -177,10 +177,10 @@ std::uint32_t ConnTable::create_conn(const PacketInfo& info, const std::uint8_t*
     c.key_class = info.key_class & 0x0f;
     c.set_edges(info.zones);
     if (info.protocol == proto::gre) c.gre = {};
-    std::memcpy(c.src, t.src.bytes.data(), 16);
-    std::memcpy(c.dst, t.dst.bytes.data(), 16);
-    c.sport = t.sport;
-    c.dport = t.dport;
+    std::memcpy(c.src, tuple->src.bytes.data(), 16);
+    std::memcpy(c.dst, tuple->dst.bytes.data(), 16);
+    c.sport = tuple->sport;
+    c.dport = tuple->dport;
     c.start_ms = c.last_seen_ms = now.ms;
     if (expected) {
         c.visit_ms = now.ms + visit_ms_;

@@ -6,7 +6,7 @@
 // address's share.
 #pragma once
 
-#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -29,11 +29,10 @@ class SourceSketch {
 
     /// Not to be called on a sketch without cells.
     std::pair<Cell&, Cell&> find(ZoneId zone, const IpAddr& source) const noexcept {
-        IpAddr who = source;
-        if (who.family == Family::ipv6) std::fill(who.bytes.begin() + 8, who.bytes.end(), 0);
-        // The second half of an address is zero here: room for the zone.
-        who.bytes[15] = zone.number();
-        return sketch_.at(sketch_.place(keyed_hash<16, 1>(who.bytes.data(), secret_)));
+        // The second half of an address does not count: room for the zone. Not written into a copy
+        // of the address, whose bytes would then have to reach memory before it is read by words.
+        const std::array words{source.halves()[0], std::uint64_t{zone.number()} << 56};
+        return sketch_.at(sketch_.place(keyed_hash<1>(words, secret_)));
     }
 
   private:

@@ -181,8 +181,8 @@ bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept {
                        options);
 }
 
-TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) noexcept {
-    TcpResult r;
+void tcp_start_into(TcpResult& r, Conn& conn, const TcpSegment& s,
+                    const TcpOptions& options) noexcept {
     r.state = kNext[0][index(kind_of(s.flags))][static_cast<unsigned>(TcpState::none)];
     conn.tcp_near = {};
     conn.tcp_marks = {};
@@ -190,7 +190,7 @@ TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) 
     conn.tcp_flags[0] = conn.tcp_flags[1] = 0;
     if (!may_lead_to(r.state, options)) {
         r.action = TcpAction::invalid;
-        return r;
+        return;
     }
     TcpSideRef sender = conn.tcp_side(0);
     sender.end = end_of(s);
@@ -208,7 +208,6 @@ TcpResult tcp_start(Conn& conn, const TcpSegment& s, const TcpOptions& options) 
     check_window(conn, TcpState::none, Direction::original, kind, s, options);
     conn.tcp_far.last.kind = kind;
     conn.mark_latest();
-    return r;
 }
 
 namespace {
@@ -234,15 +233,14 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
 }
 
 /// tcp_track() without the steps common to all its results.
-[[gnu::always_inline]] inline TcpResult track_segment(Conn& conn, TcpState old, Direction dir,
-                                                      bool seen_reply, bool assured,
-                                                      const TcpSegment& s,
-                                                      const TcpOptions& options) noexcept {
+[[gnu::always_inline]] inline void track_segment(TcpResult& r, Conn& conn, TcpState old,
+                                                 Direction dir, bool seen_reply, bool assured,
+                                                 const TcpSegment& s,
+                                                 const TcpOptions& options) noexcept {
     const TcpKind kind = kind_of(s.flags);
     const auto d = static_cast<std::uint8_t>(index(dir));
     TcpLast& last = conn.tcp_far.last;
     TcpState next = kNext[d][index(kind)][static_cast<unsigned>(old)];
-    TcpResult r;
     r.state = old;
     bool window_known = true;
     std::uint8_t heeded = options.liberal || conn.tcp_side(d).has(tcp_side::liberal)
@@ -251,7 +249,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
 
     if (next == kInvalid) {
         r.action = TcpAction::invalid;
-        return r;
+        return;
     }
     // A SYN after the end: a new connection on the old ports, if the old one was closed in order or
     // reset; else it may be a stray one, to be let through and stored.
@@ -261,7 +259,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
                             (last.dir == d && last.kind == kRst);
         if (closed) {
             r.action = TcpAction::reopen;
-            return r;
+            return;
         }
         ignore = true;
     }
@@ -293,7 +291,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
         }
         if (old == TcpState::syn_sent && kind == kAck && dir == Direction::reply) last.ack = s.ack;
         r.action = TcpAction::pass;
-        return r;
+        return;
     }
 
     switch (next) {
@@ -302,7 +300,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
                 (last.flags & kExpectChallengeAck)) {
                 last.flags &= static_cast<std::uint8_t>(~kExpectChallengeAck);
                 r.action = TcpAction::pass;
-                return r;
+                return;
             }
             break;
         case TcpState::syn_sent2: last.flags |= kSimultaneousOpen; break;
@@ -330,7 +328,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
                 if (seq_before(s.seq, peer.max_ack) && !options.ignore_bad_rst) {
                     r.action = TcpAction::invalid;
                     r.why = DropReason::tcp_rst_old;
-                    return r;
+                    return;
                 }
                 if (!established || s.seq == peer.max_ack) break;
                 if (last.kind == kAck && last.dir == d && s.seq == last.end) break;
@@ -358,7 +356,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
                 // 5.2); they skip earlier bytes by themselves.
                 if ((kind == kAck || kind == kFin) && !acks_too_old(conn, d, s.ack))
                     r.heeded = heeded;
-                return r;
+                return;
             case Window::beyond:
             case Window::unsent:
                 r.action = TcpAction::invalid;
@@ -366,14 +364,14 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
                                                  : DropReason::tcp_ack_unsent;
                 // Inside the window or not, two closing segments in a row, one from each side,
                 // suffice to shorten the timeout: probably only the tracker is out of step.
-                if (!assured || (kind != kRst && kind != kFin)) return r;
+                if (!assured || (kind != kRst && kind != kFin)) return;
                 if (last.dir != d && (last.kind == kFin || last.kind == kRst)) {
                     r.timeout = TcpTimeout::unacknowledged;
                 } else {
                     last.kind = kind;
                     last.dir = d;
                 }
-                return r;
+                return;
         }
     }
     last.kind = kind;
@@ -397,17 +395,15 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
                (old == TcpState::syn_recv || old == TcpState::established)) {
         r.assured = true;
     }
-    return r;
 }
 
 }  // namespace
 
-TcpResult tcp_track(Conn& conn, TcpState state, Direction dir, bool seen_reply, bool assured,
-                    const TcpSegment& s, const TcpOptions& options) noexcept {
+void tcp_track_into(TcpResult& result, Conn& conn, TcpState state, Direction dir, bool seen_reply,
+                    bool assured, const TcpSegment& s, const TcpOptions& options) noexcept {
     conn.recall_last();
-    const TcpResult r = track_segment(conn, state, dir, seen_reply, assured, s, options);
+    track_segment(result, conn, state, dir, seen_reply, assured, s, options);
     conn.mark_latest();
-    return r;
 }
 
 }  // namespace postern

@@ -100,12 +100,29 @@ struct TcpOptions {
 
 /// Whether a segment with these flags may be a connection's first: a SYN, or, when loose, an ACK.
 bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept;
-/// The first segment of a connection. `action` is accept or invalid.
-TcpResult tcp_start(Conn& conn, const TcpSegment& segment, const TcpOptions& options) noexcept;
+// The `_into` functions set a `result` that has its initial values. A small struct that is returned
+// by value is written by bytes and read as one word, which waits until the bytes are in memory.
+void tcp_start_into(TcpResult& result, Conn& conn, const TcpSegment& segment,
+                    const TcpOptions& options) noexcept;
+void tcp_track_into(TcpResult& result, Conn& conn, TcpState state, Direction dir, bool seen_reply,
+                    bool assured, const TcpSegment& segment, const TcpOptions& options) noexcept;
 
+/// The first segment of a connection. `action` is accept or invalid.
+[[gnu::always_inline]] inline TcpResult tcp_start(Conn& conn, const TcpSegment& segment,
+                                                  const TcpOptions& options) noexcept {
+    TcpResult result;
+    tcp_start_into(result, conn, segment, options);
+    return result;
+}
 /// Any later one. `seen_reply`, `assured`: before this segment.
-TcpResult tcp_track(Conn& conn, TcpState state, Direction dir, bool seen_reply, bool assured,
-                    const TcpSegment& segment, const TcpOptions& options) noexcept;
+[[gnu::always_inline]] inline TcpResult tcp_track(Conn& conn, TcpState state, Direction dir,
+                                                  bool seen_reply, bool assured,
+                                                  const TcpSegment& segment,
+                                                  const TcpOptions& options) noexcept {
+    TcpResult result;
+    tcp_track_into(result, conn, state, dir, seen_reply, assured, segment, options);
+    return result;
+}
 
 /// The segment that parse_packet() found well-formed in the frame at `data`.
 inline TcpSegment read_segment(const std::uint8_t* data, const PacketInfo& info) noexcept {

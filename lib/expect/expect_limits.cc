@@ -47,17 +47,24 @@ bool ExpectLimits::allocate(const ExpectConfig& c) {
     return true;
 }
 
-SketchPlace ExpectLimits::source_place(CtZone ct_zone, IpAddr source) const noexcept {
+/// The counter of what `halves` of an address say, in one role. By words: bytes of a key would have
+/// to reach memory before they are hashed as words.
+SketchPlace ExpectLimits::host_place(CtZone ct_zone, std::uint8_t role, Family family,
+                                     std::array<std::uint64_t, 2> halves) const noexcept {
+    const std::uint64_t rest = ct_zone.number() | std::uint64_t{role} << 16 |
+                               std::uint64_t{static_cast<std::uint8_t>(family)} << 24;
+    return hosts_.place(keyed_hash<1>(std::array{halves[0], halves[1], rest}, secret_));
+}
+
+SketchPlace ExpectLimits::source_place(CtZone ct_zone, const IpAddr& source) const noexcept {
     if (!hosts_ || source.family == Family::none) return {};
-    // The owner of one IPv6 address usually has its /64.
-    if (source.family == Family::ipv6) std::fill(source.bytes.begin() + 8, source.bytes.end(), 0);
-    const ExpectKey key = ExpectKey::of(ct_zone, kSource, source, Be16{});
-    return hosts_.place(keyed_hash<sizeof key, 1>(&key, secret_));
+    // The owner of one IPv6 address usually has its /64. The second half of an IPv4 one is zero.
+    return host_place(ct_zone, kSource, source.family, {source.halves()[0], 0});
 }
 
 SketchPlace ExpectLimits::server_place(const Expectation& e) const noexcept {
-    const ExpectKey key = ExpectKey::of(e.key.ct_zone, kServer, e.master_tuple.dst, Be16{});
-    return hosts_.place(keyed_hash<sizeof key, 1>(&key, secret_));
+    const IpAddr& server = e.master_tuple.dst;
+    return host_place(e.key.ct_zone, kServer, server.family, server.halves());
 }
 
 InsertOutcome ExpectLimits::reserve(const Expectation& e, const ExpectBooks& books,

@@ -31,7 +31,7 @@ class ExpectLimits {
     bool allocate(const ExpectConfig& config);
 
     /// The counter of the master's source. All zero: hosts have no limit, or there is no master.
-    SketchPlace source_place(CtZone ct_zone, IpAddr source) const noexcept;
+    SketchPlace source_place(CtZone ct_zone, const IpAddr& source) const noexcept;
     /// Counts `e` everywhere it counts. Returns created, or the limit that it met.
     InsertOutcome reserve(const Expectation& e, const ExpectBooks& books,
                           bool of_unproven) noexcept;
@@ -59,6 +59,8 @@ class ExpectLimits {
     }
 
   private:
+    SketchPlace host_place(CtZone ct_zone, std::uint8_t role, Family family,
+                           std::array<std::uint64_t, 2> halves) const noexcept;
     SketchPlace server_place(const Expectation& e) const noexcept;
     bool count_host(SketchPlace place, std::uint32_t max) noexcept;
     void uncount_host(SketchPlace place) noexcept;

@@ -2,6 +2,7 @@
 #include "net/flow_key.h"
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstring>
 #include <tuple>
@@ -35,34 +36,30 @@ bool source_is_high(const std::uint8_t* src, const std::uint8_t* dst, std::uint1
            std::tuple(raw64(dst + 8), raw64(dst), dport);
 }
 
+std::uint64_t word_of(std::uint32_t low, std::uint32_t high) noexcept {
+    return low | std::uint64_t{high} << 32;
+}
+/// A key in two words, as it lies in memory: `rest` is all that follows FlowKey::words.
+FlowKey key_of_words(std::uint32_t first, std::uint32_t second, std::uint32_t third,
+                     std::uint32_t rest) noexcept {
+    static_assert(offsetof(FlowKey, protocol) == 12 && offsetof(FlowKey, family) == 13 &&
+                  offsetof(FlowKey, ct_zone) == 14);
+    return std::bit_cast<FlowKey>(std::array{word_of(first, second), word_of(third, rest)});
+}
+
 FlowKey build_key(const std::uint8_t* low, const std::uint8_t* high, std::uint16_t low_port,
                   std::uint16_t high_port, Family family, std::uint8_t protocol, CtZone ct_zone,
                   const HashSecret& secret) noexcept {
-    FlowKey key;
-    key.protocol = protocol;
-    key.family = static_cast<std::uint8_t>(family);
-    key.ct_zone = ct_zone;
-    if (family == Family::ipv4) {
-        key.words[0] = raw32(low);
-        key.words[1] = raw32(high);
-        key.words[2] = low_port | std::uint32_t{high_port} << 16;
-        return key;
-    }
-    // Ends, then the rest of the key.
-    std::uint8_t whole[40];
-    std::memcpy(whole, low, 16);
-    std::memcpy(whole + 16, high, 16);
-    std::memcpy(whole + 32, &low_port, 2);
-    std::memcpy(whole + 34, &high_port, 2);
-    constexpr std::size_t kRest = offsetof(FlowKey, protocol);
-    static_assert(sizeof(FlowKey) - kRest == 4);
-    std::memcpy(whole + 36, reinterpret_cast<const std::uint8_t*>(&key) + kRest, 4);
-    std::array<std::uint64_t, 5> words;
-    std::memcpy(words.data(), whole, sizeof whole);
+    // By words, not by fields: bytes would have to reach memory before they are read as words.
+    const std::uint32_t ports = low_port | std::uint32_t{high_port} << 16;
+    const std::uint32_t rest = protocol | std::uint32_t{static_cast<std::uint8_t>(family)} << 8 |
+                               std::uint32_t{ct_zone.number()} << 16;
+    if (family == Family::ipv4) return key_of_words(raw32(low), raw32(high), ports, rest);
+    const std::array<std::uint64_t, 5> words{raw64(low), raw64(low + 8), raw64(high),
+                                             raw64(high + 8), word_of(ports, rest)};
     const KeyDigest digest = keyed_digest(words, secret);
-    std::memcpy(&key.words[0], &digest.rest, 8);
-    key.words[2] = digest.hash;
-    return key;
+    return key_of_words(static_cast<std::uint32_t>(digest.rest),
+                        static_cast<std::uint32_t>(digest.rest >> 32), digest.hash, rest);
 }
 
 /// An ICMP query's key has, in place of ports, the identifier and {class, whether the high end

@@ -190,20 +190,37 @@ inline bool has_plain_ends(const PacketInfo& info) noexcept {
 inline const std::uint8_t* addresses_in(const std::uint8_t* ip, Family family) noexcept {
     return ip + (family == Family::ipv4 ? 12 : 8);
 }
-/// The tuple of the IP packet at `ip`, without ports.
-inline Tuple bare_tuple(const std::uint8_t* ip, Family family, std::uint8_t protocol) noexcept {
-    Tuple t;
-    t.protocol = protocol;
+/// Sets the ends of `t` to the addresses in the IP header at `ip`.
+inline void read_addresses(Tuple& t, const std::uint8_t* ip, Family family) noexcept {
     t.src.family = t.dst.family = family;
     const std::uint8_t* const src = addresses_in(ip, family);
     // Two constant lengths, rather than a variable one, which would be a call.
     if (family == Family::ipv4) {
-        std::memcpy(t.src.bytes.data(), src, 4);
-        std::memcpy(t.dst.bytes.data(), src + 4, 4);
+        t.src.set_v4(src);
+        t.dst.set_v4(src + 4);
     } else {
         std::memcpy(t.src.bytes.data(), src, 16);
         std::memcpy(t.dst.bytes.data(), src + 16, 16);
     }
+}
+/// The tuple of the IP packet at `ip`, without ports.
+inline Tuple bare_tuple(const std::uint8_t* ip, Family family, std::uint8_t protocol) noexcept {
+    Tuple t;
+    t.protocol = protocol;
+    read_addresses(t, ip, family);
+    return t;
+}
+/// tuple_of() for packets that has_plain_ends(). Built in its place: a copy of a tuple that has just
+/// been written costs more than writing it.
+inline std::optional<Tuple> plain_tuple_of(const std::uint8_t* data,
+                                           const PacketInfo& info) noexcept {
+    std::optional<Tuple> t(std::in_place);
+    read_addresses(*t, data + info.l3_off, info.family);
+    t->protocol = info.protocol;
+    std::uint16_t ports[2];
+    std::memcpy(ports, data + info.l4_off, sizeof ports);
+    t->sport = Be16::from_raw(ports[0]);
+    t->dport = Be16::from_raw(ports[1]);
     return t;
 }
 /// tuple_of() for packets whose own headers are not enough, or do not contain the tuple: ICMP,
@@ -217,13 +234,7 @@ std::optional<Tuple> special_tuple_of(const std::uint8_t* data, const PacketInfo
 ///
 /// Stages call it for packets that parse_packet() found well-formed: those have one.
 inline std::optional<Tuple> tuple_of(const std::uint8_t* data, const PacketInfo& info) noexcept {
-    if (!has_plain_ends(info)) return special_tuple_of(data, info);
-    Tuple t = bare_tuple(data + info.l3_off, info.family, info.protocol);
-    std::uint16_t ports[2];
-    std::memcpy(ports, data + info.l4_off, sizeof ports);
-    t.sport = Be16::from_raw(ports[0]);
-    t.dport = Be16::from_raw(ports[1]);
-    return t;
+    return has_plain_ends(info) ? plain_tuple_of(data, info) : special_tuple_of(data, info);
 }
 
 /// The key of a tuple, as parse_packet() builds it; sets `swapped` if src is the high end.

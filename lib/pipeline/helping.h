@@ -81,7 +81,11 @@ class Helping {
         std::array<std::uint32_t, 2> end{};  ///< by Direction
         bool answered = false;               ///< end[1] is known
     };
-    static Opening opening_of(Conn& conn) noexcept;
+    static Opening opening_of(const Conn& conn) noexcept {
+        if (conn.protocol() != proto::tcp) return {};
+        return {{conn.tcp_near.side[0].end, conn.tcp_near.side[1].end},
+                conn.has(conn_flag::seen_reply) && conn.tcp_state() != TcpState::syn_sent};
+    }
     /// Whether a connection has a helper, waits for one, or has pending expectations of its rule.
     static bool has_duty(const Conn& conn) noexcept {
         return conn.helper != kNoHelper || conn.has(conn_flag::has_helper_slot);

@@ -85,6 +85,12 @@ void Peers::notify_active(ConnId master) noexcept {
         counters_.masters_not_told.add();
 }
 
+bool Peers::is_quiet() const noexcept {
+    const rte_ring* active = rings_.active_[self_.number()].get();
+    return (active == nullptr || rte_ring_empty(active) != 0) &&
+           rte_ring_empty(rings_.orders_[self_.number()].get()) != 0;
+}
+
 unsigned Peers::take_active(ConnId* out, unsigned max) noexcept {
     rte_ring* ring = rings_.active_[self_.number()].get();
     if (ring == nullptr) return 0;

@@ -86,6 +86,8 @@ class Peers {
     /// Takes up to kMaxBurst packets that others handed over to this worker.
     unsigned take_handoff(rte_mbuf** out) noexcept;
 
+    /// Whether nothing waits for take_active() and take_orders().
+    bool is_quiet() const noexcept;
     /// Notifies another worker that a child of its connection was active.
     void notify_active(ConnId master) noexcept;
     /// Takes masters whose children were active, from other workers; at most `max`.

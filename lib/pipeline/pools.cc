@@ -32,12 +32,6 @@ bool is_midstream(const Conn& conn) noexcept {
 
 }  // namespace
 
-Helping::Opening Helping::opening_of(Conn& conn) noexcept {
-    if (conn.protocol() != proto::tcp) return {};
-    return {{conn.tcp_near.side[0].end, conn.tcp_near.side[1].end},
-            conn.has(conn_flag::seen_reply) && conn.tcp_state() != TcpState::syn_sent};
-}
-
 void Helping::begin(unsigned i, std::uint32_t slot, HelperId helper) noexcept {
     if (!batch_.plan->serves(helper)) return;
     Conn& conn = conns_.at(slot);

@@ -285,6 +285,7 @@ void Tracking::keep_master(ConnId master) noexcept {
 }
 
 void Tracking::handle_peers() noexcept {
+    if (peers_.is_quiet()) return;
     ConnId masters[kActivityBudget];
     const unsigned active = peers_.take_active(masters, kActivityBudget);
     for (unsigned i = 0; i < active; ++i)
