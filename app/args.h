@@ -15,9 +15,9 @@
 #include "base/types.h"
 #include "control/command.h"
 #include "expect/types.h"
-#include "id_text.h"
 #include "net/addr.h"
 #include "plan/plan.h"
+#include "state/id_text.h"
 
 namespace postern {
 

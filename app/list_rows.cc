@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <ctime>
 
-#include "id_text.h"
-#include "json_names.h"
+#include "state/id_text.h"
+#include "state/json_names.h"
 
 namespace postern {
 namespace {

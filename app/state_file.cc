@@ -14,12 +14,10 @@
 #include <vector>
 
 #include <ext/stdio_filebuf.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/unique_fd.h"
 #include "control/client.h"
+#include "state/file.h"
 
 namespace postern {
 namespace {
@@ -46,107 +44,6 @@ std::int64_t now_ms() {
 
 std::string text(const Json& body, const char* key) {
     return body.contains(key) && body[key].is_string() ? body[key].get<std::string>() : "";
-}
-
-std::string system_error() {
-    return std::strerror(errno);
-}
-
-/// A new file of mode 0600 that replaces `path` when it is complete, or is removed.
-///
-/// Its name cannot be guessed and must be new (O_EXCL), so local users who may write to the
-/// directory can neither keep it open nor redirect it by a link.
-class NewFile {
-  public:
-    static Result<NewFile> beside(const std::string& path) {
-        if (auto fit = check_target(path); !fit) return fit.error();
-        std::string name = path + ".XXXXXX";
-        UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));  // with mode 0600
-        if (!fd) return Error{path + ": cannot be written: " + system_error()};
-        return NewFile(path, std::move(name), std::move(fd));
-    }
-    NewFile(NewFile&&) = default;
-    NewFile& operator=(NewFile&&) = delete;
-    ~NewFile() {
-        if (fd_) ::unlink(name_.c_str());
-    }
-
-    void line(const std::string& text) {
-        waiting_ += text;
-        waiting_ += '\n';
-        if (waiting_.size() >= kBlock) flush();
-    }
-    /// Writes all of it to the disk, then renames it to `path`. After an error nothing of it is
-    /// left.
-    Result<void> keep() {
-        flush();
-        if (error_ == 0 && ::fsync(fd_.get()) != 0) error_ = errno;
-        // Some file systems report a full disk only here.
-        if (error_ == 0 && ::close(fd_.release()) != 0) error_ = errno;
-        // Checks again what exists there by now.
-        auto fit = check_target(path_);
-        if (fit && error_ == 0 && std::rename(name_.c_str(), path_.c_str()) != 0) error_ = errno;
-        if (!fit || error_ != 0) ::unlink(name_.c_str());
-        if (!fit) return fit.error();
-        if (error_ != 0) return Error{path_ + ": cannot be written: " + std::strerror(error_)};
-        return {};
-    }
-
-  private:
-    static constexpr std::size_t kBlock = 64 * 1024;
-
-    NewFile(std::string path, std::string name, UniqueFd fd)
-        : path_(std::move(path)), name_(std::move(name)), fd_(std::move(fd)) {}
-
-    /// By write(2): each failure has its own errno, which a stream may lose.
-    void flush() {
-        for (std::string_view rest = waiting_; error_ == 0 && !rest.empty();) {
-            const ssize_t n = ::write(fd_.get(), rest.data(), rest.size());
-            if (n > 0)
-                rest.remove_prefix(static_cast<std::size_t>(n));
-            else if (n == 0)
-                error_ = ENOSPC;
-            else if (errno != EINTR)
-                error_ = errno;
-        }
-        waiting_.clear();
-    }
-
-    /// Replaces only a missing or regular file: no link, device, pipe or directory.
-    static Result<void> check_target(const std::string& path) {
-        struct stat st {};
-        if (::lstat(path.c_str(), &st) != 0) {
-            if (errno == ENOENT) return {};
-            return Error{path + ": cannot be written: " + system_error()};
-        }
-        if (S_ISREG(st.st_mode)) return {};
-        return Error{path + ": is there and is not a regular file; it is left alone"};
-    }
-
-    std::string path_, name_;
-    UniqueFd fd_;  ///< none: it has been renamed, or removed
-    std::string waiting_;
-    int error_ = 0;  ///< the first one
-};
-
-/// A file that only the user and root can have written, for reading.
-Result<UniqueFd> open_own_file(const std::string& path) {
-    // O_NONBLOCK: does not wait for a writer of a pipe.
-    UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-    struct stat st {};
-    if (!fd || ::fstat(fd.get(), &st) != 0)
-        return Error{path + ": cannot be opened: " + system_error()};
-    if (!S_ISREG(st.st_mode)) return Error{path + ": is not a regular file"};
-    if (st.st_uid != 0 && st.st_uid != ::geteuid())
-        return Error{path + ": belongs to another user (uid " + std::to_string(st.st_uid) +
-                     "); expected yours or root's"};
-    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-        char mode[8];
-        std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(st.st_mode & 07777));
-        return Error{path + ": can be written to by others (mode " + mode +
-                     "); if you trust it: chmod go-w"};
-    }
-    return fd;
 }
 
 }  // namespace
@@ -228,21 +125,22 @@ std::vector<StateFile::Record> masters_first(std::vector<StateFile::Record> reco
 int save_state(const std::string& socket, const std::string& path, bool json) {
     auto client = ControlClient::connect(socket);
     if (!client) return complain(client.error().message, kFailed);
-    auto file = NewFile::beside(path);
+    auto file = StateFileWriter::beside(path);
     if (!file) return complain(file.error().message, kFailed);
     client->ask("conntrack save");
     Reply reply;
     std::string last;
     while ((reply = client->next()).kind == Reply::Kind::row) {
         last = reply.text;
-        file->line(last);
+        file->write(last);
+        file->write("\n");
     }
     if (reply.kind != Reply::Kind::end)
         return complain(reply.text, reply.code == "read_only" ? kUsage : kFailed);
     const Json end = Json::parse(last, nullptr, false);
     if (!end.is_object() || !end.contains("end"))
         return complain("the daemon's records have no end; nothing is kept", kFailed);
-    if (auto kept = file->keep(); !kept) return complain(kept.error().message, kFailed);
+    if (auto kept = file->commit(); !kept) return complain(kept.error().message, kFailed);
     Json all = end["end"];
     if (json) {
         all["file"] = path;
@@ -287,9 +185,9 @@ int report_restored(const Outcomes& connections, const Outcomes& expectations, s
 }  // namespace
 
 int restore_state(const std::string& socket, const std::string& path, bool json) {
-    auto fd = open_own_file(path);
-    if (!fd) return complain(fd.error().message, kUsage);
-    __gnu_cxx::stdio_filebuf<char> buffer(fd->release(), std::ios::in);
+    auto opened = StateFileReader::open(path);
+    if (!opened) return complain(opened.error().message, kUsage);
+    __gnu_cxx::stdio_filebuf<char> buffer(::dup(opened->fd()), std::ios::in);
     std::istream in(&buffer);
     auto file = read_state_file(in, path);
     if (!file) return complain(file.error().message, kUsage);

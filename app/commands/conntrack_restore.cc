@@ -4,18 +4,24 @@
 // records a request, masters before their children; the map from old ids to new connections lasts
 // from one request to the next.
 #include <algorithm>
-#include <map>
 #include <optional>
+#include <unordered_map>
 
 #include "commands/context.h"
-#include "conn_state.h"
 #include "control_reader.h"
+#include "state/json_record.h"
 
 namespace postern {
 namespace {
 
 using Clock = std::function<Tick()>;
-using Ids = std::map<std::string, ConnId>;  ///< new ones, by old
+struct IdHash {
+    std::size_t operator()(ConnId id) const noexcept {
+        return std::hash<std::uint64_t>()(std::uint64_t{id.index} << 32 |
+                                          std::uint32_t{id.generation} << 8 | id.worker.number());
+    }
+};
+using Ids = std::unordered_map<ConnId, ConnId, IdHash>;  ///< new ones, by old
 
 const char* to_string(RestoreRequest::Outcome o) {
     constexpr const char* kNames[] = {"restored", "without_helper", "exists", "expired", "full"};
@@ -106,7 +112,7 @@ class RestoreSource : public RowSource {
             ExpectRequest& r = saved.request;
             if (r.timeout_ms <= elapsed_ms_) return "expired";
             r.timeout_ms -= elapsed_ms_;
-            if (saved.master.empty()) {
+            if (!saved.master) {
                 Online online(fw_);
                 return outcome_of(control_owner(fw_).insert(r, nullptr, {shared_.now()}).outcome);
             }

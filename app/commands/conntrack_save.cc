@@ -3,8 +3,8 @@
 #include <deque>
 
 #include "commands/context.h"
-#include "conn_state.h"
 #include "control_reader.h"
+#include "state/json_record.h"
 #include "state_file.h"
 
 namespace postern {

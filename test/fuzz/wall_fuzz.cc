@@ -19,9 +19,10 @@
 #include <string>
 #include <vector>
 
-#include "conn_state.h"
 #include "net/cursor.h"
 #include "require.h"
+#include "state/id_text.h"
+#include "state/json_record.h"
 #include "support/init_eal.h"
 #include "world.h"
 
@@ -262,7 +263,7 @@ class Wall {
             for (auto it = left.begin(); it != left.end();) {
                 SavedConnection& c = saved[*it];
                 const bool waits =
-                    !c.master.empty() && std::ranges::any_of(left, [&](const std::string& other) {
+                    c.master && std::ranges::any_of(left, [&](const std::string& other) {
                         return saved[other].id == c.master;
                     });
                 if (waits) {
@@ -315,7 +316,7 @@ class Wall {
         Worker& home = fw().worker(home_of(fw().steering(), c.image.conn));
         RestoreRequest& m = home.requests().restore();
         m.image = c.image;
-        if (const auto master = ids.find(c.master); master != ids.end())
+        if (const auto master = ids.find(id_text(c.master)); master != ids.end())
             m.image.conn.master = master->second;
         m.idle_ms = c.idle_ms;
         m.age_ms = c.age_ms;
@@ -326,7 +327,7 @@ class Wall {
         using enum RestoreRequest::Outcome;
         require(m.outcome != exists, "a connection that has ended is still there");
         if (m.outcome == full || m.outcome == without_helper) ++not_restored_;
-        if (m.outcome == restored || m.outcome == without_helper) ids[c.id] = m.id;
+        if (m.outcome == restored || m.outcome == without_helper) ids[id_text(c.id)] = m.id;
     }
 
     World world_;

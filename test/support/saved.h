@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "conn_state.h"
 #include "helper/engine.h"
 #include "helper/registry.h"
+#include "state/json_record.h"
 
 namespace postern {
 
@@ -62,7 +62,10 @@ struct SavedSetting {
         static_cast<ConnImage&>(row) = saved.image;
         if (row.helper.there) row.conn.helper = row.helper.conn.helper;
         row.now.ms = saved.idle_ms;  // the image's own stamps are 0
-        return connection_record(plan, *helpers, WorkerId{}, row);
+        row.slot = saved.id ? saved.id.index : 1;
+        row.conn.generation = saved.id.generation;
+        row.conn.master = saved.master;
+        return connection_record(plan, *helpers, saved.id.worker, row);
     }
 };
 

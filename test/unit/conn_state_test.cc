@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "conntrack/saved_fields.h"
-#include "id_text.h"
+#include "state/id_text.h"
 #include "state_file.h"
 #include "support/eal.h"
 #include "support/saved.h"
@@ -304,7 +304,7 @@ TEST(ConnState, ExpectationsAreReadAgainAndChecked) {
     ASSERT_TRUE(r) << r.error().message;
     const auto& got = std::get<SavedExpectation>(*r);
     const ExpectRequest& q = got.request;
-    EXPECT_EQ(got.master, "1/5.6");
+    EXPECT_EQ(got.master, (ConnId{5, 6, WorkerId{1}}));
     EXPECT_EQ(q.src, e.src);
     EXPECT_EQ(q.dst, e.dst);
     EXPECT_EQ(q.sport, e.sport);

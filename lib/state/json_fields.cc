@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "json_fields.h"
+#include "state/json_fields.h"
 
 #include <algorithm>
 #include <charconv>
+
+#include "state/id_text.h"
 
 namespace postern {
 namespace {
@@ -55,9 +57,10 @@ Json struct_json(std::span<const std::uint8_t> object, std::span<const Field> fi
     return out;
 }
 
-void Fields::wrong(std::string_view key, const std::string& what) {
-    if (problem_.text.empty())
-        problem_.text = where_ + (key.empty() ? "" : "." + std::string(key)) + ": " + what;
+void Fields::wrong(std::string_view key, const std::string& what, RecordFault fault) {
+    if (!problem_.text.empty()) return;
+    problem_.text = where_ + (key.empty() ? "" : "." + std::string(key)) + ": " + what;
+    problem_.fault = fault;
 }
 
 const Json& Fields::at(const char* key) {
@@ -83,6 +86,16 @@ std::string Fields::text(const char* key) {
     const Json& v = at(key);
     if (v.is_string()) return v.get<std::string>();
     if (!v.is_null()) wrong(key, "expected text or null");
+    return {};
+}
+
+ConnId Fields::id(const char* key) {
+    const std::string written = text(key);
+    if (written.empty()) return {};
+    const auto id = IdText::parse(written);
+    if (id && id->worker < kMaxWorkers && id->generation <= UINT16_MAX)
+        return {id->index, static_cast<std::uint16_t>(id->generation), WorkerId::from(id->worker)};
+    wrong(key, "expected an id, WORKER/INDEX.GENERATION");
     return {};
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "json_names.h"
+#include "state/json_names.h"
 
-#include "id_text.h"
+#include "state/id_text.h"
 
 namespace postern {
 

@@ -1,37 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "helper_state.h"
+#include "state/json_helper.h"
 
 #include <algorithm>
 
 #include "conntrack/saved_fields.h"
-#include "json_names.h"
+#include "state/json_names.h"
+#include "state/layout.h"
+#include "state/saved_checks.h"
 
 namespace postern {
 namespace {
-
-constexpr std::string_view kStreamStates[] = {"unseen", "open", "ended", "blind"};
-
-/// Changes with the meaning of a helper's private state, as far as that can be detected.
-std::string version_of(const HelperDesc& desc) {
-    std::uint64_t h = 0xcbf29ce484222325u;
-    const auto add = [&h](std::string_view text) {
-        for (const char c : text)
-            h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-        h = (h ^ 0xff) * 0x100000001b3u;
-    };
-    add(desc.name);
-    add(std::to_string(desc.state.bytes));
-    for (const Field& f : desc.state.fields) {
-        add(f.name);
-        for (const std::uint64_t v : {std::uint64_t{f.offset}, std::uint64_t{f.bytes},
-                                      std::uint64_t{f.count}, f.max, std::uint64_t{f.low_bit}})
-            add(std::to_string(v));
-    }
-    if (desc.remote)
-        for (const ExpectClass& c : desc.classes)
-            add(c.name);
-    return hex_of(bytes_of(h));
-}
 
 /// False: it is another build's, and has no meaning for this one.
 bool read_state(Fields& f, const HelperDesc& desc, HelperConn& h, Problem& problem) {
@@ -50,6 +28,23 @@ bool read_state(Fields& f, const HelperDesc& desc, HelperConn& h, Problem& probl
 }
 
 }  // namespace
+
+std::string version_of(const HelperDesc& desc) {
+    Digest d;
+    d.add(desc.name);
+    d.add(std::to_string(desc.state.bytes));
+    for (const Field& f : desc.state.fields) {
+        d.add(f.name);
+        for (const std::uint64_t v : {std::uint64_t{f.offset}, std::uint64_t{f.bytes},
+                                      std::uint64_t{f.count}, f.max, std::uint64_t{f.low_bit}})
+            d.add(std::to_string(v));
+    }
+    if (desc.remote)
+        for (const ExpectClass& c : desc.classes)
+            d.add(c.name);
+    std::uint64_t value = d.value();
+    return hex_of(bytes_of(value));
+}
 
 Json helper_json(const HelperImage& image, const HelperDesc& desc) {
     const HelperConn& h = image.conn;

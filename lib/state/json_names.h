@@ -10,8 +10,8 @@
 #include "base/types.h"
 #include "control/command.h"
 #include "expect/types.h"
-#include "json_fields.h"
 #include "plan/plan.h"
+#include "state/json_fields.h"
 
 namespace postern {
 
@@ -20,10 +20,6 @@ Json text_or_null(const std::string& text);
 Json helper_or_null(const Plan& plan, HelperId id);
 /// The name of an edge; null for kAnyEdge.
 Json edge_or_null(const Plan& plan, EdgeId edge);
-/// Flags of an expectation that have names.
-inline constexpr FlagName kExpectFlags[] = {{expect_flag::permanent, "permanent"},
-                                            {expect_flag::inactive, "inactive"},
-                                            {expect_flag::userspace, "userspace"}};
 /// The id's text (id_text.h); null for none.
 Json id_or_null(ConnId id);
 

@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "conn_state.h"
+#include "state/json_record.h"
 
 #include <algorithm>
 
 #include "conntrack/saved_fields.h"
-#include "helper_state.h"
-#include "id_text.h"
-#include "json_fields.h"
-#include "json_names.h"
+#include "state/id_text.h"
+#include "state/json_fields.h"
+#include "state/json_helper.h"
+#include "state/json_names.h"
+#include "state/saved_checks.h"
 
 namespace postern {
 namespace {
-
-constexpr FlagName kConnFlags[] = {{conn_flag::seen_reply, "seen_reply"},
-                                   {conn_flag::assured, "assured"},
-                                   {conn_flag::expected, "expected"},
-                                   {conn_flag::liberal, "liberal"}};
 
 Json tuple_into(Json out, const Tuple& t) {
     out["proto"] = protocol_name(t.protocol);
@@ -59,36 +55,14 @@ Json common_into(Json out, const Plan& plan, CtZone ct_zone, RuleId rule, std::u
     return out;
 }
 
-/// The states of a protocol with a state machine of its own; 0: it has none.
-unsigned states_of(std::uint8_t protocol) {
-    switch (protocol) {
-        case proto::tcp: return kTcpStates;
-        case proto::sctp: return kSctpStates;
-        case proto::dccp: return kDccpStates;
-        default: return 0;
-    }
+void check(Fields& f, const Misfit& misfit) {
+    if (misfit) f.wrong(misfit.key, misfit.what, misfit.fault);
 }
 
-/// The part of the key that is not in the ends: the kind of an ICMP query, whether GRE is a call's.
-/// Ends that no packet of the protocol has are an error.
-void read_key_class(Fields& f, const Tuple& t, Conn& c) {
-    const bool icmp = t.protocol == proto::icmp || t.protocol == proto::icmpv6;
-    const bool call = t.protocol == proto::gre;
-    c.key_class = f.number("key_class", icmp ? kIcmpQueries : call ? kGreCall : 0) & 0x0f;
-    if (icmp && (c.key_class == 0 || t.sport != t.dport))
-        f.wrong("key_class", "expected a query's, with one id");
-    else if (!icmp && c.key_class == 0 && !has_ports(t.protocol) &&
-             (t.sport.raw() != 0 || t.dport.raw() != 0))
-        f.wrong("dport", "this protocol has no ports");
-    if (!call) return;
-    c.gre = {f.flag("both_calls_known") ? 1u : 0u};
-    if (c.gre.second_key != 0 && c.key_class != kGreCall) f.wrong("both_calls_known", "is no call");
-}
-
-/// No packet has set state on which a later one depends.
-bool is_silent(const Conn& c) {
-    return c.protocol() != proto::tcp || c.tcp_state() == TcpState::syn_sent ||
-           c.tcp_state() == TcpState::syn_recv;
+/// The edge of a name; a record of an old file may lack it.
+std::optional<EdgeId> read_edge(Fields& f, const Plan& plan, const char* key) {
+    if (!f.has(key)) f.wrong(key, "is missing", RecordFault::no_zone);
+    return plan.edges.find(f.has(key) ? f.text(key) : std::string());
 }
 
 SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& helpers,
@@ -96,25 +70,15 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     SavedConnection out;
     Conn& c = out.image.conn;
     const Tuple t = read_tuple(f, false);
-    std::copy(t.src.bytes.begin(), t.src.bytes.end(), c.src);
-    std::copy(t.dst.bytes.begin(), t.dst.bytes.end(), c.dst);
-    c.sport = t.sport;
-    c.dport = t.dport;
-    c.key.protocol = t.protocol;
-    c.key.family = static_cast<std::uint8_t>(t.src.family);
+    set_ends(c, t);
     read_common(f, plan, c.key.ct_zone, c);
-    read_key_class(f, t, c);
-    out.id = f.text("id");
-    out.master = f.text("master");
-    const auto edge = [&](const char* key) {
-        const auto id = plan.edges.find(f.text(key));
-        if (!id) f.wrong(key, "there is no zone of this name");
-        return id.value_or(EdgeId{});
-    };
-    const EdgeId came_in = edge("from"), went_out = edge("to");
-    if (!plan.edges.joined(came_in, went_out))
-        f.wrong("to", "no bridge leads there from where it comes in");
-    c.set_edges(plan.edges.pair(came_in, went_out));
+    const std::uint64_t key_class = f.number("key_class", max_key_class(t.protocol));
+    const bool both_known = t.protocol == proto::gre && f.flag("both_calls_known");
+    check(f, set_key_class(c, t, static_cast<unsigned>(key_class), both_known));
+    out.id = f.id("id");
+    out.master = f.id("master");
+    const auto entry = read_edge(f, plan, "from"), exit = read_edge(f, plan, "to");
+    check(f, set_zones(c, plan, entry, exit));
     const auto profile =
         place(plan.timeout_names, f.text("timeouts"), [](const std::string& n) { return n; });
     c.set_timeouts(profile ? static_cast<unsigned>(*profile) + 1 : 0);
@@ -136,17 +100,10 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     }
     for (const Direction d : {Direction::original, Direction::reply})
         c.set_counts(d, packets[index(d)], bytes[index(d)]);
-    if (const unsigned states = states_of(t.protocol); states == 0) {
+    if (!has_state_names(t.protocol))
         c.set_state(f.number("state", 1));
-    } else {
-        const std::string wanted = f.text("state");
-        unsigned state = 0;
-        for (; state < states; ++state) {
-            c.set_state(state);
-            if (wanted == c.state_name()) break;
-        }
-        if (state == states) f.wrong("state", "this protocol has no such state");
-    }
+    else if (!set_state(c, f.text("state")))
+        f.wrong("state", "this protocol has no such state");
     if (const TrackerPart part = tracker_part(c); !part.fields.empty()) {
         std::fill(part.bytes.begin(), part.bytes.end(), std::uint8_t{0});
         f.inner("tracker").read_struct(part.fields, part.bytes);
@@ -181,7 +138,7 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
 SavedExpectation read_expectation(Fields& f, const Plan& plan) {
     SavedExpectation out;
     ExpectRequest& r = out.request;
-    out.master = f.text("master");
+    out.master = f.id("master");
     const Tuple t = read_tuple(f, true);
     r.protocol = t.protocol;
     r.dst = t.dst;
@@ -195,7 +152,7 @@ SavedExpectation read_expectation(Fields& f, const Plan& plan) {
         const std::string name = f.text(key);
         if (name.empty()) return kAnyEdge;
         const auto id = plan.edges.find(name);
-        if (!id) f.wrong(key, "there is no zone of this name");
+        if (!id) f.wrong(key, "there is no zone of this name", RecordFault::no_zone);
         return id ? plan.edges.side_of(*id) : kAnyEdge;
     };
     r.from_side = side("from");
@@ -209,23 +166,12 @@ SavedExpectation read_expectation(Fields& f, const Plan& plan) {
     const std::string helper = f.text("helper");
     r.helper = helper_of(plan, helper);
     if (r.helper == kNoHelper && !helper.empty())
-        f.wrong("helper", "there is no helper of this name");
-    if (r.helper != kNoHelper) {
-        const auto& classes = plan.helpers[r.helper - 1u].classes;
-        if (r.class_index < classes.size())
-            r.class_max = r.call != 0 ? classes[r.class_index].max_per_call
-                                      : classes[r.class_index].max_expected;
-        r.master_max = plan.helpers[r.helper - 1u].max_pending;
-    }
-    r.flags |= expect_flag::beside;
+        f.wrong("helper", "there is no helper of this name", RecordFault::no_helper);
+    set_limits(plan, r);
     return out;
 }
 
 }  // namespace
-
-WorkerId home_of(const Steering& steering, const Conn& conn) noexcept {
-    return steering.home_of(conn.tuple(), conn.ct_zone(), conn.key_class);
-}
 
 Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId worker,
                        const ConnQuery::Row& row) {
@@ -283,7 +229,9 @@ Json expectation_record(const Plan& plan, const ExpectInfo& e, Tick now) {
     return {{"expectation", common_into(std::move(out), plan, e.ct_zone, e.rule, e.mark, e.label)}};
 }
 
-Result<SavedRecord> read_record(const Plan& plan, const HelperSet& helpers, const Json& record) {
+Result<SavedRecord> read_record(const Plan& plan, const HelperSet& helpers, const Json& record,
+                                RecordFault* fault) {
+    if (fault != nullptr) *fault = RecordFault::damaged;
     if (!record.is_object() || record.size() != 1)
         return Error{"expected an object with one key, connection or expectation"};
     const std::string kind = record.begin().key();
@@ -296,6 +244,7 @@ Result<SavedRecord> read_record(const Plan& plan, const HelperSet& helpers, cons
         out = read_connection(f, plan, helpers, problem);
     else
         out = read_expectation(f, plan);
+    if (fault != nullptr) *fault = problem.fault;
     if (!problem.text.empty()) return Error{problem.text};
     return out;
 }

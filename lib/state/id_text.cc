@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "id_text.h"
+#include "state/id_text.h"
 
 #include <charconv>
 

@@ -5,7 +5,7 @@
 
 #include "helper/descriptor.h"
 #include "helper/engine.h"
-#include "json_fields.h"
+#include "state/json_fields.h"
 
 namespace postern {
 

@@ -16,15 +16,12 @@
 #include "base/types.h"
 #include "control/command.h"
 #include "net/addr.h"
+#include "state/saved_checks.h"
 
 namespace postern {
 
 std::string hex_of(std::span<const std::uint8_t> bytes);
 
-struct FlagName {
-    std::uint8_t bit;
-    const char* name;
-};
 Json flags_json(std::uint8_t flags, std::span<const FlagName> names);
 
 /// A struct by its table: a number a field, or a list of them.
@@ -33,6 +30,7 @@ Json struct_json(std::span<const std::uint8_t> object, std::span<const Field> fi
 /// What is wrong with the first bad field, and where it is; empty while all were good.
 struct Problem {
     std::string text;
+    RecordFault fault = RecordFault::none;
 };
 /// Reads the fields of one object. A bad one reads as zero and is noted in the Problem, so a caller
 /// reads all it wants and looks there once.
@@ -43,7 +41,8 @@ class Fields {
         if (!object_.is_object()) wrong("", "expected an object");
     }
 
-    void wrong(std::string_view key, const std::string& what);
+    void wrong(std::string_view key, const std::string& what,
+               RecordFault fault = RecordFault::damaged);
     bool has(const char* key) const { return object_.is_object() && object_.contains(key); }
     const Json& at(const char* key);
     std::uint64_t number(const char* key, std::uint64_t max) { return number(at(key), key, max); }
@@ -67,6 +66,8 @@ class Fields {
     /// Empty for null.
     std::string text(const char* key);
     IpAddr address(const char* key);
+    /// A connection's id; none for null.
+    ConnId id(const char* key);
     std::uint8_t flags(const char* key, std::span<const FlagName> names);
     std::vector<std::uint8_t> bytes(const char* key, std::size_t max);
     /// A struct from an object with exactly these fields.
