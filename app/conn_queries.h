@@ -58,6 +58,7 @@ class ConnQueries {
             if (m.state.load(std::memory_order_acquire) == ConnQuery::asked) return Pull::pending;
             if (m.rows.pop(row)) return found(row);
             ended_ += m.ended;
+            passed_over_ += m.passed_over;
             m.state.store(ConnQuery::idle, std::memory_order_relaxed);
             owner.query = nullptr;
             resume_ = 1;
@@ -67,12 +68,19 @@ class ConnQueries {
     /// Of the last row.
     WorkerId worker() const { return WorkerId::from(worker_); }
     std::uint64_t ended() const { return ended_; }
+    /// Moves the helper's state of the last row, which has one.
+    void take_helper(HelperImage& out) {
+        fw_.worker(worker_).requests().conn_query().helpers.pop(out);
+    }
+    /// Connections before the last row, or at the end all, that did not match.
+    std::uint64_t passed_over() const { return passed_over_; }
 
   private:
     static constexpr std::chrono::milliseconds kIdleReader{500};
 
     Pull found(const ConnQuery::Row& row) {
         resume_ = row.slot + 1;
+        passed_over_ += row.passed_over;
         return Pull::row;
     }
     void take_back(unsigned w) {
@@ -82,12 +90,15 @@ class ConnQueries {
     /// False: the worker still has a cancelled query.
     bool give(ConnQuery& m) {
         if (m.state.load(std::memory_order_acquire) == ConnQuery::asked) return false;
-        for (ConnQuery::Row rest; m.rows.pop(rest);) {
-        }
+        while (m.rows.front() != nullptr)
+            m.rows.drop_front();
+        while (m.helpers.front() != nullptr)
+            m.helpers.drop_front();
         m.action = action_;
         m.filter = filter_;
         m.cursor = resume_;
         m.ended = 0;
+        m.passed_over = 0;
         m.cancelled.store(false, std::memory_order_relaxed);
         m.state.store(ConnQuery::asked, std::memory_order_release);
         return true;
@@ -100,6 +111,7 @@ class ConnQueries {
     unsigned worker_ = 0;
     std::uint32_t resume_ = 1;  ///< next slot of this worker
     std::uint64_t ended_ = 0;
+    std::uint64_t passed_over_ = 0;
 };
 
 /// What a command does with the connections that its arguments mean: Rows is made of the firewall,

@@ -44,6 +44,10 @@ const Json& args_of(const Json& command) {
 bool uses_file(const Json& command) {
     return command.value("file", "none") != "none";
 }
+/// Whether the user gives its arguments. Those of a command that reads a file are posternctl's.
+bool takes_arguments(const Json& command) {
+    return command.value("file", "none") != "read";
+}
 
 std::string row(const std::string& left, const std::string& right, std::size_t width) {
     return "  " + left + std::string(width - std::min(width, left.size()), ' ') + "  " + right +
@@ -168,7 +172,7 @@ Words CtlCommands::complete(const Words& words, ControlClient& client) const {
     }
     for (const Json& arg : args_of(*found.command)) {
         const std::string name = arg.value("name", "");
-        if (given(name) || uses_file(*found.command)) continue;
+        if (given(name) || !takes_arguments(*found.command)) continue;
         if (arg.value("positional", false)) add_values(name, "");
         add(name + "=");
     }
@@ -206,7 +210,7 @@ Result<Json> read_arguments(const Json& command, const Words& words) {
 }
 
 Result<std::string> read_file_argument(const Json& command, const Words& words) {
-    if (words.size() != 1 || words[0].empty())
+    if (words.empty() || words[0].empty() || (words.size() != 1 && !takes_arguments(command)))
         return Error{name_of(command) + ": expected one file"};
     return words[0];
 }
@@ -218,7 +222,7 @@ std::string help_of(const Json& command) {
     std::size_t width = 0;
     bool optional = false;
     for (const Json& arg : args) {
-        if (uses_file(command)) break;
+        if (!takes_arguments(command)) break;
         width = std::max(width, shape_of(arg).size());
         if (arg.value("required", false))
             usage += " " + (arg.value("positional", false) ? arg.value("name", "") : shape_of(arg));
@@ -231,7 +235,7 @@ std::string help_of(const Json& command) {
         out += "\n" + row("FILE", "written by posternctl: a new file of mode 0600", 4);
     if (command.value("file", "none") == "read")
         out += "\n" + row("FILE", "only you or root may own it or write to it", 4);
-    if (!uses_file(command) && !args.empty()) {
+    if (takes_arguments(command) && !args.empty()) {
         out += "\nArguments:\n";
         for (const Json& arg : args) {
             std::string text = arg.value("help", "");

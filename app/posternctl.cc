@@ -127,8 +127,11 @@ int run_command(const Options& options, const Words& words) {
     if (const std::string file = command.value("file", "none"); file != "none") {
         auto path = read_file_argument(command, rest);
         if (!path) return complain(path.error().message, kUsage);
-        return file == "write" ? save_state(options.socket, *path, options.json)
-                               : restore_state(options.socket, *path, options.json);
+        if (file == "read") return restore_state(options.socket, *path, options.json);
+        auto args = read_arguments(command, Words(rest.begin() + 1, rest.end()));
+        if (!args) return complain(args.error().message, kUsage);
+        if (options.json && !args->contains("form")) (*args)["form"] = "json";
+        return save_state(options.socket, *path, *args, options.json);
     }
     auto args = read_arguments(command, rest);
     if (!args) return complain(args.error().message, kUsage);

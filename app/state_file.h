@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "control/command.h"
 
 namespace postern {
 
@@ -28,8 +29,10 @@ Result<StateFile> read_state_file(std::istream& in, const std::string& name);
 std::vector<StateFile::Record> masters_first(std::vector<StateFile::Record> records);
 
 /// Writes the output of `conntrack save` to a new file that replaces `path`, if it is complete.
-/// Prints the numbers, as text or as a JSON object; returns posternctl's exit code.
-int save_state(const std::string& socket, const std::string& path, bool json = false);
+/// `args` of the command: conditions, and the form. Prints the numbers, as text or as a JSON
+/// object; returns posternctl's exit code.
+int save_state(const std::string& socket, const std::string& path, const Json& args,
+               bool json = false);
 /// Restores such a file, masters before their children. Prints how much was restored, and why the
 /// rest was not.
 int restore_state(const std::string& socket, const std::string& path, bool json = false);

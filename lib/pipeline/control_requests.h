@@ -33,13 +33,18 @@ class ConnQuery {
     enum class Action : std::uint8_t {
         list,
         end,
-        save  ///< as list, with Row::helper filled in
+        save  ///< as list, with the helpers' states in `helpers`
     };
-    struct Row : ConnImage {
+    /// Small, because most connections have no helper's state.
+    struct Row {
+        Conn conn;
         std::uint32_t slot = 0;
-        Tick now;  ///< the worker's clock when it copied the row
+        Tick now;                       ///< the worker's clock when it copied the row
+        std::uint32_t passed_over = 0;  ///< connections since the last row that did not match
+        bool has_helper = false;        ///< the next element of `helpers` is its helper's state
     };
-    static constexpr std::uint32_t kRows = 1024;
+    static constexpr std::uint32_t kRows = 2048;
+    static constexpr std::uint32_t kHelpers = 512;
     /// Slots a turn. A copy is 4 lines read and 4 written, so all of them take a few microseconds.
     static constexpr std::uint32_t kSlotsATurn = 64;
 
@@ -52,7 +57,10 @@ class ConnQuery {
     ConnFilter filter;             ///< in
     std::uint32_t cursor = 1;      ///< next slot; in: 1
     std::uint64_t ended = 0;       ///< out, with Action::end
-    SpscRing<Row> rows{kRows};     ///< worker to control
+    /// Connections since the last row that did not match. In: 0; out: those after the last row.
+    std::uint32_t passed_over = 0;
+    SpscRing<Row> rows{kRows};                ///< worker to control
+    SpscRing<HelperImage> helpers{kHelpers};  ///< worker to control, each before its row
 };
 
 /// A request to file an expectation for a live connection; its worker files it. The same hand-over.

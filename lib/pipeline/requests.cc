@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pipeline/requests.h"
 
+#include <utility>
+
 namespace postern {
 
 void Requests::answer(Tracking& tracking, Helping& helping, Expecting& expecting,
@@ -23,20 +25,31 @@ void Requests::answer_list(Tracking& tracking, Helping& helping, Tick now) noexc
         done = m.cursor > conns.capacity();
         if (done) break;
         const Conn& c = conns.at(m.cursor);
-        if (!c.alive() || !m.filter.matches(c)) continue;
+        if (!c.alive()) continue;
+        if (!m.filter.matches(c)) {
+            ++m.passed_over;
+            continue;
+        }
         if (m.action == ConnQuery::Action::end) {
             tracking.end(m.cursor, ConnEnd::control);
             ++m.ended;
             continue;
         }
+        const bool has_helper = m.action == ConnQuery::Action::save && c.helper_slot != 0;
         ConnQuery::Row* row = m.rows.reserve();
-        if (row == nullptr) return;  // control is slow: this slot again, next turn
+        HelperImage* image = has_helper ? m.helpers.reserve() : nullptr;
+        // Control is slow: this slot again, next turn.
+        if (row == nullptr || (has_helper && image == nullptr)) return;
         row->slot = m.cursor;
         row->now = now;
         row->conn = c;
-        row->helper.there = m.action == ConnQuery::Action::save && c.helper_slot != 0;
-        if (row->helper.there)
-            helping.engine().save(*helping.engine().at(c.helper_slot), row->helper);
+        row->passed_over = std::exchange(m.passed_over, 0);
+        row->has_helper = has_helper;
+        // Control takes it when it has the row.
+        if (has_helper) {
+            helping.engine().save(*helping.engine().at(c.helper_slot), *image);
+            m.helpers.publish();
+        }
         m.rows.publish();
     }
     if (done) m.state.store(ConnQuery::answered, std::memory_order_release);

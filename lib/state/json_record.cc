@@ -173,12 +173,11 @@ SavedExpectation read_expectation(Fields& f, const Plan& plan) {
 
 }  // namespace
 
-Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId worker,
-                       const ConnQuery::Row& row) {
-    Conn c = row.conn;
-    Json out = tuple_into(
-        {{"id", id_text({row.slot, c.generation, worker})}, {"master", id_or_null(c.master)}},
-        c.tuple());
+Json connection_record(const Plan& plan, const HelperSet& helpers, ConnId id, const Conn& conn,
+                       const HelperImage* image, Tick now) {
+    const bool there = image != nullptr && image->there;
+    Conn c = conn;  // its tracker's state is completed
+    Json out = tuple_into({{"id", id_text(id)}, {"master", id_or_null(c.master)}}, c.tuple());
     out["key_class"] = std::uint8_t{c.key_class};
     if (c.protocol() == proto::gre) out["both_calls_known"] = c.gre.second_key != 0;
     out = common_into(std::move(out), plan, c.ct_zone(), c.rule, c.mark, c.label);
@@ -189,8 +188,8 @@ Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId work
     out["flags"] = flags_json(c.flags, kConnFlags);
     out["state"] = c.state_name() != nullptr ? Json(c.state_name()) : Json(std::uint8_t{c.state});
     out["timeout_ms"] = c.timeout_ms;
-    out["idle_ms"] = row.now.ms - c.last_seen_ms;
-    out["age_ms"] = row.now.ms - c.start_ms;
+    out["idle_ms"] = now.ms - c.last_seen_ms;
+    out["age_ms"] = now.ms - c.start_ms;
     out["packets"] = {c.packets(Direction::original), c.packets(Direction::reply)};
     out["bytes"] = {c.bytes(Direction::original), c.bytes(Direction::reply)};
     if (c.protocol() == proto::tcp) {
@@ -203,9 +202,9 @@ Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId work
     if (const TrackerPart part = tracker_part(c); !part.fields.empty())
         out["tracker"] = struct_json(part.bytes, part.fields);
     out["helper"] = helper_or_null(plan, c.helper);
-    if (row.helper.there && c.helper != kNoHelper)
-        out["private"] = helper_json(row.helper, *helpers.find(c.helper)->desc);
-    out["expects_by_rule"] = row.helper.there && c.helper == kNoHelper;
+    if (there && c.helper != kNoHelper)
+        out["private"] = helper_json(*image, *helpers.find(c.helper)->desc);
+    out["expects_by_rule"] = there && c.helper == kNoHelper;
     return {{"connection", out}};
 }
 

@@ -19,8 +19,9 @@
 
 namespace postern {
 
-Json connection_record(const Plan& plan, const HelperSet& helpers, WorkerId worker,
-                       const ConnQuery::Row& row);
+/// `image`: null if the connection has no helper's state. `now`: its worker's time.
+Json connection_record(const Plan& plan, const HelperSet& helpers, ConnId id, const Conn& conn,
+                       const HelperImage* image, Tick now);
 Json expectation_record(const Plan& plan, const ExpectInfo& info, Tick now);
 
 /// The contents of a record, or the error of its first bad field. `fault`: its cause.

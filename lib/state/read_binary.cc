@@ -394,6 +394,9 @@ class BinaryForm : public ReaderForm {
                 case end_field::cut: r.read("cut", t.cut); break;
                 case end_field::filtered: r.read("filtered", t.filtered); break;
                 case end_field::zone_gone: r.read("zone_gone", t.zone_gone); break;
+                case end_field::expectations_filtered:
+                    r.read("expectations_filtered", t.expectations_filtered);
+                    break;
                 case end_field::expectations_gone:
                     r.read("expectations_gone", t.expectations_gone);
                     break;

@@ -98,6 +98,7 @@ class LinesForm : public ReaderForm {
         s_.totals.filtered = of("filtered");
         s_.totals.zone_gone = of("zone_gone");
         s_.totals.expectations_gone = of("expectations_gone");
+        s_.totals.expectations_filtered = of("expectations_filtered");
         if (body.is_object() && has_number(body, "connections") && !s_.agrees())
             return s_.end(where("the number of records is another one than the end states"));
         return std::nullopt;

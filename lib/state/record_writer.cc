@@ -275,6 +275,7 @@ void RecordWriter::finish(std::uint64_t filtered) {
     record_.number(end_field::filtered, totals_.filtered);
     record_.number(end_field::zone_gone, totals_.zone_gone);
     record_.number(end_field::expectations_gone, totals_.expectations_gone);
+    record_.number(end_field::expectations_filtered, totals_.expectations_filtered);
     append(kEnd, record_.view());
     seal();
 }

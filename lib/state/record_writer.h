@@ -36,6 +36,8 @@ class RecordWriter {
     bool connection(ConnId id, const Conn& conn, const HelperImage* helper, Tick now);
     /// False: its zone or its helper is gone, which is counted, and nothing was written.
     bool expectation(const ExpectInfo& info, Tick now);
+    /// Counts one that the caller has left out by its conditions.
+    void pass_over_expectation() noexcept { ++totals_.expectations_filtered; }
     /// Writes the last record, with the totals. `filtered`: connections that the caller left out by
     /// its conditions.
     void finish(std::uint64_t filtered = 0);

@@ -35,6 +35,7 @@ struct StateTotals {
     std::uint64_t zone_gone = 0;  ///< left out: a reload has removed their zone
     /// Expectations that were left out: a reload has removed their zone or helper.
     std::uint64_t expectations_gone = 0;
+    std::uint64_t expectations_filtered = 0;  ///< left out: so was their master
 };
 
 /// A connection. `idle_ms` and `age_ms` are as of the save.

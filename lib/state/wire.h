@@ -161,7 +161,8 @@ enum : std::uint32_t {
     cut = 3,
     filtered = 4,
     zone_gone = 5,
-    expectations_gone = 6
+    expectations_gone = 6,
+    expectations_filtered = 7
 };
 }  // namespace end_field
 

@@ -242,7 +242,9 @@ class Bench {
         rte_rcu_qsbr_thread_online(firewall_->rcu(), 0);
     }
 
+    Firewall& firewall() { return *firewall_; }
     Worker& worker() { return firewall_->worker(0); }
+    Tick now() const { return now_; }
     std::size_t memory_bytes() const { return heap_bytes_; }
     std::uint32_t capacity() const { return capacity_; }
     void pass(std::uint32_t ms) { now_ = now_ + ms; }

@@ -352,7 +352,7 @@ def killed_and_restored(restore):
         client = SteppedClient(lab, port=server.port)
         client('announce epsv')
         state = lab.path('state.json')
-        said = first.text('conntrack', 'save', state)
+        said = first.text('conntrack', 'save', state, 'form=json')
         expect('1 expectations' in said, said)
         records = [json.loads(line) for line in open(state, encoding='utf-8')]
         saved = next(r['connection'] for r in records if r.get('connection', {}).get('helper'))

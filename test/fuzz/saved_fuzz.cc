@@ -2,12 +2,17 @@
 // Files of saved connections: what is taken from one can be written and read again without loss,
 // and a helper can go on from whatever private state and stream it was given.
 //
-// Input: the lines of such a file. Lines that are no record are payload, said in turn by client and
-// server of the connection before them, whose helper reads them.
+// Input: a file in either form. Of the JSON form, lines that are no record are payload, said in
+// turn by client and server of the connection before them, whose helper reads them. What was read
+// is written in the binary form and read again, as it is and with some bytes changed. Input that
+// begins with "R" is records of the binary form, without blocks, whose checksums nobody finds by
+// chance.
 #include <sstream>
 #include <string_view>
 
 #include "require.h"
+#include "state/record_reader.h"
+#include "state/record_writer.h"
 #include "state_file.h"
 #include "support/saved.h"
 
@@ -79,9 +84,101 @@ void check(const SavedExpectation& saved) {
     require(r.timeout_ms <= INT32_MAX, "a timeout that ticks cannot hold");
 }
 
+/// Reads a file in pieces; all that is read is sound. Returns the records, as JSON.
+std::vector<Json> read_file(const SavedSetting& s, std::string_view file, bool& whole) {
+    RecordReader reader(s.plan, *s.helpers);
+    std::vector<Json> out;
+    for (SavedRecord record;;) {
+        switch (reader.next(record)) {
+            case RecordReader::Next::record:
+                if (const auto* c = std::get_if<SavedConnection>(&record)) {
+                    check(s, *c);
+                    out.push_back(s.record_of(*c));
+                } else {
+                    check(std::get<SavedExpectation>(record));
+                }
+                break;
+            case RecordReader::Next::bad:
+                require(!reader.problem().empty(), "an error without words");
+                require(reader.fault() != RecordFault::none, "an error without a cause");
+                break;
+            case RecordReader::Next::more: {
+                const std::string_view piece = file.substr(0, 1000);
+                reader.feed(piece);
+                file.remove_prefix(piece.size());
+                if (file.empty()) reader.feed_end();
+                break;
+            }
+            case RecordReader::Next::end:
+                whole = reader.is_whole();
+                require(whole == reader.problem().empty(), "an end without words");
+                return out;
+        }
+    }
+}
+
+/// Records as a file whose checksums are right.
+std::string in_blocks(std::string_view records) {
+    std::string out(state_wire::kMagic);
+    const std::uint32_t format = state_wire::kFormat;
+    out.append(reinterpret_cast<const char*>(&format), sizeof format);
+    state_wire::BlockHeader header;
+    for (; !records.empty(); ++header.number) {
+        const std::string_view part = records.substr(0, state_wire::kMaxRecords);
+        header.bytes = static_cast<std::uint32_t>(part.size());
+        header.crc = header.crc_of(part.data());
+        out.append(reinterpret_cast<const char*>(&header), sizeof header);
+        out += part;
+        records.remove_prefix(part.size());
+    }
+    return out;
+}
+/// The records of a file of one block.
+std::string out_of_block(const std::string& file) {
+    const std::size_t start =
+        state_wire::kMagic.size() + sizeof state_wire::kFormat + sizeof(state_wire::BlockHeader);
+    return file.size() < start ? std::string() : file.substr(start);
+}
+
+/// In the binary form it is the same, and with changes nothing unsound.
+void check_binary(const SavedSetting& s, const std::vector<SavedConnection>& all,
+                  std::uint32_t seed) {
+    RecordWriter writer({1, "h", 2});
+    writer.set_plan(s.plan, *s.helpers);
+    std::vector<Json> expected;
+    for (const SavedConnection& c : all) {
+        Conn conn = c.image.conn;
+        if (c.image.helper.there) conn.helper = c.image.helper.conn.helper;
+        conn.master = c.master;
+        conn.last_seen_ms = conn.start_ms = 0u - c.idle_ms;
+        require(writer.connection(c.id, conn, &c.image.helper, Tick{}), "a zone was lost");
+        expected.push_back(s.record_of(c));
+    }
+    writer.finish();
+    std::string file;
+    writer.take(file);
+    bool whole = false;
+    const auto again = read_file(s, file, whole);
+    require(whole, "what was written is not whole");
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        // Without an id record_of() gives it one.
+        if (!all[i].id) continue;
+        require(again.at(i) == expected[i], "the binary form is another");
+    }
+    std::string records = out_of_block(file);
+    for (unsigned n = 0; n < 4 && !records.empty(); ++n) {
+        seed = seed * 1664525u + 1013904223u;
+        records[seed % records.size()] = static_cast<char>(seed >> 24);
+        read_file(s, in_blocks(records), whole);
+    }
+}
+
 }  // namespace
 }  // namespace postern
 
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+    return 0;
+}
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace postern;
     static SavedSetting setting;
@@ -91,6 +188,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const std::size_t n = whole->connections.size();
         require(masters_first(std::move(whole->connections)).size() == n, "a connection was lost");
     }
+    bool whole = false;
+    read_file(setting, text, whole);
+    if (text.starts_with('R')) read_file(setting, in_blocks(text.substr(1)), whole);
+    std::vector<SavedConnection> all;
+    std::uint32_t seed = static_cast<std::uint32_t>(size);
+    for (const char c : text)
+        seed = seed * 31 + static_cast<unsigned char>(c);
     Resumed resumed(setting);
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {
@@ -105,9 +209,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         } else if (const auto* connection = std::get_if<SavedConnection>(&*read)) {
             check(setting, *connection);
             resumed.begin(*connection);
+            if (all.size() < 16) all.push_back(*connection);
         } else {
             check(std::get<SavedExpectation>(*read));
         }
     }
+    if (!all.empty()) check_binary(setting, all, seed);
     return 0;
 }

@@ -238,16 +238,14 @@ class Wall {
             saved;  // by name: the order does not tell the worker
         for (const auto& [name, where] : names()) {
             Worker& worker = fw().worker(where.first);
-            ConnQuery::Row row;
-            row.conn = worker.conns().at(where.second);
-            row.slot = where.second;
-            row.now = world_.now;
-            row.helper.there = row.conn.helper_slot != 0;
-            if (row.helper.there)
-                worker.helpers().save(*worker.helpers().at(row.conn.helper_slot), row.helper);
+            const Conn& conn = worker.conns().at(where.second);
+            HelperImage image;
+            if (conn.helper_slot != 0)
+                worker.helpers().save(*worker.helpers().at(conn.helper_slot), image);
+            const ConnId id{where.second, conn.generation, WorkerId::from(where.first)};
             auto read = read_record(
                 fw().plan(), fw().helpers(),
-                connection_record(fw().plan(), fw().helpers(), WorkerId::from(where.first), row));
+                connection_record(fw().plan(), fw().helpers(), id, conn, &image, world_.now));
             require(read.ok(), "a saved connection cannot be read");
             saved.emplace(name, std::get<SavedConnection>(std::move(read).value()));
         }

@@ -58,14 +58,13 @@ struct SavedSetting {
         return kNoHelper;
     }
     Json record_of(const SavedConnection& saved) const {
-        ConnQuery::Row row;
-        static_cast<ConnImage&>(row) = saved.image;
-        if (row.helper.there) row.conn.helper = row.helper.conn.helper;
-        row.now.ms = saved.idle_ms;  // the image's own stamps are 0
-        row.slot = saved.id ? saved.id.index : 1;
-        row.conn.generation = saved.id.generation;
-        row.conn.master = saved.master;
-        return connection_record(plan, *helpers, saved.id.worker, row);
+        ConnImage image = saved.image;
+        if (image.helper.there) image.conn.helper = image.helper.conn.helper;
+        image.conn.master = saved.master;
+        ConnId id = saved.id;
+        if (!id) id.index = 1;
+        const Tick now{saved.idle_ms};  // the image's own stamps are 0
+        return connection_record(plan, *helpers, id, image.conn, &image.helper, now);
     }
 };
 

@@ -4,9 +4,11 @@
 #include <map>
 #include <set>
 
+#include "base/base64.h"
 #include "commands/context.h"
 #include "control_fixture.h"
 #include "metric_sources.h"
+#include "state/record_reader.h"
 #include "support/eal.h"
 #include "world.h"
 
@@ -121,6 +123,42 @@ Json arguments_of(const std::string& command) {
     if (command == "helper remove") return {{"name", "ftp"}};
     if (command == "complete") return {{"command", "helper remove"}, {"argument", "name"}};
     return Json::object();
+}
+
+TEST_F(CommandsTest, SavesBytesOrLines) {
+    fill();
+    const auto binary = rows("conntrack save", {{"form", "binary"}});
+    ASSERT_GE(binary.size(), 2u);
+    std::string file;
+    for (std::size_t i = 0; i + 1 < binary.size(); ++i)
+        ASSERT_TRUE(append_from_base64(file, binary[i]["block"].get<std::string>()));
+    RecordReader reader(world_.fw().plan(), world_.fw().helpers());
+    reader.feed(file);
+    reader.feed_end();
+    SavedRecord record;
+    while (reader.next(record) != RecordReader::Next::end) {
+    }
+    EXPECT_TRUE(reader.is_whole()) << reader.problem();
+    EXPECT_EQ(reader.counts().connections, 1u);
+    EXPECT_EQ(reader.counts().expectations, 1u);
+    const Json& end = binary.back()["end"];
+    EXPECT_EQ(end["connections"], 1);
+    EXPECT_EQ(end["expectations"], 1);
+
+    const auto lines = rows("conntrack save", {{"form", "json"}});
+    ASSERT_EQ(lines.size(), 4u);
+    EXPECT_EQ(lines[0]["postern_state"]["version"], 1);
+    EXPECT_EQ(lines[1]["connection"]["dport"], 53);
+    EXPECT_EQ(lines[2]["expectation"]["dport"], 5000);
+    EXPECT_EQ(lines[3]["end"]["connections"], 1);
+    // With a condition only the expectations of what is saved.
+    const auto some = rows("conntrack save", {{"form", "json"}, {"proto", "tcp"}});
+    ASSERT_EQ(some.size(), 2u);
+    EXPECT_EQ(some[1]["end"]["filtered"], 1);
+    EXPECT_EQ(some[1]["end"]["expectations_filtered"], 1);
+    const auto wrong = ask(server_->path(), "conntrack save", {{"form", "xml"}});
+    ASSERT_EQ(wrong.size(), 1u);
+    EXPECT_TRUE(wrong[0].contains("error"));
 }
 
 /// Fields that only some rows have: of events the first one, "listening", has none.

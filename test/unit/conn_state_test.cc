@@ -433,16 +433,14 @@ SavedConnection saved_one(World& world, World& to) {
         ConnTable& t = world.fw().worker(w).conns();
         for (std::uint32_t s = 1; s <= t.capacity(); ++s) {
             if (!t.at(s).alive()) continue;
-            ConnQuery::Row row;
-            row.conn = t.at(s);
-            row.slot = s;
-            row.now = world.now;
-            row.helper.there = row.conn.helper_slot != 0;
+            const Conn& conn = t.at(s);
+            HelperImage image;
             HelperEngine& helpers = world.fw().worker(w).helpers();
-            if (row.helper.there) helpers.save(*helpers.at(row.conn.helper_slot), row.helper);
-            auto r = read_record(
-                to.fw().plan(), to.fw().helpers(),
-                connection_record(world.fw().plan(), world.fw().helpers(), WorkerId::from(w), row));
+            if (conn.helper_slot != 0) helpers.save(*helpers.at(conn.helper_slot), image);
+            const ConnId id{s, conn.generation, WorkerId::from(w)};
+            auto r = read_record(to.fw().plan(), to.fw().helpers(),
+                                 connection_record(world.fw().plan(), world.fw().helpers(), id,
+                                                   conn, &image, world.now));
             EXPECT_TRUE(r) << r.error().message;
             return std::get<SavedConnection>(*r);
         }

@@ -34,11 +34,16 @@ class StateFileTest : public PosternctlTest {
              .file = FileUse::read});
     }
     void register_save(std::vector<Json> rows) {
-        server_->register_command({.name = "conntrack save",
-                                   .help = "",
-                                   .args = {},
-                                   .handler = [rows](const Json&) { return rows_of(rows); },
-                                   .file = FileUse::write});
+        server_->register_command(
+            {.name = "conntrack save",
+             .help = "",
+             .args = {{"form", ArgType::string, false, ""}, {"proto", ArgType::string, false, ""}},
+             .handler =
+                 [this, rows](const Json& args) {
+                     save_args_ = args;
+                     return rows_of(rows);
+                 },
+             .file = FileUse::write});
     }
     std::string path(const char* name) { return dir_ / name; }
     Outcome save(const std::string& to) { return shell("$P conntrack save " + to); }
@@ -59,6 +64,7 @@ class StateFileTest : public PosternctlTest {
         return ::lstat(of.c_str(), &st) == 0 ? st.st_mode & 07777 : 0;
     }
     std::int64_t elapsed_ms_ = -1;
+    Json save_args_;
 };
 
 TEST_F(StateFileTest, SavesIntoANewFileForUsOnly) {
@@ -108,6 +114,40 @@ TEST_F(StateFileTest, TellsJson) {
     EXPECT_EQ(shell("$P conntrack save " + path("state") + " >/dev/full").status, 1);
     EXPECT_EQ(shell("$P conntrack save").status, 2);
     EXPECT_EQ(shell("$P conntrack save a b").status, 2);
+}
+
+TEST_F(StateFileTest, WritesTheBytesOfBlocks) {
+    // "file" and zeros, in two rows.
+    const Json end{{"connections", 7},      {"expectations", 1}, {"cut", 2},
+                   {"filtered", 3},         {"zone_gone", 4},    {"expectations_filtered", 5},
+                   {"expectations_gone", 6}};
+    register_save({{{"saved", 3}, {"block", "ZmlsZQ=="}},
+                   {{"saved", 7}, {"block", "AAAA"}},
+                   {{"saved", 7}, {"block", ""}},
+                   {{"end", end}}});
+    const Outcome saved = shell("$P conntrack save " + path("state") + " proto=udp");
+    EXPECT_EQ(saved.status, 0);
+    EXPECT_EQ(content(path("state")), std::string("file\0\0\0", 7));
+    EXPECT_EQ(save_args_, (Json{{"proto", "udp"}}));
+    EXPECT_EQ(saved.out,
+              "saved 7 connections and 1 expectations to " + path("state") +
+                  "\n"
+                  "2 control connections have bytes under way that are not in it: their helpers "
+                  "may read no further\n"
+                  "3 connections left out: they do not match the conditions\n"
+                  "4 connections left out: a reload has removed their zone\n"
+                  "5 expectations left out: their master connection is not in it\n"
+                  "6 expectations left out: a reload has removed their zone or helper\n");
+    const Json told = Json::parse(shell("$P --json conntrack save " + path("state")).out);
+    EXPECT_EQ(told["filtered"], 3);
+    EXPECT_EQ(told["bytes"], 7);
+    EXPECT_EQ(save_args_, (Json{{"form", "json"}}));
+    for (const char* wrong : {"ZmlsZQ=", "Zm\"sZ", "====", "Zml!"}) {
+        register_save({{{"saved", 3}, {"block", wrong}}, {{"end", end}}});
+        fs::remove(path("state"));
+        EXPECT_EQ(save(path("state")).status, 1) << wrong;
+        EXPECT_EQ(files(), std::set<std::string>{});
+    }
 }
 
 TEST_F(StateFileTest, LeavesNothingOfAnUnfinishedSave) {

@@ -332,9 +332,9 @@ std::size_t read_damaged(std::string file, std::size_t at, int flip,
 TEST(BinaryState, OfADamagedFileNothingElseIsRead) {
     const std::string file = written(of_each_protocol());
     const auto good = texts_of(read(file).records);
+    constexpr int kFlips[] = {0x01, 0x80, 0xff};
     for (std::size_t at = 0; at < file.size(); ++at)
-        for (const int flip : {0x01, 0x80, 0xff})
-            read_damaged(file, at, flip, good);
+        read_damaged(file, at, kFlips[at % 3], good);
 }
 
 TEST(BinaryState, WhatIsSoundInADamagedFileIsRead) {
