@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Saving connections on one worker: how many a second the writer encodes from stopped workers'
-// tables into a file, how many cross the worker's ring in steps of control, and how many a second
-// the reader decodes; the bytes of a record; and what a save does to the worker's turns.
+// tables into a file, how many cross the worker's ring in steps of control, how many a client saves
+// over the control socket, and how many a second the reader decodes; the bytes of a record; and
+// what a save does to the worker's turns.
 //
 //   state_bench [--connections N] [--file PATH] [--no-huge] [--cpu N] [--quick]
 //
 // The file is written into the folder of PATH (default /tmp/state_bench), and removed. Worker and
-// control run in the same thread by turns.
-#include <fcntl.h>
+// control run in the same thread by turns, the client in another one.
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+
 #include <unistd.h>
 
+#include "commands/context.h"
+#include "control/server.h"
 #include "save_stream.h"
 #include "start.h"
 #include "state/file.h"
 #include "state/record_reader.h"
+#include "state_file.h"
 
 namespace postern::bench {
 namespace {
@@ -58,6 +65,35 @@ std::uint64_t read_file(const std::string& path, Firewall& fw) {
                 return reader.counts().connections;
         }
     }
+}
+
+/// As `posternctl conntrack save FILE form=binary`.
+void over_the_socket(Bench& bench, std::uint32_t connections, const std::string& path) {
+    char folder[] = "/tmp/state_bench.XXXXXX";
+    if (::mkdtemp(folder) == nullptr) die("no folder for the control socket");
+    const std::string socket = std::string(folder) + "/control.sock";
+    auto server = ControlServer::open({.path = socket});
+    if (!server) die(server.error().message);
+    MetricRegistry metrics;
+    CommandContext context(
+        bench.firewall(), [&bench] { return bench.now(); }, metrics);
+    for (Command& command : all_commands(context))
+        (*server)->register_command(std::move(command));
+    std::atomic<int> result{-1};
+    const Watch watch;
+    std::thread client([&] { result = save_state(socket, path, {{"form", "binary"}}); });
+    while (result < 0) {
+        (*server)->poll(0);
+        for (unsigned n = 0; n < 32; ++n)
+            bench.worker().answer_requests();
+    }
+    client.join();
+    const double seconds = watch.seconds();
+    if (result != 0) die("the client has failed");
+    server->reset();
+    ::rmdir(folder);
+    if (read_file(path, bench.firewall()) != connections) die("not all were saved");
+    print("by a client of the control socket, on the disk", seconds, connections);
 }
 
 int run(const MachineOptions& machine, std::uint32_t connections, const std::string& path) {
@@ -112,6 +148,7 @@ int run(const MachineOptions& machine, std::uint32_t connections, const std::str
                         static_cast<double>(bytes) / connections);
             if (total < bytes / 2) die("the two differ");
         }
+        over_the_socket(bench, connections, path);
         ::unlink(path.c_str());
     }
     return 0;

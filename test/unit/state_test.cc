@@ -524,13 +524,14 @@ TEST(BinaryState, NamesHaveTheNumbersOfThePlanThatReads) {
     writes.plan.rules = {"one", "two"};
     reads.plan.rules = {"two", "", "one"};
     reads.plan.timeout_names = {"long", "short"};
-    std::vector<SavedConnection> all(2);
-    all[0].image.conn = all[1].image.conn = conn_of(proto::udp, 1, 2);
+    std::vector<SavedConnection> all(3);
+    for (SavedConnection& s : all)
+        s.image.conn = conn_of(proto::udp, 1, 2);
     all[1].image.conn.rule = RuleId{1};
     all[1].image.conn.set_timeouts(1);
     const std::string file = written(all, false, writes);
     const Read got = read(file, SIZE_MAX, reads);
-    ASSERT_EQ(got.records.size(), 2u);
+    ASSERT_EQ(got.records.size(), 3u);
     EXPECT_EQ(std::get<SavedConnection>(got.records[0]).image.conn.rule, RuleId{2});
     EXPECT_EQ(std::get<SavedConnection>(got.records[1]).image.conn.rule, RuleId{0});
     EXPECT_EQ(std::get<SavedConnection>(got.records[1]).image.conn.timeouts(), 2u);
@@ -544,6 +545,8 @@ TEST(BinaryState, NamesHaveTheNumbersOfThePlanThatReads) {
     reader.set_plan(reads.plan, *reads.helpers);
     ASSERT_EQ(reader.next(record), Next::record);
     EXPECT_EQ(std::get<SavedConnection>(record).image.conn.rule, RuleId{0});
+    ASSERT_EQ(reader.next(record), Next::record);
+    EXPECT_EQ(std::get<SavedConnection>(record).image.conn.rule, RuleId{2});
     // And at the writer's side.
     RecordWriter writer({});
     writer.set_plan(writes.plan, *writes.helpers);
