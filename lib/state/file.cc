@@ -6,11 +6,14 @@
 #include <cstring>
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace postern {
 namespace {
+
+constexpr const char* kOwnFiles = "/proc/self/fd";
 
 Error cannot(const std::string& path, const char* verb, int error) {
     return Error{path + ": cannot be " + verb + ": " + std::strerror(error)};
@@ -27,14 +30,16 @@ Result<void> check_target(const std::string& path) {
     return Error{path + ": is there and is not a regular file; it is left alone"};
 }
 
+std::string directory_of(const std::string& path) {
+    const std::size_t slash = path.rfind('/');
+    if (slash == std::string::npos) return ".";
+    return slash == 0 ? "/" : path.substr(0, slash);
+}
+
 /// Writes the directory of `path` to the disk, so that a renamed file is found after a power
 /// failure. Returns errno, or 0.
 int sync_directory(const std::string& path) {
-    const std::size_t slash = path.rfind('/');
-    const std::string directory = slash == std::string::npos ? "."
-                                  : slash == 0               ? "/"
-                                                             : path.substr(0, slash);
-    const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const UniqueFd fd(::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd) return errno;
     // Some file systems have no such call for directories: EINVAL.
     return ::fsync(fd.get()) == 0 || errno == EINVAL ? 0 : errno;
@@ -44,6 +49,13 @@ int sync_directory(const std::string& path) {
 
 Result<StateFileWriter> StateFileWriter::beside(const std::string& path) {
     if (auto fit = check_target(path); !fit) return fit.error();
+    // Naming it needs /proc.
+    if (::access(kOwnFiles, X_OK) == 0) {
+        UniqueFd unnamed(
+            ::open(directory_of(path).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+        if (unnamed && ::fchmod(unnamed.get(), 0600) == 0)
+            return StateFileWriter(path, {}, std::move(unnamed));
+    }
     std::string name = path + ".XXXXXX";
     UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));  // with mode 0600
     if (!fd) return cannot(path, "written", errno);
@@ -51,7 +63,7 @@ Result<StateFileWriter> StateFileWriter::beside(const std::string& path) {
 }
 
 StateFileWriter::~StateFileWriter() {
-    if (fd_) ::unlink(name_.c_str());
+    if (fd_ && !name_.empty()) ::unlink(name_.c_str());
 }
 
 Error StateFileWriter::error() const {
@@ -86,16 +98,34 @@ void StateFileWriter::flush() {
     }
 }
 
+int StateFileWriter::give_name() {
+    const std::string own = std::string(kOwnFiles) + "/" + std::to_string(fd_.get());
+    constexpr int kTries = 100;
+    for (int i = 0; i < kTries; ++i) {
+        std::uint64_t random = 0;
+        if (::getrandom(&random, sizeof random, 0) != sizeof random) return errno;
+        std::string name = path_ + "." + std::to_string(random);
+        // Fails if something has this name, even a link.
+        if (::linkat(AT_FDCWD, own.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+            name_ = std::move(name);
+            return 0;
+        }
+        if (errno != EEXIST) return errno;
+    }
+    return EEXIST;
+}
+
 Result<void> StateFileWriter::commit() {
     flush();
     if (error_ == 0 && ::fsync(fd_.get()) != 0) error_ = errno;
+    if (error_ == 0 && name_.empty()) error_ = give_name();
     // Some file systems report a full disk only here.
     if (const int fd = fd_.release(); ::close(fd) != 0 && error_ == 0) error_ = errno;
     // Checks again what exists there by now.
     auto fit = check_target(path_);
     if (fit && error_ == 0 && std::rename(name_.c_str(), path_.c_str()) != 0) error_ = errno;
     if (!fit || error_ != 0) {
-        ::unlink(name_.c_str());
+        if (!name_.empty()) ::unlink(name_.c_str());
         if (!fit) return fit.error();
         return error();
     }

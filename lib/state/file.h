@@ -15,10 +15,11 @@
 
 namespace postern {
 
-/// A new file of mode 0600 that replaces `path` when it is complete, or is removed.
+/// A new file of mode 0600 that replaces `path` when it is complete, or vanishes.
 ///
-/// Its name cannot be guessed and must be new (O_EXCL), so local users who may write to the
-/// directory can neither keep it open nor redirect it by a link.
+/// It has no name until then (O_TMPFILE), so a killed process leaves nothing behind. On a file
+/// system that has no such files it has a name that cannot be guessed and must be new (O_EXCL). So
+/// local users who may write to the directory can neither keep it open nor redirect it by a link.
 class StateFileWriter {
   public:
     static Result<StateFileWriter> beside(const std::string& path);
@@ -44,9 +45,12 @@ class StateFileWriter {
     StateFileWriter(std::string path, std::string name, UniqueFd fd)
         : path_(std::move(path)), name_(std::move(name)), fd_(std::move(fd)) {}
     void flush();
+    /// Gives a file without a name one. Returns errno, or 0.
+    int give_name();
 
-    std::string path_, name_;
-    UniqueFd fd_;  ///< none: it has been renamed, or removed
+    std::string path_;
+    std::string name_;  ///< of the unfinished file; empty: it has none
+    UniqueFd fd_;       ///< none: it has been renamed, or removed
     std::string waiting_;
     std::uint64_t bytes_ = 0, started_ = 0;
     int error_ = 0;  ///< errno of the first failure

@@ -718,6 +718,7 @@ TEST_F(StateFiles, KilledInTheMiddleTheFormerOneStays) {
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     EXPECT_TRUE(WIFSIGNALED(status));
     EXPECT_EQ(content(), "former");
+    EXPECT_EQ(files(), 1u) << "nothing else is left";
 }
 
 TEST_F(StateFiles, AnErrorNamesItsCauseAndTheFormerOneStays) {
