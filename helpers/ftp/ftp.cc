@@ -272,7 +272,7 @@ void note_pair(const View& view, Emit& emit, FtpState& s, std::uint32_t code) no
     if (code >= 400 || s.expected == 0) return;
     if (outstanding(s) != 1 || !fits(s, code))
         s.proof = Proof::picked_up;
-    else if (s.proof == Proof::picked_up)
+    else if (s.proof == Proof::picked_up && !view.resumed)
         s.proof = Proof::picked_up_once;
     else
         prove(view, emit, s);
@@ -342,6 +342,7 @@ void leave_reply(View& view, Emit& emit, FtpState& s) noexcept {
 /// PORT, EPRT or LPRT with its parsed argument.
 void on_port(View& view, Emit& emit, FtpState& s,
              const std::optional<HostPort>& announced) noexcept {
+    if (view.unsure) return;  // possibly the end of a name
     if (!announced) return emit.parse_error();
     if (only_epsv(s)) return emit.count(kEpsvOnly);
     if (!is_strict(view) && s.proof == Proof::given) return ask_for_client(view, emit, *announced);
@@ -471,6 +472,10 @@ void on_reply(View& view, Emit& emit, FtpState& s) noexcept {
     Cursor c{trimmed(view.message)};
     skip_telnet(c);
     const ReplyLine line = read_line(c.rest());
+    if (view.unsure) {  // it may answer a command, but neither proves nor announces anything
+        if (line.ends && line.code >= 200 && outstanding(s) != 0) shift(s, 1);
+        return;
+    }
     const bool was_left = s.has(flag::left);
     if (s.multi_line != 0 && !read_text(s, line)) return;
     if (!s.has(flag::greeted)) {

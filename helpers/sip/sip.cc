@@ -507,6 +507,23 @@ bool proves_picked_up(const View& view, SipState& s, const Message& m) noexcept 
     return ++s.pairs == kPairs;
 }
 
+/// The same for a connection that was proven before the firewall restarted: one request with its
+/// answer suffices. Requests are read like any other, so that their answers are understood.
+bool proves_resumed(const View& view, Emit& emit, SipState& s, const Message& m) noexcept {
+    constexpr std::size_t kLast = 2;  ///< question that is this function's
+    const std::uint32_t by_reply = view.direction == Direction::reply ? kByReply : 0;
+    const std::uint32_t request = question_hash(m) | kDescribed;
+    if (m.is_request) {
+        on_request(view, emit, s, m);
+        if (m.method != Method::ack) set_question(s, kLast, request | by_reply);
+        return false;
+    }
+    if (question(s, kLast) != (request | (by_reply ^ kByReply))) return false;
+    set_question(s, kLast, 0);
+    s.pairs = kPairs;
+    return true;
+}
+
 void on_message(View& view, Emit& emit) noexcept {
     // Line ends before a message are skipped in streams only (section 7.5): a datagram that begins
     // otherwise may be what a web page put into another protocol's.
@@ -516,15 +533,18 @@ void on_message(View& view, Emit& emit) noexcept {
     // Over TCP the client's own messages prove it, whose first bytes had to be a message: a web
     // page may have made the client connect here, to a server that sends what it likes.
     auto s = view.load<SipState>();
-    if (view.picked_up && s.pairs < kPairs) {
+    if (view.resumed && s.pairs < kPairs) {
+        const bool proven = m->own_version && proves_resumed(view, emit, s, *m);
+        if (!proven) return view.save(s);
+    } else if (view.picked_up && s.pairs < kPairs) {
         if (!m->own_version) return emit.blind(HelperCounter::blind_not_protocol);
         const bool proven = proves_picked_up(view, s, *m);
         view.save(s);
         if (proven) emit.proven();
         return;
     }
-    const bool proves =
-        view.original.protocol == proto::udp || (view.from_client() && m->own_version);
+    const bool proves = view.original.protocol == proto::udp || view.resumed ||
+                        (view.from_client() && m->own_version);
     if (proves) emit.proven();
     if (proves || !view.from_client()) emit.read_all(false);
     if (m->is_request)

@@ -86,6 +86,7 @@ struct alignas(64) Conn {
     std::uint8_t key_class : 4 = 0;  ///< as in PacketInfo
     std::uint8_t to_edge : 6 = 0;    ///< output edge of its original direction
     std::uint8_t sloppy : 1 = 0;     ///< states from the packets seen (by rule), see sloppy.h
+    std::uint8_t learning : 1 = 0;   ///< TCP, restored: its numbers are learned, see tcp_relearn.h
     HelperId helper = kNoHelper;
     HelperId expected_by = kNoHelper;
     ConnId master;  ///< the connection whose helper expected it

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "conntrack/tcp_relearn.h"
 #include "conntrack/tcp_window.h"
 
 namespace postern {
@@ -232,6 +233,72 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
     return seq_before(ack, sender.max_ack - std::max(sender.max_win, kTcpMinAckWindow));
 }
 
+/// A reset of a learning connection. It is believed with exactly the next number of its receiver,
+/// by a segment of that side. Any other one passes, and leaves the connection as long as data that
+/// is not acknowledged: it may be a real one.
+void reset_learning(TcpResult& r, Conn& conn, TcpState state, unsigned d, bool seen_reply,
+                    const TcpSegment& s) noexcept {
+    const TcpSideRef peer = conn.tcp_side(1 - d);
+    r.state = state;
+    if (!peer.has(tcp_side::max_ack_set) || s.seq != peer.max_ack) {
+        conn.tcp_side(d).marks |= tcp_mark::data_unacked;
+        r.action = TcpAction::learn;
+        r.timeout = TcpTimeout::unacknowledged;
+        return;
+    }
+    conn.tcp_far.last.kind = kRst;
+    conn.tcp_far.last.dir = static_cast<std::uint8_t>(d);
+    r.action = seen_reply ? TcpAction::accept : TcpAction::end;
+    r.state = TcpState::close;
+    r.timeout = TcpTimeout::close;
+    r.heeded = tcp_heed::reset;
+}
+
+/// A segment of a restored connection that learns its numbers. True: `r` is its result. False: it
+/// is tracked like any other; `old` is its state then. FINs count once the numbers are known.
+[[gnu::noinline]] bool track_learning(TcpResult& r, Conn& conn, TcpState& old, unsigned d,
+                                      bool seen_reply, bool assured, const TcpSegment& s) noexcept {
+    const TcpKind kind = kind_of(s.flags);
+    const TcpState next = kNext[d][index(kind)][static_cast<unsigned>(old)];
+    if (old == TcpState::syn_sent || old == TcpState::syn_sent2) {
+        // The handshake went on unseen, so the other side's offers are unknown: policy decides
+        // about it as about any connection in mid-stream.
+        if (next != kInvalid || (kind != kAck && kind != kFin)) {
+            // Nothing was missed.
+            if (kind == kSynAck && s.ack == conn.tcp_near.side[1 - d].end) conn.learning = 0;
+            return false;
+        }
+        r.action = TcpAction::reopen;
+        return true;
+    }
+    if (next == kInvalid || kind == kSyn || kind == kSynAck) return false;
+    if (kind == kRst) {
+        if (is_closing(old)) return false;
+        reset_learning(r, conn, old, d, seen_reply, s);
+        return true;
+    }
+    r.state = old;
+    r.heeded = tcp_heed::unknown;
+    r.learning = Learning::consistent;
+    unsigned fins = 0;
+    if ((s.flags & tcp_flag::ack) != 0) r.learning = tcp_relearn(conn, d, s, end_of(s), fins);
+    if (r.learning != Learning::complete) {
+        r.action = TcpAction::learn;
+        const bool waits = conn.tcp_data_unacked() || (old == TcpState::established && !assured);
+        r.timeout = waits ? TcpTimeout::unacknowledged : TcpTimeout::by_state;
+        return true;
+    }
+    for (unsigned side = 0; side < 2; ++side) {
+        if ((fins >> side & 1) == 0) continue;
+        const TcpState closing = kNext[side][index(kFin)][static_cast<unsigned>(old)];
+        if (old != closing && closing == TcpState::fin_wait)
+            conn.tcp_flags[side] |= tcp_side::close_init;
+        old = closing;
+    }
+    conn.set_state(old);
+    return false;
+}
+
 /// tcp_track() without the steps common to all its results.
 [[gnu::always_inline]] inline void track_segment(TcpResult& r, Conn& conn, TcpState old,
                                                  Direction dir, bool seen_reply, bool assured,
@@ -240,6 +307,11 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
     const TcpKind kind = kind_of(s.flags);
     const auto d = static_cast<std::uint8_t>(index(dir));
     TcpLast& last = conn.tcp_far.last;
+    if (conn.learning) [[unlikely]] {
+        TcpState learned = old;  // `old` stays in a register
+        if (track_learning(r, conn, learned, d, seen_reply, assured, s)) return;
+        old = learned;
+    }
     TcpState next = kNext[d][index(kind)][static_cast<unsigned>(old)];
     r.state = old;
     bool window_known = true;
@@ -274,6 +346,7 @@ bool acks_too_old(Conn& conn, unsigned d, std::uint32_t ack) noexcept {
         last.flags &= static_cast<std::uint8_t>(~kExpectChallengeAck);
         opener.flags = last.flags & (tcp_side::window_scale | tcp_side::sack);
         conn.tcp_side(d).forget(tcp_side::liberal);
+        conn.learning = 0;
         conn.forbid_shortcuts();
         heeded |= tcp_heed::renewed;
     } else if (ignore) {

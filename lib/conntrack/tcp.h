@@ -66,6 +66,7 @@ enum class TcpAction : std::uint8_t {
     accept,   ///< it belongs to the connection, whose state is updated
     pass,     ///< let through without effect on the state (duplicates, challenge ACKs)
     invalid,  ///< it cannot belong to the connection; only its timeout may become shorter
+    learn,    ///< let through; a restored connection has learned from it, its state is unchanged
     reopen,   ///< a fresh SYN on a finished connection: end that one, then treat it as new
     end       ///< accepted, and the connection has ended: it was never answered except with a reset
 };
@@ -82,6 +83,14 @@ inline constexpr std::uint8_t
                      ///< TcpLast::seq
 }  // namespace tcp_heed
 
+/// The effect of a segment on a restored connection that learns its numbers, see tcp_relearn.h.
+enum class Learning : std::uint8_t {
+    off,
+    consistent,  ///< it agrees with the segments seen before
+    restarted,   ///< it contradicts them: learning begins with it
+    complete     ///< windows are enforced from here on
+};
+
 struct TcpResult {
     TcpAction action = TcpAction::accept;
     TcpState state = TcpState::none;
@@ -89,6 +98,7 @@ struct TcpResult {
     bool assured = false;     ///< this segment proves that both sides have confirmed the connection
     std::uint8_t heeded = 0;  ///< of tcp_heed
     DropReason why = DropReason::tcp_state;  ///< with TcpAction::invalid: which bound refuses it
+    Learning learning = Learning::off;
 };
 
 struct TcpOptions {

@@ -38,7 +38,10 @@ inline constexpr std::uint8_t window_scale = 0x01,  ///< offered the option
     sack = 0x02,                                    ///< offered SACK
     close_init = 0x04,                              ///< was the first to send a FIN
     liberal = 0x08,                                 ///< out-of-window segments are let through
-    max_ack_set = 0x20;
+    max_ack_set = 0x20,
+                              // While its connection learns its numbers, see tcp_relearn.h:
+    seen_anew = 0x40,  ///< a segment was seen, by which it is known
+    fin_anew = 0x80;   ///< and its FIN
 }  // namespace tcp_side
 
 /// Those that nearly every segment needs: TcpMarks::of.
@@ -69,7 +72,8 @@ static_assert(sizeof(TcpLast) == 20);
 struct TcpNear {
     struct Side {
         std::uint32_t end;      ///< highest sequence number sent, plus one
-        std::uint32_t max_end;  ///< highest number allowed by the other side's window, plus one
+        std::uint32_t max_end;  ///< highest number allowed by the other side's window, plus one;
+                                ///< while the connection learns: the lowest number seen
         std::uint32_t max_ack;  ///< highest acknowledgement it sent
     };
     Side side[2];

@@ -5,6 +5,7 @@
 #include <cassert>
 
 #include "conntrack/sloppy.h"
+#include "conntrack/tcp_relearn.h"
 #include "conntrack/tcp_window.h"
 #include "net/bytes.h"
 
@@ -90,6 +91,7 @@ bool is_in_flight(const Conn& conn, unsigned d, std::uint32_t seq,
     const unsigned peer = 1 - d;
     if (options.liberal || ((conn.tcp_flags[0] | conn.tcp_flags[1]) & tcp_side::liberal) != 0)
         return true;
+    if (conn.learning) return tcp_was_seen(conn, d, seq);
     if ((conn.tcp_flags[peer] & tcp_side::max_ack_set) == 0) return true;
     // A keep-alive, and a probe of a closed window, has the last acknowledged number.
     if (!seq_before(seq, conn.tcp_near.side[peer].max_ack - 1) &&
@@ -330,6 +332,12 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
                 return TrackResult::invalid;
             case TcpAction::reopen: return TrackResult::reopen;
             case TcpAction::pass: break;
+            case TcpAction::learn:
+                conn.timeout_ms = config.timeouts_of(conn).tcp(r.state, r.timeout);
+                // Of an established connection, an acknowledgement alone does not renew five days.
+                if (r.timeout != TcpTimeout::by_state || r.state != TcpState::established)
+                    conn.last_seen_ms = now.ms;
+                break;
             case TcpAction::end: result = TrackResult::end; [[fallthrough]];
             case TcpAction::accept:
                 conn.set_state(r.state);
@@ -343,6 +351,10 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
         if (conn.helper == kNoHelper) return result;
         leave_heeded(info, segment.seq, r.heeded, conn.tcp_near.side[index(dir)].max_end);
         if (result != TrackResult::accept) return result;
+        if (r.learning != Learning::off) [[unlikely]]
+            return r.learning == Learning::complete    ? TrackResult::learned
+                   : r.learning == Learning::restarted ? TrackResult::relearning
+                                                       : TrackResult::learning;
         return (r.heeded & tcp_heed::renewed) != 0   ? TrackResult::renewed
                : (r.heeded & tcp_heed::unknown) != 0 ? TrackResult::unbounded
                                                      : TrackResult::accept;

@@ -31,9 +31,13 @@ enum class TrackResult : std::uint8_t {
     accept,
     renewed,    ///< accept it; its sender and the other side, at TcpLast::seq, reopen
     unbounded,  ///< accept it; its payload was not compared with any window
-    invalid,    ///< drop it; the connection is unchanged, but may expire sooner
-    reopen,     ///< end this connection, then treat the packet as one without
-    end         ///< accept it, then end the connection
+    // Of a restored connection that learns its numbers (tcp_relearn.h):
+    learning,    ///< accept it; it agrees with what is known of both sides
+    relearning,  ///< accept it; the numbers of both sides are anew those that it shows
+    learned,     ///< accept it; the numbers of both sides are known from here on
+    invalid,     ///< drop it; the connection is unchanged, but may expire sooner
+    reopen,      ///< end this connection, then treat the packet as one without
+    end          ///< accept it, then end the connection
 };
 
 /// ICMP that never begins a connection: policy judges each packet by itself if it belongs to none.

@@ -62,6 +62,8 @@ using CounterDesc = MetricDesc;
     X(blind_midstream, counter, events, "streams given up: their first byte was not seen")         \
     X(blind_no_buffer, counter, events, "streams given up: all stream buffers were in use")        \
     X(blind_displaced, counter, events, "streams given up: another stream displaced their buffer") \
+    X(blind_restored, counter, connections,                                                        \
+      "connections given up: bytes were missed while the firewall restarted")                      \
     X(blind_not_protocol, counter, connections, "connections given up: not the helper's protocol") \
     X(blind_encrypted, counter, connections, "connections given up: encrypted")
 

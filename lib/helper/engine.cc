@@ -17,6 +17,13 @@ std::uint32_t longest_message(const HelperSet& set) noexcept {
     return most;
 }
 
+/// Whether a helper can read on after a gap: those that can begin in mid-stream.
+bool can_resynchronise(const HelperDesc& desc) noexcept {
+    return !desc.remote && std::ranges::any_of(desc.params, [](const ParamDesc& p) {
+        return p.name == kPickUpParam.name;
+    });
+}
+
 }  // namespace
 
 /// Room for the streams of unproven connections, besides `n` buffers for the others.
@@ -163,6 +170,14 @@ HelperConn* HelperEngine::resume(const HelperImage& image, const Applicant& appl
     conn->min_timeout_s = image.conn.min_timeout_s;
     conn->skip = image.conn.skip;
     conn->state = image.conn.state;
+    if (applicant.original.protocol == proto::tcp) {
+        conn->learning = true;
+        conn->resumable = conn->proven && can_resynchronise(*(*set_)[applicant.helper].desc) &&
+                          std::ranges::all_of(conn->stream, [](const Stream& s) {
+                              return s.state == StreamState::open;
+                          });
+        if (conn->picked_up && !conn->proven) conn->unsure = 3;
+    }
     assembler_.recycle();
     last_ = nullptr;
     for (unsigned d = 0; d < 2; ++d) {
@@ -171,6 +186,39 @@ HelperConn* HelperEngine::resume(const HelperImage& image, const Applicant& appl
         if (s.buffer != 0) progress_[s.buffer] = {};
     }
     return conn;
+}
+
+void HelperEngine::resynchronise(HelperConn& conn, Direction direction, std::uint32_t seq,
+                                 std::uint32_t ack) noexcept {
+    assembler_.recycle();
+    last_ = nullptr;
+    const bool was_read = std::ranges::any_of(
+        conn.stream, [](const Stream& s) { return s.state == StreamState::open; });
+    for (Stream& s : conn.stream)
+        assembler_.stop(s, StreamState::blind);
+    assembler_.recycle();
+    if (!conn.resumable) {
+        if (was_read) counters_[conn.helper][HelperCounter::blind_restored].add();
+        return;
+    }
+    conn.stream = {};
+    conn.skip = {};
+    conn.state = {};
+    conn.proven = false;
+    conn.resumed = true;
+    conn.unsure = 3;
+    for (Stream& s : conn.stream)
+        s.read_all = (*set_)[conn.helper].desc->needs_proof;
+    if (direction == Direction::original)
+        pick_up(&conn, seq, ack);
+    else
+        pick_up(&conn, ack, seq);
+}
+
+void HelperEngine::align(HelperConn& conn, Direction direction, std::uint32_t seq) noexcept {
+    Stream& s = conn.stream[index(direction)];
+    const auto ahead = static_cast<std::int32_t>(seq - s.next_seq);
+    if (conn.resumed && s.state == StreamState::open && !s.has_data && ahead > 0) s.next_seq = seq;
 }
 
 void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {

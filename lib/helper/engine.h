@@ -146,6 +146,15 @@ class HelperEngine {
         own_ends_[index_of(conn)] = {OwnEnd{original_seq + kOwnWindow, true},
                                      OwnEnd{reply_seq + kOwnWindow, true}};
     }
+    /// Bytes of a restored connection were missed: reads on from a segment, as pick_up() does, with
+    /// the helper's state as at the beginning. Nothing opens before the numbers are known and the
+    /// protocol is proven again. To be repeated when the numbers were contradicted. A helper that
+    /// cannot is blind (blind_restored).
+    void resynchronise(HelperConn& conn, Direction direction, std::uint32_t seq,
+                       std::uint32_t ack) noexcept;
+    /// The first payload of a direction since resynchronise() may begin later than assumed.
+    void align(HelperConn& conn, Direction direction, std::uint32_t seq) noexcept;
+
     /// Whether a helper reads such connections.
     bool picks_up(HelperId helper) const noexcept { return (*set_)[helper].picks_up; }
     /// Whether nothing has been read in either direction, nor ended: on_syn() restarts it.

@@ -39,6 +39,12 @@ bool has_line_of_more(Bytes lines, std::size_t most) noexcept {
     return false;
 }
 
+/// Whether requests of a connection's helper count: its protocol is proven, and if it has
+/// resynchronised, by segments of which both sides have acknowledged the other's.
+bool may_open(const HelperConn& conn) noexcept {
+    return conn.proven && !(conn.resumed && conn.learning);
+}
+
 HelperCounter counter_of(BlindCause cause) noexcept {
     switch (cause) {
         case BlindCause::gap: return HelperCounter::blind_gap;
@@ -200,7 +206,12 @@ std::size_t HelperEngine::read_measured(Reading& r, Bytes run) noexcept {
         const Measured next =
             r.instance.desc->measure(r.direction, run.subspan(at), r.progress, r.conn.state);
         if (next.length < 0) {
-            blind_both(r, HelperCounter::blind_not_protocol);
+            // The rest of a message whose beginning was missed: the next one may begin with a
+            // segment.
+            if (r.conn.resumed && !r.conn.proven)
+                r.progress = {};
+            else
+                blind_both(r, HelperCounter::blind_not_protocol);
             return run.size();
         }
         const auto n = static_cast<std::size_t>(next.length);
@@ -258,8 +269,12 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
         }
     }
     r.counters[HelperCounter::messages].add();
-    View view{r.conn.original, message, r.instance.params, r.conn.state,
-              r.direction,     id,      r.conn.helper,     r.conn.picked_up};
+    View view{r.conn.original,   message,
+              r.instance.params, r.conn.state,
+              r.direction,       id,
+              r.conn.helper,     r.conn.picked_up,
+              r.conn.resumed,    (r.conn.unsure >> index(r.direction) & 1) != 0};
+    r.conn.unsure = r.conn.unsure & ~(1u << index(r.direction)) & 3;
     Emit& e = r.emit;
     e.blind_ = HelperCounter::kCount;
     e.proven_ = e.read_all_set_ = e.read_both_ = e.min_timeout_set_ = false;
@@ -270,8 +285,8 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
     for (Stream& each : r.conn.stream)
         each.wanted = std::min<std::uint16_t>(each.wanted, 1);
     if (e.proven_) r.conn.proven = true;
-    if (!r.conn.proven) e.acts_ = acts_before;
-    if (e.min_timeout_set_ && r.conn.proven) r.conn.min_timeout_s = e.min_timeout_s_;
+    if (!may_open(r.conn)) e.acts_ = acts_before;
+    if (e.min_timeout_set_ && may_open(r.conn)) r.conn.min_timeout_s = e.min_timeout_s_;
     if (e.read_all_set_) s.read_all = e.read_all_;
     if (e.read_both_) r.conn.stream[index(!r.direction)].read_all = e.read_all_;
     if (e.asked_ != 0) guard(r, view);
@@ -287,7 +302,7 @@ void HelperEngine::guard(Reading& r, const View& view) noexcept {
         PinHole request = r.emit.requests_[i];
         assert(request.class_index < classes.size());
         const ExpectClass& c = classes[request.class_index];
-        HelperCounter refused = r.conn.proven
+        HelperCounter refused = may_open(r.conn)
                                     ? check_guards(r.instance.guards, view, request, c.foreign)
                                     : HelperCounter::not_proven;
         if (refused == HelperCounter::kCount &&

@@ -44,6 +44,10 @@ struct View {
     /// The connection was picked up in mid-stream (kPickUpParam): its first messages were not seen,
     /// and an apparent first line of a side may be the rest of one.
     bool picked_up = false;
+    /// As picked_up, but the connection was proven before the firewall restarted: one request with
+    /// its matching answer proves it again.
+    bool resumed = false;
+    bool unsure = false;  ///< the message may be the rest of one, whose beginning was not seen
 
     bool from_client() const noexcept { return direction == Direction::original; }
     const IpAddr& speaker() const noexcept { return from_client() ? original.src : original.dst; }

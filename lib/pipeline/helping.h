@@ -15,6 +15,7 @@
 #include <memory>
 
 #include "conntrack/conn_table.h"
+#include "conntrack/track.h"
 #include "helper/engine.h"
 #include "metrics/metric.h"
 #include "pipeline/batch.h"
@@ -48,7 +49,7 @@ namespace postern {
 struct HelpingCounters {
     POSTERN_METRICS(POSTERN_HELPING_METRICS)
 };
-
+/// Many methods: one for each step of a connection with a helper that Tracking takes.
 class Helping {
   public:
     /// References to objects that outlive it, except the engine, which it owns.
@@ -80,11 +81,13 @@ class Helping {
     struct Opening {
         std::array<std::uint32_t, 2> end{};  ///< by Direction
         bool answered = false;               ///< end[1] is known
+        bool learning = false;               ///< restored, and the numbers may be others
     };
     static Opening opening_of(const Conn& conn) noexcept {
         if (conn.protocol() != proto::tcp) return {};
         return {{conn.tcp_near.side[0].end, conn.tcp_near.side[1].end},
-                conn.has(conn_flag::seen_reply) && conn.tcp_state() != TcpState::syn_sent};
+                conn.has(conn_flag::seen_reply) && conn.tcp_state() != TcpState::syn_sent,
+                conn.learning != 0};
     }
     /// Whether a connection has a helper, waits for one, or has pending expectations of its rule.
     static bool has_duty(const Conn& conn) noexcept {
@@ -93,6 +96,9 @@ class Helping {
     /// Packet i was accepted: it may be the first that its connection's helper reads, and it may
     /// prove the connection.
     void await(unsigned i, const Opening& before) noexcept;
+    /// Packet i was accepted on a restored TCP connection that learns its numbers, with `result`.
+    /// Removes payload from it that its helper must not read.
+    void learn(unsigned i, const Conn& conn, TrackResult result) noexcept;
     /// The two ends have reopened a connection with a helper; `opener` did so by TcpLast::seq.
     void renew(std::uint32_t slot, Direction opener) noexcept;
     /// Windows are not enforced on packet i's connection, which has a helper: cuts its payload to
@@ -143,6 +149,9 @@ class Helping {
     static void apply_min_timeout(Conn& conn, std::uint16_t least_s) noexcept;
     /// Assigns its helper to a restored connection. False: no slot is left.
     bool restore(std::uint32_t slot, const HelperImage& image) noexcept;
+    /// The same for a restored TCP connection whose helper waits for the first payload: its streams
+    /// begin at the saved numbers.
+    void begin_restored(std::uint32_t slot) noexcept;
     HelperEngine& engine() noexcept { return *engine_; }
 
     // --- control ---
@@ -184,6 +193,9 @@ class Helping {
     void count_unexpected(const HelperConn* hc) noexcept;
 
     // Helper slots and their standing: pools.cc.
+    using Positions = std::array<std::uint32_t, 2>;
+    /// By Direction: the next byte that a helper has not read, after the packets of this burst.
+    Positions positions_of(const HelperConn& hc) noexcept;
     ZoneId zone_of(const Conn& conn) const noexcept {
         return batch_.plan->edges.zone_of(conn.edge(Direction::original));
     }

@@ -30,6 +30,15 @@ bool is_midstream(const Conn& conn) noexcept {
     return (conn.tcp_flags[0] & conn.tcp_flags[1] & tcp_side::liberal) != 0;
 }
 
+/// Whether a segment of side `d` begins exactly at the next byte of its stream, or was read
+/// before, and acknowledges nothing that was not read.
+bool continues(const TcpSegment& s, unsigned d, const std::array<std::uint32_t, 2>& next) noexcept {
+    constexpr std::uint32_t kBehind = 65535;
+    const std::uint32_t behind = next[d] - s.seq;
+    const bool read_before = behind <= kBehind && s.payload_len <= behind;
+    return (behind == 0 || read_before) && next[1 - d] - s.ack <= kBehind;
+}
+
 }  // namespace
 
 void Helping::begin(unsigned i, std::uint32_t slot, HelperId helper) noexcept {
@@ -80,7 +89,8 @@ bool Helping::proves(unsigned i, const Conn& conn, std::uint32_t reply_end) cons
     const PacketInfo& info = batch_.info[i];
     if (info.kind != L4Kind::tcp) return info.dir == Direction::reply;
     // The tracker accepts acknowledgements within a window of 64 KiB, which can be guessed.
-    return info.dir == Direction::original && conn.has(conn_flag::assured) &&
+    // While the connection learns, its numbers may be those of a forged segment.
+    return info.dir == Direction::original && conn.has(conn_flag::assured) && !conn.learning &&
            (info.tcp_flags & tcp_flag::ack) != 0 &&
            read_segment(batch_.data[i], info).ack == reply_end;
 }
@@ -98,6 +108,11 @@ void Helping::await(unsigned i, const Opening& before) noexcept {
     const bool tcp = info.kind == L4Kind::tcp;
     if (tcp && info.pay_len == 0 && is_opening(conn.tcp_state())) return;
     if (tcp && (info.tcp_flags & tcp_flag::rst) != 0) return;
+    if (before.learning) [[unlikely]] {
+        engine_->counters(conn.helper)[HelperCounter::blind_restored].add();
+        conn.helper = kNoHelper;
+        return;
+    }
     note_known(conn);
     const Standing standing =
         proven || (!tcp && conn.has(conn_flag::seen_reply)) ? Standing::proven : Standing::unproven;
@@ -237,6 +252,59 @@ bool Helping::restore(std::uint32_t slot, const HelperImage& image) noexcept {
         conns_.note_helper(slot, true);
     }
     return true;
+}
+
+Helping::Positions Helping::positions_of(const HelperConn& hc) noexcept {
+    const std::uint32_t helper_slot = engine_->index_of(&hc);
+    Positions next{hc.stream[0].next_seq, hc.stream[1].next_seq};
+    for_each(batch_[MaskId::helped], [&](unsigned j) {
+        if (batch_.helper_slot[j] != helper_slot) return;
+        const PacketInfo& shown = batch_.info[j];
+        const std::uint32_t end = read_segment(batch_.data[j], shown).seq + shown.pay_len;
+        std::uint32_t& at = next[index(shown.dir)];
+        if (seq_after(end, at)) at = end;
+    });
+    return next;
+}
+
+void Helping::learn(unsigned i, const Conn& conn, TrackResult result) noexcept {
+    PacketInfo& info = batch_.info[i];
+    HelperConn& hc = *engine_->at(conn.helper_slot);
+    const unsigned d = index(info.dir);
+    const TcpSegment s = read_segment(batch_.data[i], info);
+    const Positions next = positions_of(hc);
+    bool missed = hc.resumed ? result == TrackResult::relearning
+                             : info.pay_len != 0 && !continues(s, d, next);
+    if (result == TrackResult::learned) {
+        hc.learning = false;
+        for (unsigned side = 0; side < 2 && !hc.resumed; ++side) {
+            const std::uint32_t acked = conn.tcp_near.side[1 - side].max_ack;
+            const std::uint32_t open = conn.tcp_near.side[side].end - acked;
+            missed = missed || next[side] - acked > open;
+        }
+    } else if (missed && !hc.resumable) {
+        // Until the numbers are known it may be anybody's.
+        info.pay_len = 0;
+        info.tcp_flags &= static_cast<std::uint8_t>(~tcp_flag::fin);
+        return;
+    }
+    if (missed) {
+        forget_shown(info.conn);  // they belong to the streams as they were
+        engine_->resynchronise(hc, info.dir, s.seq, s.ack);
+    } else if (info.pay_len != 0 && next[d] == hc.stream[d].next_seq) {
+        engine_->align(hc, info.dir, s.seq);
+    }
+}
+
+void Helping::begin_restored(std::uint32_t slot) noexcept {
+    Conn& conn = conns_.at(slot);
+    if (conn.helper == kNoHelper || conn.has(conn_flag::has_helper_slot)) return;
+    if (conn.protocol() != proto::tcp || conn.tcp_state() != TcpState::syn_recv) return;
+    HelperConn* hc = take_slot(slot, conn.helper, Standing::unproven);
+    if (hc == nullptr) return;
+    hc->learning = true;
+    for (const Direction d : {Direction::original, Direction::reply})
+        engine_->on_syn(hc, d, conn.tcp_near.side[index(d)].end - 1);
 }
 
 bool Helping::may_refuse(const PacketInfo& info, const std::uint8_t* data,

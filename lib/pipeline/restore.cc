@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Restores a saved connection in the table of its home worker.
+#include "conntrack/tcp_relearn.h"
 #include "pipeline/gone_names.h"
 #include "pipeline/new_connection.h"
 
@@ -23,6 +24,7 @@ RestoreRequest::Outcome Tracking::restore(RestoreRequest& m) noexcept {
         if (effect.liberal) image.flags |= conn_flag::liberal;
         image.sloppy = effect.sloppy ? 1 : 0;
     }
+    if (image.protocol() == proto::tcp && image.sloppy == 0) tcp_begin_learning(image);
     const std::uint32_t by_state_ms = image.timeout_ms = timeout_of(image, batch_.plan->track);
     // Without a helper its state is that of its rule's expectations.
     const HelperImage& helper = m.image.helper;
@@ -46,6 +48,7 @@ RestoreRequest::Outcome Tracking::restore(RestoreRequest& m) noexcept {
     m.id = conns_.id_of(made.slot());
     const bool has_helper = wanted && helping_.restore(made.slot(), helper);
     if (!has_helper) conn.timeout_ms = by_state_ms;
+    if (!wanted) helping_.begin_restored(made.slot());
     made.commit();
     return helper.there && !has_helper ? without_helper : restored;
 }

@@ -168,6 +168,11 @@ void Tracking::track_one(unsigned i) noexcept {
         case TrackResult::renewed:
             if (conn.has(conn_flag::helped)) helping_.renew(slot, !info.dir);
             break;
+        case TrackResult::learning:
+        case TrackResult::relearning:
+        case TrackResult::learned:
+            if (conn.has(conn_flag::helped)) helping_.learn(i, conn, result);
+            break;
         case TrackResult::unbounded:
         case TrackResult::accept: break;
     }

@@ -341,9 +341,10 @@ def fetches(client, server, step):
     expect(got['sha256'] == server.digest, f'{step}: the file that arrived is another: {got}')
 
 
-def killed_and_restored(restore):
+def killed_and_restored(restore, missed=0):
     """A logged-in FTP client outlives the firewall: what it has announced and what it will announce
-    opens, if connections were saved and are restored, and only then."""
+    opens, if connections were saved and are restored, and only then. `missed`: commands between the
+    save and the end of the daemon."""
     def check(bench):
         lab = bench.lab
         setting = Setting(workers=3)
@@ -358,6 +359,7 @@ def killed_and_restored(restore):
         saved = next(r['connection'] for r in records if r.get('connection', {}).get('helper'))
         expect(saved['private']['proven'] and
                saved['private']['state']['proof'] == FTP_PROOF_GIVEN, f'the state of FTP: {saved}')
+        client(f'noop {missed}')
         first.process.signal(signal.SIGKILL)
         first.process.wait(STOP_S)
         second = Postern(setting).start(lab)
@@ -433,6 +435,7 @@ def cases():
         ('second-daemon-on-one-socket', second_daemon),
         ('killed-and-started-again', killed_and_started_again),
         ('killed-and-restored', killed_and_restored(True)),
+        ('killed-and-restored-later', killed_and_restored(True, missed=500)),
         ('killed-and-not-restored', killed_and_restored(False)),
         ('table-full', table_full),
         ('memif-neighbour-dies', memif_neighbour_dies),

@@ -9,6 +9,7 @@ can look at the tables between any two steps of a transfer:
     connect [LOCAL_PORT]       opens the data connection      {"sport":...}
     connect_again              a second one, to the same port {"sport":...}
     fetch FILE                 RETR until the file has ended  {"bytes":..., "sha256":...}
+    noop TIMES                 commands without an effect     {}
     reset                      breaks the control connection  {}
 
 A step that fails answers {"error":...}.
@@ -85,6 +86,11 @@ class Client:
         self.data.close()
         self.ftp.voidresp()
         return {'bytes': count, 'sha256': digest.hexdigest()}
+
+    def noop(self, times):
+        for _ in range(int(times)):
+            self.ftp.voidcmd('NOOP')
+        return {}
 
     def reset(self):
         self.ftp.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))

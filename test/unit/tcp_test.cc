@@ -19,7 +19,7 @@ void PrintTo(TcpState s, std::ostream* out) {
     *out << to_string(s);
 }
 void PrintTo(TcpAction a, std::ostream* out) {
-    constexpr const char* kNames[] = {"accept", "pass", "invalid", "reopen", "end"};
+    constexpr const char* kNames[] = {"accept", "pass", "invalid", "learn", "reopen", "end"};
     *out << kNames[static_cast<unsigned>(a)];
 }
 
