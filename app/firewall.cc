@@ -224,7 +224,7 @@ void Firewall::set_devices_steer(bool they_do) noexcept {
 
 Names Firewall::next_names() {
     Names names = plan().names;
-    if (!names.has_gone()) return names;
+    if (!names.has_gone() || *names_holds_ != 0) return names;
     std::uint64_t swept = UINT64_MAX;
     for (const auto& w : workers_)
         swept = std::min(swept, w->sweep().swept());

@@ -65,6 +65,10 @@ class Firewall {
     rte_rcu_qsbr* rcu() noexcept { return rcu_.get(); }
     /// Whether devices select workers by the symmetric hash. Call before any worker runs.
     void set_devices_steer(bool they_do) noexcept;
+    /// Whether set_devices_steer() decides about the homes of connections.
+    bool devices_decide() const noexcept {
+        return steering_.workers > 1 && steer_ == Steer::automatic;
+    }
     unsigned workers() const noexcept { return static_cast<unsigned>(workers_.size()); }
     Worker& worker(unsigned i) noexcept { return *workers_[i]; }
     Worker& worker(WorkerId id) noexcept { return worker(id.number()); }
@@ -80,8 +84,20 @@ class Firewall {
     /// plan().helper_instances.
     void publish_plan(Plan plan);
     /// The names with which the next plan is compiled: the current plan's, without removed ones
-    /// that neither a connection nor an expectation holds any more.
+    /// that neither a connection nor an expectation holds any more, nor a NamesHold.
     Names next_names();
+    /// While one exists, no number of a removed name becomes another name's: someone holds records
+    /// with numbers of earlier plans. Control's thread only; it may outlive the firewall.
+    class NamesHold {
+      public:
+        explicit NamesHold(Firewall& fw) : holds_(fw.names_holds_) { ++*holds_; }
+        ~NamesHold() { --*holds_; }
+        NamesHold(const NamesHold&) = delete;
+        NamesHold& operator=(const NamesHold&) = delete;
+
+      private:
+        std::shared_ptr<unsigned> holds_;
+    };
     /// Takes a helper out of service under traffic: publishes a plan without it. Each worker
     /// detaches it from its connections, whose pending expectations end, and assigns it no more.
     /// Existing children continue. Only a restart brings it back.
@@ -97,6 +113,7 @@ class Firewall {
     Firewall() = default;
 
     Steer steer_ = Steer::automatic;
+    std::shared_ptr<unsigned> names_holds_ = std::make_shared<unsigned>(0);  ///< see NamesHold
 
     /// By helper: the version of the plan that removed it.
     std::array<std::uint64_t, kMaxHelpers> removed_by_{};

@@ -37,6 +37,9 @@ int main(int argc, char** argv) {
 
     auto* run = app.add_subcommand("run", "run the firewall until SIGINT, SIGTERM or SIGQUIT");
     run->add_option("FILE", file, "configuration (YAML)")->required();
+    std::string saved;
+    run->add_option("--restore", saved,
+                    "begin with the connections of this file of `posternctl conntrack save`");
     run->add_flag("-v,--verbose", verbose, "show DPDK's own messages too");
     auto* check =
         app.add_subcommand("check", "check a configuration: report its errors, or explain it");
@@ -79,5 +82,5 @@ int main(int argc, char** argv) {
     if (!spec) return kBadConfiguration;
     if (check->parsed()) return postern::run_check(*spec);
     if (play->parsed()) return postern::run_replay(*spec, replay);
-    return postern::run_daemon(*spec, verbose);
+    return postern::run_daemon(*spec, verbose, saved);
 }

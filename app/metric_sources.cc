@@ -5,6 +5,7 @@
 #include "firewall.h"
 #include "port/port_set.h"
 #include "port_watch.h"
+#include "restorer.h"
 #include "userspace/server.h"
 
 namespace postern {
@@ -89,6 +90,28 @@ void add_port(MetricRegistry& registry, const MetricSources& sources, PortId p) 
                  });
 }
 
+void add_restored(MetricRegistry& registry, const RestoreSummary& restored) {
+    static constexpr MetricDesc kConnections{"connections_restored",
+                                             "connections of saved files, by what became of them",
+                                             Unit::connections};
+    static constexpr MetricDesc kExpectations{"expectations_restored",
+                                              "expectations of saved files, by what became of them",
+                                              Unit::expectations};
+    static constexpr MetricDesc kUnusable{
+        "records_unusable",
+        "records of saved files that mean nothing to this configuration, or "
+        "are damaged, by cause",
+        Unit::events};
+    registry.add(metric_group::restore, {}, [&restored](const Reader& read) {
+        for (const auto& [outcome, n] : restored.connections)
+            read.with({"outcome", outcome}, kConnections, n);
+        for (const auto& [outcome, n] : restored.expectations)
+            read.with({"outcome", outcome}, kExpectations, n);
+        for (const auto& [cause, n] : restored.unusable)
+            read.with({"outcome", cause}, kUnusable, n);
+    });
+}
+
 }  // namespace
 
 void add_metrics(MetricRegistry& registry, const MetricSources& sources) {
@@ -105,6 +128,7 @@ void add_metrics(MetricRegistry& registry, const MetricSources& sources) {
     add_helpers(registry, fw);
     if (sources.control != nullptr)
         registry.add_set(metric_group::control, {}, sources.control->counters());
+    if (sources.restored != nullptr) add_restored(registry, *sources.restored);
     if (sources.processes != nullptr) add_processes(registry, fw, *sources.processes);
 }
 

@@ -11,12 +11,14 @@ class Firewall;
 class PortSet;
 class PortWatch;
 class UserspaceServer;
+struct RestoreSummary;
 
-/// Groups of the registry. Labels: `worker` of the first three; `reason`; `helper`; `port`.
+/// Groups of the registry. Labels: `worker` of the first three; `reason`; `helper`; `port`;
+/// `outcome`.
 namespace metric_group {
 inline constexpr std::string_view worker = "worker", drops = "drops", helper = "helper",
                                   process = "process", expect = "expect", port = "port",
-                                  control = "control";
+                                  control = "control", restore = "restore";
 }
 
 /// The owners; null: absent (in a test, a replay). All outlive the registry's use.
@@ -26,6 +28,7 @@ struct MetricSources {
     const PortWatch* watch = nullptr;
     const UserspaceServer* processes = nullptr;
     const ControlServer* control = nullptr;
+    const RestoreSummary* restored = nullptr;
 };
 void add_metrics(MetricRegistry& registry, const MetricSources& sources);
 

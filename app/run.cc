@@ -2,7 +2,9 @@
 #include "run.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstdio>
+#include <optional>
 #include <thread>
 
 #include <grp.h>
@@ -19,7 +21,10 @@
 #include "port/port_set.h"
 #include "port_config.h"
 #include "port_watch.h"
+#include "save_stream.h"
 #include "signals.h"
+#include "state_saver.h"
+#include "state_start.h"
 #include "userspace/server.h"
 #include "worker_loop.h"
 
@@ -97,6 +102,35 @@ class ControlShare {
     bool warned_ = false;
 };
 
+/// The saves of `state.save_every`, in bounded steps of control's turns.
+class PeriodicSave {
+  public:
+    PeriodicSave(StateSaver saver, std::uint32_t every_s)
+        : saver_(std::move(saver)), every_(every_s), next_(Clock::now() + every_) {}
+
+    /// The time until it wants its next turn, at most `most` milliseconds.
+    int wait_ms(int most) const { return saver_.in_progress() ? (waiting_ ? 1 : 0) : most; }
+    void turn() {
+        if (!saver_.in_progress()) {
+            if (Clock::now() < next_) return;
+            saver_.begin();
+        }
+        const StateSaver::Step step = saver_.step();
+        waiting_ = step == StateSaver::Step::waiting;
+        if (step != StateSaver::Step::saved && step != StateSaver::Step::failed) return;
+        next_ = Clock::now() + every_;
+        // Each failure is one more crash that would keep too little.
+        if (step == StateSaver::Step::failed) spdlog::error("{}", saver_.error());
+    }
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    StateSaver saver_;
+    std::chrono::seconds every_;
+    Clock::time_point next_;
+    bool waiting_ = false;
+};
+
 /// The configured control sockets; an Error if the group does not exist.
 Result<ControlOptions> control_options(const ControlSpec& spec) {
     ControlOptions options;
@@ -115,7 +149,7 @@ Result<ControlOptions> control_options(const ControlSpec& spec) {
 }
 
 /// Everything between the start and the end of DPDK.
-int serve(const Spec& spec, ControlServer& control, Signals& signals) {
+int serve(const Spec& spec, ControlServer& control, Signals& signals, StartFile& start) {
     FirewallOptions options;
     options.workers = spec.workers.count;
     options.secret = HashSecret::random();
@@ -132,9 +166,19 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals) {
     for (const std::string& warning : cache.warnings())
         spdlog::warn("{}", warning);
     Firewall& fw = **firewall;
+    auto requests = std::make_shared<WorkerRequests>(fw);
+    auto restored = std::make_shared<RestoreSummary>();
+    const auto restore = [&] { return restore_at_start(fw, *requests, start, *restored); };
+    // Before the ports are opened, unless they decide which worker a connection belongs to: then
+    // packets wait in their queues meanwhile.
+    if (!fw.devices_decide())
+        if (auto r = restore(); !r) return fail(r.error());
     auto ports = PortSet::open(port_config(spec, fw));
     if (!ports) return fail(ports.error());
     fw.set_devices_steer((*ports)->any_rss());
+    if (fw.devices_decide())
+        if (auto r = restore(); !r) return fail(r.error());
+    // The workers' time begins when the tables are ready.
     const std::uint64_t start_tsc = rte_rdtsc();
     TscClock clock(start_tsc);
     std::unique_ptr<UserspaceServer> processes;
@@ -148,9 +192,10 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals) {
     auto watch = PortWatch::create(**ports, spec);
     if (!watch) return fail(watch.error());
     MetricRegistry metrics;
-    add_metrics(metrics, {&fw, ports->get(), &*watch, processes.get(), &control});
     CommandContext context(
-        fw, [&clock] { return clock.now(); }, metrics);
+        fw, [&clock] { return clock.now(); }, metrics, requests, restored);
+    add_metrics(metrics,
+                {&fw, ports->get(), &*watch, processes.get(), &control, context.restored.get()});
     context.watch = &*watch;
     context.processes = processes.get();
     for (Command& command : all_commands(context))
@@ -205,28 +250,46 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals) {
     std::fflush(stdout);
 
     ControlShare share(fw);
+    std::optional<PeriodicSave> saves;
+    if (!spec.state.file.empty() && spec.state.save_every_s != 0)
+        saves.emplace(
+            StateSaver(
+                fw, context.query_owners, [&clock] { return clock.now(); }, spec.state.file),
+            spec.state.save_every_s);
     while (!asked_to_stop) {
-        control.poll(kPollMs);
+        control.poll(saves ? saves->wait_ms(kPollMs) : kPollMs);
+        if (saves) saves->turn();
         share.turn(clock.now());
+        requests->poll();
         watch->turn();
     }
     spdlog::info("stopping");
+    saves.reset();
     stop.store(true, std::memory_order_relaxed);
     rte_eal_mp_wait_lcore();
     if (process_thread.joinable()) process_thread.join();
     print_summary(fw);
+    int code = 0;
+    if (!spec.state.file.empty() && spec.state.save_on_stop) {
+        if (auto saved = save_stopped(fw, clock.now(), spec.state.file); saved) {
+            spdlog::info("saved {} connections and {} expectations to {}", saved->connections,
+                         saved->expectations, spec.state.file);
+        } else {
+            code = fail(saved.error());
+        }
+    }
     (*ports)->workers_ended();
     // Their answers refer to the firewall.
     control.disconnect_all();
     processes.reset();
     // Packets left in the rings between workers go back to the ports' mempool before it is freed.
     firewall->reset();
-    return 0;
+    return code;
 }
 
 }  // namespace
 
-int run_daemon(const Spec& spec, bool verbose) {
+int run_daemon(const Spec& spec, bool verbose, const std::string& restore) {
     // Before any thread exists, so that signals are blocked in all of them.
     auto signals = Signals::take();
     if (!signals) return fail(signals.error());
@@ -237,6 +300,10 @@ int run_daemon(const Spec& spec, bool verbose) {
     auto control = ControlServer::open(*options);
     if (!control) return fail(control.error());
 
+    // Before DPDK: the usual mistake is noticed at once.
+    auto start = open_start_file(restore, spec.state);
+    if (!start) return fail(start.error());
+
     if (auto r = start_eal(eal_config(spec, verbose)); !r) {
         const int code = fail(r.error());
         control->reset();  // removes the socket file
@@ -245,7 +312,7 @@ int run_daemon(const Spec& spec, bool verbose) {
         std::fflush(stdout);
         _exit(code);
     }
-    const int code = serve(spec, **control, *signals);
+    const int code = serve(spec, **control, *signals, *start);
     stop_eal();
     return code;
 }

@@ -6,6 +6,7 @@
 namespace postern {
 
 /// The daemon: runs until SIGINT, SIGTERM or SIGQUIT. Returns the process's exit code.
-int run_daemon(const Spec& spec, bool verbose);
+/// `restore`: a file of saved connections to begin with; empty: the configured one, if any.
+int run_daemon(const Spec& spec, bool verbose, const std::string& restore = {});
 
 }  // namespace postern

@@ -17,8 +17,8 @@
 namespace postern {
 namespace {
 
-/// What `conntrack restore` reads.
-constexpr const char* kDefaultForm = "json";
+/// People who want to read a file ask for the other one.
+constexpr const char* kDefaultForm = "binary";
 
 Json totals_json(const StateTotals& t) {
     return {{"connections", t.connections},
@@ -161,7 +161,7 @@ Command command_conntrack_save(const CommandContext& context) {
     specs.push_back({"form",
                      ArgType::string,
                      false,
-                     "of the file: binary, or json (the default) for people",
+                     "of the file: binary (the default), or json for people",
                      {"binary", "json"}});
     return {.name = "conntrack save",
             .help = "Write connections and expectations into a file for conntrack restore",

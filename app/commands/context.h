@@ -14,8 +14,9 @@
 #include "control/command.h"
 #include "firewall.h"
 #include "metrics/registry.h"
-#include "request_slots.h"
+#include "restorer.h"
 #include "userspace/server.h"
+#include "worker_requests.h"
 
 namespace postern {
 
@@ -29,15 +30,21 @@ struct CommandContext {
     const PortWatch* watch = nullptr;            ///< null: no devices (tests)
     const UserspaceServer* processes = nullptr;  ///< null: no helper is in another process
     std::shared_ptr<QueryOwners> query_owners;
-    std::shared_ptr<RequestSlots> expects, restores;
+    std::shared_ptr<WorkerRequests> requests;
+    std::shared_ptr<RestoreSummary> restored;  ///< totals since the start
 
     CommandContext(Firewall& firewall, std::function<Tick()> clock, const MetricRegistry& registry)
+        : CommandContext(firewall, std::move(clock), registry,
+                         std::make_shared<WorkerRequests>(firewall),
+                         std::make_shared<RestoreSummary>()) {}
+    CommandContext(Firewall& firewall, std::function<Tick()> clock, const MetricRegistry& registry,
+                   std::shared_ptr<WorkerRequests> rings, std::shared_ptr<RestoreSummary> totals)
         : fw(firewall),
           now(std::move(clock)),
           metrics(registry),
           query_owners(std::make_shared<QueryOwners>(firewall.workers())),
-          expects(std::make_shared<RequestSlots>(firewall.workers())),
-          restores(std::make_shared<RequestSlots>(firewall.workers())) {}
+          requests(std::move(rings)),
+          restored(std::move(totals)) {}
 };
 
 /// The result of a handler.

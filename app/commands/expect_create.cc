@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // `expect create`.
+#include <optional>
+#include <variant>
+
 #include "commands/context.h"
 #include "control_reader.h"
 
@@ -7,41 +10,45 @@ namespace postern {
 namespace {
 
 /// Sends a request to the master's worker, which alone may touch the master's list.
-class CreateSource : public RowSource {
+class CreateSource final : public RowSource, public ReplyReader {
   public:
-    CreateSource(Firewall& fw, ConnId master, const ExpectRequest& request,
-                 std::shared_ptr<RequestSlots> slots)
-        : fw_(fw), master_(master), request_(request), slots_(std::move(slots)) {}
-    ~CreateSource() override { slots_->forget(this); }
+    CreateSource(std::shared_ptr<WorkerRequests> requests, ConnId master,
+                 const ExpectRequest& request)
+        : requests_(std::move(requests)), master_(master), request_(request) {}
+    ~CreateSource() override { requests_->forget(*this); }
     CreateSource(const CreateSource&) = delete;
     CreateSource& operator=(const CreateSource&) = delete;
 
     Pull next(Json& row) override {
         if (said_) return Pull::done;
-        CreateExpectRequest& m = fw_.worker(master_.worker).requests().expect();
-        if (!slots_->answered(this, master_.worker, m, [this](CreateExpectRequest& request) {
-                request.master = master_;
-                request.request = request_;
-            }))
-            return Pull::pending;
-        const auto outcome = m.found ? m.result.outcome : InsertOutcome::master_gone;
+        requests_->poll();
+        if (!sent_ && requests_->has_room(master_.worker)) {
+            requests_->send(master_.worker, CreateExpectRequest{master_, request_}, *this);
+            sent_ = true;
+        }
+        if (!reply_) return Pull::pending;
+        const auto outcome = reply_->found ? reply_->result.outcome : InsertOutcome::master_gone;
         row["outcome"] = to_string(outcome);
-        row["help"] = m.found ? help_text(outcome) : "no live connection with a helper has this id";
-        slots_->take(master_.worker, m);
+        row["help"] =
+            reply_->found ? help_text(outcome) : "no live connection with a helper has this id";
         said_ = true;
         return Pull::row;
     }
+    void on_reply(std::uint32_t, const ControlReply& reply) override {
+        reply_ = std::get<CreateExpectReply>(reply);
+    }
 
   private:
-    Firewall& fw_;
+    std::shared_ptr<WorkerRequests> requests_;
     ConnId master_;
     ExpectRequest request_;
-    std::shared_ptr<RequestSlots> slots_;
+    std::optional<CreateExpectReply> reply_;
+    bool sent_ = false;
     bool said_ = false;
 };
 
 Source create(Firewall& fw, const Json& json, const std::function<Tick()>& now,
-              const std::shared_ptr<RequestSlots>& slots) {
+              const std::shared_ptr<WorkerRequests>& requests) {
     Args a(fw.plan(), json);
     ExpectRequest r;
     r.protocol = a.protocol("proto").value_or(0);
@@ -72,7 +79,7 @@ Source create(Firewall& fw, const Json& json, const std::function<Tick()>& now,
     if (master) {
         if (a.flag("no_master")) return Error{"master and no_master exclude each other"};
         if (zone) return Error{"zone: it is the master's"};
-        return Source(std::make_unique<CreateSource>(fw, *master, r, slots));
+        return Source(std::make_unique<CreateSource>(requests, *master, r));
     }
     if (!a.flag("no_master"))
         return Error{
@@ -112,8 +119,8 @@ Command command_expect_create(const CommandContext& context) {
                  {"label", ArgType::integer, false, "label of the expected connection"},
                  {"permanent", ArgType::boolean, false, "stays after it matched"},
                  {"inactive", ArgType::boolean, false, "matches nothing"}},
-        .handler = [&fw = context.fw, now = context.now, slots = context.expects](
-                       const Json& args) { return create(fw, args, now, slots); },
+        .handler = [&fw = context.fw, now = context.now, requests = context.requests](
+                       const Json& args) { return create(fw, args, now, requests); },
         .effect = Effect::write,
         .columns = {{"OUTCOME", {"outcome"}}, {"HELP", {"help"}}}};
 }

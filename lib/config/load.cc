@@ -56,6 +56,7 @@ Spec Loader::load(const YAML::Node& root) {
     spec_.pipeline = schema_.default_pipeline;
     section("pipeline", &Loader::pipeline);
     section("control", &Loader::control);
+    section("state", &Loader::state);
     section("scanner_cache", &Loader::scanner_cache);
     map.finish();
     if (report_.clean()) advise();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `eal`, `workers`, `pipeline`, `control` and `scanner_cache`: operation of the daemon.
+// `eal`, `workers`, `pipeline`, `control`, `state` and `scanner_cache`: operation of the daemon.
 #include <set>
 
 #include "config/loader.h"
@@ -102,6 +102,20 @@ void Loader::pipeline(const Value& v) {
 
 void Loader::control(const Value& v) {
     read_field(v, {}, spec_.control);
+}
+
+void Loader::state(const Value& v) {
+    Map map(v);
+    read_keys(map, spec_.state);
+    if (auto at = map.require("file"))
+        if (const auto file = at->text(kMaxPath)) {
+            // The daemon's directory is not the one where the configuration was written.
+            if (file->empty() || file->front() != '/' || file->back() == '/')
+                at->error(at->found() +
+                          " is not a file from the root (expected such as /var/lib/postern/state)");
+            spec_.state.file = *file;
+        }
+    map.finish();
 }
 
 void Loader::scanner_cache(const Value& v) {

@@ -83,6 +83,7 @@ class Loader {
     void check_families(const Value& v, RuleSpec& rule);
     void pipeline(const Value& v);
     void control(const Value& v);
+    void state(const Value& v);
     void scanner_cache(const Value& v);
     void advise();
     void advise_of_shared_zones();

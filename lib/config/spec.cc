@@ -117,6 +117,12 @@ std::string describe(const Spec& s) {
            ", UDP unreplied " + duration(s.timeouts[Timeout::udp_unreplied]) + ", UDP stream " +
            duration(s.timeouts[Timeout::udp_stream]) + "\n";
     out += "control socket " + s.control.socket + "\n";
+    if (!s.state.file.empty()) {
+        out += "connections are kept in " + s.state.file;
+        if (s.state.save_every_s != 0) out += ", every " + duration(s.state.save_every_s);
+        if (s.state.save_on_stop) out += ", at the stop";
+        out += "\n";
+    }
     return out;
 }
 

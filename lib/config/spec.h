@@ -20,6 +20,7 @@
 #include "config/spec/helpers.h"
 #include "config/spec/limits.h"
 #include "config/spec/policy.h"
+#include "config/spec/state.h"
 #include "config/spec/timeouts.h"
 #include "config/spec/zones.h"
 
@@ -81,6 +82,7 @@ struct Spec {
     PolicySpec policy;
     std::vector<std::string> pipeline;  ///< stage names in running order; default: the schema's
     ControlSpec control;
+    StateSpec state;
     std::string scanner_cache;  ///< directory of compiled patterns; empty: none are kept
 
     const HelperSpec& helper(HelperId id) const { return helpers[id - 1u]; }
@@ -127,6 +129,9 @@ struct Spec {
                                   .type = "one or more stages",
                                   .default_text = "all stages"});
         keys.mapping("control", of<ControlSpec>, {.help = "sockets for `posternctl`"});
+        keys.mapping("state", of<StateSpec>,
+                     {.help = "keeps connections over a restart, see below",
+                      .default_text = "nothing is kept"});
         keys.by_hand("scanner_cache",
                      {.help = "directory that keeps the compiled patterns of helpers, see below",
                       .range = {1, 4000},

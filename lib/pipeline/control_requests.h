@@ -5,10 +5,14 @@
 // the worker visits a bounded number of slots: it copies matching connections into the ring, or
 // ends them. While the ring is full it visits none. At the end of its table it answers. Meanwhile
 // control takes rows out. Neither waits for the other. A worker has one ConnQuery at a time.
+//
+// All other requests go through a ring in batches (ControlRequest), and their replies come back
+// through another one, in the same order. Each turn the worker takes a bounded number of them.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <variant>
 
 #include "conntrack/filter.h"
 #include "expect/types.h"
@@ -63,13 +67,14 @@ class ConnQuery {
     SpscRing<HelperImage> helpers{kHelpers};  ///< worker to control, each before its row
 };
 
-/// A request to file an expectation for a live connection; its worker files it. The same hand-over.
+/// A request to file an expectation for a live connection; its worker files it.
 struct CreateExpectRequest {
-    std::atomic<std::uint32_t> state{ConnQuery::idle};
-    ConnId master;          ///< in
-    ExpectRequest request;  ///< in; the worker fills in the fields of the master
-    bool found = false;     ///< out: the master exists, and has a helper
-    InsertResult result;    ///< out
+    ConnId master;
+    ExpectRequest request;  ///< the worker fills in the fields of the master
+};
+struct CreateExpectReply {
+    bool found = false;  ///< the master exists, and has a helper
+    InsertResult result;
 };
 
 /// A request to restore a saved connection in the table of its home worker.
@@ -79,14 +84,25 @@ struct RestoreRequest {
         without_helper,  ///< no helper slot is left
         exists,          ///< a connection with its tuple exists
         expired,         ///< its timeout has passed
+        zone_gone,       ///< the plan has no zone of one of its ends any more
         full             ///< the table is full
     };
-    std::atomic<std::uint32_t> state{ConnQuery::idle};
-    ConnImage image;                  ///< in
-    std::uint32_t idle_ms = 0;        ///< in: since its last packet
-    std::uint32_t age_ms = 0;         ///< in
-    Outcome outcome = Outcome::full;  ///< out
-    ConnId id;                        ///< out
+    static constexpr unsigned kOutcomes = static_cast<unsigned>(Outcome::full) + 1;
+    Conn conn;
+    /// Its helper's state; null: none. Control keeps it until the reply has arrived. Most
+    /// connections have none, and an image is three times as long as the connection.
+    const HelperImage* helper = nullptr;
+    std::uint32_t idle_ms = 0;  ///< since its last packet
+    std::uint32_t age_ms = 0;
 };
+struct RestoreReply {
+    RestoreRequest::Outcome outcome = RestoreRequest::Outcome::full;
+    ConnId id;  ///< if restored
+};
+
+/// An element of the ring from control to a worker. The worker answers them in their order, each by
+/// one ControlReply of the same alternative.
+using ControlRequest = std::variant<RestoreRequest, CreateExpectRequest>;
+using ControlReply = std::variant<RestoreReply, CreateExpectReply>;
 
 }  // namespace postern

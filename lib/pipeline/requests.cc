@@ -4,14 +4,25 @@
 #include <utility>
 
 namespace postern {
+namespace {
+
+// Work on the ring in one turn, in units of a restored connection without a helper.
+constexpr std::uint32_t kCostATurn = 32, kPlainCost = 1, kHelpedCost = 4, kExpectCost = 4;
+
+CreateExpectReply create_expect(CreateExpectRequest& m, Tracking& tracking,
+                                Expecting& expecting) noexcept {
+    CreateExpectReply reply;
+    const Conn* conn = tracking.table().find(m.master);
+    reply.found = conn != nullptr && conn->helper_slot != 0;
+    if (reply.found) reply.result = expecting.file_for_control(m.request, *conn, m.master);
+    return reply;
+}
+
+}  // namespace
 
 void Requests::answer(Tracking& tracking, Helping& helping, Expecting& expecting,
                       Tick now) noexcept {
-    answer_expect(tracking, expecting);
-    if (restore_->state.load(std::memory_order_acquire) == ConnQuery::asked) {
-        restore_->outcome = tracking.restore(*restore_);
-        restore_->state.store(ConnQuery::answered, std::memory_order_release);
-    }
+    answer_ring(tracking, expecting);
     answer_list(tracking, helping, now);
 }
 
@@ -55,13 +66,23 @@ void Requests::answer_list(Tracking& tracking, Helping& helping, Tick now) noexc
     if (done) m.state.store(ConnQuery::answered, std::memory_order_release);
 }
 
-void Requests::answer_expect(Tracking& tracking, Expecting& expecting) noexcept {
-    CreateExpectRequest& m = expect_;
-    if (m.state.load(std::memory_order_acquire) != ConnQuery::asked) return;
-    const Conn* conn = tracking.table().find(m.master);
-    m.found = conn != nullptr && conn->helper_slot != 0;
-    if (m.found) m.result = expecting.file_for_control(m.request, *conn, m.master);
-    m.state.store(ConnQuery::answered, std::memory_order_release);
+void Requests::answer_ring(Tracking& tracking, Expecting& expecting) noexcept {
+    for (std::uint32_t cost = 0; cost < kCostATurn;) {
+        ControlRequest* request = requests_.front();
+        if (request == nullptr) return;
+        // Control never has more requests unanswered than the ring of replies has room for.
+        ControlReply* reply = replies_.reserve();
+        if (reply == nullptr) return;
+        if (auto* restore = std::get_if<RestoreRequest>(request)) {
+            cost += restore->helper == nullptr ? kPlainCost : kHelpedCost;
+            *reply = tracking.restore(*restore);
+        } else if (auto* create = std::get_if<CreateExpectRequest>(request)) {
+            cost += kExpectCost;
+            *reply = create_expect(*create, tracking, expecting);
+        }
+        requests_.drop_front();
+        replies_.publish();
+    }
 }
 
 }  // namespace postern

@@ -15,20 +15,23 @@ class Requests {
   public:
     // For control.
     ConnQuery& conn_query() noexcept { return *conn_query_; }
-    CreateExpectRequest& expect() noexcept { return expect_; }
-    RestoreRequest& restore() noexcept { return *restore_; }
+    /// Control writes requests, and reads replies. It must have no more requests unanswered than
+    /// kRing, so that the worker always has room for a reply.
+    SpscRing<ControlRequest>& requests() noexcept { return requests_; }
+    SpscRing<ControlReply>& replies() noexcept { return replies_; }
+    static constexpr std::uint32_t kRing = 512;
 
-    /// For the worker: answers requests; bounded work. Lists and ends connections, some slots a
-    /// turn; files an expectation for one of them; restores a saved one.
+    /// For the worker: answers requests; bounded work. Restores saved connections and files
+    /// expectations, some a turn; lists and ends connections, some slots a turn.
     void answer(Tracking& tracking, Helping& helping, Expecting& expecting, Tick now) noexcept;
 
   private:
-    void answer_expect(Tracking& tracking, Expecting& expecting) noexcept;
+    void answer_ring(Tracking& tracking, Expecting& expecting) noexcept;
     void answer_list(Tracking& tracking, Helping& helping, Tick now) noexcept;
 
     std::unique_ptr<ConnQuery> conn_query_ = std::make_unique<ConnQuery>();
-    CreateExpectRequest expect_;
-    std::unique_ptr<RestoreRequest> restore_ = std::make_unique<RestoreRequest>();
+    SpscRing<ControlRequest> requests_{kRing};  // control: w, worker: r
+    SpscRing<ControlReply> replies_{kRing};     // worker: w, control: r
 };
 
 }  // namespace postern

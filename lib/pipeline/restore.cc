@@ -6,15 +6,15 @@
 
 namespace postern {
 
-RestoreRequest::Outcome Tracking::restore(RestoreRequest& m) noexcept {
+RestoreReply Tracking::restore(RestoreRequest& m) noexcept {
     using enum RestoreRequest::Outcome;
     const Tick now = batch_.now;
-    Conn& image = m.image.conn;
+    Conn& image = m.conn;
     image.last_seen_ms = now.ms - m.idle_ms;
     image.start_ms = now.ms - m.age_ms;
     // Control has its numbers from the plan that it knew. The sweep of a plan that has come since
     // may be past the slot that it gets.
-    if (is_zone_gone(image, batch_.plan->names)) return expired;
+    if (is_zone_gone(image, batch_.plan->names)) return {zone_gone, {}};
     forget_gone_names(image, batch_.plan->names);
     // Its rule's settings, and the timeout of its state, may have changed since.
     if (image.rule.number() < batch_.plan->effects.size()) {
@@ -27,30 +27,29 @@ RestoreRequest::Outcome Tracking::restore(RestoreRequest& m) noexcept {
     if (image.protocol() == proto::tcp && image.sloppy == 0) tcp_begin_learning(image);
     const std::uint32_t by_state_ms = image.timeout_ms = timeout_of(image, batch_.plan->track);
     // Without a helper its state is that of its rule's expectations.
-    const HelperImage& helper = m.image.helper;
+    const HelperImage* helper = m.helper;
     const bool expects_by_rule = image.rule.number() < batch_.plan->effects.size() &&
                                  batch_.plan->effect(image.rule).expects != 0;
-    const bool wanted = helper.there && batch_.plan->serves(helper.conn.helper) &&
-                        (helper.conn.helper != kNoHelper || expects_by_rule);
+    const bool wanted = helper != nullptr && batch_.plan->serves(helper->conn.helper) &&
+                        (helper->conn.helper != kNoHelper || expects_by_rule);
     if (!batch_.plan->serves(image.helper)) image.helper = kNoHelper;
-    if (wanted) Helping::apply_min_timeout(image, helper.conn.min_timeout_s);
-    if (m.idle_ms >= image.timeout_ms) return expired;
-    if (conns_.find(image.tuple(), image.ct_zone(), image.key_class) != 0) return exists;
+    if (wanted) Helping::apply_min_timeout(image, helper->conn.min_timeout_s);
+    if (m.idle_ms >= image.timeout_ms) return {expired, {}};
+    if (conns_.find(image.tuple(), image.ct_zone(), image.key_class) != 0) return {exists, {}};
     const bool paired = image.protocol() == proto::gre && image.gre.second_key != 0;
     NewConnection made(*this, image.has(conn_flag::expected));
     const Edges& edges = batch_.plan->edges;
     if (!made.adopt(image,
                     edges.pair(image.edge(Direction::original), image.edge(Direction::reply))))
-        return full;
-    if (paired && conns_.holder_of(made.slot(), image.sport) != 0) return exists;
-    if (paired && !conns_.pair(made.slot(), image.sport)) return full;
+        return {full, {}};
+    if (paired && conns_.holder_of(made.slot(), image.sport) != 0) return {exists, {}};
+    if (paired && !conns_.pair(made.slot(), image.sport)) return {full, {}};
     Conn& conn = made.conn();
-    m.id = conns_.id_of(made.slot());
-    const bool has_helper = wanted && helping_.restore(made.slot(), helper);
+    const bool has_helper = wanted && helping_.restore(made.slot(), *helper);
     if (!has_helper) conn.timeout_ms = by_state_ms;
     if (!wanted) helping_.begin_restored(made.slot());
-    made.commit();
-    return helper.there && !has_helper ? without_helper : restored;
+    const ConnId id = conns_.id_of(made.commit());
+    return {helper != nullptr && !has_helper ? without_helper : restored, id};
 }
 
 }  // namespace postern

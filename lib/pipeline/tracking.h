@@ -121,7 +121,8 @@ class Tracking {
         if (telling_) [[unlikely]]
             put_event(type, slot, why);
     }
-    RestoreRequest::Outcome restore(RestoreRequest& request) noexcept;
+    /// Creates a saved connection again; changes the request.
+    RestoreReply restore(RestoreRequest& request) noexcept;
 
     ConnTable& table() noexcept { return conns_; }
     TrackingCounters& counters() noexcept { return counters_; }

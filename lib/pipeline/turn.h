@@ -96,8 +96,8 @@ TurnDone run_turn(Worker& worker, Io& io, Tick now, std::uint64_t cookie = 0) {
         conclude(worker, io);
     }
     done.packets += io.send_for_others();
-    // Requests first: those that control made by the plan before have been answered when
-    // housekeeping says that nothing holds what that plan alone had.
+    // Requests first: of those that control made by the plan before, most have been answered when
+    // the sweep begins. For the others control keeps removed names (Firewall::NamesHold).
     worker.answer_requests();
     done.timers_left = !worker.housekeeping(now, cookie);
     io.quiescent();

@@ -77,6 +77,7 @@ def all_cases():
     import cases_h323
     import cases_jumbo
     import cases_operation
+    import cases_state
     import cases_pools
     import cases_ports
     import cases_rtsp
@@ -93,5 +94,5 @@ def all_cases():
                                cases_sane, cases_amanda, cases_irc, cases_rtsp, cases_sip, cases_sip_calls,
                                cases_pptp, cases_broadcast, cases_browser, cases_traffic, cases_pools,
                                cases_userspace, cases_zones, cases_asymmetric, cases_office,
-                               cases_operation, cases_control, cases_ports, cases_jumbo)
+                               cases_operation, cases_state, cases_control, cases_ports, cases_jumbo)
             for case in group.cases()]

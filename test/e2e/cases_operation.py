@@ -392,7 +392,7 @@ def killed_and_restored(restore, missed=0):
 
 
 def bad_files(lab, daemon, records):
-    """Clear words for each, and nothing happens."""
+    """Clear words for each; what is sound of it is there already."""
     def refused(lines, *words):
         path = lab.write('bad.json', ''.join(f'{line}\n' for line in lines))
         done = laboratory.run(*daemon.ctl_argv('conntrack', 'restore', path, as_json=False),
@@ -404,10 +404,11 @@ def bad_files(lab, daemon, records):
     lines = [json.dumps(r) for r in records]
     expect(refused([], 'is empty') == CONFIG_ERROR, 'an empty file')
     expect(refused(lines[:-1], 'is cut short') == CONFIG_ERROR, 'a part of a file')
-    expect(refused(['{"a": 1}'], 'bad.json:1: ') == CONFIG_ERROR, 'another file')
+    expect(refused(['{"a": 1}'], 'bad.json: line 1: ') == CONFIG_ERROR, 'another file')
     expect(refused([lines[0].replace('"version": 1', '"version": 9'), *lines[1:]],
-                   'bad.json:1: version 9') == CONFIG_ERROR, 'another version')
-    expect(refused([lines[0], 'nonsense', *lines[1:]], 'bad.json:2: ') == CONFIG_ERROR, 'no JSON')
+                   'bad.json: line 1: version 9') == CONFIG_ERROR, 'another version')
+    expect(refused([lines[0], 'nonsense', *lines[1:]], '1 records: damaged', 'line 2: ') == CONFIG_ERROR,
+           'no JSON')
     for key, value, words in (('sport', 'x', 'connection.sport: expected a number'),
                               ('src', '1.2.3', 'connection.src: expected an IP address'),
                               ('state', 'odd', 'connection.state: '),

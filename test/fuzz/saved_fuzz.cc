@@ -13,7 +13,6 @@
 #include "require.h"
 #include "state/record_reader.h"
 #include "state/record_writer.h"
-#include "state_file.h"
 #include "support/saved.h"
 
 namespace postern {
@@ -183,11 +182,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     using namespace postern;
     static SavedSetting setting;
     const std::string text(reinterpret_cast<const char*>(data), size);
-    std::istringstream file(text);
-    if (auto whole = read_state_file(file, "f")) {
-        const std::size_t n = whole->connections.size();
-        require(masters_first(std::move(whole->connections)).size() == n, "a connection was lost");
-    }
     bool whole = false;
     read_file(setting, text, whole);
     if (text.starts_with('R')) read_file(setting, in_blocks(text.substr(1)), whole);

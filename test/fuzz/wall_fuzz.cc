@@ -24,6 +24,7 @@
 #include "state/id_text.h"
 #include "state/json_record.h"
 #include "support/init_eal.h"
+#include "support/requests.h"
 #include "world.h"
 
 namespace postern {
@@ -312,20 +313,17 @@ class Wall {
     }
     void restore(const SavedConnection& c, std::map<std::string, ConnId>& ids) {
         Worker& home = fw().worker(home_of(fw().steering(), c.image.conn));
-        RestoreRequest& m = home.requests().restore();
-        m.image = c.image;
+        ConnImage image = c.image;
         if (const auto master = ids.find(id_text(c.master)); master != ids.end())
-            m.image.conn.master = master->second;
-        m.idle_ms = c.idle_ms;
-        m.age_ms = c.age_ms;
-        m.state = ConnQuery::asked;
+            image.conn.master = master->second;
+        home.begin_turn(world_.now);
+        const RestoreReply reply = restore_into(home, image, c.idle_ms, c.age_ms);
         world_.turn();
-        require(m.state == ConnQuery::answered, "a restored connection got no answer");
-        m.state = ConnQuery::idle;
         using enum RestoreRequest::Outcome;
-        require(m.outcome != exists, "a connection that has ended is still there");
-        if (m.outcome == full || m.outcome == without_helper) ++not_restored_;
-        if (m.outcome == restored || m.outcome == without_helper) ids[id_text(c.id)] = m.id;
+        require(reply.outcome != exists, "a connection that has ended is still there");
+        if (reply.outcome == full || reply.outcome == without_helper) ++not_restored_;
+        if (reply.outcome == restored || reply.outcome == without_helper)
+            ids[id_text(c.id)] = reply.id;
     }
 
     World world_;

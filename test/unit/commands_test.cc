@@ -117,7 +117,7 @@ Json arguments_of(const std::string& command) {
     if (command == "expect create")
         return {{"proto", "tcp"},    {"dst", "20.0.0.1"}, {"dport", 5001},
                 {"no_master", true}, {"zone", 0},         {"timeout", 60}};
-    if (command == "conntrack restore") return {{"records", "[]"}, {"elapsed_ms", 0}};
+    if (command == "conntrack restore") return {{"data", ""}};
     if (command == "conntrack delete") return {{"proto", "udp"}};
     if (command == "expect delete") return {{"dport", 5001}};
     if (command == "helper remove") return {{"name", "ftp"}};

@@ -41,6 +41,7 @@ TEST(Config, DefaultsHold) {
     EXPECT_EQ(s.pipeline, schema().default_pipeline);
     EXPECT_EQ(s.control.socket, "/run/postern/control.sock");
     EXPECT_EQ(s.control.read_socket, "");
+    EXPECT_EQ(s.state.file, "");
     EXPECT_EQ(s.control.read_access, ReadAccess::group);
     EXPECT_THAT(s.bridges[0].pass.ethertypes, ElementsAre(0x0806));
     EXPECT_TRUE(s.bridges[0].pass.neighbour_discovery);
@@ -60,7 +61,8 @@ TEST(Config, EverySectionIsRead) {
                   "limits: {connections: 1M, expectations: 2K, stream_buffer: 8K}\n"
                   "pipeline: [parse, sample, forward]\n"
                   "control: {socket: /tmp/x.sock, read_socket: /tmp/r.sock, read_access: all, "
-                  "read_group: monitoring}\nscanner_cache: /var/cache/x\n"));
+                  "read_group: monitoring}\nscanner_cache: /var/cache/x\n"
+                  "state: {file: /var/lib/x, save_on_stop: no, save_every: 30s}\n"));
     EXPECT_EQ(s.eal.hugepages, Hugepages::no);
     EXPECT_EQ(s.eal.memory_mb, 1024u);
     EXPECT_THAT(s.eal.args, ElementsAre("--log-level=debug"));
@@ -82,6 +84,9 @@ TEST(Config, EverySectionIsRead) {
     EXPECT_EQ(s.limits.expectations, 2048u);
     EXPECT_EQ(s.limits.stream_buffer_bytes, 8192u);
     EXPECT_EQ(s.scanner_cache, "/var/cache/x");
+    EXPECT_EQ(s.state.file, "/var/lib/x");
+    EXPECT_FALSE(s.state.save_on_stop);
+    EXPECT_EQ(s.state.save_every_s, 30u);
     EXPECT_THAT(s.pipeline, ElementsAre("parse", "sample", "forward"));
     EXPECT_EQ(s.control.socket, "/tmp/x.sock");
     EXPECT_EQ(s.control.read_socket, "/tmp/r.sock");

@@ -3,14 +3,13 @@
 // and nothing that is read can be what packets could not have led to.
 #include <algorithm>
 #include <random>
-#include <sstream>
 
 #include <gtest/gtest.h>
 
 #include "conntrack/saved_fields.h"
 #include "state/id_text.h"
-#include "state_file.h"
 #include "support/eal.h"
+#include "support/requests.h"
 #include "support/saved.h"
 #include "world.h"
 
@@ -327,102 +326,17 @@ TEST(ConnState, ExpectationsAreReadAgainAndChecked) {
     EXPECT_EQ(with("flags", "permanent"), "expectation.flags: expected a list");
 }
 
-// ---- the file ----
-
-const std::string kHead = R"({"postern_state": {"version": 1, "saved_ms": 5}})"
-                          "\n";
-Result<StateFile> file(const std::string& text) {
-    std::istringstream in(text);
-    return read_state_file(in, "f");
-}
-std::string file_problem(const std::string& text) {
-    const auto r = file(text);
-    return r ? "" : r.error().message;
-}
-
-TEST(StateFile, LinesAndEndsAreChecked) {
-    const std::string conn = R"({"connection": {"id": "0/1.1", "master": null}})"
-                             "\n";
-    EXPECT_EQ(file_problem(""), "f: is empty");
-    EXPECT_EQ(file_problem(kHead), "f: is cut short");
-    EXPECT_EQ(file_problem(kHead + conn), "f: is cut short");
-    EXPECT_EQ(file_problem(kHead + conn + "{\"end\": {}}\n"), "");
-    EXPECT_EQ(file_problem(kHead + "{\"end\": {}}\n" + conn), "f:3: there is more after the end");
-    EXPECT_EQ(file_problem(conn), "f:1: this is no file of `posternctl conntrack save`");
-    EXPECT_EQ(file_problem(R"({"postern_state": {"version": [], "saved_ms": 1}})"),
-              "f:1: this is no file of `posternctl conntrack save`");
-    EXPECT_EQ(file_problem(R"({"postern_state": {"version": 9, "saved_ms": 1}})"),
-              "f:1: version 9 of the file (expected 1)");
-    const auto saved = [](const char* ms) {
-        return std::string(R"({"postern_state": {"version": 1, "saved_ms": )") + ms +
-               "}}\n{\"end\": {}}\n";
-    };
-    EXPECT_EQ(file_problem(saved("4503599627370496")), "");
-    for (const char* never : {"-1", "-9223372036854775808", "1.5", "\"1\"", "18446744073709551616"})
-        EXPECT_EQ(file_problem(saved(never)), "f:1: this is no file of `posternctl conntrack save`")
-            << never;
-    for (const char* late : {"4503599627370497", "9223372036854775807", "18446744073709551615"})
-        EXPECT_EQ(file_problem(saved(late)),
-                  std::string("f:1: saved_ms is ") + late + " (expected milliseconds since 1970)");
-    EXPECT_EQ(file_problem(kHead + "nonsense"), "f:2: expected an object with one key");
-    EXPECT_EQ(file_problem(kHead + "{\"connection\": 1}"),
-              "f:2: expected a connection, an expectation or the end");
-    // However deep: nothing that calls itself looks at it.
-    const std::string deep(300'000, '[');
-    EXPECT_EQ(file_problem(kHead + deep), "f:2: expected an object with one key");
-    EXPECT_EQ(file_problem(kHead + "{\"connection\": {\"a\": " + deep +
-                           std::string(deep.size(), ']') + "}}\n{\"end\": {}}"),
-              "");
-    const auto read = file(kHead + conn + "{\"end\": {}}\n");
-    ASSERT_TRUE(read);
-    EXPECT_EQ(read.value().saved_ms, 5);
-    EXPECT_EQ(read.value().connections.at(0).line + "\n", conn);
-}
-
-TEST(StateFile, MastersComeBeforeTheirChildren) {
-    const auto order = [](std::vector<StateFile::Record> records) {
-        std::string ids;
-        for (const auto& r : masters_first(std::move(records)))
-            ids += r.id;
-        return ids;
-    };
-    EXPECT_EQ(order({{"", "c", "b"}, {"", "b", "a"}, {"", "a", ""}}), "abc");
-    EXPECT_EQ(order({{"", "b", "gone"}, {"", "a", ""}}), "ba");
-    EXPECT_EQ(order({{"", "a", "b"}, {"", "b", "a"}, {"", "c", ""}}), "cab");
-    EXPECT_EQ(order({{"", "a", "a"}, {"", "c", ""}}), "ca");
-    EXPECT_EQ(order({{"", "b", "a"}, {"", "a", ""}, {"", "a", ""}}), "aab");
-    EXPECT_EQ(order({{"", "d", "b"}, {"", "c", "b"}, {"", "b", ""}, {"", "e", "c"}}), "bdce");
-    EXPECT_EQ(order({{"", "", ""}, {"", "", "a"}, {"", "a", ""}}), "a");
-}
-
-TEST(StateFile, LongChainsOfMastersTakeNoLongerThanTheirLength) {
-    // Quadratic work would not end within the time that a test has.
-    constexpr std::size_t kLength = 200'000;
-    std::vector<StateFile::Record> records;
-    for (std::size_t i = kLength; i-- > 0;)
-        records.push_back({"", std::to_string(i), i == 0 ? "" : std::to_string(i - 1)});
-    records = masters_first(std::move(records));
-    ASSERT_EQ(records.size(), kLength);
-    for (std::size_t i = 0; i < kLength; ++i)
-        ASSERT_EQ(records[i].id, std::to_string(i));
-}
-
 // ---- restored ----
 
 const std::string kPolicy =
     "policy: {rules: [{name: out, from: inside, ct: [new], action: accept}]}\n";
 
 RestoreRequest::Outcome restore(World& world, const ConnImage& image, std::uint32_t idle_ms = 0) {
-    const WorkerId home = home_of(world.fw().steering(), image.conn);
-    RestoreRequest& m = world.fw().worker(home).requests().restore();
-    m.image = image;
-    m.idle_ms = idle_ms;
-    m.age_ms = idle_ms;
-    m.state = ConnQuery::asked;
+    Worker& home = world.fw().worker(home_of(world.fw().steering(), image.conn));
+    home.begin_turn(world.now);
+    const auto outcome = restore_into(home, image, idle_ms, idle_ms).outcome;
     world.turn();
-    EXPECT_EQ(m.state, ConnQuery::answered);
-    m.state = ConnQuery::idle;
-    return m.outcome;
+    return outcome;
 }
 RestoreRequest::Outcome restore(World& world, const Conn& conn, std::uint32_t idle_ms = 0) {
     return restore(world, ConnImage{conn, {}}, idle_ms);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/eal.h"
+#include "support/requests.h"
 #include "world.h"
 
 namespace postern {
@@ -231,35 +232,33 @@ TEST(CreateExpectRequest, FilesForALiveMasterOnly) {
     World world(kFtpOnly, 3);
     Ftp ftp(world);
     const auto control = *world.connection(21);
-    CreateExpectRequest& request = world.fw().worker(control.worker).requests().expect();
-    const auto ask = [&](ConnId master) {
+    CreateExpectReply reply;
+    const auto ask_for = [&](ConnId master) {
+        CreateExpectRequest request;
         request.master = master;
-        request.request = {};
         request.request.protocol = proto::tcp;
         request.request.dst = *IpAddr::parse("192.0.2.1");
         request.request.dport = Be16::from_host(2000);
         request.request.timeout_ms = 5000;
         request.request.flags = expect_flag::userspace;
-        request.state.store(ConnQuery::asked);
+        reply = std::get<CreateExpectReply>(ask(world.fw().worker(control.worker), request));
         world.turn();
-        EXPECT_EQ(request.state.load(), ConnQuery::answered);
-        request.state.store(ConnQuery::idle);
-        return request.found;
+        return reply.found;
     };
     ConnId stale = control.id;
     ++stale.generation;
-    EXPECT_FALSE(ask(stale));
-    EXPECT_TRUE(ask(control.id));
-    EXPECT_EQ(request.result.outcome, InsertOutcome::created);
+    EXPECT_FALSE(ask_for(stale));
+    EXPECT_TRUE(ask_for(control.id));
+    EXPECT_EQ(reply.result.outcome, InsertOutcome::created);
     // Its child comes from any source, and has the control connection for its master.
     Talk child(world, frames::flow("192.0.2.2", 20, "192.0.2.1", 2000), false);
     EXPECT_TRUE(child.open());
     EXPECT_EQ(world.connection(2000)->conn.master, control.id);
     // It ends with its master, like a helper's own.
-    EXPECT_TRUE(ask(control.id));
+    EXPECT_TRUE(ask_for(control.id));
     world.fw().worker(control.worker).tracking().end(control.id.index, ConnEnd::control);
     EXPECT_EQ(world.fw().expectations().live(), 0u);
-    EXPECT_FALSE(ask(control.id));
+    EXPECT_FALSE(ask_for(control.id));
 }
 
 }  // namespace

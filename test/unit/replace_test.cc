@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "support/eal.h"
+#include "support/requests.h"
 #include "world.h"
 
 namespace postern {
@@ -291,12 +292,7 @@ TEST_P(Replaced, AConnectionRestoredBehindTheSweepHoldsNothingThatIsGone) {
     w.begin_turn(world().now);
     ASSERT_FALSE(w.housekeeping(world().now)) << "the sweep is through";
     // Control has read it by the plan before.
-    RestoreRequest& request = w.requests().restore();
-    request.image.conn = found->conn;
-    request.state.store(ConnQuery::asked, std::memory_order_release);
-    w.answer_requests();
-    ASSERT_EQ(request.outcome, RestoreRequest::Outcome::restored);
-    request.state.store(ConnQuery::idle, std::memory_order_release);
+    ASSERT_EQ(restore_into(w, {found->conn, {}}, 0, 0).outcome, RestoreRequest::Outcome::restored);
     while (!w.housekeeping(world().now)) {
     }
     EXPECT_EQ(world().connection(80)->conn.rule, kNoRule);
