@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 
 #include "control/suggest.h"
 
@@ -184,7 +185,10 @@ Result<Json> read_arguments(const Json& command, const Words& words) {
     const std::string name = name_of(command);
     const auto give = [&](const std::string& key, const std::string& value) -> Result<void> {
         if (args.contains(key)) return Error{name + ": '" + key + "' is given more than once"};
-        args[key] = value;
+        const Json* arg = find_arg(command, key);
+        // The daemon has another working directory.
+        const bool is_path = arg != nullptr && arg->value("type", "") == "file";
+        args[key] = is_path ? std::filesystem::absolute(value).string() : value;
         return {};
     };
     for (const std::string& word : words) {
@@ -197,7 +201,7 @@ Result<Json> read_arguments(const Json& command, const Words& words) {
                     free = arg.value("name", "");
             if (free.empty())
                 return Error{name + ": '" + word + "' is not KEY=VALUE" + takes(command)};
-            args[free] = word;
+            if (auto r = give(free, word); !r) return r.error();
             continue;
         }
         const std::string key = word.substr(0, equals);

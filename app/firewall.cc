@@ -255,12 +255,12 @@ Names Firewall::next_names() {
     return names;
 }
 
-Result<void> Firewall::replace_plan(const Spec& spec) {
+Result<Plan> Firewall::prepare_plan(const Spec& spec) {
     auto compiled = compile(spec, next_names(), catalogue(),
                             {.previous_helpers = plan().helper_instances,
                              .workers = workers(),
                              .believe_checksums = plan().believe_checksums});
-    if (!compiled) return compiled.error();
+    if (!compiled) return compiled;
     const HelperSet& set = compiled.value().helper_instances->set();
     for (unsigned id = 1; id < kMaxHelpers; ++id) {
         const HelperInstance* instance = set.find(static_cast<HelperId>(id));
@@ -269,7 +269,18 @@ Result<void> Firewall::replace_plan(const Spec& spec) {
             return Error{"helper " + instance->name +
                          ": buffers for its messages are set aside at start only"};
     }
-    publish_plan(std::move(compiled.value()));
+    return compiled;
+}
+
+Result<void> Firewall::check_plan(const Spec& spec) {
+    auto prepared = prepare_plan(spec);
+    return prepared ? Result<void>() : prepared.error();
+}
+
+Result<void> Firewall::replace_plan(const Spec& spec) {
+    auto prepared = prepare_plan(spec);
+    if (!prepared) return prepared.error();
+    publish_plan(std::move(*prepared));
     return {};
 }
 

@@ -80,6 +80,8 @@ class Firewall {
     /// Compiles `spec` and publishes it under traffic. An error changes nothing. Differences named
     /// by needs_restart() are not adopted.
     Result<void> replace_plan(const Spec& spec);
+    /// The error that replace_plan() would return. Changes nothing.
+    Result<void> check_plan(const Spec& spec);
     /// Publishes a plan that was compiled for this firewall, with the current next_names() and
     /// plan().helper_instances.
     void publish_plan(Plan plan);
@@ -111,6 +113,7 @@ class Firewall {
         void operator()(void* p) const noexcept;
     };
     Firewall() = default;
+    Result<Plan> prepare_plan(const Spec& spec);
 
     Steer steer_ = Steer::automatic;
     std::shared_ptr<unsigned> names_holds_ = std::make_shared<unsigned>(0);  ///< see NamesHold

@@ -7,6 +7,7 @@
 #include "check.h"
 #include "config/description.h"
 #include "config/load.h"
+#include "config_history.h"
 #include "firewall.h"
 #include "replay.h"
 #include "run.h"
@@ -15,14 +16,40 @@ namespace {
 
 constexpr int kBadConfiguration = 2;
 
-/// Loads a file; prints its errors. Returns nothing if it cannot be used.
-std::optional<postern::Spec> load(const std::string& path) {
-    auto result = postern::load_spec(path, postern::build_schema());
+/// Prints its warnings and errors. Returns nothing if it cannot be used.
+std::optional<postern::Spec> used(postern::LoadResult result) {
     for (const auto& w : result.warnings)
         std::fprintf(stderr, "%s (warning)\n", w.to_string().c_str());
     for (const auto& e : result.errors)
         std::fprintf(stderr, "%s\n", e.to_string().c_str());
     return std::move(result.spec);
+}
+
+/// The daemon. A configuration that was loaded for a trial, and never confirmed, is not run.
+int run_file(const std::string& path, bool verbose, const std::string& saved) {
+    if (path == "-") {
+        std::fprintf(stderr, "run needs a file: it reads it again on SIGHUP\n");
+        return kBadConfiguration;
+    }
+    const auto schema = postern::build_schema();
+    auto text = postern::read_config_file(path);
+    if (!text) {
+        std::fprintf(stderr, "%s: %s\n", path.c_str(), text.error().message.c_str());
+        return kBadConfiguration;
+    }
+    auto spec = used(postern::load_spec_text(*text, path, schema));
+    if (!spec) return kBadConfiguration;
+    const auto confirmed = postern::ConfigHistory::replacement_of(spec->control.history, *text);
+    if (confirmed) {
+        std::fprintf(stderr,
+                     "%s: was loaded for a trial and not confirmed; the last confirmed "
+                     "configuration is run instead\n",
+                     path.c_str());
+        *text = *confirmed;
+        spec = used(postern::load_spec_text(*text, path, schema));
+        if (!spec) return kBadConfiguration;
+    }
+    return postern::run_daemon({std::move(*spec), path, std::move(*text), {}}, verbose, saved);
 }
 
 }  // namespace
@@ -43,7 +70,7 @@ int main(int argc, char** argv) {
     run->add_flag("-v,--verbose", verbose, "show DPDK's own messages too");
     auto* check =
         app.add_subcommand("check", "check a configuration: report its errors, or explain it");
-    check->add_option("FILE", file, "configuration (YAML)")->required();
+    check->add_option("FILE", file, "configuration (YAML); - for standard input")->required();
     auto* schema = app.add_subcommand(
         "schema", "print a JSON schema of the configuration, for editors and other checkers");
     auto* play = app.add_subcommand("replay", "show the verdict on each packet of a capture");
@@ -78,9 +105,9 @@ int main(int argc, char** argv) {
         const std::string text = postern::json_schema(postern::build_schema());
         return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0 ? 1 : 0;
     }
-    const auto spec = load(file);
+    if (run->parsed()) return run_file(file, verbose, saved);
+    const auto spec = used(postern::load_spec(file, postern::build_schema()));
     if (!spec) return kBadConfiguration;
     if (check->parsed()) return postern::run_check(*spec);
-    if (play->parsed()) return postern::run_replay(*spec, replay);
-    return postern::run_daemon(*spec, verbose, saved);
+    return postern::run_replay(*spec, replay);
 }

@@ -17,6 +17,7 @@
 #include "commands/context.h"
 #include "control/server.h"
 #include "firewall.h"
+#include "live_config.h"
 #include "metric_sources.h"
 #include "port/port_set.h"
 #include "port_config.h"
@@ -134,6 +135,9 @@ class PeriodicSave {
 /// The configured control sockets; an Error if the group does not exist.
 Result<ControlOptions> control_options(const ControlSpec& spec) {
     ControlOptions options;
+    options.audit = [](const std::string& command, const std::string& who) {
+        spdlog::info("{} by {}", command, who);
+    };
     options.path = spec.socket;
     options.read_path = spec.read_socket;
     constexpr mode_t kModes[] = {0600, 0660, 0666};  // by ReadAccess
@@ -149,7 +153,8 @@ Result<ControlOptions> control_options(const ControlSpec& spec) {
 }
 
 /// Everything between the start and the end of DPDK.
-int serve(const Spec& spec, ControlServer& control, Signals& signals, StartFile& start) {
+int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, StartFile& start) {
+    const Spec spec = source.spec;
     FirewallOptions options;
     options.workers = spec.workers.count;
     options.secret = HashSecret::random();
@@ -191,6 +196,9 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals, StartFile&
     }
     auto watch = PortWatch::create(**ports, spec);
     if (!watch) return fail(watch.error());
+    auto history = ConfigHistory::open(spec.control.history);
+    if (!history) return fail(history.error());
+    LiveConfig config(fw, std::move(source), std::move(*history));
     MetricRegistry metrics;
     CommandContext context(
         fw, [&clock] { return clock.now(); }, metrics, requests, restored);
@@ -198,6 +206,8 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals, StartFile&
                 {&fw, ports->get(), &*watch, processes.get(), &control, context.restored.get()});
     context.watch = &*watch;
     context.processes = processes.get();
+    context.config = &config;
+    context.asked_by = [&control] { return control.asked_by(); };
     for (Command& command : all_commands(context))
         control.register_command(std::move(command));
 
@@ -209,10 +219,8 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals, StartFile&
             case Signals::Wish::stop: asked_to_stop = true; break;
             case Signals::Wish::summary: print_summary(fw); break;
             case Signals::Wish::reload:
-                spdlog::warn(
-                    "SIGHUP: the configuration is read at start only, so nothing has changed; to "
-                    "change it restart (`posternctl conntrack save` and `restore` keep "
-                    "connections)");
+                if (auto changed = config.reload("SIGHUP"); !changed)
+                    spdlog::error("SIGHUP: {}", changed.error().message);
                 break;
             case Signals::Wish::unknown: spdlog::info("SIGUSR2 means nothing here"); break;
         }
@@ -262,6 +270,7 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals, StartFile&
         share.turn(clock.now());
         requests->poll();
         watch->turn();
+        config.turn();
     }
     spdlog::info("stopping");
     saves.reset();
@@ -289,7 +298,8 @@ int serve(const Spec& spec, ControlServer& control, Signals& signals, StartFile&
 
 }  // namespace
 
-int run_daemon(const Spec& spec, bool verbose, const std::string& restore) {
+int run_daemon(LiveConfig::Source source, bool verbose, const std::string& restore) {
+    const Spec& spec = source.spec;
     // Before any thread exists, so that signals are blocked in all of them.
     auto signals = Signals::take();
     if (!signals) return fail(signals.error());
@@ -312,7 +322,7 @@ int run_daemon(const Spec& spec, bool verbose, const std::string& restore) {
         std::fflush(stdout);
         _exit(code);
     }
-    const int code = serve(spec, **control, *signals, *start);
+    const int code = serve(std::move(source), **control, *signals, *start);
     stop_eal();
     return code;
 }

@@ -20,6 +20,7 @@
 
 namespace postern {
 
+class LiveConfig;
 class PortWatch;
 
 /// Outlives the commands; objects it refers to outlive the server's last poll(). Control only.
@@ -29,6 +30,8 @@ struct CommandContext {
     const MetricRegistry& metrics;
     const PortWatch* watch = nullptr;            ///< null: no devices (tests)
     const UserspaceServer* processes = nullptr;  ///< null: no helper is in another process
+    LiveConfig* config = nullptr;                ///< null: not started from a file (tests)
+    std::function<std::string()> asked_by = [] { return std::string("unknown"); };  ///< for logs
     std::shared_ptr<QueryOwners> query_owners;
     std::shared_ptr<WorkerRequests> requests;
     std::shared_ptr<RestoreSummary> restored;  ///< totals since the start

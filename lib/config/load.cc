@@ -73,6 +73,25 @@ std::string Diagnostic::to_string() const {
     return out + ": " + message;
 }
 
+namespace {
+
+/// A sentence if a line is indented with a tab: the parser's own message names another cause.
+std::string about_tabs(std::string_view text) {
+    unsigned number = 0;
+    for (std::size_t at = 0; at < text.size(); ++number) {
+        const std::size_t end = std::min(text.find('\n', at), text.size());
+        const std::string_view line = text.substr(at, end - at);
+        const std::string_view indent = line.substr(0, line.find_first_not_of(" \t"));
+        if (indent.find('\t') != std::string_view::npos && indent.size() < line.size())
+            return "; line " + std::to_string(number + 1) +
+                   " is indented with a tab, and YAML allows only blanks there";
+        at = end + 1;
+    }
+    return "";
+}
+
+}  // namespace
+
 LoadResult load_spec_text(std::string_view text, const std::string& name, const Schema& schema) {
     LoadResult result;
     const auto fail = [&](unsigned line, unsigned column, std::string message) {
@@ -93,38 +112,40 @@ LoadResult load_spec_text(std::string_view text, const std::string& name, const 
         report.move_to(result);
         return result;
     } catch (const YAML::Exception& e) {
-        return e.mark.is_null()
-                   ? fail(0, 0, "not valid YAML: " + e.msg)
-                   : fail(static_cast<unsigned>(e.mark.line) + 1,
-                          static_cast<unsigned>(e.mark.column) + 1, "not valid YAML: " + e.msg);
+        const std::string message = "not valid YAML: " + e.msg + about_tabs(text);
+        return e.mark.is_null() ? fail(0, 0, message)
+                                : fail(static_cast<unsigned>(e.mark.line) + 1,
+                                       static_cast<unsigned>(e.mark.column) + 1, message);
     } catch (const std::exception& e) {
         return fail(0, 0, std::string("cannot be read: ") + e.what());
     }
 }
 
-LoadResult load_spec(const std::string& path, const Schema& schema) {
-    LoadResult result;
-    const auto fail = [&](const std::string& message) {
-        result.errors.push_back({path, 0, 0, message});
-        return std::move(result);
-    };
-    try {
-        const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                                   &std::fclose);
-        if (!file) return fail(std::string("cannot be opened: ") + std::strerror(errno));
-        std::string text;
-        std::array<char, 65536> block;
-        while (const std::size_t n = std::fread(block.data(), 1, block.size(), file.get())) {
-            text.append(block.data(), n);
-            if (text.size() > config::kMaxFileBytes)
-                return fail("too large (expected at most 64 MiB)");
-        }
-        if (std::ferror(file.get()))
-            return fail(std::string("cannot be read: ") + std::strerror(errno));
-        return load_spec_text(text, path, schema);
-    } catch (const std::exception& e) {
-        return fail(std::string("cannot be read: ") + e.what());
+Result<std::string> read_config_file(const std::string& path) {
+    const bool standard_input = path == "-";
+    const auto close = [](std::FILE* file) { return file == stdin ? 0 : std::fclose(file); };
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
+        standard_input ? stdin : std::fopen(path.c_str(), "rb"), close);
+    if (!file) return Error{std::string("cannot be opened: ") + std::strerror(errno)};
+    std::string text;
+    std::array<char, 65536> block;
+    while (const std::size_t n = std::fread(block.data(), 1, block.size(), file.get())) {
+        text.append(block.data(), n);
+        if (text.size() > config::kMaxFileBytes)
+            return Error{"too large (expected at most 64 MiB)"};
     }
+    if (std::ferror(file.get()))
+        return Error{std::string("cannot be read: ") + std::strerror(errno)};
+    return text;
+}
+
+LoadResult load_spec(const std::string& path, const Schema& schema) {
+    const std::string name = path == "-" ? "standard input" : path;
+    auto text = read_config_file(path);
+    if (text) return load_spec_text(*text, name, schema);
+    LoadResult result;
+    result.errors.push_back({name, 0, 0, text.error().message});
+    return result;
 }
 
 }  // namespace postern

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/result.h"
 #include "config/spec.h"
 
 namespace postern {
@@ -68,7 +69,10 @@ struct LoadResult {
     bool ok() const noexcept { return spec.has_value(); }
 };
 
+/// `path` "-": standard input.
 LoadResult load_spec(const std::string& path, const Schema& schema);
+/// The contents of a file of at most 64 MiB, "-" for standard input; an error has no path in it.
+Result<std::string> read_config_file(const std::string& path);
 /// `name` stands for the file in diagnostics.
 LoadResult load_spec_text(std::string_view text, const std::string& name, const Schema& schema);
 

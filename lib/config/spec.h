@@ -45,6 +45,7 @@ struct ControlSpec {
     std::string read_socket;                           ///< empty: there is none
     ReadAccess read_access = ReadAccess::group;
     std::string read_group;  ///< a group's name; empty: the process's
+    std::string history;     ///< folder of former configurations; empty: they are in memory only
 
     template <class Keys>
     static void describe(Keys& keys) {
@@ -66,6 +67,13 @@ struct ControlSpec {
               .range = {1, 32},
               .type = "text, at most 32 bytes",
               .default_text = "the daemon's"});
+        keys("history", &ControlSpec::history,
+             {.help = "folder for the last ten configurations that were in force "
+                      "(`posternctl config list`); made with mode 0700. Without it they are lost "
+                      "when the daemon ends. Each daemon needs a folder of its own",
+              .range = {1, 4096},
+              .type = "text, at most 4096 bytes",
+              .default_text = "none"});
     }
 };
 

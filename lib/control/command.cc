@@ -58,6 +58,7 @@ const char* type_name(ArgType type) {
         case ArgType::scalar: return "string or integer";
         case ArgType::address: return "address";
         case ArgType::prefix: return "address or prefix";
+        case ArgType::path: return "file";
         case ArgType::id: return "id";
     }
     return "?";

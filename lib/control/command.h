@@ -40,6 +40,7 @@ enum class ArgType {
     scalar,   ///< a string or an integer
     address,  ///< an IP address, as text
     prefix,   ///< an IP address, or a prefix ADDRESS/BITS, as text
+    path,     ///< a file that the daemon reads; posternctl sends its absolute path
     id        ///< of a connection or an expectation, as lists show it
 };
 

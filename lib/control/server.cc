@@ -20,6 +20,14 @@
 namespace postern {
 namespace {
 
+/// The process at the other end, as the kernel knows it.
+std::string peer_of(int fd) {
+    ucred who{};
+    socklen_t bytes = sizeof who;
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &bytes) != 0) return "an unknown process";
+    return "uid " + std::to_string(who.uid) + ", pid " + std::to_string(who.pid);
+}
+
 constexpr std::uint64_t kListenerId = 0, kReadingId = 1;
 constexpr int kPendingRetryMs = 2;
 // In one turn of poll() for one client: enough to keep a fast reader busy, and with all clients
@@ -53,6 +61,7 @@ bool fit_type(Json& value, ArgType type) {
         case ArgType::string:
         case ArgType::address:
         case ArgType::prefix:
+        case ArgType::path:
         case ArgType::id: return value.is_string();
         case ArgType::integer:
             if (value.is_string())
@@ -440,6 +449,8 @@ void ControlServer::run_command(Client& c, const Command& command, Json& args) {
     }
     if (const std::string wrong = fit_args(command, args); !wrong.empty())
         return answer_error(c, "bad_args", wrong);
+    asked_by_ = peer_of(c.fd.get());
+    if (command.effect == Effect::write && options_.audit) options_.audit(command.name, asked_by_);
     try {
         auto source = command.handler(args);
         if (!source) return answer_error(c, "bad_args", source.error().message);

@@ -49,6 +49,8 @@ struct ControlOptions {
     std::size_t max_line_bytes = 64 * 1024;
     std::size_t output_buffer_bytes = 256 * 1024;  ///< a client; one row may exceed it
     std::uint32_t stuck_after_ms = 10'000;  ///< no byte moved for this time: may be disconnected
+    /// Called with each accepted command that writes, and who asked: an audit. May be empty.
+    std::function<void(const std::string& command, const std::string& who)> audit{};
 };
 
 // X(name, kind, unit, help)
@@ -91,6 +93,8 @@ class ControlServer {
         return commands_;
     }
     const ControlCounters& counters() const noexcept { return counters_; }
+    /// Who asked for the command whose handler runs: "uid 0, pid 4711" (SO_PEERCRED).
+    const std::string& asked_by() const noexcept { return asked_by_; }
 
     std::size_t clients() const noexcept { return clients_.size(); }
     const std::string& path() const noexcept { return listener_.path(); }
@@ -150,6 +154,7 @@ class ControlServer {
     std::map<Id, std::function<void()>> watches_;
     std::map<Id, Client> clients_;
     ControlCounters counters_;
+    std::string asked_by_;
 };
 
 }  // namespace postern

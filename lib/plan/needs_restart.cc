@@ -139,6 +139,13 @@ std::vector<std::string> needs_restart(const Spec& now, const Spec& next) {
     compare_limits(now, next, out);
     compare_processes(now, next, out);
     out.compare("control.socket", now.control.socket, next.control.socket);
+    out.compare("control.read_socket", now.control.read_socket, next.control.read_socket);
+    out.compare("control.read_access", now.control.read_access, next.control.read_access);
+    out.compare("control.read_group", now.control.read_group, next.control.read_group);
+    out.compare("control.history", now.control.history, next.control.history);
+    out.compare("state.file", now.state.file, next.state.file);
+    out.compare("state.save_on_stop", now.state.save_on_stop, next.state.save_on_stop);
+    out.compare("state.save_every", now.state.save_every_s, next.state.save_every_s);
     return out.take();
 }
 

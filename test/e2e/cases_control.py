@@ -121,7 +121,6 @@ def names_like_numbers(bench):
 def cases():
     daemon = frozenset({'control-socket'})
     own = (
-        ('sighup', lives_on(signal.SIGHUP, 'SIGHUP: the configuration is read at start only')),
         ('sigusr1', lives_on(signal.SIGUSR1, r'summary: \d+ packets')),
         ('sigusr2', lives_on(signal.SIGUSR2, 'SIGUSR2 means nothing')),
         ('other-signals', other_signals),

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the commands `config ...` have in common.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "commands/context.h"
+#include "live_config.h"
+
+namespace postern {
+
+/// Rows of a change: its warnings, then its differences, then a summary.
+std::vector<Json> rows_of_change(const LiveConfig::Change& change);
+/// Rows of differences.
+void add_rows(std::vector<Json>& rows, const std::vector<Difference>& differences);
+std::vector<Column> change_columns();
+ArgSpec config_file_argument();
+/// "90", "90s", "5m", "1h" in seconds; nothing: it is no such time.
+std::optional<std::uint32_t> parse_seconds(std::string_view text);
+inline constexpr std::uint32_t kMostConfirmS = 3600;
+/// The number of a configuration; nothing: it cannot be one.
+std::optional<unsigned> number_of(const Json& value);
+/// Milliseconds since 1970 as 2026-11-29T20:07:46Z.
+std::string wall_time(std::int64_t ms);
+
+/// A handler that needs the configuration in force.
+template <class Fn>
+auto with_config(const CommandContext& context, Fn&& fn) {
+    return [config = context.config, fn = std::forward<Fn>(fn)](const Json& args) -> Source {
+        if (config == nullptr) return Error{"the daemon was not started from a file"};
+        return fn(*config, args);
+    };
+}
+
+}  // namespace postern

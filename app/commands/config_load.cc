@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `config load`.
+#include "commands/config.h"
+
+namespace postern {
+
+Command command_config_load(const CommandContext& context) {
+    return {.name = "config load",
+            .help = "Put a configuration into force, under traffic: all of it, or nothing",
+            .args = {config_file_argument(),
+                     {.name = "confirm",
+                      .type = ArgType::string,
+                      .help = "a time such as 60s: unless `config confirm` comes in this time, the "
+                              "last confirmed configuration comes back"}},
+            .handler = with_config(
+                context,
+                [asked_by = context.asked_by](LiveConfig& config, const Json& args) -> Source {
+                    std::optional<std::chrono::seconds> within;
+                    if (args.contains("confirm")) {
+                        const auto text = args["confirm"].get<std::string>();
+                        const auto seconds = parse_seconds(text);
+                        if (!seconds || *seconds == 0 || *seconds > kMostConfirmS)
+                            return Error{"confirm: '" + text +
+                                         "' is not a time from 1s to 1h (30s, 5m)"};
+                        within = std::chrono::seconds(*seconds);
+                    }
+                    auto change = config.load(args["file"].get<std::string>(), asked_by(), within);
+                    if (!change) return change.error();
+                    auto rows = rows_of_change(*change);
+                    rows.push_back({{"change", within ? "in force, not confirmed" : "in force"},
+                                    {"key", "configuration " + std::to_string(change->number)}});
+                    return rows_of(std::move(rows));
+                }),
+            .effect = Effect::write,
+            .columns = change_columns()};
+}
+
+}  // namespace postern

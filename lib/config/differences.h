@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The differences between two configuration files, as an operator wrote them: what a diff of lines
+// would show, without blanks, comments and the order of keys.
+//
+// Called by: app, for `posternctl config diff` and the log of changes. Control thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace postern {
+
+struct Difference {
+    enum class Change : std::uint8_t {
+        added,
+        removed,
+        changed,
+        moved  ///< the order of a list: it comes elsewhere among those that stayed
+    };
+    /// Items of a list by their name: "policy.rules[web].dport", "helpers[ftp]".
+    std::string path;
+    Change change = Change::changed;
+    std::string before, after;  ///< YAML on one line, cut at 160 bytes; empty: there is none
+};
+const char* to_string(Difference::Change change) noexcept;
+
+/// In the order of `after`; removed ones of a list before the others of that list. An error: one of
+/// the texts is no YAML.
+Result<std::vector<Difference>> differences(std::string_view before, std::string_view after);
+
+}  // namespace postern
