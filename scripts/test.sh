@@ -9,11 +9,11 @@
 #
 #   scripts/test.sh            everything
 #   scripts/test.sh STEP...    only these steps: source unit instructions sanitize fuzz stress
-#                              attack e2e differential trials
+#                              attack e2e restart differential trials
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-steps=" ${*:-source unit instructions sanitize fuzz stress attack e2e differential trials} "
+steps=" ${*:-source unit instructions sanitize fuzz stress attack e2e restart differential trials} "
 
 results=$(mktemp)
 finish() { rm -f "$results" "$results".*; }
@@ -100,7 +100,8 @@ if wanted source; then
     scripts/check-source.sh | collect
 fi
 
-if wanted unit || wanted instructions || wanted attack || wanted e2e || wanted differential
+if wanted unit || wanted instructions || wanted attack || wanted e2e || wanted restart ||
+    wanted differential
 then
     headline 'build with g++'
     # Nothing can be said about a tree that does not build.
@@ -167,6 +168,13 @@ if wanted e2e; then
     python3 -u test/e2e/run.py 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' |
         sed -uE 's/^(ok|not ok|skip) /&e2e\//' | collect
     [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok e2e its runner failed' | collect
+fi
+
+if wanted restart; then
+    headline 'restarts under traffic, a cut of them'
+    scripts/restart-cycle.sh 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' |
+        sed -uE 's/^(ok|not ok|skip) /&restart\//' | collect
+    [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok restart it failed itself' | collect
 fi
 
 if wanted differential; then

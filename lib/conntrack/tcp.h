@@ -99,6 +99,7 @@ struct TcpResult {
     std::uint8_t heeded = 0;  ///< of tcp_heed
     DropReason why = DropReason::tcp_state;  ///< with TcpAction::invalid: which bound refuses it
     Learning learning = Learning::off;
+    std::uint8_t unused = 0;  ///< eight bytes are set at once
 };
 
 struct TcpOptions {

@@ -210,8 +210,8 @@ inline Tuple bare_tuple(const std::uint8_t* ip, Family family, std::uint8_t prot
     read_addresses(t, ip, family);
     return t;
 }
-/// tuple_of() for packets that has_plain_ends(). Built in its place: a copy of a tuple that has just
-/// been written costs more than writing it.
+/// tuple_of() for packets that has_plain_ends(). Built in its place: a copy of a tuple that has
+/// just been written costs more than writing it.
 inline std::optional<Tuple> plain_tuple_of(const std::uint8_t* data,
                                            const PacketInfo& info) noexcept {
     std::optional<Tuple> t(std::in_place);

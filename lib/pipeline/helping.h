@@ -81,13 +81,11 @@ class Helping {
     struct Opening {
         std::array<std::uint32_t, 2> end{};  ///< by Direction
         bool answered = false;               ///< end[1] is known
-        bool learning = false;               ///< restored, and the numbers may be others
     };
     static Opening opening_of(const Conn& conn) noexcept {
         if (conn.protocol() != proto::tcp) return {};
         return {{conn.tcp_near.side[0].end, conn.tcp_near.side[1].end},
-                conn.has(conn_flag::seen_reply) && conn.tcp_state() != TcpState::syn_sent,
-                conn.learning != 0};
+                conn.has(conn_flag::seen_reply) && conn.tcp_state() != TcpState::syn_sent};
     }
     /// Whether a connection has a helper, waits for one, or has pending expectations of its rule.
     static bool has_duty(const Conn& conn) noexcept {
@@ -98,7 +96,7 @@ class Helping {
     void await(unsigned i, const Opening& before) noexcept;
     /// Packet i was accepted on a restored TCP connection that learns its numbers, with `result`.
     /// Removes payload from it that its helper must not read.
-    void learn(unsigned i, const Conn& conn, TrackResult result) noexcept;
+    void learn(unsigned i, Conn& conn, TrackResult result) noexcept;
     /// The two ends have reopened a connection with a helper; `opener` did so by TcpLast::seq.
     void renew(std::uint32_t slot, Direction opener) noexcept;
     /// Windows are not enforced on packet i's connection, which has a helper: cuts its payload to

@@ -108,11 +108,7 @@ void Helping::await(unsigned i, const Opening& before) noexcept {
     const bool tcp = info.kind == L4Kind::tcp;
     if (tcp && info.pay_len == 0 && is_opening(conn.tcp_state())) return;
     if (tcp && (info.tcp_flags & tcp_flag::rst) != 0) return;
-    if (before.learning) [[unlikely]] {
-        engine_->counters(conn.helper)[HelperCounter::blind_restored].add();
-        conn.helper = kNoHelper;
-        return;
-    }
+    if (conn.helper == kNoHelper) return;
     note_known(conn);
     const Standing standing =
         proven || (!tcp && conn.has(conn_flag::seen_reply)) ? Standing::proven : Standing::unproven;
@@ -267,8 +263,15 @@ Helping::Positions Helping::positions_of(const HelperConn& hc) noexcept {
     return next;
 }
 
-void Helping::learn(unsigned i, const Conn& conn, TrackResult result) noexcept {
+void Helping::learn(unsigned i, Conn& conn, TrackResult result) noexcept {
     PacketInfo& info = batch_.info[i];
+    if (!conn.has(conn_flag::helped)) {
+        // It waits for its first payload, whose numbers are not known.
+        if (info.pay_len == 0 || conn.helper == kNoHelper) return;
+        engine_->counters(conn.helper)[HelperCounter::blind_restored].add();
+        conn.helper = kNoHelper;
+        return;
+    }
     HelperConn& hc = *engine_->at(conn.helper_slot);
     const unsigned d = index(info.dir);
     const TcpSegment s = read_segment(batch_.data[i], info);

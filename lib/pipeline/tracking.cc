@@ -170,9 +170,7 @@ void Tracking::track_one(unsigned i) noexcept {
             break;
         case TrackResult::learning:
         case TrackResult::relearning:
-        case TrackResult::learned:
-            if (conn.has(conn_flag::helped)) helping_.learn(i, conn, result);
-            break;
+        case TrackResult::learned: helping_.learn(i, conn, result); break;
         case TrackResult::unbounded:
         case TrackResult::accept: break;
     }

@@ -54,7 +54,11 @@ double seconds_since(std::uint64_t tsc) {
 }
 
 void check(const Restorer& restorer, std::uint32_t connections) {
-    if (restorer.summary().restored != connections) die("not all were restored");
+    if (restorer.summary().restored == connections) return;
+    std::string causes;
+    for (const auto& [cause, n] : restorer.summary().connections)
+        causes += "; " + std::to_string(n) + " " + cause;
+    die("not all were restored" + causes);
 }
 
 void load(rte_mempool* pool, std::uint32_t connections, std::uint8_t protocol) {
@@ -122,7 +126,7 @@ void load_file(rte_mempool* pool, std::uint32_t connections, std::uint8_t protoc
 }
 
 void live(rte_mempool* pool, std::uint32_t connections, std::uint8_t protocol) {
-    Bench bench(pool, connections + kLive + connections / 16);
+    Bench bench(pool, (connections + kLive) / 16 * 17);
     Flows flows(Family::ipv4, proto::udp, kLive);
     bench.run(kLive, Fate::accepted,
               [&](rte_mbuf* p, std::uint32_t i) { flows.write(p, i, Direction::original, 0); });

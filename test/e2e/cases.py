@@ -65,6 +65,7 @@ def pair(name, setting, begin):
 def all_cases():
     import cases_amanda
     import cases_asymmetric
+    import cases_config
     import cases_conntrack
     import cases_control
     import cases_expect
@@ -80,6 +81,7 @@ def all_cases():
     import cases_state
     import cases_pools
     import cases_ports
+    import cases_restart
     import cases_rtsp
     import cases_pptp
     import cases_sane
@@ -94,5 +96,6 @@ def all_cases():
                                cases_sane, cases_amanda, cases_irc, cases_rtsp, cases_sip, cases_sip_calls,
                                cases_pptp, cases_broadcast, cases_browser, cases_traffic, cases_pools,
                                cases_userspace, cases_zones, cases_asymmetric, cases_office,
-                               cases_operation, cases_state, cases_control, cases_ports, cases_jumbo)
+                               cases_operation, cases_state, cases_restart, cases_control,
+                               cases_config, cases_ports, cases_jumbo)
             for case in group.cases()]

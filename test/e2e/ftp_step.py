@@ -9,7 +9,7 @@ can look at the tables between any two steps of a transfer:
     connect [LOCAL_PORT]       opens the data connection      {"sport":...}
     connect_again              a second one, to the same port {"sport":...}
     fetch FILE                 RETR until the file has ended  {"bytes":..., "sha256":...}
-    noop TIMES                 commands without an effect     {}
+    noop [TIMES]               commands without an effect     {}
     reset                      breaks the control connection  {}
 
 A step that fails answers {"error":...}.
@@ -87,7 +87,7 @@ class Client:
         self.ftp.voidresp()
         return {'bytes': count, 'sha256': digest.hexdigest()}
 
-    def noop(self, times):
+    def noop(self, times=1):
         for _ in range(int(times)):
             self.ftp.voidcmd('NOOP')
         return {}

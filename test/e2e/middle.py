@@ -135,9 +135,9 @@ class Postern:
     # streams: reads control messages that are cut into segments.
     CAPABLE = {'helper', 'no-helper', 'control-socket', 'pass-list', 'streams'}
 
-    def __init__(self, setting=None, config=None, config_path=None, name='postern'):
+    def __init__(self, setting=None, config=None, config_path=None, name='postern', options=()):
         self.setting, self.config, self.config_path = setting, config, config_path
-        self.name = name
+        self.name, self.options = name, options  # of `postern run`
         self.lab = self.process = None
 
     @staticmethod
@@ -151,15 +151,16 @@ class Postern:
     def socket_path(self):
         return self.lab.path(f'{self.name}.sock')
 
-    def launch(self, lab):
-        """Starts the process without waiting for it."""
+    def launch(self, lab, by=lambda argv: argv):
+        """Starts the process without waiting for it; `by` makes the command that starts it."""
         self.lab = lab
         if self.config_path is None:
             config = self.config or configuration(self.setting, self.socket_path)
             self.config_path = lab.write(f'{self.name}.yaml', json.dumps(config, indent=2) + '\n')
         # DPDK keeps its run-time files below this folder, apart from those of other programs.
         os.makedirs(lab.path('run'), exist_ok=True)
-        self.process = lab.start(self.name, 'middle', POSTERN, 'run', self.config_path,
+        self.process = lab.start(self.name, 'middle',
+                                 *by([POSTERN, 'run', *self.options, self.config_path]),
                                  env={**os.environ, 'RUNTIME_DIRECTORY': lab.path('run')})
         return self
 

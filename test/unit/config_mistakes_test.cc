@@ -102,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "x.yaml:8:16: scanner_cache: \"var/cache\" is not a directory from the root "
                 "(expected such as /var/cache/postern)"},
         Mistake{"state_without_file", with("state: {save_on_stop: yes}\n"),
-                "x.yaml:8:8: state.file is missing (expected a path, such as "
+                "x.yaml:8:8: state: \"file\" is missing (expected a path, such as "
                 "/var/lib/postern/state)"},
         Mistake{"state_file", with("state: {file: lib/state}\n"),
                 "x.yaml:8:15: state.file: \"lib/state\" is not a file from the root (expected such "
@@ -113,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"state_never", with("state: {file: /x, save_every: 0}\n"),
                 "x.yaml:8:31: state.save_every: 0 is out of range (expected 1s to 1d)"},
         Mistake{"state_unknown", with("state: {file: /x, every: 1s}\n"),
-                "x.yaml:8:19: state.every is not known (expected one of: file, save_on_stop, "
+                "x.yaml:8:19: state: unknown key \"every\" (expected one of: file, save_on_stop, "
                 "save_every)"},
         Mistake{"hugepages", with("eal: {hugepages: maybe}\n"),
                 "x.yaml:8:18: eal.hugepages: \"maybe\" is not a use of hugepages (expected one of: "

@@ -7,6 +7,7 @@
 
 #include <sys/stat.h>
 
+#include "base/base64.h"
 #include "control_fixture.h"
 
 namespace postern {
@@ -20,18 +21,27 @@ class StateFileTest : public PosternctlTest {
         if (IsSkipped()) return;
         register_save({{{"postern_state", {{"version", 1}, {"saved_ms", 5}}}},
                        {{"end", {{"connections", 0}, {"expectations", 0}, {"cut", 0}}}}});
-        server_->register_command(
-            {.name = "conntrack restore",
-             .help = "",
-             .args = {{"records", ArgType::string, true, ""},
-                      {"elapsed_ms", ArgType::integer, true, ""},
-                      {"first", ArgType::boolean, false, ""}},
-             .handler =
-                 [this](const Json& args) {
-                     elapsed_ms_ = args["elapsed_ms"].get<std::int64_t>();
-                     return rows_of({{{"outcome", "restored"}, {"good", true}}});
-                 },
-             .file = FileUse::read});
+        server_->register_command({.name = "conntrack restore",
+                                   .help = "",
+                                   .args = {{"data", ArgType::string, true, ""},
+                                            {"session", ArgType::integer, false, ""},
+                                            {"last", ArgType::boolean, false, ""}},
+                                   .handler =
+                                       [this](const Json& args) {
+                                           if (!args.contains("session")) sent_.clear();
+                                           append_from_base64(
+                                               sent_, args["data"].get_ref<const std::string&>());
+                                           if (!args["last"].get<bool>())
+                                               return rows_of({{{"session", 7}}});
+                                           return rows_of({{{"restored", 1},
+                                                            {"records", 1},
+                                                            {"connections", {{"restored", 1}}},
+                                                            {"expectations", Json::object()},
+                                                            {"unusable", Json::object()},
+                                                            {"bad_records", Json::array()},
+                                                            {"elapsed_ms", 5}}});
+                                       },
+                                   .file = FileUse::read});
     }
     void register_save(std::vector<Json> rows) {
         server_->register_command(
@@ -63,7 +73,7 @@ class StateFileTest : public PosternctlTest {
         struct stat st {};
         return ::lstat(of.c_str(), &st) == 0 ? st.st_mode & 07777 : 0;
     }
-    std::int64_t elapsed_ms_ = -1;
+    std::string sent_;  ///< the bytes of the last file to be restored
     Json save_args_;
 };
 
@@ -110,7 +120,8 @@ TEST_F(StateFileTest, TellsJson) {
     EXPECT_EQ(saved["connections"], 0);
     EXPECT_EQ(saved["file"], path("state"));
     const Json restored = Json::parse(shell("$P --json conntrack restore " + path("state")).out);
-    EXPECT_EQ(restored["restored"], 0);
+    EXPECT_EQ(restored["restored"], 1);
+    EXPECT_EQ(sent_, content(path("state")));
     EXPECT_EQ(shell("$P conntrack save " + path("state") + " >/dev/full").status, 1);
     EXPECT_EQ(shell("$P conntrack save").status, 2);
     EXPECT_EQ(shell("$P conntrack save a b").status, 2);
@@ -193,7 +204,7 @@ TEST_F(StateFileTest, RestoresOnlyWhatNobodyElseCanHaveWritten) {
         EXPECT_EQ(outcome.status, 0) << outcome.out;
         EXPECT_NE(outcome.out.find("1 of 1 restored"), std::string::npos) << outcome.out;
     }
-    EXPECT_EQ(elapsed_ms_, INT32_MAX) << "since 1970";
+    EXPECT_EQ(sent_, content(file));
     for (const unsigned bits : {0660u, 0606u, 0620u}) {
         fs::permissions(file, fs::perms(bits));
         refused("can be written to by others");

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "support/eal.h"
+#include "support/requests.h"
 #include "world.h"
 
 namespace postern {
@@ -83,14 +84,9 @@ class Session {
     }
     /// From here on the peers' segments go through `next`.
     void restart(World& next) {
-        RestoreRequest& m = next.fw().worker(0).requests().restore();
-        m.image = image_;
-        m.idle_ms = m.age_ms = idle_ms_;
-        m.state = ConnQuery::asked;
-        next.turn();
-        ASSERT_EQ(m.state, ConnQuery::answered);
-        ASSERT_EQ(m.outcome, RestoreRequest::Outcome::restored);
-        m.state = ConnQuery::idle;
+        next.turn();  // its worker knows the time
+        const RestoreReply reply = restore_into(next.fw().worker(0), image_, idle_ms_, idle_ms_);
+        ASSERT_EQ(reply.outcome, RestoreRequest::Outcome::restored);
         world_ = &next;
     }
     bool learning() { return conn().learning != 0; }
