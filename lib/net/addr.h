@@ -67,8 +67,9 @@ struct IpAddr {
     /// Sets the bytes, in one store of the whole: who reads them soon need not wait for two.
     void set_v4(const void* four_bytes) noexcept {
         using Words = std::uint32_t __attribute__((vector_size(16)));
-        Words all{};
-        std::memcpy(&all[0], four_bytes, 4);
+        std::uint32_t four;
+        std::memcpy(&four, four_bytes, sizeof four);
+        const Words all{four};
         std::memcpy(bytes.data(), &all, sizeof all);
     }
     /// The bytes as two words, for hashing.
