@@ -21,6 +21,19 @@ inline constexpr std::uint32_t kFormat = 2;
 /// A block with its header. In base64 it fits into one request of the control socket.
 inline constexpr std::size_t kBlockBytes = 32 * 1024;
 
+/// CRC32C of bytes at any alignment: rte_hash_crc() reads words where they lie.
+inline std::uint32_t crc32c(const void* bytes, std::size_t n, std::uint32_t crc) noexcept {
+    const auto* p = static_cast<const char*>(bytes);
+    for (; n >= 8; n -= 8, p += 8) {
+        std::uint64_t word;
+        std::memcpy(&word, p, sizeof word);
+        crc = rte_hash_crc_8byte(word, crc);
+    }
+    for (; n != 0; --n, ++p)
+        crc = rte_hash_crc_1byte(static_cast<std::uint8_t>(*p), crc);
+    return crc;
+}
+
 /// Precedes each block; little-endian.
 struct BlockHeader {
     std::uint32_t magic = kMagicNumber;
@@ -31,8 +44,8 @@ struct BlockHeader {
     static constexpr std::uint32_t kMagicNumber = 0x6b427350;  // "PsBk"
 
     std::uint32_t crc_of(const void* records) const noexcept {
-        const std::uint32_t own = rte_hash_crc(this, offsetof(BlockHeader, crc), 0xffffffff);
-        return rte_hash_crc(records, bytes, own);
+        const std::uint32_t own = crc32c(this, offsetof(BlockHeader, crc), 0xffffffff);
+        return crc32c(records, bytes, own);
     }
 };
 static_assert(sizeof(BlockHeader) == 16);
@@ -210,7 +223,7 @@ class FieldWriter {
         bytes(field, {reinterpret_cast<const char*>(value.data()), value.size()});
     }
     void raw(std::string_view value) noexcept {
-        if (size_ + value.size() > kCapacity) return;
+        if (value.empty() || size_ + value.size() > kCapacity) return;
         std::memcpy(bytes_.data() + size_, value.data(), value.size());
         size_ += value.size();
     }
