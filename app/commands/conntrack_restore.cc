@@ -118,7 +118,8 @@ Command command_conntrack_restore(const CommandContext& context) {
     return {.name = "conntrack restore",
             .help = "Restore the connections and expectations that conntrack save wrote",
             .args = {{"data", ArgType::string, true, "some bytes of the file, as base64"},
-                     {"session", ArgType::integer, false, "earlier bytes are of this session"},
+                     {"session", ArgType::integer, false,
+                      "the number that the first bytes of the file got"},
                      {"last", ArgType::boolean, false, "no more bytes follow"}},
             .handler =
                 [shared, requests = context.requests, now = context.now](const Json& args) {

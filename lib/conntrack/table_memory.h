@@ -17,7 +17,7 @@ namespace postern {
 
 /// Frees the result of take_table_memory().
 struct FreeTable {
-    void* block = nullptr;  ///< in EAL's heap; the table itself, or its placeholder
+    void* block = nullptr;  ///< in EAL's heap; the table itself, or what keeps its place
 
     void operator()(void* memory) const noexcept;
 };
