@@ -269,13 +269,11 @@ bool is_picked_up(const FtpState& s) noexcept {
 /// In mid-stream the next command has its answer. A refusal matches any command, so it proves
 /// nothing.
 void note_pair(const View& view, Emit& emit, FtpState& s, std::uint32_t code) noexcept {
-    if (code >= 400 || s.expected == 0) return;
-    if (outstanding(s) != 1 || !fits(s, code))
-        s.proof = Proof::picked_up;
-    else if (s.proof == Proof::picked_up && !view.resumed)
-        s.proof = Proof::picked_up_once;
-    else
-        prove(view, emit, s);
+    const bool proves = code < 400 && s.expected != 0 && outstanding(s) == 1 && fits(s, code);
+    if (proves && (s.proof == Proof::picked_up_once || view.resumed)) return prove(view, emit, s);
+    // It opens with its own answer only: it may be the end of a name.
+    if (view.resumed) s.clear(flag::waiting);
+    if (code < 400 && s.expected != 0) s.proof = proves ? Proof::picked_up_once : Proof::picked_up;
 }
 
 /// Handles a final reply other than the greeting: the next command has its answer. True if it
@@ -342,7 +340,7 @@ void leave_reply(View& view, Emit& emit, FtpState& s) noexcept {
 /// PORT, EPRT or LPRT with its parsed argument.
 void on_port(View& view, Emit& emit, FtpState& s,
              const std::optional<HostPort>& announced) noexcept {
-    if (view.unsure) return;  // possibly the end of a name
+    if (view.unsure && !view.resumed) return;  // possibly the end of a name
     if (!announced) return emit.parse_error();
     if (only_epsv(s)) return emit.count(kEpsvOnly);
     if (!is_strict(view) && s.proof == Proof::given) return ask_for_client(view, emit, *announced);
@@ -473,6 +471,7 @@ void on_reply(View& view, Emit& emit, FtpState& s) noexcept {
     skip_telnet(c);
     const ReplyLine line = read_line(c.rest());
     if (view.unsure) {  // it may answer a command, but neither proves nor announces anything
+        if (view.resumed) s.clear(flag::waiting);
         if (line.ends && line.code >= 200 && outstanding(s) != 0) shift(s, 1);
         return;
     }

@@ -218,7 +218,9 @@ void HelperEngine::resynchronise(HelperConn& conn, Direction direction, std::uin
 void HelperEngine::align(HelperConn& conn, Direction direction, std::uint32_t seq) noexcept {
     Stream& s = conn.stream[index(direction)];
     const auto ahead = static_cast<std::int32_t>(seq - s.next_seq);
-    if (conn.resumed && s.state == StreamState::open && !s.has_data && ahead > 0) s.next_seq = seq;
+    if (!conn.resumed || s.state != StreamState::open || s.has_data || ahead <= 0) return;
+    s.next_seq = seq;
+    conn.unsure = static_cast<std::uint8_t>(conn.unsure | 1u << index(direction)) & 3;
 }
 
 void HelperEngine::detach(HelperConn* conn, Emit& emit) noexcept {

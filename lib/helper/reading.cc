@@ -45,6 +45,17 @@ bool may_open(const HelperConn& conn) noexcept {
     return conn.proven && !(conn.resumed && conn.learning);
 }
 
+/// After resynchronise() a direction has delivered its first message. A client sends its next
+/// request after it has read the answer to the one before. So what the server sends from there on
+/// begins with a whole message.
+void note_begun(HelperConn& conn, Direction direction) noexcept {
+    unsigned begun = 1u << index(direction);
+    const unsigned answers = 1u << index(Direction::reply);
+    if (direction == Direction::original && conn.resumed && !conn.stream[1].has_data)
+        begun |= answers;
+    conn.unsure = conn.unsure & ~begun & 3;
+}
+
 HelperCounter counter_of(BlindCause cause) noexcept {
     switch (cause) {
         case BlindCause::gap: return HelperCounter::blind_gap;
@@ -274,7 +285,7 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
               r.direction,       id,
               r.conn.helper,     r.conn.picked_up,
               r.conn.resumed,    (r.conn.unsure >> index(r.direction) & 1) != 0};
-    r.conn.unsure = r.conn.unsure & ~(1u << index(r.direction)) & 3;
+    note_begun(r.conn, r.direction);
     Emit& e = r.emit;
     e.blind_ = HelperCounter::kCount;
     e.proven_ = e.read_all_set_ = e.read_both_ = e.min_timeout_set_ = false;

@@ -228,8 +228,7 @@ class Ftp:
 
 class BusyFtp:
     """A session that transfers a file between the save and the KILL: the firewall misses what it said
-    meanwhile. After one command with its reply, transfers succeed again on the same control
-    connection."""
+    meanwhile. Its next transfers succeed, on the same control connection."""
     name = 'ftp-missed'
 
     def __init__(self, lab, server):
@@ -256,7 +255,6 @@ class BusyFtp:
 
     def after(self, round_):
         try:
-            self.client('noop')
             for how in ('pasv', 'epsv'):
                 self._transfer(how)
         except (peers.StepError, laboratory.LabError) as error:

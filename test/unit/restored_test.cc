@@ -338,15 +338,63 @@ TEST_F(RestoredFtp, ARepeatedSegmentMissesNothing) {
     EXPECT_TRUE(passes(50000));
 }
 
-TEST_F(RestoredFtp, OpensNothingByTheRestOfALine) {
+TEST_F(RestoredFtp, BeginsWithAPassiveTransferAfterMissedCommands) {
     restart_after_missing();
-    // Each line may be the rest of one, for example of the name of a file.
-    ask("PORT 192,0,2,1,195,81\r\n", "200 ok\r\n");
+    ask("PASV\r\n", "227 ok (198,51,100,2,195,80)\r\n");
+    EXPECT_TRUE(passes(50000));
+}
+
+TEST_F(RestoredFtp, BeginsWithAnActiveTransferAfterMissedCommands) {
+    restart_after_missing();
+    ASSERT_TRUE(s.client("PORT 192,0,2,1,195,81\r\n"));
     EXPECT_FALSE(passes_back(50001));
+    ASSERT_TRUE(s.server("200 ok\r\n"));
+    EXPECT_TRUE(passes_back(50001));
+}
+
+TEST_F(RestoredFtp, BeginsAfterAcknowledgementsOnly) {
+    restart_after_missing();
+    ASSERT_TRUE(s.send(kOriginal, kAck));
+    ASSERT_TRUE(s.send(kReply, kAck));
+    EXPECT_FALSE(s.learning());
+    ask("PASV\r\n", "227 ok (198,51,100,2,195,80)\r\n");
+    EXPECT_TRUE(passes(50000));
+}
+
+TEST_F(RestoredFtp, OpensNothingByTheRestOfARequest) {
+    // The line may be the rest of one, for example of the name of a file.
+    for (const char* reply :
+         {"150 here it comes\r\n226 sent\r\n", "550 no such file\r\n", "202 ok\r\n"}) {
+        World world(policy("ftp", 21), 1);
+        s.unseen(kOriginal, 6);
+        s.unseen(kReply, 8);
+        s.restart(world);
+        ask("PORT 192,0,2,1,195,81\r\n", reply);
+        ask("TYPE I\r\n", "200 ok\r\n");
+        ask("TYPE I\r\n", "200 ok\r\n");
+        EXPECT_FALSE(world.from_outside(frames::tcp(frames::flow(kServer, 20, kClient, 50001),
+                                                    {.flags = tcp_flag::syn, .seq = 1})))
+            << reply;
+        ask("PASV\r\n", "227 ok (198,51,100,2,195,80)\r\n");
+        EXPECT_TRUE(world.from_inside(frames::tcp(frames::flow(kClient, 40001, kServer, 50000),
+                                                  {.flags = tcp_flag::syn, .seq = 1})))
+            << reply;
+    }
+}
+
+TEST_F(RestoredFtp, OpensNothingByTheRestOfAReply) {
+    restart_after_missing();
+    // It was sent before the request.
+    ASSERT_TRUE(s.server("227 ok (198,51,100,2,195,80)\r\n"));
+    ASSERT_TRUE(s.client("PASV\r\n"));
+    EXPECT_FALSE(passes(50000));
+    // It does not begin where the client's last request left off.
     World third(policy("ftp", 21), 1);
     s.restart(third);
     ASSERT_TRUE(s.client("PASV\r\n"));
+    s.unseen(kReply, 4);
     ASSERT_TRUE(s.server("227 ok (198,51,100,2,195,80)\r\n"));
+    ASSERT_TRUE(s.send(kOriginal, kAck));
     EXPECT_FALSE(third.from_inside(frames::tcp(frames::flow(kClient, 40001, kServer, 50000),
                                                {.flags = tcp_flag::syn, .seq = 1})));
 }
