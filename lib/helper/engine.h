@@ -152,8 +152,8 @@ class HelperEngine {
     /// cannot is blind (blind_restored).
     void resynchronise(HelperConn& conn, Direction direction, std::uint32_t seq,
                        std::uint32_t ack) noexcept;
-    /// The first payload of a direction since resynchronise() may begin later than assumed. Then its
-    /// first message may be the rest of one.
+    /// The first payload of a direction since resynchronise() may begin later than assumed. Then
+    /// its first message may be the rest of one.
     void align(HelperConn& conn, Direction direction, std::uint32_t seq) noexcept;
 
     /// Whether a helper reads such connections.
