@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "file_restorer.h"
 
-#include <chrono>
 #include <utility>
 #include <variant>
 
 namespace postern {
-namespace {
-
-std::int64_t wall_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
-
-}  // namespace
-
 FileRestorer::FileRestorer(Firewall& firewall, WorkerRequests& requests, std::function<Tick()> now)
     : firewall_(firewall),
       requests_(requests),
@@ -37,7 +27,7 @@ FileRestorer::Step FileRestorer::step() {
         const RecordReader::Next next = reader_.next(record);
         if (next == RecordReader::Next::more) return Step::hungry;
         if (!restorer_ && reader_.has_header()) {
-            elapsed_ms_ = elapsed_since(reader_.header().saved_ms, wall_ms());
+            elapsed_ms_ = elapsed_between(reader_.header(), present_times());
             restorer_.emplace(firewall_, requests_, elapsed_ms_, now_);
         }
         switch (next) {

@@ -29,12 +29,6 @@ std::uint64_t old_id(ConnId id) {
 
 }  // namespace
 
-std::uint32_t elapsed_since(std::int64_t saved_ms, std::int64_t now_ms) noexcept {
-    // Both are within 2^52, or the header would have been refused.
-    return static_cast<std::uint32_t>(
-        std::clamp<std::int64_t>(now_ms - saved_ms, 0, kMaxElapsedMs));
-}
-
 void RestoreSummary::operator+=(const RestoreSummary& more) {
     for (const auto& [name, n] : more.connections)
         connections[name] += n;

@@ -50,7 +50,7 @@ class Restorer final : public ReplyReader {
     /// Records that wait for room in the rings.
     static constexpr std::size_t kQueued = 4096;
 
-    /// `elapsed_ms`: since the save, see elapsed_since(). `now`: the workers' time. References
+    /// `elapsed_ms`: since the save, see elapsed_between(). `now`: the workers' time. References
     /// outlive it.
     Restorer(Firewall& firewall, WorkerRequests& requests, std::uint32_t elapsed_ms,
              std::function<Tick()> now);
@@ -119,10 +119,5 @@ class Restorer final : public ReplyReader {
     std::array<std::uint64_t, kInsertOutcomes> expectations_{};  ///< by InsertOutcome
     std::uint64_t expired_ = 0;                                  ///< expectations
 };
-
-/// Milliseconds since the save, by the wall clock, for idle times: from 0, if the clock was set
-/// back, to kMaxElapsedMs, if it was set far forward or the file is old.
-inline constexpr std::uint32_t kMaxElapsedMs = 3'600'000;
-std::uint32_t elapsed_since(std::int64_t saved_ms, std::int64_t now_ms) noexcept;
 
 }  // namespace postern

@@ -82,6 +82,8 @@ class LinesSource : public RowSource {
                 const StateHeader header = header_now(fw_.plan(), fw_.helpers());
                 row["postern_state"] = {{"version", 1},
                                         {"saved_ms", header.saved_ms},
+                                        {"boot_ms", header.boot_ms},
+                                        {"boot_id", header.boot_id},
                                         {"host", header.host},
                                         {"plan_digest", header.plan_digest}};
                 step_ = Step::connections;

@@ -171,6 +171,14 @@ class BinaryForm : public ReaderForm {
                     break;
                 }
                 case header_field::plan_digest: r.read("plan_digest", h.plan_digest); break;
+                case header_field::boot_ms:
+                    h.boot_ms = static_cast<std::int64_t>(r.number("boot_ms", kMaxTimeMs));
+                    break;
+                case header_field::boot_id: {
+                    const Bytes8 text = r.data("boot_id");
+                    h.boot_id.assign(text.begin(), text.end());
+                    break;
+                }
                 default: r.unknown();
             }
         if (s_.has_header) r.wrong("there is a second header");

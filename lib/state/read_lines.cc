@@ -83,6 +83,15 @@ class LinesForm : public ReaderForm {
             s_.header.host = body["host"].get<std::string>();
         if (has_number(body, "plan_digest"))
             s_.header.plan_digest = body["plan_digest"].get<std::uint64_t>();
+        if (has_number(body, "boot_ms") && body.contains("boot_id") &&
+            body["boot_id"].is_string()) {
+            const auto boot_ms = body["boot_ms"].get<std::uint64_t>();
+            if (boot_ms > kMaxTimeMs)
+                return s_.end(where("boot_ms is " + std::to_string(boot_ms) +
+                                    " (expected milliseconds since the machine's start)"));
+            s_.header.boot_ms = static_cast<std::int64_t>(boot_ms);
+            s_.header.boot_id = body["boot_id"].get<std::string>();
+        }
         s_.has_header = true;
         return std::nullopt;
     }

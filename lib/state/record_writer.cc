@@ -43,6 +43,8 @@ RecordWriter::RecordWriter(const StateHeader& header) : states_(256u * 16u, kUnk
     record_.number(header_field::saved_ms, static_cast<std::uint64_t>(header.saved_ms));
     record_.bytes(header_field::host, std::string_view(header.host).substr(0, kMaxName));
     record_.number(header_field::plan_digest, header.plan_digest);
+    record_.number(header_field::boot_ms, static_cast<std::uint64_t>(header.boot_ms));
+    record_.bytes(header_field::boot_id, std::string_view(header.boot_id).substr(0, kMaxName));
     append(kHeader, record_.view());
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
+#include <fstream>
 
 #include <unistd.h>
 
@@ -55,10 +57,30 @@ std::uint64_t digest_of(const Plan& plan, const HelperSet& helpers) {
     return d.value() == 0 ? 1 : d.value();
 }
 
-StateHeader header_now(const Plan& plan, const HelperSet& helpers) {
+StateHeader present_times() {
     using namespace std::chrono;
     StateHeader out;
     out.saved_ms = duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+    timespec since_boot{};
+    if (std::ifstream("/proc/sys/kernel/random/boot_id") >> out.boot_id &&
+        ::clock_gettime(CLOCK_BOOTTIME, &since_boot) == 0)
+        out.boot_ms = std::int64_t{since_boot.tv_sec} * 1000 + since_boot.tv_nsec / 1'000'000;
+    else
+        out.boot_id.clear();
+    return out;
+}
+
+std::uint32_t elapsed_between(const StateHeader& saved, const StateHeader& now) noexcept {
+    // All are within 2^52, or the header would have been refused.
+    const bool same_boot = !saved.boot_id.empty() && saved.boot_id == now.boot_id;
+    const std::int64_t elapsed =
+        same_boot ? now.boot_ms - saved.boot_ms : now.saved_ms - saved.saved_ms;
+    return static_cast<std::uint32_t>(
+        std::clamp<std::int64_t>(elapsed, 0, same_boot ? kMaxSinceSaveMs : kMaxByWallClockMs));
+}
+
+StateHeader header_now(const Plan& plan, const HelperSet& helpers) {
+    StateHeader out = present_times();
     char host[256] = {};
     if (::gethostname(host, sizeof host - 1) == 0) out.host = host;
     out.plan_digest = digest_of(plan, helpers);

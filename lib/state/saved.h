@@ -22,6 +22,8 @@ namespace postern {
 /// What a file says about itself.
 struct StateHeader {
     std::int64_t saved_ms = 0;      ///< wall clock, milliseconds since 1970
+    std::int64_t boot_ms = 0;       ///< milliseconds since the machine's start, sleep included
+    std::string boot_id;            ///< of that start, see random(4); empty: not known
     std::string host;               ///< name of the host; empty: not known
     std::uint64_t plan_digest = 0;  ///< see digest_of(); 0: not known
 };
@@ -74,7 +76,18 @@ WorkerId home_of(const Steering& steering, const Conn& conn) noexcept;
 /// has the same meaning. FNV-1a, which detects changes but no forgery.
 std::uint64_t digest_of(const Plan& plan, const HelperSet& helpers);
 
-/// The header of a file that is begun now, by the wall clock.
+/// The header of a file that is begun now.
 StateHeader header_now(const Plan& plan, const HelperSet& helpers);
+
+/// A header with the present times and nothing else.
+StateHeader present_times();
+
+/// Milliseconds from the beginning of a file to that of another one, `now`. Exact and at most
+/// kMaxSinceSaveMs if the machine was not restarted between them, whatever was done to the wall
+/// clock. Else by the wall clock: from 0, if it was set back, to kMaxByWallClockMs, since it may
+/// have been set forward.
+inline constexpr std::uint32_t kMaxSinceSaveMs = INT32_MAX / 2;
+inline constexpr std::uint32_t kMaxByWallClockMs = 3'600'000;
+std::uint32_t elapsed_between(const StateHeader& saved, const StateHeader& now) noexcept;
 
 }  // namespace postern

@@ -67,7 +67,9 @@ namespace header_field {
 enum : std::uint32_t {
     saved_ms = 1,
     host = 2,
-    plan_digest = 3
+    plan_digest = 3,
+    boot_ms = 4,
+    boot_id = 5
 };
 }  // namespace header_field
 namespace name_field {

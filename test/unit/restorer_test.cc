@@ -255,11 +255,34 @@ TEST_P(RestorerTest, ExpectationsKeepWhatTheyHadLeftAtTheSaveLessTheTimeSince) {
     EXPECT_EQ(world_.fw().expectations().live(), 0u);
 }
 
-TEST(ElapsedSince, IsBoundedWhateverTheClockDid) {
-    EXPECT_EQ(elapsed_since(1'000'000, 1'030'000), 30'000u);
-    EXPECT_EQ(elapsed_since(1'000'000, 999'000), 0u);  // set back
-    EXPECT_EQ(elapsed_since(0, std::int64_t{1} << 51), kMaxElapsedMs);
-    EXPECT_EQ(elapsed_since(std::int64_t{1} << 52, 0), 0u);
+TEST(Elapsed, IsBoundedWhateverTheClockDid) {
+    const auto by_wall = [](std::int64_t saved_ms, std::int64_t now_ms) {
+        return elapsed_between({.saved_ms = saved_ms, .boot_ms = 5, .boot_id = "one"},
+                               {.saved_ms = now_ms, .boot_ms = 9, .boot_id = "two"});
+    };
+    EXPECT_EQ(by_wall(1'000'000, 1'030'000), 30'000u);
+    EXPECT_EQ(by_wall(1'000'000, 999'000), 0u);  // set back
+    EXPECT_EQ(by_wall(0, std::int64_t{1} << 51), kMaxByWallClockMs);
+    EXPECT_EQ(by_wall(std::int64_t{1} << 52, 0), 0u);
+    // Files without a boot id.
+    EXPECT_EQ(elapsed_between({.saved_ms = 10}, {.saved_ms = 30, .boot_ms = 7, .boot_id = "two"}),
+              20u);
+    EXPECT_EQ(elapsed_between({.saved_ms = 10}, {.saved_ms = 30}), 20u);
+}
+
+TEST(Elapsed, IsExactUntilTheMachineRestarts) {
+    const StateHeader saved{.saved_ms = 1'000'000, .boot_ms = 5'000, .boot_id = "one"};
+    const auto after = [&](std::int64_t wall_ms, std::int64_t boot_ms) {
+        return elapsed_between(saved, {.saved_ms = wall_ms, .boot_ms = boot_ms, .boot_id = "one"});
+    };
+    EXPECT_EQ(after(1, 25'000), 20'000u);                      // the wall clock was set back
+    EXPECT_EQ(after(std::int64_t{1} << 51, 25'000), 20'000u);  // and forward
+    EXPECT_EQ(after(1'000'000, 36'005'000), 36'000'000u);      // ten hours
+    EXPECT_EQ(after(1'000'000, 4'000), 0u);
+    EXPECT_EQ(after(1'000'000, std::int64_t{1} << 51), kMaxSinceSaveMs);
+    const StateHeader now = present_times();
+    EXPECT_FALSE(now.boot_id.empty());
+    EXPECT_LT(elapsed_between(now, present_times()), 60'000u);
 }
 
 TEST_P(RestorerTest, RemovedNamesKeepTheirNumbersMeanwhile) {

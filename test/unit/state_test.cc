@@ -166,7 +166,8 @@ void write(RecordWriter& writer, const SavedConnection& s) {
 }
 std::string written(const std::vector<SavedConnection>& all, bool expectation = true,
                     const SavedSetting& by = setting()) {
-    RecordWriter writer({1234, "host", 99});
+    RecordWriter writer(
+        {.saved_ms = 1234, .boot_ms = 77, .boot_id = "boot", .host = "host", .plan_digest = 99});
     writer.set_plan(by.plan, *by.helpers);
     for (const SavedConnection& s : all)
         write(writer, s);
@@ -257,6 +258,8 @@ TEST(BinaryState, AllOfEachConnectionIsReadAgain) {
         EXPECT_EQ(got.header.saved_ms, 1234);
         EXPECT_EQ(got.header.host, "host");
         EXPECT_EQ(got.header.plan_digest, 99u);
+        EXPECT_EQ(got.header.boot_ms, 77);
+        EXPECT_EQ(got.header.boot_id, "boot");
         EXPECT_EQ(got.totals.connections, all.size());
         EXPECT_EQ(got.totals.expectations, 1u);
         EXPECT_EQ(got.totals.filtered, 7u);
@@ -287,7 +290,9 @@ TEST(BinaryState, BothFormsSayTheSame) {
     auto all = of_each_protocol();
     for (auto& s : of_each_helper())
         all.push_back(s);
-    std::string lines = "{\"postern_state\":{\"version\":1,\"saved_ms\":5,\"host\":\"h\"}}\n";
+    std::string lines =
+        "{\"postern_state\":{\"version\":1,\"saved_ms\":5,\"host\":\"h\",\"boot_ms\":6,\"boot_id\":"
+        "\"b\"}}\n";
     for (const SavedConnection& s : all)
         lines += setting().record_of(s).dump() + "\n";
     lines += "{\"end\":{}}";
@@ -296,6 +301,8 @@ TEST(BinaryState, BothFormsSayTheSame) {
     EXPECT_TRUE(json.whole);
     EXPECT_EQ(json.header.saved_ms, 5);
     EXPECT_EQ(json.header.host, "h");
+    EXPECT_EQ(json.header.boot_ms, 6);
+    EXPECT_EQ(json.header.boot_id, "b");
     ASSERT_EQ(json.records.size(), binary.records.size());
     for (std::size_t i = 0; i < json.records.size(); ++i)
         EXPECT_EQ(setting().record_of(std::get<SavedConnection>(json.records[i])),
@@ -652,6 +659,10 @@ TEST(LinesState, WhatIsWrongIsSaidWithItsLine) {
               "line 1: version 9 of the file (expected 1)");
     EXPECT_EQ(end(R"({"postern_state":{"version":1,"saved_ms":4503599627370497}})"),
               "line 1: saved_ms is 4503599627370497 (expected milliseconds since 1970)");
+    EXPECT_EQ(
+        end(R"({"postern_state":{"version":1,"saved_ms":1,"boot_id":"x",)"
+            R"("boot_ms":4503599627370497}})"),
+        "line 1: boot_ms is 4503599627370497 (expected milliseconds since the machine's start)");
     EXPECT_EQ(end(head + std::string((1u << 20) + 1, ' ')), "line 1: is too long for a record");
     EXPECT_EQ(read(head + "nonsense\n").problems[0], "line 2: expected an object with one key");
     for (std::size_t n = 0; n + 1 < kOldFile.size(); ++n)
