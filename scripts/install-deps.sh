@@ -54,7 +54,7 @@ test_packages=(
 bench_packages=(
     libgtest-dev libgmock-dev libbenchmark-dev ccache
     # generator and ceiling; peers: Open vSwitch on DPDK, the kernel
-    dpdk-dev openvswitch-switch-dpdk nftables
+    dpdk-dev openvswitch-switch-dpdk nftables conntrack
 )
 case "${1:-demo}" in
     demo) ;;

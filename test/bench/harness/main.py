@@ -18,8 +18,9 @@ import step_parts
 import step_path
 import step_peers
 import step_ports
+import step_state
 
-STEPS = [step_parts, step_path, step_mix, step_ports, step_peers]
+STEPS = [step_parts, step_path, step_mix, step_state, step_ports, step_peers]
 
 
 def arguments():
