@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
+
+#include "ftp/state.h"
 
 namespace postern::ftp {
 namespace {
@@ -63,6 +66,12 @@ constexpr Command kCommands[] = {
     {"THMB", Argument::text},          {"TYPE", Argument::letter, 200},
     {"USER", Argument::text, 331},
 };
+
+static_assert(std::all_of(std::begin(kCommands), std::end(kCommands),
+                          [](const Command& c) {
+                              return c.reply == 0 || usual_reply(c.reply) != 0;
+                          }),
+              "a reply code that FtpState::expected cannot name");
 
 bool is_plausible(Bytes argument, Argument wanted) noexcept {
     while (!argument.empty() && argument.back() == ' ')

@@ -38,7 +38,8 @@ enum Pattern : std::uint8_t {
     kLpsvReply,
     kEpsvReply,
     kAuthReply,
-    kMultiLine
+    kMultiLine,
+    kNames
 };
 
 enum Class : std::uint8_t {
@@ -116,6 +117,7 @@ constexpr PatternDesc kPatterns[] = {
     {kLprt, IAC "LPRT ", Direction::original, true},
     {kAuth, IAC "AUTH ", Direction::original, true},
     {kEpsvAll, IAC "EPSV ", Direction::original, true},
+    {kNames, IAC "(?:STAT|MLST |SITE )", Direction::original, true},
     {kPasvReply, "^227 ", Direction::reply},
     {kLpsvReply, "^228 ", Direction::reply},
     {kEpsvReply, "^229 ", Direction::reply},
@@ -280,7 +282,7 @@ void note_pair(const View& view, Emit& emit, FtpState& s, std::uint32_t code) no
 /// answers PASV, EPSV or LPSV as required. In a reply that was left this holds only if the server
 /// is known for such replies: it may be text, and is counted separately until the reply ends.
 bool on_answer(View& view, Emit& emit, FtpState& s, std::uint32_t code) noexcept {
-    const bool doubtful = s.has(flag::left) && !s.has(flag::sure);
+    const bool doubtful = is_doubtful(s);
     const unsigned next = s.over + 1u, last = next + s.slack;
     const auto may_be = [&](std::uint8_t reply) { return reply >= next && reply <= last; };
     // Outside of texts a 227 is a reply of the server, and answers PASV even if others got none.
@@ -321,13 +323,20 @@ bool on_answer(View& view, Emit& emit, FtpState& s, std::uint32_t code) noexcept
 void leave_reply(View& view, Emit& emit, FtpState& s) noexcept {
     const bool again = s.has(flag::left);
     const std::uint32_t code = again ? s.inner : s.multi_line;
-    if (s.has(flag::other_end) && !s.has(flag::ahead)) s.set(flag::unending);
+    const bool chosen = may_have_names(s, code, again ? names::in_inner : names::in_reply);
+    const bool chosen_before = again && s.has_names(names::in_reply);
+    if (s.has(flag::other_end) && !s.has(flag::ahead) && !chosen && !chosen_before)
+        s.set(flag::unending);
     s.clear(flag::other_end);
+    s.set_names(names::in_inner, false);
     s.inner = 0;
-    if (again && s.has(flag::unending)) {  // the reply left before has ended
+    if (again && s.has(flag::unending) && !chosen_before) {  // the reply left before has ended
         shift(s, s.over);
         s.over = 0;
         s.multi_line = static_cast<std::uint16_t>(code) & 0x3ff;
+        s.set_names(names::in_reply, chosen);
+    } else if (chosen) {
+        s.set_names(names::in_reply);
     }
     const bool greeting = !s.has(flag::greeted);
     // Without earlier counting, it answers a command all the same.
@@ -396,12 +405,12 @@ void on_command(View& view, Emit& emit, FtpState& s) noexcept {
     }
     const bool waited = s.has(flag::greeted);
     if (s.multi_line != 0 && (!s.has(flag::left) || s.inner != 0)) leave_reply(view, emit, s);
-    if (s.has(flag::unending) && outstanding(s) == 0) {
+    if (s.has(flag::unending) && !s.has_names(names::in_reply) && outstanding(s) == 0) {
         shift(s, s.over);
         s.over = s.slack = 0;
     }
     s.flags = (s.has(flag::unending) ? s.flags | flag::sure : s.flags & ~flag::sure) & 0xfff;
-    s.expected = command ? short_code(command->code) : std::uint8_t{0};
+    s.expected = (command ? usual_reply(command->code) : 0) & 15;
     if (!is_picked_up(s) && s.proof != Proof::given)
         s.proof = waited && s.proof != Proof::early ? Proof::commanded : Proof::early;
     // A client in step has all its answers, including EPSV ALL's.
@@ -426,6 +435,10 @@ void on_command(View& view, Emit& emit, FtpState& s) noexcept {
         await_passive(s, 228);
     } else if (ftp::take_verb(c, "AUTH")) {
         on_auth(view, s, c);
+    } else if (ftp::take_verb(c, "STAT")) {
+        s.set_names(argument().empty() ? names::status : names::asked);
+    } else if (ftp::take_verb(c, "MLST") || ftp::take_verb(c, "SITE")) {
+        s.set_names(names::asked);
     }
 }
 
@@ -501,7 +514,7 @@ void on_reply(View& view, Emit& emit, FtpState& s) noexcept {
     if (!was_left || s.has(flag::left)) {
         // A matching answer to the only unanswered command: the reply before has ended.
         if (was_left && outstanding(s) == 1 && fits(s, line.code) && !is_passive(line.code) &&
-            !s.has(flag::ahead))
+            !s.has(flag::ahead) && !s.has_names(names::in_reply))
             s.set(flag::unending);
         return on_final_reply(view, emit, s, line.code, line.text);
     }
@@ -518,6 +531,7 @@ void on_message(View& view, Emit& emit) noexcept {
     if (view.picked_up && s.proof == Proof::none) {
         s.proof = Proof::picked_up;
         s.set(flag::greeted);
+        s.set_names(names::asked | names::status);  // perhaps, before
     }
     if (view.from_client())
         on_command(view, emit, s);

@@ -20,9 +20,19 @@ bool fits(const FtpState& s, std::uint32_t code) noexcept;
 struct ReplyLine {
     std::uint32_t code = 0;  ///< 0: no reply begins or ends with it
     bool ends = false;
-    Bytes text;  ///< after the code
+    Bytes text;             ///< after the code
+    bool indented = false;  ///< begins with a blank, or is empty
 };
 ReplyLine read_line(Bytes line) noexcept;
+
+/// Whether a multi-line reply with this code may list names that the client has asked for. Log-ins
+/// and refusals list none.
+bool may_list_names(const FtpState& s, std::uint32_t code) noexcept;
+/// The client leaves a reply with this code. True if its text may be the client's choice, so that
+/// nothing in it shows that it has ended.
+bool may_have_names(const FtpState& s, std::uint32_t code, std::uint8_t bit) noexcept;
+/// In a reply that was left: an apparent reply may be a line of its text.
+bool is_doubtful(const FtpState& s) noexcept;
 
 /// Takes a line inside a multi-line reply. True if it ends that reply, or if it is a reply of its
 /// own in case that one has ended.

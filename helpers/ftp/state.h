@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 #include "base/field.h"
 
@@ -55,6 +56,16 @@ constexpr std::uint16_t sure = 1024;
 constexpr std::uint16_t auth_agreed = 2048;
 }  // namespace flag
 
+/// Bits of FtpState::names: which multi-line replies may have lines that the client chose, such as
+/// names of files.
+namespace names {
+constexpr std::uint8_t asked = 1;   ///< by STAT with an argument, MLST or SITE; or it may have
+constexpr std::uint8_t status = 2;  ///< the client has sent STAT alone, or may have
+/// The reply `multi_line` may have such lines. Unless it ends as it began, nothing shows its end.
+constexpr std::uint8_t in_reply = 4;
+constexpr std::uint8_t in_inner = 8;  ///< the same of the reply `inner`
+}  // namespace names
+
 /// Replies that answer a passive command: 227, 228 and 229.
 constexpr unsigned kBeforePassive = 226;
 constexpr bool is_passive(std::uint32_t code) noexcept {
@@ -79,20 +90,29 @@ struct FtpState {
     std::uint8_t passive_reply = 0;  ///< the same for PASV, EPSV or LPSV
     std::uint8_t auth_reply = 0;     ///< the same for AUTH
     std::uint8_t slack = 0;          ///< further commands possibly answered in a reply's text
-    std::uint8_t expected = 0;       ///< code that answers the last command, see short_code()
+    std::uint8_t expected : 4 = 0;   ///< reply that answers the last command, see usual_reply()
+    std::uint8_t names : 4 = 0;      ///< bits of names
     std::uint8_t epsv_200s = 0;      ///< a bit for each of epsv_replies: it was 200
     std::array<std::uint8_t, 16> host{};  ///< in PORT, of the client's family
 
     bool has(std::uint16_t f) const noexcept { return (flags & f) != 0; }
     void set(std::uint16_t f) noexcept { flags = (flags | f) & 0xfff; }
     void clear(std::uint16_t f) noexcept { flags = flags & ~f & 0xfff; }
+    bool has_names(std::uint8_t bits) const noexcept { return (names & bits) != 0; }
+    void set_names(std::uint8_t bits, bool to = true) noexcept {
+        names = (to ? names | bits : names & ~bits) & 15;
+    }
 };
 constexpr unsigned kMostReplies = 8;
 
-/// A final reply's code in a byte; 0: none.
-constexpr unsigned kShortest = 199;
-constexpr std::uint8_t short_code(std::uint32_t code) noexcept {
-    return code > kShortest ? static_cast<std::uint8_t>(code - kShortest) : std::uint8_t{0};
+/// Codes of positive replies that answer one command only, or few. FtpState::expected is an index.
+inline constexpr std::uint16_t kUsualReplies[] = {0,   200, 211, 213, 215, 226, 227,
+                                                  228, 229, 230, 250, 257, 331, 350};
+/// The index of a code; 0: it is none of them.
+constexpr std::uint8_t usual_reply(std::uint32_t code) noexcept {
+    for (std::uint8_t i = 1; i < std::size(kUsualReplies); ++i)
+        if (kUsualReplies[i] == code) return i;
+    return 0;
 }
 
 // Bit-fields begin at the lowest bit of each word.
@@ -112,7 +132,8 @@ inline constexpr Field kState[] = {
     POSTERN_FIELD(FtpState, passive_reply),
     POSTERN_FIELD(FtpState, auth_reply),
     POSTERN_FIELD(FtpState, slack),
-    POSTERN_FIELD(FtpState, expected),
+    {"expected", 14, 1, 1, std::size(kUsualReplies) - 1},
+    {"names", 14, 1, 1, 15, 4},
     POSTERN_FIELD(FtpState, epsv_200s),
     POSTERN_FIELD(FtpState, host),
 };

@@ -112,6 +112,7 @@ FETCHES = [
     ('other', curl, 4, ('--disable-epsv',)),
     ('brackets', python, 4, ('pasv',)),
     ('glftpd', python, 4, ('twice',)), ('glftpd', python, 6, ('twice',)),
+    ('names', python, 4, ('names',)),
 ]
 
 

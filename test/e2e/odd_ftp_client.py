@@ -6,12 +6,17 @@
     twice     reads a reply up to the first line with a number and a blank, or up to silence; fetches
               the file twice
     tls       AUTH TLS and PROT P
+    names     is hostile: it asks for names of files, and sends a request between two that look like
+              replies. Then it fetches the file, and fails if it reaches the port of the second name
 """
 
 import ftplib
 import re
+import socket
 import ssl
 import sys
+
+REFUSED_S = 2
 
 
 class Pasv(ftplib.FTP):
@@ -28,6 +33,43 @@ class Twice(ftplib.FTP):
         return line
 
 
+class Names(ftplib.FTP):
+    """Takes the names for replies; port_of_name is the one that the second of them gives."""
+    def login(self, *words):
+        super().login(*words)
+        self.sendcmd('TYPE I')
+        self.putcmd('STAT up')
+        self.expect('213-')
+        self.putcmd('TYPE I')
+        self.expect('200 a file')
+        self.putcmd('PASV')
+        numbers = re.findall(r'\d+', self.expect('227 a file'))
+        self.port_of_name = int(numbers[-2]) * 256 + int(numbers[-1])
+        if self.reaches():
+            sys.exit(f'a name has opened port {self.port_of_name}')
+        self.expect('213 ')
+        self.expect('200 ok')
+        self.announced = self.expect('227 ')
+
+    def expect(self, beginning):
+        line = self.getline()
+        if not line.startswith(beginning):
+            sys.exit(f'got "{line}", expected "{beginning}"')
+        return line
+
+    def reaches(self):
+        """Whether the port of the name is open. Only a port that is not takes its time."""
+        try:
+            socket.create_connection((self.host, self.port_of_name), REFUSED_S).close()
+        except OSError:
+            return False
+        return True
+
+    def makepasv(self):
+        """PASV was sent inside the list; its own reply came after it."""
+        return ftplib.parse227(self.announced)
+
+
 def main():
     host, port, target, manner = sys.argv[1:]
     if manner == 'tls':
@@ -35,7 +77,7 @@ def main():
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         client = ftplib.FTP_TLS(context=context)
     else:
-        client = {'pasv': Pasv, 'twice': Twice}.get(manner, ftplib.FTP)()
+        client = {'pasv': Pasv, 'twice': Twice, 'names': Names}.get(manner, ftplib.FTP)()
     client.connect(host, int(port), timeout=20)
     client.login()
     if manner == 'tls':

@@ -8,11 +8,14 @@ Manners:
                   227 names 10.1.2.3, 0.0.0.0, 127.0.0.1 or 203.0.113.9
     vxworks       AUTH TLS is answered by 200; ROOT has tls.key and tls.pem
     brackets      227 with blanks, in brackets that nothing closes
+    names         STAT lists two names, `200 a file` and one like a 227 for port 50077, each after
+                  another command has come; something listens on that port
 
 Passive ports are 50000 to 50100. It serves ROOT, takes uploads into its folder `incoming`, and prints
 each line of the control connections. Anybody may log in.
 """
 
+import contextlib
 import os
 import socket
 import ssl
@@ -22,6 +25,7 @@ import threading
 MANNER, PORT, ROOT = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 NAMED = {'private': '10,1,2,3', 'anybody': '0,0,0,0', 'loopback': '127,0,0,1',
          'other': '203,0,113,9'}
+PORT_OF_A_NAME = 50077
 
 
 class Session:
@@ -29,6 +33,7 @@ class Session:
         self.sock, self.lines = sock, sock.makefile('rb')
         self.listener = self.peer = None
         self.private = False
+        self.early = []  # lines that came inside a list of names
 
     def say(self, text):
         print(f'< {text}', flush=True)
@@ -36,7 +41,7 @@ class Session:
 
     def run(self):
         self.say('220-Welcome\n220 ready')
-        while line := self.lines.readline():
+        while line := self.early.pop(0) if self.early else self.lines.readline():
             line = line.decode('latin-1').strip()
             print(f'> {line}', flush=True)
             verb, _, argument = line.partition(' ')
@@ -85,6 +90,16 @@ class Session:
     def on_prot(self, argument):
         self.private = argument.upper() == 'P'
         self.say('200 ok')
+
+    def on_stat(self, name):
+        if MANNER != 'names' or not name:
+            return self.unknown(name)
+        own = self.sock.getsockname()[0].removeprefix('::ffff:').replace('.', ',')
+        self.say('213-Status follows:')
+        for line in ('200 a file', f'227 a file ({own},{PORT_OF_A_NAME >> 8},{PORT_OF_A_NAME & 255})'):
+            self.early.append(self.lines.readline())
+            self.say(line)
+        self.say('213 End of status')
 
     def listen(self):
         address = self.sock.getsockname()[0]
@@ -175,7 +190,10 @@ def serve(sock):
 
 
 def main():
-    with socket.create_server(('::', PORT), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+    with contextlib.ExitStack() as stack:
+        server, *_ = (stack.enter_context(socket.create_server(
+            ('::', port), family=socket.AF_INET6, dualstack_ipv6=True))
+            for port in ([PORT, PORT_OF_A_NAME] if MANNER == 'names' else [PORT]))
         print('ready', flush=True)
         while True:
             threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
