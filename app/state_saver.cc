@@ -16,6 +16,7 @@ void StateSaver::begin() {
 }
 
 void StateSaver::cancel() {
+    committed_ = {};  // waits
     stream_.reset();
     file_.reset();
     bytes_.clear();
@@ -29,6 +30,7 @@ StateSaver::Step StateSaver::fail(std::string why) {
 
 StateSaver::Step StateSaver::step() {
     if (!in_progress()) return Step::idle;
+    if (committed_.valid()) return finish();
     if (!file_) {
         auto file = StateFileWriter::beside(path_);
         if (!file) return fail(file.error().message);
@@ -40,7 +42,14 @@ StateSaver::Step StateSaver::step() {
     if (!file_->ok()) return fail(file_->error().message);
     if (pull == Pull::pending) return Step::waiting;
     if (pull == Pull::row) return Step::working;
-    if (auto kept = file_->commit(); !kept) return fail(kept.error().message);
+    committed_ = std::async(std::launch::async, [this] { return file_->commit(); });
+    return Step::waiting;
+}
+
+StateSaver::Step StateSaver::finish() {
+    if (committed_.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
+        return Step::waiting;
+    if (auto kept = committed_.get(); !kept) return fail(kept.error().message);
     totals_ = stream_->totals();
     duration_ = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun_);
     cancel();

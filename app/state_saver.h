@@ -3,12 +3,13 @@
 // of control's thread. The file is always a complete one: the former until the new one is on the
 // disk.
 //
-// Cost: control a fraction of a millisecond a step, but for the last one of a save, which waits for
-// the disk; workers as `conntrack list`.
+// Cost: control a fraction of a millisecond a step; workers as `conntrack list`. A thread of its
+// own waits for the disk at the end of a save, on control's processor.
 #pragma once
 
 #include <chrono>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,7 +25,7 @@ class StateSaver {
     enum class Step : std::uint8_t {
         idle,     ///< no save is in progress
         working,  ///< call step() again at once
-        waiting,  ///< a worker has not answered: call step() again in a moment
+        waiting,  ///< a worker or the disk has not answered: call step() again in a moment
         saved,    ///< the file is complete; see totals()
         failed    ///< see error(); the former file is unchanged
     };
@@ -34,7 +35,8 @@ class StateSaver {
 
     /// Begins a save; nothing if one is in progress.
     void begin();
-    /// Ends a save in progress; the former file stays.
+    /// Ends a save in progress; the former file stays. One that the disk is completing is
+    /// completed.
     void cancel();
     bool in_progress() const noexcept { return stream_ != nullptr; }
     /// Does the next part of a save. `saved` and `failed` are returned once.
@@ -53,6 +55,7 @@ class StateSaver {
     static constexpr std::uint32_t kRecordsAStep = 512;
 
     Step fail(std::string why);
+    Step finish();
 
     Firewall& fw_;
     std::shared_ptr<QueryOwners> owners_;
@@ -60,6 +63,7 @@ class StateSaver {
     std::string path_;
     std::unique_ptr<SaveStream> stream_;  ///< none: no save is in progress
     std::optional<StateFileWriter> file_;
+    std::future<Result<void>> committed_;  ///< valid: the disk is completing `file_`
     Clock::time_point begun_;
     std::string bytes_;
     StateTotals totals_;

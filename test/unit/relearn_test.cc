@@ -123,6 +123,28 @@ TEST_P(Relearn, SelectiveAcknowledgementsShowWhatWasSent) {
     EXPECT_TRUE(c.enforces());
 }
 
+TEST_P(Relearn, ASelectiveAcknowledgementBeyondTheWindowShowsNothing) {
+    EXPECT_EQ(c.learn(kServer, 5000, 900, 10), Learning::consistent);
+    c.send(kClient, kAck, 1000, 5000, 0, 500, 5000 + 50 * Restored::kWindow);
+    EXPECT_EQ(c.learn(kServer, 5010, 1000, 10), Learning::complete);
+    // The client's own window, not one beyond what it claimed to have.
+    EXPECT_FALSE(c.passes(kServer, 5020 + 10 * Restored::kWindow, 1010, 10));
+}
+
+TEST_P(Relearn, SavedWhileItLearnedItBeginsAnew) {
+    EXPECT_EQ(c.learn(kClient, 700'000, 800'000, 10), Learning::restarted);
+    tcp_begin_learning(c.conn);
+    EXPECT_EQ(c.learn(kServer, 800'000, 700'000, 10), Learning::consistent);
+    EXPECT_EQ(c.learn(kClient, 700'010, 800'010, 10), Learning::consistent);
+    EXPECT_EQ(c.learn(kServer, 800'010, 700'020, 10), Learning::complete);
+}
+
+TEST_P(Relearn, NoSegmentIsSparedTheLearning) {
+    c.conn.allow_shortcuts();
+    tcp_begin_learning(c.conn);
+    EXPECT_FALSE(c.conn.tcp_steady());
+}
+
 TEST_P(Relearn, AKeepAliveAndItsAnswerComplete) {
     EXPECT_EQ(c.learn(kServer, 77'777, 4000), Learning::restarted);  // one before its next byte
     EXPECT_EQ(c.learn(kClient, 4000, 77'778), Learning::complete);
