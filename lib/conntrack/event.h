@@ -11,15 +11,16 @@
 namespace postern {
 
 // X(name, help)
-#define POSTERN_CONN_ENDS(X)                                      \
-    X(expired, "it was silent for its timeout")                   \
-    X(closed, "a reset answered its first packet")                \
-    X(reopened, "its ends began a new connection with its ports") \
-    X(early_drop, "it made room for another one")                 \
-    X(zone_changed, "its ends began anew between other zones")    \
-    X(zone_removed, "no port has its zone any more")              \
-    X(policy, "the rules of another configuration refuse it")     \
-    X(parent, "its master, or its helper, ended it")              \
+#define POSTERN_CONN_ENDS(X)                                         \
+    X(expired, "it was silent for its timeout")                      \
+    X(closed, "a reset answered its first packet")                   \
+    X(reopened, "its ends began a new connection with its ports")    \
+    X(early_drop, "it made room for another one")                    \
+    X(zone_changed, "its ends began anew between other zones")       \
+    X(zone_removed, "no port has its zone any more")                 \
+    X(policy, "the rules of another configuration refuse it")        \
+    X(parent, "its master, or its helper, ended it")                 \
+    X(restored, "a saved connection with its helper took its place") \
     X(control, "an operator deleted it")
 
 /// How a connection ends.

@@ -5,6 +5,19 @@
 #include "pipeline/new_connection.h"
 
 namespace postern {
+namespace {
+
+/// Whether a running connection is what its peers made of the saved one before it was restored: by
+/// a segment in mid-stream, so that no helper reads it.
+bool is_stand_in(const Conn& running, const Conn& image) noexcept {
+    return running.protocol() == proto::tcp && running.helper == kNoHelper &&
+           (running.tcp_flags[0] & running.tcp_flags[1] & tcp_side::liberal) != 0 &&
+           running.edge(Direction::original) == image.edge(Direction::original) &&
+           running.edge(Direction::reply) == image.edge(Direction::reply) &&
+           running.has(conn_flag::swapped) == image.has(conn_flag::swapped);
+}
+
+}  // namespace
 
 RestoreReply Tracking::restore(RestoreRequest& m) noexcept {
     using enum RestoreRequest::Outcome;
@@ -35,7 +48,11 @@ RestoreReply Tracking::restore(RestoreRequest& m) noexcept {
     if (!batch_.plan->serves(image.helper)) image.helper = kNoHelper;
     if (wanted) Helping::apply_min_timeout(image, helper->conn.min_timeout_s);
     if (m.idle_ms >= image.timeout_ms) return {expired, {}};
-    if (conns_.find(image.tuple(), image.ct_zone(), image.key_class) != 0) return {exists, {}};
+    if (const std::uint32_t running = conns_.find(image.tuple(), image.ct_zone(), image.key_class);
+        running != 0) {
+        if (!wanted || !is_stand_in(conns_.at(running), image)) return {exists, {}};
+        end(running, ConnEnd::restored);
+    }
     const bool paired = image.protocol() == proto::gre && image.gre.second_key != 0;
     NewConnection made(*this, image.has(conn_flag::expected));
     const Edges& edges = batch_.plan->edges;

@@ -130,11 +130,7 @@ class Cycle:
             traffic.BusyFtp(lab, server),
             traffic.UdpFlows(ends, self.options.udp_flows, self.options.udp_rate),
             # Their time is limited, so they begin last.
-            traffic.Call(lab, 'udp', 0)]
-        # Before a restore while the daemon runs, the caller's next segment begins a connection in
-        # mid-stream, whose helper knows nothing.
-        if self.block.kind != 'live':
-            self.traffic.append(traffic.Call(lab, 'tcp', 1))
+            traffic.Call(lab, 'udp', 0), traffic.Call(lab, 'tcp', 1)]
         for each in self.traffic:
             each.begin()
 

@@ -84,9 +84,15 @@ class Session {
     }
     /// From here on the peers' segments go through `next`.
     void restart(World& next) {
+        ASSERT_EQ(restart_outcome(next), RestoreRequest::Outcome::restored);
+    }
+    RestoreRequest::Outcome restart_outcome(World& next) {
+        pass_through(next);
+        return restore_into(next.fw().worker(0), image_, idle_ms_, idle_ms_).outcome;
+    }
+    /// The same, before anything is restored there.
+    void pass_through(World& next) {
         next.turn();  // its worker knows the time
-        const RestoreReply reply = restore_into(next.fw().worker(0), image_, idle_ms_, idle_ms_);
-        ASSERT_EQ(reply.outcome, RestoreRequest::Outcome::restored);
         world_ = &next;
     }
     bool learning() { return conn().learning != 0; }
@@ -286,6 +292,28 @@ TEST_F(RestoredFtp, GoesOnAtOnceIfNothingWasMissed) {
     EXPECT_TRUE(passes(50000));
     ask("PORT 192,0,2,1,195,81\r\n", "200 ok\r\n");
     EXPECT_TRUE(passes_back(50001));
+}
+
+TEST_F(RestoredFtp, TakesThePlaceOfWhatBeganInMidStream) {
+    s.unseen(kOriginal, 6);
+    s.unseen(kReply, 8);
+    s.pass_through(second);
+    ask("TYPE I\r\n", "200 ok\r\n");
+    restart();
+    ask("PASV\r\n", "227 ok (198,51,100,2,195,80)\r\n");
+    EXPECT_TRUE(passes(50000));
+}
+
+TEST_F(RestoredFtp, TakesNoPlaceOfAConnectionThatBeganAnew) {
+    Session young(second, 21);
+    ASSERT_TRUE(young.open());
+    ASSERT_TRUE(young.server("220 hi\r\n"));
+    EXPECT_EQ(s.restart_outcome(second), RestoreRequest::Outcome::exists);
+    ASSERT_TRUE(young.client("USER a\r\n"));
+    ASSERT_TRUE(young.server("230 in\r\n"));
+    ASSERT_TRUE(young.client("PASV\r\n"));
+    ASSERT_TRUE(young.server("227 ok (198,51,100,2,195,80)\r\n"));
+    EXPECT_TRUE(passes(50000));
 }
 
 TEST_F(RestoredFtp, GoesOnInABurst) {
