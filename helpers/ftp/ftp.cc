@@ -288,8 +288,10 @@ bool on_answer(View& view, Emit& emit, FtpState& s, std::uint32_t code) noexcept
     // Outside of texts a 227 is a reply of the server, and answers PASV even if others got none.
     const bool asked = !doubtful && s.passive != 0 && code == kBeforePassive + s.passive &&
                        (is_strict(view) ? may_be(s.passive_reply) : s.passive_reply >= next);
-    const bool port_accepted = is_strict(view) && code == 200 && may_be(s.port_reply);
-    const bool port_refused = is_strict(view) && !port_accepted && s.port_reply == next;
+    // A list of names neither accepts nor refuses a PORT.
+    const bool decides = is_strict(view) && !(s.has(flag::left) && s.has_names(names::in_reply));
+    const bool port_accepted = decides && code == 200 && may_be(s.port_reply);
+    const bool port_refused = decides && !port_accepted && s.port_reply == next;
     const bool auth_own = s.auth_reply == next || s.has(flag::auth_agreed);
     const bool answers = outstanding(s) != 0;
     if (s.has(flag::epsv_asked)) note_epsv_reply(s, code);

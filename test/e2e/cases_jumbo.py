@@ -2,6 +2,7 @@
 """Frames of 9,000 bytes and more over each device that takes them: pings that may not be cut, and
 real transfers. The table in docs/operation.md says what is tried here."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -100,12 +101,14 @@ def refused(device, words):
     def check(bench):
         def change(config):
             config['ports'][0].update(mtu=JUMBO, device=device)
-        daemon = Postern(config=variant(bench.lab, change)).launch(bench.lab)
+        path = bench.lab.write('refused.yaml', json.dumps(variant(bench.lab, change), indent=2) + '\n')
+        done = laboratory.run(POSTERN, 'check', path, check=False)
+        expect(done.returncode == 1 and words in done.stderr,
+               f'check: exit code {done.returncode} {done.stderr}')
+        daemon = Postern(config_path=path).launch(bench.lab)
         expect(daemon.process.wait(30) == 1, 'it starts')
         said = daemon.process.stdout + daemon.process.stderr
         expect(words in said, said)
-        done = laboratory.run(POSTERN, 'check', daemon.config_path, check=False)
-        expect(done.returncode == 1 and words in done.stderr, done.stderr)
     return check
 
 

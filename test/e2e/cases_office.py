@@ -21,6 +21,7 @@ LONG_ENOUGH_S = 20
 SHORT_S = 4
 ROUTER4, ROUTER6 = '192.0.2.1', '2001:db8:1::1'
 HOST4, HOST6 = '192.0.2.20', '2001:db8:1::20'
+CONF = os.environ.get('POSTERN_CONF', os.path.join(ROOT, 'conf'))
 WORLD4 = '198.51.100.60'  # of which conf/sip.yaml says that it is the proxy
 IGMP = 2
 REPLACED = (
@@ -38,7 +39,7 @@ ADDED = {'eal': 'eal: {hugepages: no, memory_mb: 512}', 'control': 'control: {so
 
 def shipped(bench, name, without=(), change=()):
     """The daemon with conf/NAME.yaml, without the rules of these names."""
-    with open(os.path.join(ROOT, 'conf', f'{name}.yaml'), encoding='utf-8') as file:
+    with open(os.path.join(CONF, f'{name}.yaml'), encoding='utf-8') as file:
         text = file.read()
     for rule in without:
         text, n = re.subn(rf'\n    - {{name: {rule},[^\n]*', '', text)
