@@ -5,6 +5,7 @@
 #include <variant>
 
 namespace postern {
+
 FileRestorer::FileRestorer(Firewall& firewall, WorkerRequests& requests, std::function<Tick()> now)
     : firewall_(firewall),
       requests_(requests),

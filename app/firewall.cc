@@ -167,12 +167,17 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     auto rings = PeerRings::create(n, options.handoff_ring, options.activity_ring);
     if (!rings) return rings.error();
     fw->rings_ = std::move(rings.value());
+    auto book = RuleBook::create(n);
+    if (!book) return book.error();
+    fw->rule_book_ = std::make_unique<RuleBook>(std::move(*book));
+    fw->rule_book_->prepare(plan.names.rules);
     for (unsigned i = 0; i < n; ++i) {
         Worker::Parts p;
         p.id = WorkerId::from(i);
         p.plans = fw->plans_.get();
         p.steering = &steering;
         p.rings = fw->rings_.get();
+        p.rule_sums = &fw->rule_book_->of_worker(i);
         p.event_ring = options.conn_events;
         ConnTable::Config cc;
         cc.worker = p.id;
@@ -288,6 +293,7 @@ void Firewall::publish_plan(Plan plan) {
     if (plan.helper_instances->set().picks_up())
         for (const auto& w : workers_)
             w->helping().prepare_known_flows();
+    rule_book_->prepare(plan.names.rules);
     plans_->publish(std::move(plan));
 }
 

@@ -16,6 +16,7 @@
 #include "expect/owner.h"
 #include "helper/helper_set.h"
 #include "helper/scanner_cache.h"
+#include "pipeline/rule_book.h"
 #include "pipeline/worker.h"
 #include "plan/helpers.h"
 #include "plan/plan.h"
@@ -62,6 +63,8 @@ class Firewall {
     const Steering& steering() const noexcept { return steering_; }
     const HelperSet& helpers() const noexcept { return plan().helper_instances->set(); }
     ExpectTable& expectations() noexcept { return *expectations_; }
+    /// The counters of the rules. Control.
+    RuleBook& rule_book() noexcept { return *rule_book_; }
     rte_rcu_qsbr* rcu() noexcept { return rcu_.get(); }
     /// Whether devices select workers by the symmetric hash. Call before any worker runs.
     void set_devices_steer(bool they_do) noexcept;
@@ -127,6 +130,7 @@ class Firewall {
     std::unique_ptr<UserspaceLink> userspace_;
     std::unique_ptr<ExpectTable> expectations_;
     std::unique_ptr<PeerRings> rings_;
+    std::unique_ptr<RuleBook> rule_book_;
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 

@@ -63,6 +63,27 @@ void add_helpers(MetricRegistry& registry, Firewall& fw) {
         });
 }
 
+/// Rules change with plans.
+void add_rules(MetricRegistry& registry, Firewall& fw) {
+    static constexpr MetricDesc kPackets{
+        "rule_packets",
+        "packets of connections that the rule accepted, and packets about which it decided alone",
+        Unit::packets};
+    static constexpr MetricDesc kBytes{"rule_bytes", "bytes of those packets", Unit::bytes};
+    static constexpr MetricDesc kConnections{
+        "rule_connections", "connections that the rule accepted", Unit::connections};
+    registry.add(metric_group::rule, {}, [&fw](const Reader& read) {
+        const auto one = [&read](std::string_view name, const RuleTotals& t) {
+            read.with({"rule", std::string(name)}, kPackets, t.packets);
+            read.with({"rule", std::string(name)}, kBytes, t.bytes);
+            read.with({"rule", std::string(name)}, kConnections, t.connections);
+        };
+        for (const Plan::RuleLine& line : fw.plan().rule_lines)
+            one(fw.plan().rule_name(line.id), fw.rule_book().of(line.id));
+        one(kDefaultRule, fw.rule_book().of_default());
+    });
+}
+
 void add_processes(MetricRegistry& registry, Firewall& fw, const UserspaceServer& processes) {
     registry.add(metric_group::process, {}, [&fw, &processes](const Reader& read) {
         for (std::size_t h = 0; h < fw.plan().helpers.size(); ++h)
@@ -126,6 +147,7 @@ void add_metrics(MetricRegistry& registry, const MetricSources& sources) {
         add_port(registry, sources, PortId::from(p));
     add_drops(registry, fw);
     add_helpers(registry, fw);
+    add_rules(registry, fw);
     if (sources.control != nullptr)
         registry.add_set(metric_group::control, {}, sources.control->counters());
     if (sources.restored != nullptr) add_restored(registry, *sources.restored);

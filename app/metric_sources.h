@@ -14,11 +14,11 @@ class UserspaceServer;
 struct RestoreSummary;
 
 /// Groups of the registry. Labels: `worker` of the first three; `reason`; `helper`; `port`;
-/// `outcome`.
+/// `outcome`; `rule`.
 namespace metric_group {
 inline constexpr std::string_view worker = "worker", drops = "drops", helper = "helper",
                                   process = "process", expect = "expect", port = "port",
-                                  control = "control", restore = "restore";
+                                  control = "control", restore = "restore", rule = "rule";
 }
 
 /// The owners; null: absent (in a test, a replay). All outlive the registry's use.

@@ -27,6 +27,7 @@
 #include "state_saver.h"
 #include "state_start.h"
 #include "userspace/server.h"
+#include "wall_clock.h"
 #include "worker_loop.h"
 
 namespace postern {
@@ -88,6 +89,7 @@ class ControlShare {
         fw_.expectations().owner(static_cast<OwnerId>(fw_.workers())).tick({now}, 4096);
         rte_rcu_qsbr_thread_offline(fw_.rcu(), fw_.control_reader());
         fw_.reclaim_plans();
+        look_at_rules(now);
         for (unsigned w = 0; w < fw_.workers() && !warned_; ++w) {
             if (fw_.worker(w).counters().helpers_not_assigned.get() == 0) continue;
             spdlog::warn(
@@ -99,7 +101,15 @@ class ControlShare {
     }
 
   private:
+    /// Workers' times mean something for a few weeks only.
+    void look_at_rules(Tick now) {
+        if (std::chrono::steady_clock::now() < next_look_) return;
+        next_look_ = std::chrono::steady_clock::now() + std::chrono::hours(1);
+        fw_.rule_book().look_at_times(now, wall_ms());
+    }
+
     Firewall& fw_;
+    std::chrono::steady_clock::time_point next_look_;
     bool warned_ = false;
 };
 

@@ -358,6 +358,8 @@ void Loader::rule(const Value& v) {
         if (auto s = name->name()) rule.name = *s;
     if (!rule_names_.insert(rule.name).second)
         (name ? *name : v).error("rule name " + quoted(rule.name) + " is given twice");
+    // Lists and metrics show both.
+    if (rule.name == "default") name->error("\"default\" is the name of the policy's default");
 
     const auto zone = [&](const Value& item) -> std::optional<ZoneId> {
         const auto i = zone_names_.find(item);

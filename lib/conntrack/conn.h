@@ -105,6 +105,7 @@ struct alignas(64) Conn {
     /// An entry of `recent` is a count of less than kRound packets above the sum of their bytes:
     /// one addition a packet, which overflows when the round is full.
     static constexpr unsigned kRecentBytesBits = 25;
+    static constexpr std::uint32_t kRecentBytesMask = (1u << kRecentBytesBits) - 1;
     static constexpr std::uint32_t kRound = 1u << (32 - kRecentBytesBits);
     static constexpr std::uint32_t kMaxFrame = (1u << kRecentBytesBits) / kRound - 1;
     static_assert(kMaxFrame > 65535 + 100, "a whole datagram, and what is around it");
@@ -114,21 +115,37 @@ struct alignas(64) Conn {
     static constexpr std::uint64_t kMaxBytes = (std::uint64_t{1} << kBytesBits) - 1;
     static constexpr std::uint64_t kMaxPackets = (std::uint64_t{kRound} << (96 - kBytesBits)) - 1;
 
-    /// Counts one packet of this direction; `frame_bytes` at most kMaxFrame.
-    void account(Direction d, std::uint32_t frame_bytes) noexcept {
+    /// Counts one packet of this direction; `frame_bytes` at most kMaxFrame. True: its round is
+    /// full, and end_round() must follow.
+    [[nodiscard]] bool account(Direction d, std::uint32_t frame_bytes) noexcept {
         std::uint32_t& sum = recent[index(d)];
-        if (__builtin_add_overflow(sum, (1u << kRecentBytesBits) + frame_bytes, &sum)) [[unlikely]]
-            end_round(d);
+        return __builtin_add_overflow(sum, (1u << kRecentBytesBits) + frame_bytes, &sum);
+    }
+    void end_round(Direction d) noexcept {
+        const unsigned i = index(d);
+        fold_bytes(d);
+        if (++rounds_before[i] == 0) bytes_before[i] += kMaxBytes + 1;
+    }
+    /// Moves the bytes of `recent` to those before, for RuleCounts. The counts stay the same.
+    void fold_bytes(Direction d) noexcept {
+        const unsigned i = index(d);
+        bytes_before[i] += recent_bytes(d);
+        recent[i] &= ~kRecentBytesMask;
+    }
+    std::uint32_t recent_packets(Direction d) const noexcept {
+        return recent[index(d)] >> kRecentBytesBits;
+    }
+    std::uint32_t recent_bytes(Direction d) const noexcept {
+        return recent[index(d)] & kRecentBytesMask;
     }
     /// Packets of this direction, and the bytes of their frames.
     std::uint64_t packets(Direction d) const noexcept {
         const unsigned i = index(d);
         const std::uint64_t rounds = bytes_before[i] >> kBytesBits << 32 | rounds_before[i];
-        return rounds * kRound + (recent[i] >> kRecentBytesBits);
+        return rounds * kRound + recent_packets(d);
     }
     std::uint64_t bytes(Direction d) const noexcept {
-        const unsigned i = index(d);
-        return (bytes_before[i] & kMaxBytes) + (recent[i] & ((1u << kRecentBytesBits) - 1));
+        return (bytes_before[index(d)] & kMaxBytes) + recent_bytes(d);
     }
     /// At most kMaxPackets and kMaxBytes.
     void set_counts(Direction d, std::uint64_t packets, std::uint64_t bytes) noexcept {
@@ -261,14 +278,6 @@ struct alignas(64) Conn {
         t.dport = dport;
         t.protocol = protocol();
         return t;
-    }
-
-  private:
-    void end_round(Direction d) noexcept {
-        const unsigned i = index(d);
-        bytes_before[i] += recent[i];
-        recent[i] = 0;
-        if (++rounds_before[i] == 0) bytes_before[i] += kMaxBytes + 1;
     }
 };
 static_assert(sizeof(Conn) == 192 && offsetof(Conn, src) == 64 && offsetof(Conn, tcp_far) == 128 &&

@@ -119,6 +119,7 @@ class Helping {
     // --- ends ---
     /// Remembers a connection of a helper with `pick_up`, if it was seen from its first packet on.
     /// After it is forgotten, its packets must not be picked up in mid-stream.
+    bool notes_known() const noexcept { return notes_known_; }
     void note_known(const Conn& conn) noexcept {
         if (notes_known_) [[unlikely]]
             note_if_known(conn);

@@ -30,6 +30,7 @@ bool NewConnection::adopt(const Conn& image, const ZonePair& zones) noexcept {
     const Batch& b = tracking_.batch_;
     slot_ = tracking_.conns_.adopt(image, zones, b.now);
     if (slot_ == 0) return false;
+    tracking_.rules_.begin_restored(slot_);
     tracking_.limits_.opened(conn(), b.plan->edges, !expected_ && !Tracking::is_confirmed(conn()));
     return true;
 }

@@ -91,7 +91,7 @@ void Sweep::recheck(std::uint32_t end) noexcept {
     for (unsigned i = 0; i < n; ++i) {
         const PolicyVerdict& verdict = batch_.verdict[i];
         if (verdict.action == PolicyAction::accept) {
-            sweep(asked[i]);
+            sweep(asked[i]);  // the packets so far were the former rule's
             conns.at(asked[i]).rule = verdict.rule;
             continue;
         }
@@ -129,6 +129,7 @@ void Sweep::sweep(std::uint32_t slot) noexcept {
     const Names& names = plan.names;
     if (is_zone_gone(conn, names)) return tracking_.end(slot, ConnEnd::zone_removed);
     if (!plan.serves(conn.helper)) helping_.take_away(slot);
+    tracking_.rules().catch_up(slot);  // before its rule is forgotten
     if (forget_gone_names(conn, names)) {
         const std::uint32_t before = conn.timeout_ms;
         conn.timeout_ms = timeout_of(conn, plan.track);

@@ -31,6 +31,12 @@ bool concerns_helper(const PacketInfo& info) noexcept {
 
 }  // namespace
 
+inline void Tracking::account(Conn& conn, unsigned i) noexcept {
+    const PacketInfo& info = batch_.info[i];
+    if (conn.account(info.dir, rte_pktmbuf_pkt_len(batch_.pkt[i]))) [[unlikely]]
+        rules_.end_round(info.conn, info.dir);
+}
+
 inline bool Tracking::track_found(Batch& b, unsigned i, ConnTable::Found found) noexcept {
     PacketInfo& info = b.info[i];
     Conn& conn = found.for_next_segment();
@@ -42,7 +48,7 @@ inline bool Tracking::track_found(Batch& b, unsigned i, ConnTable::Found found) 
         track_hit(i);
         return false;
     }
-    conn.account(info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+    account(conn, i);
     if (conn.has(conn_flag::helped)) {
         // A packet without payload does not matter to its helper. Otherwise the helper's state of
         // the connection is prefetched while other packets are tracked. No branch: both cases are
@@ -161,7 +167,7 @@ void Tracking::track_one(unsigned i) noexcept {
             b[MaskId::miss] |= bit(i);
             return;
         case TrackResult::end:
-            conn.account(info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+            account(conn, i);
             b.accept(i);
             end(slot, ConnEnd::closed);
             return;
@@ -185,7 +191,7 @@ void Tracking::track_one(unsigned i) noexcept {
         if (conn.state != state_before && conn.protocol() == proto::tcp && conn.closing())
             helping_.end_session(conn);
     }
-    if (info.kind != L4Kind::icmp_error) conn.account(info.dir, rte_pktmbuf_pkt_len(b.pkt[i]));
+    if (info.kind != L4Kind::icmp_error) account(conn, i);
     conns_.arm_if_shorter(slot, timeout_before, conn.timeout_ms);
     b.accept(i);
     if (conn.has(conn_flag::helped) && info.kind != L4Kind::icmp_error)
@@ -198,7 +204,10 @@ bool Tracking::rules_let_error(unsigned i) noexcept {
     ask_policy(b, bit(i));
     const PolicyVerdict& verdict = b.verdict[i];
     b.judge(i, verdict.rule);
-    if (verdict.action == PolicyAction::accept) return true;
+    if (verdict.action == PolicyAction::accept) {
+        rules_.judged(verdict.rule, 1, rte_pktmbuf_pkt_len(b.pkt[i]), b.now);
+        return true;
+    }
     // A rejected error is not answered (RFC 1122 section 3.2.2).
     b.drop(i, verdict.action == PolicyAction::reject ? DropReason::reject : DropReason::policy);
     return false;
@@ -220,10 +229,17 @@ bool Tracking::is_call_taken(unsigned i) const noexcept {
 }
 
 void Tracking::end(std::uint32_t slot, ConnEnd why) noexcept {
+    if (telling_ || helping_.notes_known()) [[unlikely]]
+        tell_end(slot, why);
+    Conn& conn = conns_.at(slot);
+    rules_.end(conn, slot);
+    counters_.connections_ended.add();
+    release(conn, slot);
+}
+
+void Tracking::tell_end(std::uint32_t slot, ConnEnd why) noexcept {
     emit_event(ConnEventType::destroy, slot, why);
     if (why != ConnEnd::control) helping_.note_known(conns_.at(slot));
-    discard(slot);
-    counters_.connections_ended.add();
 }
 
 void Tracking::refuse(std::uint32_t slot, ConnEnd why) noexcept {
@@ -240,7 +256,10 @@ void Tracking::refuse(std::uint32_t slot, ConnEnd why) noexcept {
 }
 
 void Tracking::discard(std::uint32_t slot) noexcept {
-    Conn& conn = conns_.at(slot);
+    release(conns_.at(slot), slot);
+}
+
+inline void Tracking::release(Conn& conn, std::uint32_t slot) noexcept {
     if (conn.has(conn_flag::has_helper_slot)) helping_.release(slot);
     limits_.ended(conn, batch_.plan->edges);
     conns_.remove(slot);

@@ -22,6 +22,7 @@
 #include "pipeline/helping.h"
 #include "pipeline/peers.h"
 #include "pipeline/refused_masters.h"
+#include "pipeline/rule_counts.h"
 #include "pipeline/worker_limits.h"
 #include "table/event_ring.h"
 
@@ -56,12 +57,13 @@ class Tracking {
     /// `events`: capacity for connection events until control reads them; 0: no events. All
     /// references outlive it.
     Tracking(ConnTable& conns, Batch& batch, Limits& limits, Helping& helping, Peers& peers,
-             TrackingCounters& counters, std::uint32_t events)
+             RuleCounts& rules, TrackingCounters& counters, std::uint32_t events)
         : conns_(conns),
           batch_(batch),
           limits_(limits),
           helping_(helping),
           peers_(peers),
+          rules_(rules),
           counters_(counters),
           events_(events) {}
 
@@ -125,6 +127,7 @@ class Tracking {
     RestoreReply restore(RestoreRequest& request) noexcept;
 
     ConnTable& table() noexcept { return conns_; }
+    RuleCounts& rules() noexcept { return rules_; }
     TrackingCounters& counters() noexcept { return counters_; }
 
     /// Answered and confirmed: a connection does not count as half-open (any more).
@@ -144,6 +147,8 @@ class Tracking {
   private:
     friend class NewConnection;
 
+    /// Counts packet i for its connection.
+    [[gnu::always_inline]] void account(Conn& conn, unsigned i) noexcept;
     void put_event(ConnEventType type, std::uint32_t slot, ConnEnd why) noexcept;
     /// Tracks packet i of the connection that was found. True: on the fast path, and the caller
     /// accepts it. False: this function has decided about the packet.
@@ -159,8 +164,10 @@ class Tracking {
     /// Returns whether rules that name its type accept packet i, an error about a connection; drops
     /// it if not.
     bool rules_let_error(unsigned i) noexcept;
+    [[gnu::noinline]] void tell_end(std::uint32_t slot, ConnEnd why) noexcept;
     /// Removes a connection and releases what it holds.
     void discard(std::uint32_t slot) noexcept;
+    [[gnu::always_inline]] void release(Conn& conn, std::uint32_t slot) noexcept;
     /// A child was active: its master, on any worker, must not expire.
     void notify_master(ConnId master) noexcept;
     void keep_master(ConnId master) noexcept;
@@ -172,6 +179,7 @@ class Tracking {
     Limits& limits_;
     Helping& helping_;
     Peers& peers_;
+    RuleCounts& rules_;
     TrackingCounters& counters_;
     RefusedMasters refused_masters_;
     bool telling_ = false;  ///< there is a listener; read once a turn

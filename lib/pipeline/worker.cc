@@ -31,7 +31,8 @@ Worker::Worker(Parts parts)
                 .reassembly = *reassembly_,
                 .drops = counters_,
                 .counters = counters_}),
-      tracking_(*conns_, batch_, limits_, helping_, peers_, counters_, parts.event_ring),
+      rules_(*parts.rule_sums, *conns_),
+      tracking_(*conns_, batch_, limits_, helping_, peers_, rules_, counters_, parts.event_ring),
       sweep_(tracking_, helping_, batch_, parts.plans->take()->version) {
     batch_.plan = plans_->take();
     plan_version_ = batch_.plan->version;
@@ -111,20 +112,57 @@ void Worker::finish() noexcept {
     counters_.tx_packets.add(tx_packets);
     counters_.tx_bytes.add(tx_bytes);
     if (b[MaskId::drop] == 0) return;
-    unsigned n = 0, frames = 0;
+    free_dropped();
+}
+
+/// Neighbours are mostly dropped for one reason, by one rule: they are counted together.
+void Worker::free_dropped() noexcept {
+    Batch& b = batch_;
+    unsigned n = 0, first = 0, frames = 0;  // of the run of equals: its first, its frames before
     rte_mbuf* dead[kMaxBurst];
+    DropReason why = DropReason::none;
+    RuleId rule = kNoRule;
+    std::uint32_t bytes = 0;
+    bool by_port = false;
+    const auto count_run = [&]() noexcept {
+        unsigned of_run = n - first;
+        if (b.chains)
+            for (unsigned k = first; k < n; ++k)
+                of_run += reassembly_->frames_of(dead[k]) - 1;
+        frames += of_run;
+        counters_.drops[static_cast<unsigned>(why)].add(of_run);
+        if (why == DropReason::policy || why == DropReason::reject)
+            rules_.judged(rule, n - first, bytes, b.now);
+        by_port |= why == DropReason::wrong_zone || why == DropReason::spoofed;
+    };
     for_each(b[MaskId::drop], [&](unsigned i) {
-        const unsigned of_this = b.chains ? reassembly_->frames_of(b.pkt[i]) : 1;
         const PacketInfo& info = b.info[i];
-        counters_.drops[static_cast<unsigned>(info.why)].add(of_this);
-        if (info.why == DropReason::wrong_zone)
-            counters_.wrong_zone[info.in_port.number()].add(of_this);
-        if (info.why == DropReason::spoofed) counters_.spoofed[info.in_port.number()].add(of_this);
-        frames += of_this;
+        // The rule of packets about which none has decided is that of an earlier packet.
+        if (info.why != why || b.rule[i] != rule) [[unlikely]] {
+            if (n != first) count_run();
+            first = n;
+            bytes = 0;
+            why = info.why;
+            rule = b.rule[i];
+        }
+        bytes += rte_pktmbuf_pkt_len(b.pkt[i]);
         dead[n++] = b.pkt[i];
     });
+    count_run();
     counters_.dropped.add(frames);
+    if (by_port) count_by_port();
     rte_pktmbuf_free_bulk(dead, n);
+}
+
+void Worker::count_by_port() noexcept {
+    Batch& b = batch_;
+    for_each(b[MaskId::drop], [&](unsigned i) {
+        const PacketInfo& info = b.info[i];
+        const unsigned frames = b.chains ? reassembly_->frames_of(b.pkt[i]) : 1;
+        if (info.why == DropReason::wrong_zone)
+            counters_.wrong_zone[info.in_port.number()].add(frames);
+        if (info.why == DropReason::spoofed) counters_.spoofed[info.in_port.number()].add(frames);
+    });
 }
 
 bool Worker::send_fragments(unsigned i, TxBuffer& out) noexcept {
@@ -142,6 +180,7 @@ bool Worker::housekeeping(Tick now, std::uint64_t cookie) noexcept {
     const bool swept = sweep_.step();
     const std::uint32_t conns = tracking_.expire(kExpireBudget);
     const std::uint32_t expectations = expecting_.expire(kExpireBudget);
+    rules_.step(now);
     helping_.look_at_unproven();
     helping_.engine().publish_use();
     const unsigned datagrams = reassembly_->expire(now, kExpireBudget, counters_);

@@ -32,6 +32,7 @@
 #include "pipeline/peers.h"
 #include "pipeline/reassembly.h"
 #include "pipeline/requests.h"
+#include "pipeline/rule_counts.h"
 #include "pipeline/stage.h"
 #include "pipeline/sweep.h"
 #include "pipeline/tracking.h"
@@ -118,6 +119,7 @@ class Worker {
         /// Null if no helper is in another process.
         UserspaceLink* userspace = nullptr;
         const PeerRings* rings = nullptr;
+        RuleSumsMemory* rule_sums = nullptr;  ///< this worker's
         /// Capacity for connection events until control reads them; 0: no events.
         std::uint32_t event_ring = 0;
     };
@@ -177,6 +179,7 @@ class Worker {
     Reassembly& reassembly() noexcept { return *reassembly_; }
     Sweep& sweep() noexcept { return sweep_; }
     Requests& requests() noexcept { return requests_; }
+    RuleCounts& rules() noexcept { return rules_; }
     WorkerCounters& counters() noexcept { return counters_; }
     const WorkerCounters& counters() const noexcept { return counters_; }
     ConnTable& conns() noexcept { return *conns_; }
@@ -189,6 +192,10 @@ class Worker {
             if (batch_[stages[s]->on] != 0) stages[s]->run(*this, batch_);
     }
     void adopt(const Plan& plan) noexcept;
+    /// Frees the dropped packets of the batch, and counts them.
+    void free_dropped() noexcept;
+    /// Counts those of them whose reason is counted by input port, too.
+    void count_by_port() noexcept;
     void find_stage_after_helpers() noexcept;
     /// Queues accepted packet i as its original fragments; false if there is no room for them.
     bool send_fragments(unsigned i, TxBuffer& out) noexcept;
@@ -203,6 +210,7 @@ class Worker {
     Peers peers_;
     Expecting expecting_;
     Helping helping_;
+    RuleCounts rules_;
     Tracking tracking_;
     Sweep sweep_;
     Requests requests_;

@@ -221,9 +221,11 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
     }
     plan.rules.resize(names.rules.end());
     plan.effects.resize(names.rules.end());
+    plan.fallback = to_policy_action(spec.policy.fallback);
     for (std::size_t i = 0; i < spec.policy.rules.size(); ++i) {
         const RuleSpec& r = spec.policy.rules[i];
         const RuleId id = numbers.rules[i];
+        plan.rule_lines.push_back({id, to_policy_action(r.action)});
         plan.rules[id.number()] = r.name;
         RuleEffect& effect = plan.effects[id.number()];
         effect = {.mark = r.set.mark,

@@ -65,7 +65,7 @@ const std::string& NameTable::name(Number number) const noexcept {
 }
 
 Names::Names()
-    : rules(0, kNoRule.number() - 1),
+    : rules(0, kMaxRuleNumbers - 1),
       helpers(1, kMaxHelpers - 1),
       timeouts(1, kMaxTimeoutProfiles - 1),
       edges(0, kMaxEdges - 1),

@@ -17,6 +17,9 @@
 
 namespace postern {
 
+/// Rules of several plans: each has at most 65,000.
+inline constexpr std::uint32_t kMaxRuleNumbers = 1u << 18;
+
 /// The numbers of one kind of name.
 class NameTable {
   public:

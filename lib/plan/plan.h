@@ -92,6 +92,9 @@ struct RuleEffect {
     }
 };
 
+/// The name that lists, logs and metrics give to the default; no rule has it.
+inline constexpr std::string_view kDefaultRule = "default";
+
 /// Copies share large parts: policy, prefixes, helpers.
 struct Plan {
     std::vector<PortPlan> ports;
@@ -101,6 +104,13 @@ struct Plan {
     HelperPorts helper_ports;
     std::vector<std::string> rules;   ///< names, by RuleId; empty: no rule has this number
     std::vector<RuleEffect> effects;  ///< by RuleId
+    /// The rules as the file has them, for display.
+    struct RuleLine {
+        RuleId id;
+        PolicyAction action;
+    };
+    std::vector<RuleLine> rule_lines;
+    PolicyAction fallback = PolicyAction::drop;
     std::vector<RuleExpect> expects;
     Edges edges;
     std::shared_ptr<const ZonePrefixes> zone_prefixes;  ///< null: no zone has any

@@ -2,9 +2,8 @@
 #include "plan/policy_rules.h"
 
 namespace postern {
-namespace {
 
-PolicyAction to_action(RuleAction a) {
+PolicyAction to_policy_action(RuleAction a) {
     switch (a) {
         case RuleAction::accept: return PolicyAction::accept;
         case RuleAction::reject: return PolicyAction::reject;
@@ -12,6 +11,8 @@ PolicyAction to_action(RuleAction a) {
     }
     return PolicyAction::drop;
 }
+
+namespace {
 
 std::vector<PolicyRange> to_ranges(const std::vector<PortRange>& list) {
     std::vector<PolicyRange> out;
@@ -25,7 +26,7 @@ std::vector<PolicyRange> to_ranges(const std::vector<PortRange>& list) {
 PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids) {
     PolicyRules out;
     out.ids = std::move(ids);
-    out.fallback = to_action(spec.policy.fallback);
+    out.fallback = to_policy_action(spec.policy.fallback);
     out.rules.reserve(spec.policy.rules.size());
     for (const auto& r : spec.policy.rules)
         out.rules.push_back({
@@ -44,7 +45,7 @@ PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids) {
             .mark = r.mark,
             .mark_mask = r.mark_mask,
             .untracked = r.track == TrackMode::no,
-            .action = to_action(r.action),
+            .action = to_policy_action(r.action),
             .helper = r.helper,
         });
     return out;

@@ -11,6 +11,8 @@
 
 namespace postern {
 
+PolicyAction to_policy_action(RuleAction action);
+
 /// The same rules in the same order, with these numbers; without numbers a RuleId is an index into
 /// spec.policy.rules.
 PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids = {});

@@ -17,6 +17,11 @@ enum class PolicyAction : std::uint8_t {
     accept
 };
 
+constexpr const char* to_string(PolicyAction a) noexcept {
+    constexpr const char* kNames[] = {"drop", "reject", "accept"};
+    return kNames[static_cast<unsigned>(a)];
+}
+
 /// First and last value, both included.
 struct PolicyRange {
     std::uint16_t first = 0;

@@ -97,7 +97,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     info.conn = made.slot();
     info.dir = Direction::original;
     b.judge(i, verdict.rule);
-    conn.account(Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));
+    (void)conn.account(Direction::original, rte_pktmbuf_pkt_len(b.pkt[i]));  // its first
     if (effect.sloppy) [[unlikely]]
         worker.tracking().check_half_open(conn);
     if (const HelperId helper = helper_of(worker, b, i, conn, expected); helper != kNoHelper) {
@@ -107,6 +107,7 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     if (effect.expects != 0 &&
         !worker.helping().expect_by_rule(made.slot(), plan.expects[effect.expects - 1u]))
         return drop(DropReason::expect);
+    worker.rules().begin(conn, b.now);
     counters.connections_created.add();
     if (expected) counters.connections_expected.add();
     if (effect.sloppy) [[unlikely]]
@@ -116,6 +117,11 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     return true;
 }
 
+/// A rule has accepted packet i without a connection. Worker::finish() counts those that it drops.
+void count_alone(Worker& worker, Batch& b, unsigned i) noexcept {
+    worker.rules().judged(b.verdict[i].rule, 1, rte_pktmbuf_pkt_len(b.pkt[i]), b.now);
+}
+
 /// ICMP that belongs to no connection and begins none: policy judges this packet only. A rejected
 /// one is not answered, like an ICMP error (RFC 1122 section 3.2.2).
 void judge_alone(Worker& worker, Batch& b, unsigned i) noexcept {
@@ -123,19 +129,19 @@ void judge_alone(Worker& worker, Batch& b, unsigned i) noexcept {
     const RuleId rule = b.verdict[i].rule;
     b.judge(i, rule);
     info.ct = CtState::untracked;
+    // Without a rule that names its type, an error about no known connection is dropped.
+    const bool unknown = info.kind == L4Kind::icmp_error && rule == kNoRule;
     switch (b.verdict[i].action) {
         case PolicyAction::accept:
+            count_alone(worker, b, i);
             if (b.plan->effect(rule).untracked) worker.counters().passed_untracked.add();
             b.accept(i);
             break;
         case PolicyAction::reject: b.drop(i, DropReason::reject); break;
-        case PolicyAction::drop: {
-            // Without a rule that names its type, an error about no known connection is dropped.
-            const bool unknown = info.kind == L4Kind::icmp_error && rule == kNoRule;
+        case PolicyAction::drop:
             if (unknown) info.ct = CtState::invalid;
             b.drop(i, unknown ? DropReason::ct_not_first : DropReason::policy);
             break;
-        }
     }
 }
 
@@ -148,6 +154,7 @@ bool done_without_connection(Worker& worker, Batch& b, unsigned i) noexcept {
         const RuleEffect& effect = b.plan->effect(verdict.rule);
         if (effect.untracked) {
             b.judge(i, verdict.rule);
+            count_alone(worker, b, i);
             worker.counters().passed_untracked.add();
             b.pass_untracked(i);
             return true;

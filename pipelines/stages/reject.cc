@@ -53,6 +53,7 @@ bool reject(Worker& worker, Batch& b, unsigned i) noexcept {
         worker.counters().rejects_limited.add();
         return false;
     }
+    const std::uint32_t bytes = rte_pktmbuf_pkt_len(m);
     if (worker.reassembly().is_chain(m)) {
         worker.counters().count_dropped(worker.reassembly().frames_of(m) - 1, DropReason::reject);
         worker.reassembly().keep_first(m);
@@ -66,6 +67,7 @@ bool reject(Worker& worker, Batch& b, unsigned i) noexcept {
     info.out_port = info.in_port;
     info.why = DropReason::reject;
     // The received packet is dropped; the answer in its buffer is a new packet.
+    worker.rules().judged(b.verdict[i].rule, 1, bytes, b.now);
     worker.counters().rejected.add();
     worker.counters().count_dropped(1, DropReason::reject);
     b.accept(i);

@@ -82,6 +82,7 @@ def all_cases():
     import cases_pools
     import cases_ports
     import cases_restart
+    import cases_seeing
     import cases_rtsp
     import cases_pptp
     import cases_sane
@@ -97,5 +98,5 @@ def all_cases():
                                cases_pptp, cases_broadcast, cases_browser, cases_traffic, cases_pools,
                                cases_userspace, cases_zones, cases_asymmetric, cases_office,
                                cases_operation, cases_state, cases_restart, cases_control,
-                               cases_config, cases_ports, cases_jumbo)
+                               cases_config, cases_ports, cases_jumbo, cases_seeing)
             for case in group.cases()]

@@ -300,8 +300,8 @@ TEST_F(CommandsTest, EveryMetricHasUnitAndHelp) {
             EXPECT_EQ(s.desc.kind, MetricKind::gauge);
         }
     });
-    EXPECT_EQ(groups,
-              (std::set<std::string>{"control", "drops", "expect", "helper", "port", "worker"}));
+    EXPECT_EQ(groups, (std::set<std::string>{"control", "drops", "expect", "helper", "port", "rule",
+                                             "worker"}));
     EXPECT_EQ(rows("metrics").size(), seen.size());
 }
 

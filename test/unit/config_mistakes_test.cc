@@ -285,6 +285,8 @@ INSTANTIATE_TEST_SUITE_P(
         in_rule(
             "bad_action", "action: acept",
             "12: policy.rules[0].action: \"acept\" is not an action (did you mean \"accept\"?)"),
+        in_rule("rule_default", "name: default, action: drop",
+                "10: policy.rules[0].name: \"default\" is the name of the policy's default"),
         in_rule("dangling_zone", "from: insid, action: drop",
                 "10: policy.rules[0].from: \"insid\" is not a zone of this file (did you mean "
                 "\"inside\"?)"),

@@ -130,7 +130,7 @@ TEST(Account, CountsOnWhereARoundEnds) {
         const auto d = static_cast<Direction>(random >> 31);
         // Most of the largest kind, so that a round's bytes are as many as they can be.
         const std::uint32_t size = random % 16 == 0 ? random % Conn::kMaxFrame : Conn::kMaxFrame;
-        conn.account(d, size);
+        if (conn.account(d, size)) conn.end_round(d);
         ++packets[index(d)];
         bytes[index(d)] += size;
         ASSERT_EQ(conn.packets(d), packets[index(d)]);
@@ -147,7 +147,7 @@ TEST(Account, CountsOnFromWhatWasSet) {
         EXPECT_EQ(conn.packets(Direction::reply), packets);
         EXPECT_EQ(conn.bytes(Direction::reply), 1'000'000u);
         for (unsigned i = 1; i <= 3; ++i) {
-            conn.account(Direction::reply, 60);
+            if (conn.account(Direction::reply, 60)) conn.end_round(Direction::reply);
             EXPECT_EQ(conn.packets(Direction::reply), packets + i);
             EXPECT_EQ(conn.bytes(Direction::reply), 1'000'000u + 60 * i);
         }
