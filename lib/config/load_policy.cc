@@ -61,8 +61,9 @@ void Loader::condition(Map& map, std::string_view key, std::vector<T>& out, Fn p
     }
 }
 
-void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, std::vector<Prefix>& out) {
-    condition(map, key, out, [&](const Value& item) -> std::optional<Prefix> {
+void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, AddressSet& out) {
+    std::vector<Prefix> list;
+    condition(map, key, list, [&](const Value& item) -> std::optional<Prefix> {
         const auto prefix = item.prefix();
         if (!prefix) return std::nullopt;
         if (rule.family != Family::none && prefix->address.family != rule.family) {
@@ -72,6 +73,7 @@ void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, std::vect
         }
         return prefix;
     });
+    out = AddressSet(list);
 }
 
 namespace {
@@ -327,13 +329,9 @@ ExpectSpec Loader::expect(const Value& v) {
 }
 
 void Loader::check_families(const Value& v, RuleSpec& rule) {
-    const auto has = [](const std::vector<Prefix>& list, Family f) {
-        return list.empty() || std::any_of(list.begin(), list.end(),
-                                           [&](const Prefix& p) { return p.address.family == f; });
-    };
     const auto possible = [&](Family f) {
-        return (rule.family == Family::none || rule.family == f) && has(rule.src, f) &&
-               has(rule.dst, f);
+        return (rule.family == Family::none || rule.family == f) && rule.src.has(f) &&
+               rule.dst.has(f);
     };
     if (!possible(Family::ipv4) && !possible(Family::ipv6))
         v.error("`src` and `dst` are of different families, so nothing can match");

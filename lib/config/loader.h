@@ -72,7 +72,7 @@ class Loader {
     void limits(const Value& v);
     void policy(const Value& v);
     void rule(const Value& v);
-    void addresses(Map& map, std::string_view key, RuleSpec& rule, std::vector<Prefix>& out);
+    void addresses(Map& map, std::string_view key, RuleSpec& rule, AddressSet& out);
     void port_ranges(Map& map, std::string_view key, const RuleSpec& rule,
                      std::vector<PortRange>& out);
     void icmp_types(Map& map, RuleSpec& rule);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // compile(): from a Spec to a Plan. Control thread, at start and on every new configuration. Needs
-// an initialised EAL, whose heap holds the policy's tries; uses no ports, threads or workers.
+// an initialised EAL, whose heap holds the prefixes of zones; uses no ports, threads or workers.
 #pragma once
 
 #include <optional>

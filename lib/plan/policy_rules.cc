@@ -51,9 +51,13 @@ PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids) {
     return out;
 }
 
-Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, std::vector<RuleId> ids,
-                                             int socket_id) {
-    return Policy::build(to_policy_rules(spec, std::move(ids)), socket_id);
+Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, std::vector<RuleId> ids) {
+    PolicyRules rules = to_policy_rules(spec, std::move(ids));
+    rules.name_of = [&spec](std::size_t i) {
+        const RuleSpec& r = spec.policy.rules[i];
+        return "rule " + r.name + " (line " + std::to_string(r.where.line) + ")";
+    };
+    return Policy::build(rules);
 }
 
 }  // namespace postern

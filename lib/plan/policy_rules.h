@@ -17,8 +17,7 @@ PolicyAction to_policy_action(RuleAction action);
 /// spec.policy.rules.
 PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids = {});
 
-/// Needs an initialised EAL. `socket_id` is the NUMA node for the tries; -1 = any.
-Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, std::vector<RuleId> ids = {},
-                                             int socket_id = -1);
+/// An error names the rule and its line.
+Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, std::vector<RuleId> ids = {});
 
 }  // namespace postern

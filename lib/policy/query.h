@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Input of policy: the first packets of a burst's new connections, in the tries' format.
+// Input of policy: the first packets of a burst's new connections, as keys.
 //
-// Key: the protocol (rte_acl requires one byte first), then groups of four bytes: zones, origin and
-// a filler; source; destination; ports; and, only if a rule matches it, the mark. `origin` folds
-// connection state and helper into one byte: 0 = an ICMP error about no connection, 1 = other ICMP
-// that a rule has to name, 2 = new, 3 + h = expected by helper h (3: related, but by no helper),
-// 255 = an ICMP error about a connection. So "new", "related" and "related by ftp" are each one
-// range, and new packets of all kinds share a path of the trie.
+// A key has the fields that rules match. `origin` folds connection state and helper into one byte:
+// 0 = an ICMP error about no connection, 1 = other ICMP that a rule has to name, 2 = new, 3 + h =
+// expected by helper h (3: related, but by no helper), 255 = an ICMP error about a connection. So
+// "new", "related" and "related by ftp" are each one range.
 //
 // Used by: a worker, which fills its PolicyBurst with the packets of a burst without a connection,
 // and passes it to Policy::classify(). Cost: for a packet with ports, one copy of its addresses and
@@ -73,46 +71,46 @@ constexpr std::uint8_t origin_of(CtState state, HelperId related_by) noexcept {
 static_assert(kMaxZones <= 256 && origin_related(kMaxHelpers) < kOriginError,
               "zones and origins are one byte of the key");
 
-/// rte_acl's format: multi-byte fields in network order, groups of four bytes after the first.
-template <std::size_t AddressBytes>
-struct PolicyKey {
-    static constexpr std::size_t kAddressBytes = AddressBytes;
-    static constexpr Family kFamily = AddressBytes == 4 ? Family::ipv4 : Family::ipv6;
-
+/// The fields that are a byte, or are looked up as bytes.
+struct PolicyKeyBytes {
     std::uint8_t protocol;
-    std::uint8_t unused[3];  // alignment; never read
     std::uint8_t from;
     std::uint8_t to;
     std::uint8_t origin;
-    std::uint8_t filler;  // read; every rule matches it
+    std::uint8_t mark[4];  // the most significant first
+};
+
+/// Addresses and ports are in network order.
+template <std::size_t AddressBytes>
+struct PolicyKey {
+    static constexpr Family kFamily = AddressBytes == 4 ? Family::ipv4 : Family::ipv6;
+
+    PolicyKeyBytes bytes;
     std::uint8_t src[AddressBytes];
     std::uint8_t dst[AddressBytes];
     std::uint16_t sport;
     std::uint16_t dport;
-    std::uint32_t mark;
 };
-static_assert(sizeof(PolicyKey<4>) == 24 && sizeof(PolicyKey<16>) == 48);
+static_assert(sizeof(PolicyKey<4>) == 20 && sizeof(PolicyKey<16>) == 44);
 
 /// The queries of one family, and their packets.
 template <class Key>
 struct FamilyKeys {
     std::array<Key, kMaxBurst> keys;
-    std::array<const std::uint8_t*, kMaxBurst> pointers;
     std::array<std::uint8_t, kMaxBurst> packet;
     unsigned n = 0;
 
     /// Adds a key for packet i, whose addresses and ports the caller sets.
     Key& add(unsigned i, std::uint8_t protocol, const PolicyContext& c) noexcept {
         Key& key = keys[n];
-        pointers[n] = reinterpret_cast<const std::uint8_t*>(&key);
         packet[n] = static_cast<std::uint8_t>(i);
         ++n;
-        key.protocol = protocol;
-        key.from = c.from.number();
-        key.to = c.to.number();
-        key.origin = origin_of(c.state, c.related_by);
-        key.filler = 0;
-        key.mark = Be32::from_host(c.mark).raw();
+        key.bytes.protocol = protocol;
+        key.bytes.from = c.from.number();
+        key.bytes.to = c.to.number();
+        key.bytes.origin = origin_of(c.state, c.related_by);
+        const std::uint32_t mark = Be32::from_host(c.mark).raw();
+        std::memcpy(key.bytes.mark, &mark, sizeof mark);
         return key;
     }
 };

@@ -4,10 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "base/types.h"
 #include "net/addr.h"
+#include "net/address_set.h"
 
 namespace postern {
 
@@ -34,8 +37,8 @@ struct PolicyRule {
     std::vector<ZoneId> from;
     std::vector<ZoneId> to;
     Family family = Family::none;  ///< none = both
-    std::vector<Prefix> src;       ///< prefixes of a family that `family` excludes are ignored
-    std::vector<Prefix> dst;
+    AddressSet src;                ///< addresses of a family that `family` excludes are ignored
+    AddressSet dst;
     std::vector<std::uint8_t> protocols;
     std::vector<PolicyRange> sport;  ///< host byte order
     std::vector<PolicyRange> dport;
@@ -54,6 +57,8 @@ struct PolicyRules {
     std::vector<PolicyRule> rules;
     std::vector<RuleId> ids;  ///< of the rules, in their order; empty: their index
     PolicyAction fallback = PolicyAction::drop;  ///< if no rule matches
+    /// Names a rule in messages, by its index; unset: "rule INDEX".
+    std::function<std::string(std::size_t)> name_of = {};
 };
 
 }  // namespace postern

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a new connection pays for policy: a burst of 32 queries against 10, 1,000 and 50,000 rules,
 // random over the rules, and what building that policy costs. `per_query` is the figure to compare.
+#include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <random>
@@ -11,7 +11,6 @@
 #include <vector>
 
 #include <benchmark/benchmark.h>
-#include <rte_eal.h>
 
 #include "policy/policy.h"
 
@@ -19,18 +18,6 @@ namespace postern {
 namespace {
 
 constexpr unsigned kBurst = 32;
-
-void init_eal() {
-    static const bool kDone = [] {
-        std::vector<const char*> args = {
-            "policy_bench",      "--no-huge", "--no-shconf", "--no-pci",  "--no-telemetry",
-            "--log-level=error", "-m",        "512",         "--lcores=0"};
-        if (rte_eal_init(static_cast<int>(args.size()), const_cast<char**>(args.data())) < 0)
-            std::abort();
-        return true;
-    }();
-    static_cast<void>(kDone);
-}
 
 unsigned draw(std::mt19937& rng, unsigned below) {
     return static_cast<unsigned>(rng() % below);
@@ -73,6 +60,60 @@ PolicyRules make_rules(std::size_t n, Family family, std::mt19937& rng) {
     return rules;
 }
 
+/// Rule sets of which no two rules merge, one kind each.
+enum class Kind {
+    hosts,     ///< a distinct host each, every other one with a destination host
+    ranges,    ///< random ranges of source and destination ports
+    prefixes,  ///< random prefixes of 8 bits or more on both sides, and a port range
+    lists      ///< five distinct sources, five destinations, four ports
+};
+
+PolicyRules make_distinct(std::size_t n, Kind kind, Family family, std::mt19937& rng) {
+    const unsigned bits = address_bytes(family) * 8;
+    const auto hosts = [&](unsigned count) {
+        std::vector<Prefix> out;
+        for (unsigned i = 0; i < count; ++i)
+            out.push_back(prefix(address(family, rng), bits));
+        return AddressSet(out);
+    };
+    const auto some = [&] {
+        return AddressSet{prefix(address(family, rng), 8 + draw(rng, bits - 7))};
+    };
+    const auto range = [&] {
+        const auto a = static_cast<std::uint16_t>(rng()), b = static_cast<std::uint16_t>(rng());
+        return PolicyRange{std::min(a, b), std::max(a, b)};
+    };
+    PolicyRules rules;
+    for (std::size_t i = 0; i < n; ++i) {
+        PolicyRule r{.from = {ZoneId::from(i % 3)},
+                     .to = {ZoneId{3}},
+                     .family = family,
+                     .protocols = {i % 4 ? proto::tcp : proto::udp},
+                     .action = PolicyAction::accept};
+        const auto port = static_cast<std::uint16_t>(rng());
+        if (kind == Kind::hosts) {
+            r.src = hosts(1);
+            if (i % 2) r.dst = hosts(1);
+            r.dport = {{port, port}};
+        } else if (kind == Kind::ranges) {
+            r.sport = {range()};
+            r.dport = {range()};
+        } else if (kind == Kind::prefixes) {
+            r.src = some();
+            r.dst = some();
+            r.dport = {range()};
+        } else {
+            r.src = hosts(5);
+            r.dst = hosts(5);
+            for (unsigned p = 0; p < 4; ++p)
+                r.dport.push_back({static_cast<std::uint16_t>(port + 2 * p),
+                                   static_cast<std::uint16_t>(port + 2 * p)});
+        }
+        rules.rules.push_back(std::move(r));
+    }
+    return rules;
+}
+
 /// Half of the queries meet a rule of the list, half fall through to the last.
 std::vector<PolicyQuery> make_queries(const PolicyRules& rules, Family family, std::mt19937& rng) {
     std::vector<PolicyQuery> out(4096);
@@ -82,17 +123,17 @@ std::vector<PolicyQuery> make_queries(const PolicyRules& rules, Family family, s
                    Be16::from_host(static_cast<std::uint16_t>(rng())),
                    Be16::from_host(static_cast<std::uint16_t>(rng())), proto::tcp};
         q.context.to = ZoneId{3};
-        if (rng() % 2 || r.dst.empty()) continue;
+        if (rng() % 2 || r.dst.is_any()) continue;
         q.context.from = r.from[0];
-        q.tuple.dst = r.dst[0].address;
-        if (!r.src.empty()) q.tuple.src = r.src[0].address;
+        q.tuple.dst = r.dst.ranges()[0].first;
+        if (!r.src.is_any()) q.tuple.src = r.src.ranges()[0].first;
         q.tuple.dport = Be16::from_host(r.dport[0].first);
         q.tuple.protocol = r.protocols[0];
     }
     return out;
 }
 
-/// Built once for all repetitions of a row: 50,000 rules take seconds.
+/// Built once for all repetitions of a row: 50,000 rules take a while.
 struct Built {
     std::vector<PolicyQuery> queries;
     std::unique_ptr<const Policy> policy;
@@ -102,7 +143,6 @@ struct Built {
         static std::map<std::pair<std::size_t, Family>, Built> all;
         const auto [it, fresh] = all.try_emplace({count, family});
         if (!fresh) return it->second;
-        init_eal();
         std::mt19937 rng(1);
         const PolicyRules rules = make_rules(count, family, rng);
         it->second.queries = make_queries(rules, family, rng);
@@ -135,12 +175,22 @@ void classify(benchmark::State& state, Family family) {
                            benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 void build(benchmark::State& state, Family family) {
-    init_eal();
     std::mt19937 rng(1);
     const PolicyRules rules = make_rules(static_cast<std::size_t>(state.range(0)), family, rng);
     for (auto _ : state) {
         auto policy = Policy::build(rules);
         if (!policy) return state.SkipWithError(policy.error().message.c_str());
+    }
+}
+/// As build(), of rules that do not merge; and the memory of the result.
+void build_distinct(benchmark::State& state, Kind kind, Family family) {
+    std::mt19937 rng(2);
+    const PolicyRules rules =
+        make_distinct(static_cast<std::size_t>(state.range(0)), kind, family, rng);
+    for (auto _ : state) {
+        auto policy = Policy::build(rules);
+        if (!policy) return state.SkipWithError(policy.error().message.c_str());
+        state.counters["MiB"] = static_cast<double>(policy.value()->bytes()) / (1 << 20);
     }
 }
 
@@ -156,6 +206,21 @@ BENCHMARK_CAPTURE(build, ipv6, Family::ipv6)
     ->Arg(50000)
     ->Unit(benchmark::kMillisecond)
     ->Iterations(1);
+#define BUILD_DISTINCT(kind)                                                 \
+    BENCHMARK_CAPTURE(build_distinct, kind##_ipv4, Kind::kind, Family::ipv4) \
+        ->Arg(50000)                                                         \
+        ->Arg(65000)                                                         \
+        ->Unit(benchmark::kMillisecond)                                      \
+        ->Iterations(1);                                                     \
+    BENCHMARK_CAPTURE(build_distinct, kind##_ipv6, Kind::kind, Family::ipv6) \
+        ->Arg(50000)                                                         \
+        ->Arg(65000)                                                         \
+        ->Unit(benchmark::kMillisecond)                                      \
+        ->Iterations(1)
+BUILD_DISTINCT(hosts);
+BUILD_DISTINCT(ranges);
+BUILD_DISTINCT(prefixes);
+BUILD_DISTINCT(lists);
 
 }  // namespace
 }  // namespace postern

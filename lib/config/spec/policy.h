@@ -12,6 +12,7 @@
 #include "config/spec/mark.h"
 #include "config/spec/timeouts.h"
 #include "net/addr.h"
+#include "net/address_set.h"
 
 namespace postern {
 
@@ -137,8 +138,8 @@ struct RuleSpec {
     std::vector<ZoneId> from;
     std::vector<ZoneId> to;
     Family family = Family::none;  ///< none = both
-    std::vector<Prefix> src;       ///< of one family or both; see `family`
-    std::vector<Prefix> dst;
+    AddressSet src;                ///< of one family or both; see `family`
+    AddressSet dst;
     std::vector<std::uint8_t> protocols;
     std::vector<PortRange> sport;
     std::vector<PortRange> dport;
