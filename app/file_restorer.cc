@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "file_restorer.h"
 
-#include <chrono>
 #include <utility>
 #include <variant>
 
+#include "wall_clock.h"
+
 namespace postern {
-namespace {
-
-std::int64_t wall_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
-
-}  // namespace
 
 FileRestorer::FileRestorer(Firewall& firewall, WorkerRequests& requests, std::function<Tick()> now)
     : firewall_(firewall),

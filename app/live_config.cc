@@ -12,6 +12,7 @@
 #include "config/load.h"
 #include "plan/needs_restart.h"
 #include "state/file.h"
+#include "wall_clock.h"
 
 namespace postern {
 namespace {
@@ -19,11 +20,6 @@ namespace {
 constexpr std::size_t kMostMistakes = 20;  ///< in one error
 constexpr std::size_t kMostLogged = 50;    ///< differences of one load
 constexpr const char* kByTimer = "no confirmation in time";
-
-std::int64_t wall_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
 
 std::string lines(const std::vector<std::string>& all) {
     std::string out;
