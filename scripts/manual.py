@@ -220,6 +220,19 @@ def known_commands(commands):
     return lines
 
 
+def tidy(lines):
+    """Without macros that do nothing: a paragraph after a heading, a break at a section's end."""
+    lines = '\n'.join(lines).split('\n')
+    out = []
+    for line in lines:
+        if line == '.PP' and out and out[-1].startswith(('.SH', '.SS')):
+            continue
+        if line.startswith('.S') and out and out[-1] == '.br':
+            out.pop()
+        out.append(line)
+    return out
+
+
 def main(argv):
     check = '--check' in argv
     rest = [word for word in argv if word != '--check']
@@ -228,9 +241,9 @@ def main(argv):
     commands = [json.loads(line) for line in output_of(postern, 'commands').splitlines()]
     commands.sort(key=lambda command: command['command'])
     pages = {
-        'docs/man/postern.8': postern_page(postern),
-        'docs/man/posternctl.8': posternctl_page(posternctl, commands),
-        'docs/man/postern.yaml.5': yaml_page(),
+        'docs/man/postern.8': tidy(postern_page(postern)),
+        'docs/man/posternctl.8': tidy(posternctl_page(posternctl, commands)),
+        'docs/man/postern.yaml.5': tidy(yaml_page()),
         'docs/completion/posternctl': [output_of(posternctl, '--bash-completion').rstrip('\n')],
         'docs/completion/_posternctl': [output_of(posternctl, '--zsh-completion').rstrip('\n')],
         'app/known_commands.inc': known_commands(commands),
