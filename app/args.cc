@@ -1,10 +1,38 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "args.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cstddef>
+
+#include "control/suggest.h"
+#include "value_text.h"
 
 namespace postern {
 namespace {
+
+std::vector<std::string> helpers_of(const Plan& plan) {
+    std::vector<std::string> names;
+    for (const auto& helper : plan.helpers)
+        if (!helper.name.empty()) names.push_back(helper.name);
+    return names;
+}
+
+std::vector<std::string> rules_of(const Plan& plan) {
+    std::vector<std::string> names;
+    for (const auto& rule : plan.rules)
+        if (!rule.empty()) names.push_back(rule);
+    return names;
+}
+
+std::vector<std::string> zones_of(const Plan& plan) {
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < plan.edges.size(); ++i) {
+        const auto& edge = plan.edges[EdgeId(static_cast<std::uint8_t>(i))];
+        if (edge.zone.number() == i) names.push_back(edge.name);  // otherwise it is a port's
+    }
+    return names;
+}
 
 /// Decimal, or hexadecimal after 0x.
 std::optional<std::uint64_t> number(std::string_view text, std::uint64_t max) {
@@ -16,6 +44,16 @@ std::optional<std::uint64_t> number(std::string_view text, std::uint64_t max) {
     if (text.empty() || error != std::errc{} || end != text.data() + text.size() || v > max)
         return std::nullopt;
     return v;
+}
+
+/// The element of `names` that this name means, exactly or, if there is none, in any case.
+template <class Names, class NameOf>
+std::optional<std::size_t> find_name(const Names& names, const std::string& name, NameOf name_of) {
+    for (std::size_t i = 0; i < names.size(); ++i)
+        if (name_of(names[i]) == name) return i;
+    for (std::size_t i = 0; i < names.size(); ++i)
+        if (same_word(name_of(names[i]), name)) return i;
+    return std::nullopt;
 }
 
 }  // namespace
@@ -38,14 +76,56 @@ std::optional<std::uint32_t> Args::uint(const char* name, std::uint32_t max) {
     return std::nullopt;
 }
 
+std::optional<std::uint32_t> Args::integer(const char* name, std::uint32_t max) {
+    if (!has(name)) return std::nullopt;
+    if (const auto v = number(text(name), max)) return static_cast<std::uint32_t>(*v);
+    wrong(name, "expected a number up to " + std::to_string(max));
+    return std::nullopt;
+}
+
 std::optional<Be16> Args::port(const char* name) {
-    const auto v = uint(name, 65535);
-    return v ? std::optional(Be16::from_host(static_cast<std::uint16_t>(*v))) : std::nullopt;
+    if (!has(name)) return std::nullopt;
+    if (const auto port = port_of(text(name))) return Be16::from_host(*port);
+    wrong(name, "expected a port (0 to 65535), or the name of a service in /etc/services");
+    return std::nullopt;
+}
+
+std::optional<NumberRange> Args::ports(const char* name) {
+    if (!has(name)) return std::nullopt;
+    const auto range = range_of(text(name), port_of);
+    if (!range)
+        wrong(name, "expected ports (" + std::string(type_help(ArgType::ports)) +
+                        "); names are those of /etc/services");
+    return range;
+}
+
+std::optional<std::uint32_t> Args::time(const char* name, std::uint32_t max) {
+    if (!has(name)) return std::nullopt;
+    const auto seconds = seconds_of(text(name));
+    if (seconds && *seconds <= max) return seconds;
+    wrong(name, "expected a time of up to " + std::to_string(max) +
+                    " seconds: " + type_help(ArgType::time));
+    return std::nullopt;
+}
+
+std::optional<NumberRange> Args::times(const char* name) {
+    if (!has(name)) return std::nullopt;
+    const auto range = range_of(text(name), seconds_of);
+    if (!range) wrong(name, "expected times: " + std::string(type_help(ArgType::times)));
+    return range;
+}
+
+std::optional<NumberRange> Args::numbers(const char* name) {
+    if (!has(name)) return std::nullopt;
+    const auto range =
+        range_of(text(name), [](std::string_view one) { return number_of(one, UINT64_MAX); });
+    if (!range) wrong(name, "expected numbers: " + std::string(type_help(ArgType::numbers)));
+    return range;
 }
 
 std::optional<std::uint8_t> Args::protocol(const char* name) {
     if (!has(name)) return std::nullopt;
-    const auto p = parse_protocol(text(name));
+    const auto p = parse_protocol(lower(text(name)));
     if (!p) wrong(name, "expected tcp, udp, … or a number");
     return p;
 }
@@ -60,24 +140,32 @@ std::optional<Prefix> Args::prefix(const char* name) {
 
 std::optional<HelperId> Args::helper(const char* name) {
     if (!has(name)) return std::nullopt;
-    for (std::size_t i = 0; i < plan_.helpers.size(); ++i)
-        if (plan_.helpers[i].name == text(name)) return static_cast<HelperId>(i + 1);
-    wrong(name, "there is no helper \"" + text(name) + "\"");
+    const auto i = find_name(
+        plan_.helpers, text(name), [](const auto& h) -> auto& { return h.name; });
+    if (i && !text(name).empty()) return static_cast<HelperId>(*i + 1);
+    wrong(name,
+          "there is no helper \"" + text(name) + "\"" + suggestion(text(name), helpers_of(plan_)));
     return std::nullopt;
 }
 
 std::optional<RuleId> Args::rule(const char* name) {
     if (!has(name)) return std::nullopt;
-    for (std::size_t i = 0; i < plan_.rules.size(); ++i)
-        if (plan_.rules[i] == text(name)) return RuleId::from(i);
-    wrong(name, "there is no rule \"" + text(name) + "\"");
+    const auto i = find_name(
+        plan_.rules, text(name), [](const auto& rule) -> auto& { return rule; });
+    if (i && !text(name).empty()) return RuleId::from(*i);
+    wrong(name,
+          "there is no rule \"" + text(name) + "\"" + suggestion(text(name), rules_of(plan_)));
     return std::nullopt;
 }
 
 std::uint64_t Args::edges(const char* name) {
     if (!has(name)) return ~std::uint64_t{0};
-    const std::uint64_t edges = plan_.edges.edges_in(text(name));
-    if (edges == 0) wrong(name, "there is no zone \"" + text(name) + "\"");
+    std::uint64_t edges = plan_.edges.edges_in(text(name));
+    for (const std::string& zone : zones_of(plan_))
+        if (edges == 0 && same_word(zone, text(name))) edges = plan_.edges.edges_in(zone);
+    if (edges == 0)
+        wrong(name,
+              "there is no zone \"" + text(name) + "\"" + suggestion(text(name), zones_of(plan_)));
     return edges;
 }
 
@@ -124,7 +212,7 @@ std::optional<std::size_t> Args::word(const char* name, std::span<const std::str
     if (!has(name)) return std::nullopt;
     std::string all;
     for (std::size_t i = 0; i < words.size(); ++i) {
-        if (words[i] == text(name)) return i;
+        if (same_word(words[i], text(name))) return i;
         all += (i == 0 ? "" : ", ") + std::string(words[i]);
     }
     wrong(name, "expected one of " + all);
@@ -132,33 +220,31 @@ std::optional<std::size_t> Args::word(const char* name, std::span<const std::str
 }
 
 std::function<std::vector<std::string>()> helper_names(PlanSource plan) {
-    return [plan = std::move(plan)] {
-        std::vector<std::string> names;
-        for (const auto& helper : plan().helpers)
-            if (!helper.name.empty()) names.push_back(helper.name);
-        return names;
-    };
+    return [plan = std::move(plan)] { return helpers_of(plan()); };
 }
 
 std::function<std::vector<std::string>()> rule_names(PlanSource plan) {
-    return [plan = std::move(plan)] {
-        std::vector<std::string> names;
-        for (const auto& rule : plan().rules)
-            if (!rule.empty()) names.push_back(rule);
-        return names;
-    };
+    return [plan = std::move(plan)] { return rules_of(plan()); };
 }
 
 std::function<std::vector<std::string>()> zone_names(PlanSource plan) {
-    return [plan = std::move(plan)] {
-        std::vector<std::string> names;
-        const Edges& edges = plan().edges;
-        for (std::size_t i = 0; i < edges.size(); ++i) {
-            const auto& edge = edges[EdgeId(static_cast<std::uint8_t>(i))];
-            if (edge.zone.number() == i) names.push_back(edge.name);  // otherwise it is a port's
-        }
-        return names;
-    };
+    return [plan = std::move(plan)] { return zones_of(plan()); };
+}
+
+Conditions Conditions::of(const Json& args) {
+    Conditions out{args, {}};
+    for (auto& [name, value] : out.args.items()) {
+        if (!value.is_string()) continue;
+        auto& text = value.get_ref<std::string&>();
+        if (!text.starts_with('!')) continue;
+        text.erase(0, 1);
+        out.negated.push_back(name);
+    }
+    return out;
+}
+
+bool Conditions::is_negated(std::string_view name) const {
+    return std::ranges::find(negated, name) != negated.end();
 }
 
 }  // namespace postern

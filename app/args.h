@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/types.h"
+#include "conntrack/filter.h"
 #include "control/command.h"
 #include "expect/types.h"
 #include "net/addr.h"
@@ -30,7 +31,14 @@ class Args {
     bool flag(const char* name) const { return args_.value(name, false); }
     std::optional<bool> boolean(const char* name) const;
     std::optional<std::uint32_t> uint(const char* name, std::uint32_t max);
+    /// The same of an argument that is a text or a number.
+    std::optional<std::uint32_t> integer(const char* name, std::uint32_t max);
     std::optional<Be16> port(const char* name);
+    std::optional<NumberRange> ports(const char* name);
+    /// Seconds.
+    std::optional<std::uint32_t> time(const char* name, std::uint32_t max);
+    std::optional<NumberRange> times(const char* name);
+    std::optional<NumberRange> numbers(const char* name);
     std::optional<std::uint8_t> protocol(const char* name);
     /// A single address is a prefix of full length.
     std::optional<Prefix> prefix(const char* name);
@@ -59,6 +67,15 @@ class Args {
 
     const Plan& plan_;
     const Json& args_;
+};
+
+/// The arguments of a list's conditions without the '!' of those that are negated.
+struct Conditions {
+    Json args;
+    std::vector<std::string> negated;
+
+    static Conditions of(const Json& args);
+    bool is_negated(std::string_view name) const;
 };
 
 /// Bits of a whole address of this family.

@@ -57,7 +57,7 @@ class ConnQueries {
             // Acquire pairs with the worker's answer, which comes after its last row.
             if (m.state.load(std::memory_order_acquire) == ConnQuery::asked) return Pull::pending;
             if (m.rows.pop(row)) return found(row);
-            ended_ += m.ended;
+            matched_ += m.matched;
             passed_over_ += m.passed_over;
             m.state.store(ConnQuery::idle, std::memory_order_relaxed);
             owner.query = nullptr;
@@ -67,7 +67,7 @@ class ConnQueries {
     }
     /// Of the last row.
     WorkerId worker() const { return WorkerId::from(worker_); }
-    std::uint64_t ended() const { return ended_; }
+    std::uint64_t matched() const { return matched_; }
     /// Moves the helper's state of the last row, which has one.
     void take_helper(HelperImage& out) {
         fw_.worker(worker_).requests().conn_query().helpers.pop(out);
@@ -97,7 +97,7 @@ class ConnQueries {
         m.action = action_;
         m.filter = filter_;
         m.cursor = resume_;
-        m.ended = 0;
+        m.matched = 0;
         m.passed_over = 0;
         m.cancelled.store(false, std::memory_order_relaxed);
         m.state.store(ConnQuery::asked, std::memory_order_release);
@@ -110,7 +110,7 @@ class ConnQueries {
     ConnFilter filter_;
     unsigned worker_ = 0;
     std::uint32_t resume_ = 1;  ///< next slot of this worker
-    std::uint64_t ended_ = 0;
+    std::uint64_t matched_ = 0;
     std::uint64_t passed_over_ = 0;
 };
 
@@ -125,7 +125,7 @@ Result<std::unique_ptr<RowSource>> query_connections(Firewall& fw,
     return std::unique_ptr<RowSource>(std::make_unique<Rows>(fw, owners, *filter));
 }
 
-/// Ends the matching connections, and returns their number.
+/// Ends or counts the matching connections, and returns their number.
 class EndSource : public RowSource {
   public:
     EndSource(Firewall& fw, std::shared_ptr<QueryOwners> owners, const ConnFilter& filter)
@@ -135,7 +135,7 @@ class EndSource : public RowSource {
         if (said_) return Pull::done;
         ConnQuery::Row none;
         if (queries_.next(none) != Pull::done) return Pull::pending;
-        row["deleted"] = queries_.ended();
+        row["deleted"] = queries_.matched();
         said_ = true;
         return Pull::row;
     }

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "control/suggest.h"
+#include "ctl_text.h"
 
 namespace postern {
 namespace {
@@ -50,11 +51,6 @@ bool takes_arguments(const Json& command) {
     return command.value("file", "none") != "read";
 }
 
-std::string row(const std::string& left, const std::string& right, std::size_t width) {
-    return "  " + left + std::string(width - std::min(width, left.size()), ' ') + "  " + right +
-           "\n";
-}
-
 /// "state=new|related|established", "sport=INTEGER".
 std::string shape_of(const Json& arg) {
     std::string type;
@@ -79,6 +75,27 @@ std::string takes(const Json& command) {
     return "; it takes " + join(names, names.size(), "=, ") + "=";
 }
 
+std::string lower(std::string text) {
+    for (char& c : text)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return text;
+}
+
+/// The types of these arguments that have a form of their own: "PORTS  21, ftp, ...".
+std::string forms_of(const Json& args) {
+    std::string out;
+    Words seen;
+    for (const Json& arg : args) {
+        const std::string form = arg.value("form", "");
+        const std::string shape = shape_of(arg);
+        const std::string type = shape.substr(shape.find('=') + 1);
+        if (form.empty() || std::find(seen.begin(), seen.end(), type) != seen.end()) continue;
+        seen.push_back(type);
+        out += help_row(type, form, 18);
+    }
+    return out;
+}
+
 const Json* find_arg(const Json& command, const std::string& name) {
     for (const Json& arg : args_of(command))
         if (arg.value("name", "") == name) return &arg;
@@ -96,6 +113,17 @@ Result<CtlCommands> CtlCommands::ask(ControlClient& client) {
         if (command.is_object()) out.commands_.push_back(std::move(command));
     }
     if (reply.kind != Reply::Kind::end) return Error{reply.text};
+    return out;
+}
+
+CtlCommands CtlCommands::known() {
+    static constexpr const char* kKnown[] = {
+#include "known_commands.inc"
+    };
+    CtlCommands out;
+    for (const char* text : kKnown)
+        if (Json command = Json::parse(text, nullptr, false); command.is_object())
+            out.commands_.push_back(std::move(command));
     return out;
 }
 
@@ -135,11 +163,11 @@ std::string CtlCommands::list(const Words& beginning) const {
     std::string out;
     for (const Json& command : commands_)
         if (begins_with(split(name_of(command)), beginning))
-            out += row(name_of(command), command.value("help", ""), width);
+            out += help_row(name_of(command), command.value("help", ""), width);
     return out;
 }
 
-Words CtlCommands::complete(const Words& words, ControlClient& client) const {
+Words CtlCommands::complete(const Words& words, ControlClient* client) const {
     Words out;
     if (words.empty()) return out;
     const Words before(words.begin(), words.end() - 1);
@@ -162,9 +190,17 @@ Words CtlCommands::complete(const Words& words, ControlClient& client) const {
                            [&](const std::string& w) { return w.starts_with(name + "="); });
     };
     const auto add_values = [&](const std::string& name, const std::string& prefix) {
-        client.ask("complete", {{"command", name_of(*found.command)}, {"argument", name}});
+        if (client == nullptr) {
+            for (const std::string& value :
+                 find_arg(*found.command, name) == nullptr
+                     ? Words{}
+                     : find_arg(*found.command, name)->value("values", Words{}))
+                add(prefix + value);
+            return;
+        }
+        client->ask("complete", {{"command", name_of(*found.command)}, {"argument", name}});
         Reply reply;
-        while ((reply = client.next()).kind == Reply::Kind::row)
+        while ((reply = client->next()).kind == Reply::Kind::row)
             add(prefix + Json::parse(reply.text).value("value", ""));
     };
     if (const auto equals = last.find('='); equals != std::string::npos) {
@@ -204,11 +240,16 @@ Result<Json> read_arguments(const Json& command, const Words& words) {
             if (auto r = give(free, word); !r) return r.error();
             continue;
         }
-        const std::string key = word.substr(0, equals);
-        if (find_arg(command, key) == nullptr)
+        const bool negated = word[equals - 1] == '!';
+        const std::string key = lower(word.substr(0, equals - (negated ? 1 : 0)));
+        const Json* const arg = find_arg(command, key);
+        if (arg == nullptr)
             return Error{name + ": there is no argument '" + key + "'" +
                          suggestion(key, names_of(args_of(command))) + takes(command)};
-        if (auto r = give(key, word.substr(equals + 1)); !r) return r.error();
+        if (negated && !arg->value("negatable", false))
+            return Error{name + ": '" + key + "' cannot be negated"};
+        if (auto r = give(key, (negated ? "!" : "") + word.substr(equals + 1)); !r)
+            return r.error();
     }
     return args;
 }
@@ -224,10 +265,11 @@ std::string help_of(const Json& command) {
     std::string usage = "Usage: posternctl [-s SOCKET] [--json] " + name_of(command);
     if (uses_file(command)) usage += " FILE";
     std::size_t width = 0;
-    bool optional = false;
+    bool optional = false, negatable = false;
     for (const Json& arg : args) {
         if (!takes_arguments(command)) break;
-        width = std::max(width, shape_of(arg).size());
+        negatable = negatable || arg.value("negatable", false);
+        width = std::max(width, std::min<std::size_t>(shape_of(arg).size(), 26));
         if (arg.value("required", false))
             usage += " " + (arg.value("positional", false) ? arg.value("name", "") : shape_of(arg));
         else
@@ -236,9 +278,9 @@ std::string help_of(const Json& command) {
     std::string out =
         usage + (optional ? " [KEY=VALUE...]" : "") + "\n\n" + command.value("help", "") + "\n";
     if (command.value("file", "none") == "write")
-        out += "\n" + row("FILE", "written by posternctl: a new file of mode 0600", 4);
+        out += "\n" + help_row("FILE", "written by posternctl: a new file of mode 0600", 4);
     if (command.value("file", "none") == "read")
-        out += "\n" + row("FILE", "only you or root may own it or write to it", 4);
+        out += "\n" + help_row("FILE", "only you or root may own it or write to it", 4);
     if (takes_arguments(command) && !args.empty()) {
         out += "\nArguments:\n";
         for (const Json& arg : args) {
@@ -248,24 +290,33 @@ std::string help_of(const Json& command) {
                 text += "; '" + arg.value("name", "") + "=' may be left out";
             if (const Words values = arg.value("values", Words{}); values.size() > 4)
                 text += ": " + join(values, values.size(), ", ");
-            out += row(shape_of(arg), text, width);
+            out += help_row(shape_of(arg), text, width);
         }
+        if (const std::string forms = forms_of(args); !forms.empty()) out += "\nValues:\n" + forms;
+        if (negatable)
+            out +=
+                "\nKEY!=VALUE means all others ('!' needs quotes in some shells; KEY=!VALUE is "
+                "the\nsame). Names may be written in any case.\n";
     }
     const Json columns = command.value("columns", Json::array());
     if (!columns.empty()) {
-        out += "\nColumns:";
+        std::string titles = "Columns:";
         for (const Json& column : columns)
-            out += " " + column.value("title", "");
+            titles += " " + column.value("title", "");
         out += "\n";
+        for (const std::string& line : wrapped(titles, 80))
+            out += line + "\n";
     }
     out += "\nEffect: " + command.value("effect", "write") +
            (command.value("effect", "write") == "read" ? " (also on the reading socket)\n"
                                                        : " (the control socket only)\n");
-    out += "Exit codes:";
-    const Json codes = command.value("exit_codes", Json::object());
-    for (const auto& [code, meaning] : codes.items())
-        out += (out.ends_with(":") ? " " : ", ") + code + " " + meaning.get<std::string>();
-    return out + "\n";
+    std::string codes = "Exit codes:";
+    const Json described = command.value("exit_codes", Json::object());
+    for (const auto& [code, meaning] : described.items())
+        codes += (codes.ends_with(":") ? " " : ", ") + code + " " + meaning.get<std::string>();
+    for (const std::string& line : wrapped(codes, 80))
+        out += line + "\n";
+    return out;
 }
 
 }  // namespace postern

@@ -17,6 +17,8 @@ class CtlCommands {
   public:
     /// Queries the daemon. The Error states why it did not answer.
     static Result<CtlCommands> ask(ControlClient& client);
+    /// Those of a daemon of this version, for help and completion without one.
+    static CtlCommands known();
 
     /// The command at the beginning of `words`, and its number of words; null: none. An alias of
     /// the description's row, which lives as long as this.
@@ -32,8 +34,8 @@ class CtlCommands {
     std::string list(const Words& beginning = {}) const;
     const std::vector<Json>& all() const noexcept { return commands_; }
 
-    /// Completions of the last of these words.
-    Words complete(const Words& words, ControlClient& client) const;
+    /// Completions of the last of these words. Without a client, current names are not known.
+    Words complete(const Words& words, ControlClient* client) const;
 
   private:
     std::vector<Json> commands_;

@@ -2,9 +2,14 @@
 #include "ctl_view.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
+#include <arpa/inet.h>
 #include <unistd.h>
+
+#include "control/suggest.h"
+#include "ctl_text.h"
 
 namespace postern {
 namespace {
@@ -60,6 +65,37 @@ std::string upper(std::string text) {
     return text;
 }
 
+std::string lower(std::string text) {
+    for (char& c : text)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return text;
+}
+
+/// "01:23:43.123" of "2026-11-30T01:23:43.123+0100".
+std::string clock_of(const std::string& time) {
+    const auto begin = time.find('T');
+    if (begin == std::string::npos) return time;
+    return time.substr(begin + 1, time.find_first_of("+-Z", begin) - begin - 1);
+}
+
+/// Bytes that compare as addresses do: IPv4 before IPv6. Other texts as they are.
+std::string address_key(const std::string& text) {
+    std::array<char, 16> bytes{};
+    if (::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1)
+        return "4" + std::string(bytes.data(), 4);
+    if (::inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1)
+        return "6" + std::string(bytes.data(), 16);
+    return text;
+}
+std::string port_key(const Json& port) {
+    const auto n = port.is_number() ? port.get<unsigned>() : 0u;
+    return {static_cast<char>(n >> 8), static_cast<char>(n)};
+}
+
+double number_of(const Json& value) {
+    return value.is_number() ? value.get<double>() : 0;
+}
+
 }  // namespace
 
 void Output::flush() {
@@ -78,9 +114,14 @@ CellReader::CellReader(const Json& column)
       form_(column.value("form", "value")),
       absent_(column.value("absent", "-")),
       except_(column.value("except", std::vector<std::string>{})),
-      right_(column.value("right", false)) {
+      right_(column.value("right", false)),
+      rank_(column.value("rank", 0u)) {
     for (const std::string& path : column.value("fields", std::vector<std::string>{}))
         fields_.push_back(split(path));
+}
+
+CellReader CellReader::of_field(const std::string& field) {
+    return CellReader(Json{{"title", upper(field)}, {"fields", Json::array({field})}});
 }
 
 const Json& CellReader::field(const Json& row, std::size_t i) const {
@@ -121,19 +162,42 @@ std::string CellReader::cell(const Json& row) const {
     if (form_ == "endpoint") return endpoint(field(row, 0), field(row, 1), field(row, 2));
     if (form_ == "pair") return value(field(row, 0)) + "/" + value(field(row, 1));
     if (form_ == "ends") return ends(field(row, 0));
+    if (form_ == "clock") return clock_of(value(field(row, 0)));
     // Forms of a newer daemon: shown unchanged.
     return value(field(row, 0));
 }
 
-Table::Table(const Json& columns, Output& out) : out_(out) {
-    for (const Json& column : columns)
-        columns_.emplace_back(column);
+SortKey CellReader::sort_key(const Json& row) const {
+    const Json& first = field(row, 0);
+    if (form_ == "endpoint") return {0, address_key(value(first)) + port_key(field(row, 1))};
+    if (form_ == "pair") return {number_of(first) + number_of(field(row, 1)), {}};
+    if (first.is_number() || first.is_null()) return {number_of(first), {}};
+    // A sign before it: an empty text is one, too.
+    return {0, "t" + value(first)};
+}
+
+void CellReader::copy(const Json& row, Json& out) const {
+    for (std::size_t i = 0; i < fields_.size(); ++i) {
+        std::string name;
+        for (const std::string& part : fields_[i])
+            name += (name.empty() ? "" : ".") + part;
+        out[name] = field(row, i);
+    }
+}
+
+bool CellReader::is_in(const Json& row) const {
+    const Json* at = &row;
+    for (const std::string& key : fields_.at(0)) {
+        if (!at->is_object() || !at->contains(key)) return false;
+        at = &member(*at, key);
+    }
+    return true;
 }
 
 void Table::add(const Json& row) {
     if (columns_.empty())
         for (const auto& [key, value] : row.items())
-            columns_.emplace_back(Json{{"title", upper(key)}, {"fields", Json::array({key})}});
+            columns_.push_back(CellReader::of_field(key));
     std::vector<std::string> cells;
     for (const CellReader& column : columns_)
         cells.push_back(column.cell(row));
@@ -144,31 +208,179 @@ void Table::add(const Json& row) {
 
 void Table::start() {
     printing_ = true;
-    std::vector<std::string> titles;
-    for (const CellReader& column : columns_)
-        titles.push_back(column.title());
-    widths_.resize(titles.size());
-    held_.insert(held_.begin(), std::move(titles));
-    for (const auto& cells : held_)
-        for (std::size_t i = 0; i < cells.size(); ++i)
-            widths_[i] = std::max(widths_[i], cells[i].size());
+    if (header_) {
+        std::vector<std::string> titles;
+        for (const CellReader& column : columns_)
+            titles.push_back(column.title());
+        held_.insert(held_.begin(), std::move(titles));
+    }
+    learn_widths();
+    choose_columns();
     for (const auto& cells : held_)
         print(cells);
     held_.clear();
 }
 
+void Table::learn_widths() {
+    widths_.resize(columns_.size());
+    for (const auto& cells : held_)
+        for (std::size_t i = 0; i < cells.size(); ++i)
+            widths_[i] = std::max(widths_[i], width_of(cells[i]));
+}
+
+std::size_t Table::line_width() const {
+    // Two blanks between columns. A long text at the end is broken, if it has this much room.
+    constexpr std::size_t kBreakable = 30;
+    std::size_t width = 0;
+    for (const std::size_t i : shown_) {
+        const bool breaks = i == shown_.back() && !columns_[i].right();
+        width += (i == shown_.front() ? 0 : 2) +
+                 (breaks ? std::min(widths_[i], kBreakable) : widths_[i]);
+    }
+    return width;
+}
+
+void Table::choose_columns() {
+    for (std::size_t i = 0; i < columns_.size(); ++i)
+        shown_.push_back(i);
+    if (width_ == 0) return;
+    const auto rank = [this](std::size_t i) { return columns_[i].rank(); };
+    while (line_width() > width_) {
+        const auto least = std::ranges::max_element(shown_, {}, rank);
+        if (rank(*least) == 0) return;
+        shown_.erase(least);
+    }
+}
+
 void Table::print(const std::vector<std::string>& cells) {
     std::string line;
-    for (std::size_t i = 0; i < cells.size(); ++i) {
-        const std::size_t pad = widths_[i] - std::min(widths_[i], cells[i].size());
+    for (const std::size_t i : shown_) {
         const bool right = columns_[i].right();
-        if (right) line.append(pad, ' ');
-        line += cells[i];
-        if (i + 1 == cells.size()) break;
-        if (!right) line.append(pad, ' ');
-        line += "  ";
+        if (i == shown_.back() && !right) {
+            const std::size_t indent = width_of(line);
+            const std::size_t room = width_ > indent ? width_ - indent : 0;
+            const auto lines =
+                width_ == 0 || room < 20 ? std::vector{cells[i]} : wrapped(cells[i], room);
+            out_.line(line + lines[0]);
+            for (std::size_t n = 1; n < lines.size(); ++n)
+                out_.line(std::string(indent, ' ') + lines[n]);
+            return;
+        }
+        const std::string pad(widths_[i] - std::min(widths_[i], width_of(cells[i])), ' ');
+        line += right ? pad + cells[i] : cells[i] + pad;
+        if (i != shown_.back()) line += "  ";
     }
     out_.line(line);
+}
+
+Result<RowView> RowView::make(const Json& command, const ViewOptions& options, Output& out) {
+    RowView view(options, out);
+    const Json described = command.value("columns", Json::array());
+    std::vector<CellReader> columns;
+    for (const Json& column : described) {
+        columns.emplace_back(column);
+        view.titles_.push_back(lower(column.value("title", "")));
+    }
+    const auto find = [&](const std::string& name) {
+        for (const CellReader& column : columns)
+            if (lower(column.title()) == lower(name)) return column;
+        view.unchecked_.push_back(name);
+        return CellReader::of_field(name);
+    };
+    view.endless_ = command.value("endless", false);
+    if (!options.sort.empty() && view.endless_) return Error{"--sort: this command has no end"};
+    if (!options.sort.empty()) view.sort_ = find(options.sort);
+    for (const std::string& name : options.columns)
+        view.columns_.push_back(find(name));
+    const bool chosen = !view.columns_.empty();
+    if (!chosen && !options.json) view.columns_ = columns;
+    if (!options.all && !options.json) view.zeros_ = command.value("zeros", "");
+    if (!options.json)
+        view.table_ = std::make_unique<Table>(
+            view.columns_, options.wide || chosen ? 0 : output_width(), options.header, out);
+    return view;
+}
+
+Result<void> RowView::check_fields(const Json& row) {
+    for (const std::string& name : unchecked_) {
+        if (CellReader::of_field(name).is_in(row)) continue;
+        std::vector<std::string> known = titles_;
+        for (const auto& [key, value] : row.items())
+            if (std::ranges::find(known, key) == known.end()) known.push_back(key);
+        std::string all;
+        for (const std::string& k : known)
+            all += (all.empty() ? "" : ", ") + k;
+        return Error{"there is no column '" + name + "'" + suggestion(lower(name), known) +
+                     "; it has " + all};
+    }
+    unchecked_.clear();
+    return {};
+}
+
+Result<void> RowView::add(const std::string& text) {
+    if (is_full()) return {};
+    if (options_.json && options_.columns.empty() && !sort_) {
+        show({}, text);
+        return {};
+    }
+    const Json row = Json::parse(text);
+    // Of events the first one has no other fields.
+    if (!unchecked_.empty() && (!endless_ || row.value("event", "") != "listening"))
+        if (auto r = check_fields(row); !r) return r;
+    if (!zeros_.empty() && number_of(member(row, zeros_)) == 0 && member(row, zeros_).is_number()) {
+        ++hidden_;
+        return {};
+    }
+    if (sort_)
+        hold(row, text);
+    else
+        show(row, text);
+    return {};
+}
+
+bool RowView::is_full() const noexcept {
+    return options_.limit && !sort_ && shown_ >= *options_.limit;
+}
+
+bool RowView::in_front(const Held& a, const Held& b) const {
+    if (a.key < b.key) return !options_.reverse;
+    if (b.key < a.key) return options_.reverse;
+    return a.number < b.number;
+}
+
+void RowView::hold(const Json& row, const std::string& text) {
+    held_.push_back({sort_->sort_key(row), number_++, text});
+    // Now and then the rows beyond the limit go, so that a long list takes little memory.
+    if (!options_.limit || held_.size() < 2 * *options_.limit + 1000) return;
+    const auto middle = held_.begin() + static_cast<std::ptrdiff_t>(*options_.limit);
+    std::ranges::nth_element(held_, middle,
+                             [this](const Held& a, const Held& b) { return in_front(a, b); });
+    held_.erase(middle, held_.end());
+}
+
+void RowView::show(const Json& row, const std::string& text) {
+    ++shown_;
+    if (table_) return table_->add(row);
+    if (options_.columns.empty()) return out_->line(text);
+    Json chosen = Json::object();
+    for (const CellReader& column : columns_)
+        column.copy(row, chosen);
+    out_->line(chosen.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+void RowView::flush() {
+    if (table_) table_->finish();
+    out_->flush();
+}
+
+void RowView::finish() {
+    std::ranges::sort(held_, [this](const Held& a, const Held& b) { return in_front(a, b); });
+    for (const Held& held : held_) {
+        if (options_.limit && shown_ >= *options_.limit) break;
+        show(Json::parse(held.text), held.text);
+    }
+    held_.clear();
+    flush();
 }
 
 }  // namespace postern

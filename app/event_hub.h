@@ -16,6 +16,7 @@
 
 #include "control/command.h"
 #include "table/event_ring.h"
+#include "wall_clock.h"
 
 namespace postern {
 
@@ -71,15 +72,16 @@ class EventHub {
 };
 
 /// Rows: one that says "listening", then events, and {"event": "lost", "events": N} in between;
-/// ends after `count` events if that is given. Of an event its type, cause and time, and what
-/// `to_row` adds.
+/// ends after `count` events if that is given. Of an event its time of day, type and cause, and
+/// what `to_row` adds.
 template <class Event>
 class EventSource : public RowSource {
   public:
     using ToRow = std::function<void(const Event&, Json& row)>;
+    /// `now`: the clock of the events.
     EventSource(std::shared_ptr<EventHub<Event>> hub, std::function<bool(const Event&)> wanted,
-                std::optional<std::uint32_t> count, ToRow to_row)
-        : hub_(std::move(hub)), left_(count), to_row_(std::move(to_row)) {
+                std::optional<std::uint32_t> count, std::function<Tick()> now, ToRow to_row)
+        : hub_(std::move(hub)), left_(count), now_(std::move(now)), to_row_(std::move(to_row)) {
         listener_.wanted = std::move(wanted);
         hub_->add(listener_);
     }
@@ -90,6 +92,7 @@ class EventSource : public RowSource {
     Pull next(Json& row) override {
         if (!greeted_) {  // so that a script knows from which moment on it misses nothing
             greeted_ = true;
+            row["time"] = local_time(wall_ms());
             row["event"] = "listening";
             return Pull::row;
         }
@@ -97,6 +100,7 @@ class EventSource : public RowSource {
         if (listener_.waiting.empty()) hub_->drain();
         if (listener_.waiting.empty()) {
             if (listener_.lost == 0) return Pull::pending;
+            row["time"] = local_time(wall_ms());
             row["event"] = "lost";
             row["events"] = listener_.lost;
             listener_.lost = 0;
@@ -104,6 +108,8 @@ class EventSource : public RowSource {
         }
         const Event& event = listener_.waiting.front();
         const bool ended = event.type == decltype(Event::type)::destroy;
+        // The clock counts from the start of the workers, in steps of a millisecond.
+        row["time"] = local_time(wall_ms() - (now_() - event.at));
         row["event"] = to_string(event.type);
         row["cause"] = ended ? Json(to_string(event.end)) : Json(nullptr);
         row["at_ms"] = event.at.ms;
@@ -116,6 +122,7 @@ class EventSource : public RowSource {
   private:
     std::shared_ptr<EventHub<Event>> hub_;
     std::optional<std::uint32_t> left_;
+    std::function<Tick()> now_;
     ToRow to_row_;
     typename EventHub<Event>::Listener listener_;
     bool greeted_ = false;

@@ -4,6 +4,8 @@
 
 #include <functional>
 #include <optional>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -24,29 +26,14 @@ struct ExpectFilter {
     std::optional<HelperId> helper;
     std::optional<std::uint8_t> protocol;
     std::optional<Prefix> src, dst;
-    std::optional<Be16> dport;
+    std::optional<NumberRange> dport, timeout_s;
     std::optional<std::uint32_t> zone;
     std::optional<ConnId> master;
     std::optional<std::pair<OwnerId, ExpectId>> id;
+    std::set<std::string, std::less<>> negated;  ///< names of arguments
 
-    static Result<ExpectFilter> read(const Plan& plan, const Json& json) {
-        Args a(plan, json);
-        ExpectFilter f{a.helper("helper"),     a.protocol("proto"), a.prefix("src"),
-                       a.prefix("dst"),        a.port("dport"),     a.uint("zone", kCtZones - 1),
-                       a.connection("master"), a.expectation("id")};
-        if (!a.problem.empty()) return Error{a.problem};
-        return f;
-    }
-    bool matches(const ExpectInfo& e) const {
-        if (helper && e.helper != *helper) return false;
-        if (protocol && e.protocol != *protocol) return false;
-        if (src && (e.src.length < src->length || !src->contains(e.src.address))) return false;
-        if (dst && !dst->contains(e.dst)) return false;
-        if (dport && e.dport != *dport) return false;
-        if (zone && e.ct_zone.number() != *zone) return false;
-        if (id && *id != std::pair{e.owner, e.id}) return false;
-        return !master || e.master == *master;
-    }
+    static Result<ExpectFilter> read(const Plan& plan, const Json& json);
+    bool matches(const ExpectInfo& e) const;
 };
 
 /// Expectations visited in one step: control is a reader of the table meanwhile.
@@ -56,7 +43,7 @@ inline constexpr std::uint32_t kObjectsAStep = 1024;
 class DeleteSource : public RowSource {
   public:
     DeleteSource(Firewall& fw, ExpectFilter filter, std::function<Tick()> now)
-        : fw_(fw), filter_(filter), now_(std::move(now)) {}
+        : fw_(fw), filter_(std::move(filter)), now_(std::move(now)) {}
 
     Pull next(Json& row) override {
         if (said_) return Pull::done;

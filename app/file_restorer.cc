@@ -4,6 +4,8 @@
 #include <utility>
 #include <variant>
 
+#include "wall_clock.h"
+
 namespace postern {
 
 FileRestorer::FileRestorer(Firewall& firewall, WorkerRequests& requests, std::function<Tick()> now)

@@ -25,18 +25,12 @@ Json tuple_json(const Tuple& t) {
                 {"dport", t.dport.host()},
                 {"proto", protocol_name(t.protocol)}};
 }
-std::int64_t seconds_left(Tick deadline, Tick now) {
-    const std::int32_t ms = deadline - now;
-    return ms <= 0 ? 0 : (ms + 999) / 1000;
-}
-
 }  // namespace
 
 Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const Conn& c,
                     Tick now) {
     const Tuple t = c.tuple();
-    // Unsigned: right for connections of up to 49 days.
-    const std::uint32_t age_s = (now.ms - c.start_ms) / 1000;
+    const std::uint32_t age = age_s(c, now);
     return {
         {"proto", protocol_name(c.protocol())},
         {"family", to_string(c.family())},
@@ -65,10 +59,10 @@ Json connection_row(const Plan& plan, WorkerId worker, std::uint32_t slot, const
          plan.timeouts_name(c.timeouts()).empty() ? "default" : plan.timeouts_name(c.timeouts())},
         {"liberal", c.has(conn_flag::liberal)},
         {"sloppy", c.sloppy != 0},
-        {"timeout_s", seconds_left(c.deadline(), now)},
-        {"start", static_cast<std::int64_t>(std::time(nullptr)) - age_s},
-        {"age_s", age_s},
-        {"idle_s", (now.ms - c.last_seen_ms) / 1000},
+        {"timeout_s", seconds_left(c, now)},
+        {"start", static_cast<std::int64_t>(std::time(nullptr)) - age},
+        {"age_s", age},
+        {"idle_s", idle_s(c, now)},
         {"packets_original", c.packets(Direction::original)},
         {"bytes_original", c.bytes(Direction::original)},
         {"packets_reply", c.packets(Direction::reply)},

@@ -8,6 +8,7 @@
 #include "config/description.h"
 #include "config/load.h"
 #include "config_history.h"
+#include "describe.h"
 #include "firewall.h"
 #include "replay.h"
 #include "run.h"
@@ -73,6 +74,8 @@ int main(int argc, char** argv) {
     check->add_option("FILE", file, "configuration (YAML); - for standard input")->required();
     auto* schema = app.add_subcommand(
         "schema", "print a JSON schema of the configuration, for editors and other checkers");
+    auto* commands = app.add_subcommand(
+        "commands", "print the descriptions of posternctl's commands as JSON, without a daemon");
     auto* play = app.add_subcommand("replay", "show the verdict on each packet of a capture");
     play->add_option("-c,--config", file, "configuration (YAML)")->required();
     play->add_option("IN", replay.inputs,
@@ -105,6 +108,7 @@ int main(int argc, char** argv) {
         const std::string text = postern::json_schema(postern::build_schema());
         return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0 ? 1 : 0;
     }
+    if (commands->parsed()) return postern::run_describe();
     if (run->parsed()) return run_file(file, verbose, saved);
     const auto spec = used(postern::load_spec(file, postern::build_schema()));
     if (!spec) return kBadConfiguration;

@@ -67,8 +67,26 @@ void PortWatch::turn() {
     looked_ = Clock::now();
     for (unsigned p = 0; p < watched_.size(); ++p) {
         look(PortId::from(p));
+        watched_[p].rates.turn(looked_, ports_->stats(PortId::from(p)));
         warn_of_unfinished(PortId::from(p), watched_[p]);
     }
+}
+
+void PortWatch::Rates::turn(std::chrono::steady_clock::time_point now, const PortSet::Stats& s) {
+    const double seconds = std::chrono::duration<double>(now - since).count();
+    if (seconds < 1) return;
+    const auto rate = [seconds](std::uint64_t is, std::uint64_t was) {
+        return is < was ? 0 : static_cast<std::uint64_t>(static_cast<double>(is - was) / seconds);
+    };
+    if (known) {
+        rx_pps = rate(s.rx_packets, last.rx_packets);
+        tx_pps = rate(s.tx_packets, last.tx_packets);
+        rx_bps = rate(s.rx_bytes, last.rx_bytes) * 8;
+        tx_bps = rate(s.tx_bytes, last.tx_bytes) * 8;
+    }
+    known = true;
+    since = now;
+    last = s;
 }
 
 void PortWatch::enter(Watched& w, State state) {
@@ -192,6 +210,14 @@ std::vector<Json> PortWatch::rows() const {
                         {"driver", i.driver},
                         {"interface", w.interface.empty() ? Json(nullptr) : Json(w.interface)},
                         {"mtu", w.mtu},
+                        {"mac", i.mac.empty() ? Json(nullptr) : Json(i.mac)},
+                        {"speed_mbps", i.speed_mbps == 0 ? Json(nullptr) : Json(i.speed_mbps)},
+                        {"rss", i.rss},
+                        {"checksums", i.checksums},
+                        {"rx_pps", w.rates.rx_pps},
+                        {"tx_pps", w.rates.tx_pps},
+                        {"rx_bps", w.rates.rx_bps},
+                        {"tx_bps", w.rates.tx_bps},
                         {"rx_queues", i.rx_queues},
                         {"tx_queues", i.tx_queues},
                         {"link_downs", w.counters.link_downs},
@@ -200,6 +226,12 @@ std::vector<Json> PortWatch::rows() const {
                         {"attach_failures", w.counters.attach_failures},
                         {"rx_packets", s.rx_packets},
                         {"tx_packets", s.tx_packets},
+                        {"rx_bytes", s.rx_bytes},
+                        {"tx_bytes", s.tx_bytes},
+                        {"rx_missed", s.rx_missed},
+                        {"rx_no_buffer", s.rx_no_buffer},
+                        {"rx_errors", s.rx_errors},
+                        {"tx_errors", s.tx_errors},
                         {"partial_checksum", s.partial_checksum},
                         {"cut_frames", s.cut_frames}});
     }

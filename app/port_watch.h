@@ -50,6 +50,15 @@ class PortWatch {
         down,
         gone
     };
+    /// Of about the last second.
+    struct Rates {
+        std::uint64_t rx_pps = 0, tx_pps = 0, rx_bps = 0, tx_bps = 0;
+        PortSet::Stats last;  ///< at `since`
+        std::chrono::steady_clock::time_point since;
+        bool known = false;  ///< `last` is
+
+        void turn(std::chrono::steady_clock::time_point now, const PortSet::Stats& s);
+    };
     struct Watched {
         std::string name, zone, bridge;
         std::string interface;  ///< its name when the port was opened; empty: none
@@ -62,6 +71,7 @@ class PortWatch {
         std::string last_failure;
         std::chrono::steady_clock::time_point since, tried;
         Counters counters;
+        Rates rates;
     };
 
     PortWatch(PortSet& ports, Interfaces interfaces)

@@ -5,19 +5,25 @@
 //
 // Exit codes: 0 answered (also if the reader of the output went away), 1 no daemon, or it failed to
 // answer, 2 the command line is wrong, or the socket refuses the command.
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <unistd.h>
 
 #include "control/client.h"
 #include "control/suggest.h"
 #include "ctl_commands.h"
+#include "ctl_support.h"
 #include "ctl_view.h"
 #include "state_file.h"
 
@@ -36,14 +42,31 @@ Options:
   -s, --socket PATH   the daemon's control socket, or the one that only reads
                       (default: /run/postern/control.sock)
   --json              one JSON object a line instead of columns
+  --columns A,B,...   these columns only, or fields of the JSON rows
+  --wide              all columns; without it those that fit into the terminal
+  --no-header         no titles
+  --sort COLUMN       in this order; --reverse: from the highest
+  --limit N           the first N rows only
+  --all               rows of zeros, too (--json always has them)
+  --watch[=SECONDS]   again every 2 seconds, or as often as given
   -h, --help          this help; after a command, its own
   --version           the version of this program
-  --bash-completion   a script that completes commands in bash
-Exit codes: 0 answered, 1 no daemon or no answer, 2 wrong command line, or a command that this
-socket does not take.
+  --bash-completion, --zsh-completion
+                      a script that completes commands in this shell
+A command of posternctl itself:
+  support FILE        one archive (tar) for a bug report: counters, states,
+                      names and the configuration; no payload, no connections
+Exit codes: 0 answered, 1 no daemon or no answer, 2 wrong command line, or a
+command that this socket does not take.
 )";
 
-constexpr const char* kCompletion = R"(# For bash: source <(posternctl --bash-completion)
+const Words kOptions{"--socket", "--json",    "--columns",         "--wide",          "--no-header",
+                     "--sort",   "--reverse", "--limit",           "--all",           "--watch",
+                     "--help",   "--version", "--bash-completion", "--zsh-completion"};
+/// Those with a value.
+const Words kValued{"-s", "--socket", "--columns", "--sort", "--limit"};
+
+constexpr const char* kBashCompletion = R"(# For bash: source <(posternctl --bash-completion)
 _posternctl() {
     local words last
     read -ra words <<< "${COMP_LINE:0:COMP_POINT}"
@@ -55,6 +78,20 @@ _posternctl() {
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
 }
 complete -o default -F _posternctl posternctl
+)";
+
+constexpr const char* kZshCompletion = R"(#compdef posternctl
+# For zsh: source <(posternctl --zsh-completion), or a file _posternctl in $fpath
+_posternctl() {
+    local -a found keys others
+    found=("${(@f)$("${words[1]}" --complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
+    keys=(${(M)found:#*=})
+    others=(${found:#*=})
+    (( ${#keys} )) && compadd -Q -S '' -- "${keys[@]}"
+    (( ${#others} )) && compadd -Q -- "${others[@]}"
+    return 0
+}
+if [[ ${funcstack[1]} == _posternctl ]]; then _posternctl "$@"; else compdef _posternctl posternctl; fi
 )";
 
 int complain(const std::string& message, int code) {
@@ -70,40 +107,75 @@ int print(const std::string& text) {
     return complain("cannot write: " + std::generic_category().message(out.error()), kFailed);
 }
 
-int ask(ControlClient& client, const Json& command, const Json& args, bool json) {
-    const bool endless = command.value("endless", false);
-    client.ask(command.value("command", ""), args);
-    Output out;
-    Table table(command.value("columns", Json::array()), out);
-    Reply reply;
-    while ((reply = client.next()).kind == Reply::Kind::row) {
-        if (json)
-            out.line(reply.text);
-        else
-            table.add(Json::parse(reply.text));
-        if (endless) {
-            if (!json) table.finish();
-            out.flush();
-        }
-        if (out.error() != 0) break;
-    }
-    if (!json) table.finish();
-    out.flush();
-    if (out.error() == EPIPE) return kOk;  // `| head` has read enough
-    if (out.error() != 0)
-        return complain("cannot write: " + std::generic_category().message(out.error()), kFailed);
+/// The command line without the command.
+struct Options {
+    std::string socket = kDefaultControlSocket;
+    ViewOptions view;
+    double watch_s = 0;  ///< 0: once
+    bool help = false;
+};
+
+/// What the daemon's last line means for the exit code.
+int end_of(const Reply& reply) {
     if (reply.kind == Reply::Kind::end) return kOk;
     const bool our_fault =
         reply.code == "unknown_command" || reply.code == "bad_args" || reply.code == "read_only";
     return complain(reply.text, our_fault ? kUsage : kFailed);
 }
 
-/// The command line without the command.
-struct Options {
-    std::string socket = kDefaultControlSocket;
-    bool json = false;
-    bool help = false;
-};
+/// Prints the rows of one answer. `enough`: no more of them are wanted.
+int show_rows(ControlClient& client, const Json& command, const Json& args,
+              const ViewOptions& options, bool& enough) {
+    const bool endless = command.value("endless", false);
+    Output out;
+    auto view = RowView::make(command, options, out);
+    if (!view) return complain(view.error().message, kUsage);
+    client.ask(command.value("command", ""), args);
+    Reply reply;
+    while (!view->is_full() && (reply = client.next()).kind == Reply::Kind::row) {
+        if (auto added = view->add(reply.text); !added)
+            return complain(added.error().message, kUsage);
+        if (endless) view->flush();
+        if (out.error() != 0) break;
+    }
+    view->finish();
+    enough = out.error() != 0;
+    if (out.error() == EPIPE) return kOk;  // `| head` has read enough
+    if (out.error() != 0)
+        return complain("cannot write: " + std::generic_category().message(out.error()), kFailed);
+    if (view->shown() == 0 && view->hidden() != 0)
+        std::fprintf(stderr, "posternctl: all %s are zero; --all shows them\n",
+                     std::to_string(view->hidden()).c_str());
+    return view->is_full() ? kOk : end_of(reply);
+}
+
+/// Rows are printed again and again, by a connection of its own each time: a list that was not
+/// read to its end needs no more of the daemon.
+int watch(const Options& options, const Json& command, const Json& args) {
+    const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+    for (bool first = true;; first = false) {
+        auto client = ControlClient::connect(options.socket);
+        if (!client) return complain(client.error().message, kFailed);
+        if (terminal)
+            std::fputs("\033[H\033[2J", stdout);
+        else if (!first)
+            std::fputs("\n", stdout);
+        if (std::fflush(stdout) != 0) return kOk;
+        bool enough = false;
+        const int code = show_rows(*client, command, args, options.view, enough);
+        if (code != kOk || enough) return code;
+        std::this_thread::sleep_for(std::chrono::duration<double>(options.watch_s));
+    }
+}
+
+int ask(ControlClient& client, const Options& options, const Json& command, const Json& args) {
+    bool enough = false;
+    if (options.watch_s == 0) return show_rows(client, command, args, options.view, enough);
+    if (command.value("endless", false) || command.value("effect", "write") != "read")
+        return complain(
+            command.value("command", "") + ": --watch is for commands that read a state", kUsage);
+    return watch(options, command, args);
+}
 
 std::string describe(const Json& command, bool json) {
     return json ? command.dump() : help_of(command);
@@ -112,46 +184,59 @@ std::string describe(const Json& command, bool json) {
 /// `words` is not empty.
 int run_command(const Options& options, const Words& words) {
     auto client = ControlClient::connect(options.socket);
-    if (!client) return complain(client.error().message, kFailed);
+    if (!client) {
+        const CtlCommands known = CtlCommands::known();
+        const auto found = known.match(words);
+        if (options.help && found.command != nullptr)
+            return print(describe(*found.command, options.view.json));
+        return complain(client.error().message, kFailed);
+    }
     auto commands = CtlCommands::ask(*client);
     if (!commands) return complain(commands.error().message, kFailed);
+    if (words[0] == "support" && !options.help)
+        return write_support(options.socket, *commands, Words(words.begin() + 1, words.end()));
     const auto found = commands->match(words);
     if (found.command == nullptr) {
         const std::string group = commands->list({words[0]});
         if (options.help && words.size() == 1 && !group.empty()) return print(group);
+        if (options.help && words[0] == "support") return print(kHelp);
         return complain(commands->no_match(words), kUsage);
     }
     const Json& command = *found.command;
-    if (options.help) return print(describe(command, options.json));
+    if (options.help) return print(describe(command, options.view.json));
     const Words rest(words.begin() + static_cast<std::ptrdiff_t>(found.words), words.end());
     if (const std::string file = command.value("file", "none"); file != "none") {
         auto path = read_file_argument(command, rest);
         if (!path) return complain(path.error().message, kUsage);
-        if (file == "read") return restore_state(options.socket, *path, options.json);
+        if (file == "read") return restore_state(options.socket, *path, options.view.json);
         auto args = read_arguments(command, Words(rest.begin() + 1, rest.end()));
         if (!args) return complain(args.error().message, kUsage);
-        if (options.json && !args->contains("form")) (*args)["form"] = "json";
-        return save_state(options.socket, *path, *args, options.json);
+        if (options.view.json && !args->contains("form")) (*args)["form"] = "json";
+        return save_state(options.socket, *path, *args, options.view.json);
     }
     auto args = read_arguments(command, rest);
     if (!args) return complain(args.error().message, kUsage);
-    if (!command.value("endless", false)) return ask(*client, command, *args, options.json);
+    if (!command.value("endless", false)) return ask(*client, options, command, *args);
     // There may be no event for a long time.
     auto listener = ControlClient::connect(options.socket, 0);
     if (!listener) return complain(listener.error().message, kFailed);
-    return ask(*listener, command, *args, options.json);
+    return ask(*listener, options, command, *args);
 }
 
 /// The options and the list of commands, or the help of one.
 int run_help(const Options& options, const Words& words) {
-    if (!words.empty()) return run_command({options.socket, options.json, true}, words);
+    if (!words.empty()) {
+        Options of_command = options;
+        of_command.help = true;
+        return run_command(of_command, words);
+    }
     auto client = ControlClient::connect(options.socket);
     auto commands = client ? CtlCommands::ask(*client) : Result<CtlCommands>(client.error());
     if (!commands) {
-        complain(commands.error().message + "; its commands are not known", kOk);
-        return options.json ? kFailed : print(kHelp);
+        complain(commands.error().message + "; these are the commands of this version", kOk);
+        commands = CtlCommands::known();
     }
-    if (!options.json)
+    if (!options.view.json)
         return print(std::string(kHelp) + "\nCommands (posternctl COMMAND --help says more):\n" +
                      commands->list());
     std::string all;
@@ -161,23 +246,38 @@ int run_help(const Options& options, const Words& words) {
 }
 
 /// For shells: completions of the last word. Prints nothing if nothing is known.
-int run_complete(Words words) {
+int run_complete(const Words& words) {
     Options options;
     Words rest;
     for (std::size_t i = 0; i < words.size(); ++i) {
-        if (words[i] == "--json" && i + 1 < words.size()) continue;
-        if ((words[i] == "-s" || words[i] == "--socket") && i + 2 < words.size())
+        const bool last = i + 1 == words.size();
+        const bool valued = std::ranges::find(kValued, words[i]) != kValued.end();
+        if (valued && i + 2 == words.size()) return kOk;  // its value is not known here
+        if ((words[i] == "-s" || words[i] == "--socket") && !last)
             options.socket = words[++i];
-        else
+        else if (valued && !last)
+            ++i;
+        else if (last || !words[i].starts_with('-'))
             rest.push_back(words[i]);
     }
+    if (!rest.empty() && rest.back().starts_with('-')) {
+        for (const std::string& option : kOptions)
+            if (option.starts_with(rest.back())) std::printf("%s\n", option.c_str());
+        return kOk;
+    }
     auto client = ControlClient::connect(options.socket, 2);
-    if (!client) return kFailed;
-    auto commands = CtlCommands::ask(*client);
-    if (!commands) return kFailed;
-    for (const std::string& candidate : commands->complete(rest, *client))
+    auto commands = client ? CtlCommands::ask(*client) : Result<CtlCommands>(client.error());
+    const bool asked = static_cast<bool>(commands);
+    const CtlCommands all = asked ? std::move(*commands) : CtlCommands::known();
+    for (const std::string& candidate : all.complete(rest, asked ? &*client : nullptr))
         std::printf("%s\n", candidate.c_str());
     return kOk;
+}
+
+/// Seconds between two answers. False: it is no such number.
+bool read_period(const std::string& text, double& seconds) {
+    std::istringstream in(text);
+    return (in >> seconds) && in.eof() && seconds >= 0.05 && seconds <= 86400;
 }
 
 int run(int argc, char** argv) {
@@ -185,13 +285,25 @@ int run(int argc, char** argv) {
         return run_complete(Words(argv + 2, argv + argc));
     CLI::App app;
     Options options;
-    bool version = false, completion = false;
+    ViewOptions& view = options.view;
+    std::string columns, watch;
+    bool version = false, bash = false, zsh = false, no_header = false;
     app.add_option("-s,--socket", options.socket)->take_last();
-    app.add_flag("--json", options.json);
+    app.add_flag("--json", view.json);
+    app.add_option("--columns", columns)->take_last();
+    app.add_flag("--wide", view.wide);
+    app.add_flag("--no-header", no_header);
+    app.add_option("--sort", view.sort)->take_last();
+    app.add_flag("--reverse", view.reverse);
+    app.add_option("--limit", view.limit)->take_last();
+    app.add_flag("--all", view.all);
+    // The value only after '=', so that a command may follow.
+    app.add_flag("--watch{2}", watch);
     app.set_help_flag("");
     app.add_flag("-h,--help", options.help);
     app.add_flag("--version", version);
-    app.add_flag("--bash-completion", completion);
+    app.add_flag("--bash-completion", bash);
+    app.add_flag("--zsh-completion", zsh);
     app.allow_extras();  // reported below, in better words
 
     try {
@@ -200,13 +312,17 @@ int run(int argc, char** argv) {
         return app.exit(e) == 0 ? kOk : kUsage;
     }
     if (version) return print("posternctl " POSTERN_VERSION);
-    if (completion) return print(kCompletion);
+    if (bash) return print(kBashCompletion);
+    if (zsh) return print(kZshCompletion);
+    view.header = !no_header;
+    for (std::istringstream names(columns); std::getline(names, columns, ',');)
+        view.columns.push_back(columns);
+    if (!watch.empty() && !read_period(watch, options.watch_s))
+        return complain("--watch: expected seconds (0.05 to 86400), found '" + watch + "'", kUsage);
     Words words = app.remaining();
     for (const std::string& word : words)
         if (word.starts_with('-'))
-            return complain("there is no option '" + word + "'" +
-                                suggestion(word, {"--socket", "--json", "--help", "--version",
-                                                  "--bash-completion"}) +
+            return complain("there is no option '" + word + "'" + suggestion(word, kOptions) +
                                 "; 'posternctl --help' lists them",
                             kUsage);
     const bool help = !words.empty() && words[0] == "help";

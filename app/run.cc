@@ -41,12 +41,13 @@ struct WorkerJob {
     PortSet* ports;
     WorkerId id;
     LoopConfig config;
+    LoopStats* stats;
     const std::atomic<bool>* stop;
 };
 
 int worker_main(void* arg) {
     const auto& job = *static_cast<WorkerJob*>(arg);
-    run_worker(*job.firewall, *job.ports, job.id, job.config, *job.stop);
+    run_worker(*job.firewall, *job.ports, job.id, job.config, *job.stats, *job.stop);
     return 0;
 }
 
@@ -214,6 +215,10 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
         fw, [&clock] { return clock.now(); }, metrics, requests, restored);
     add_metrics(metrics,
                 {&fw, ports->get(), &*watch, processes.get(), &control, context.restored.get()});
+    std::vector<LoopStats> loops(fw.workers());
+    context.loops = &loops;
+    context.max_expectations = spec.limits.expectations;
+    context.max_fragments = spec.limits.fragments;
     context.watch = &*watch;
     context.processes = processes.get();
     context.config = &config;
@@ -246,6 +251,7 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
              ports->get(),
              WorkerId::from(w),
              {spec.workers.burst, spec.workers.idle.spins, spec.workers.idle.sleep_us, start_tsc},
+             &loops[w],
              &stop});
     std::thread process_thread;
     if (processes) process_thread = std::thread([&] { processes->run(stop); });

@@ -18,8 +18,12 @@ constexpr unsigned kDrainTurns = 64;
 /// One worker's queues of all ports.
 class PortsIo : public TurnIoDefaults {
   public:
-    PortsIo(Firewall& firewall, PortSet& ports, WorkerId id, unsigned burst)
-        : firewall_(firewall), worker_(firewall.worker(id)), ports_(ports), burst_(burst) {}
+    PortsIo(Firewall& firewall, PortSet& ports, WorkerId id, unsigned burst, LoopStats& stats)
+        : firewall_(firewall),
+          worker_(firewall.worker(id)),
+          ports_(ports),
+          burst_(burst),
+          stats_(stats) {}
 
     /// From now on nothing more is received.
     void close() noexcept { closed_ = true; }
@@ -30,6 +34,7 @@ class PortsIo : public TurnIoDefaults {
             const auto port = PortId::from(next_++);
             const unsigned n = ports_.receive(port, worker_.id(), pkts, burst_);
             if (n == 0) continue;
+            stats_.burst(n);
             if (ports_.from_kernel(port))
                 look_at_sums(pkts[0], firewall_.steering().secret, ports_.seen(port, worker_.id()));
             return n;
@@ -58,6 +63,7 @@ class PortsIo : public TurnIoDefaults {
     Worker& worker_;
     PortSet& ports_;
     unsigned burst_;
+    LoopStats& stats_;
     unsigned next_ = 0;  ///< port, in this turn
     bool closed_ = false;
 };
@@ -65,10 +71,11 @@ class PortsIo : public TurnIoDefaults {
 }  // namespace
 
 TscClock::TscClock(std::uint64_t start_tsc)
-    : cycles_per_ms_(rte_get_tsc_hz() / 1000), last_(start_tsc) {}
+    : cycles_per_ms_(rte_get_tsc_hz() / 1000), last_(start_tsc), tsc_(start_tsc) {}
 
 Tick TscClock::now() noexcept {
-    const std::uint64_t passed = rte_rdtsc() - last_;
+    tsc_ = rte_rdtsc();
+    const std::uint64_t passed = tsc_ - last_;
     if (passed >= cycles_per_ms_) {
         const std::uint64_t ms = passed / cycles_per_ms_;
         ms_ += static_cast<std::uint32_t>(ms);
@@ -78,21 +85,28 @@ Tick TscClock::now() noexcept {
 }
 
 void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfig& config,
-                const std::atomic<bool>& stop) {
+                LoopStats& stats, const std::atomic<bool>& stop) {
     Worker& worker = firewall.worker(id);
     rte_rcu_qsbr* rcu = firewall.rcu();
     TscClock clock(config.start_tsc);
-    PortsIo io(firewall, ports, id, config.burst);
+    PortsIo io(firewall, ports, id, config.burst, stats);
     std::uint32_t idle = 0;
     unsigned drained = 0;
+    unsigned packets = 0;  // of the last turn
 
+    clock.now();
     rte_rcu_qsbr_thread_online(rcu, id.number());
     while (drained < kDrainTurns) {
         if (stop.load(std::memory_order_relaxed)) {
             io.close();
             ++drained;
         }
-        if (run_turn(worker, io, clock.now()).packets != 0) {
+        // A turn lasts until the next one reads the clock.
+        const std::uint64_t began = clock.tsc();
+        const Tick now = clock.now();
+        stats.turn(clock.tsc() - began, packets);
+        packets = run_turn(worker, io, now).packets;
+        if (packets != 0) {
             idle = 0;
         } else if (++idle > config.idle_spins && config.sleep_us != 0) {
             // A sleeping worker must not delay grace periods.

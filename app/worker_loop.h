@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "firewall.h"
+#include "loop_stats.h"
 #include "port/port_set.h"
 
 namespace postern {
@@ -23,16 +24,19 @@ class TscClock {
   public:
     explicit TscClock(std::uint64_t start_tsc);
     Tick now() noexcept;
+    /// The TSC at the last now().
+    std::uint64_t tsc() const noexcept { return tsc_; }
 
   private:
     std::uint64_t cycles_per_ms_;
     std::uint64_t last_;
+    std::uint64_t tsc_;
     std::uint32_t ms_ = 0;
 };
 
 /// Runs until `stop` is set (relaxed: it transfers no data), then drains the rings and returns.
 /// Called on the worker's lcore.
 void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfig& config,
-                const std::atomic<bool>& stop);
+                LoopStats& stats, const std::atomic<bool>& stop);
 
 }  // namespace postern

@@ -22,6 +22,8 @@ test_packages=(
     clang-14 libclang-rt-14-dev clang-format-14 ccache
     # the configuration's JSON schema, tried
     python3-jsonschema python3-yaml
+    # completion, tried in the other shell
+    zsh
     # counting instructions; processors that announce less than this one
     valgrind qemu-user
     # end to end: captures of failed cases, ping, and what to compare with: testpmd, the kernel

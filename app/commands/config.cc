@@ -37,17 +37,6 @@ ArgSpec config_file_argument() {
             .positional = true};
 }
 
-std::optional<std::uint32_t> parse_seconds(std::string_view text) {
-    std::uint32_t n = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-    if (error != std::errc{} || n > kMostConfirmS) return std::nullopt;
-    const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-    if (unit.empty() || unit == "s") return n;
-    if (unit == "m") return n * 60;
-    if (unit == "h") return n * 3600;
-    return std::nullopt;
-}
-
 std::optional<unsigned> number_of(const Json& value) {
     const auto n = value.get<std::int64_t>();
     if (n < 1 || n > INT_MAX) return std::nullopt;

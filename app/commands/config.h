@@ -19,8 +19,6 @@ std::vector<Json> rows_of_change(const LiveConfig::Change& change);
 void add_rows(std::vector<Json>& rows, const std::vector<Difference>& differences);
 std::vector<Column> change_columns();
 ArgSpec config_file_argument();
-/// "90", "90s", "5m", "1h" in seconds; nothing: it is no such time.
-std::optional<std::uint32_t> parse_seconds(std::string_view text);
 inline constexpr std::uint32_t kMostConfirmS = 3600;
 /// The number of a configuration; nothing: it cannot be one.
 std::optional<unsigned> number_of(const Json& value);

@@ -7,9 +7,9 @@
 namespace postern {
 namespace {
 
-class ListSource : public RowSource {
+class ConnListSource : public RowSource {
   public:
-    ListSource(Firewall& fw, std::shared_ptr<QueryOwners> owners, const ConnFilter& filter)
+    ConnListSource(Firewall& fw, std::shared_ptr<QueryOwners> owners, const ConnFilter& filter)
         : fw_(fw), queries_(fw, std::move(owners), ConnQuery::Action::list, filter) {}
 
     Pull next(Json& row) override {
@@ -30,23 +30,24 @@ class ListSource : public RowSource {
 
 Command command_conntrack_list(const CommandContext& context) {
     auto columns = tuple_columns();
-    columns.insert(columns.end(),
-                   {{"STATE", {"state"}},
-                    {"PROTO_STATE", {"proto_state"}},
-                    {"ZONE", {"zone"}},
-                    {"RULE", {"rule"}},
-                    {"HELPER", {"helper"}},
-                    number("TIMEOUT", "timeout_s"),
-                    {"PACKETS", {"packets_original", "packets_reply"}, CellForm::pair, true},
-                    {"BYTES", {"bytes_original", "bytes_reply"}, CellForm::pair, true},
-                    {"ID", {"id"}},
-                    {"MASTER", {"master_id"}}});
+    columns.insert(
+        columns.end(),
+        {{"STATE", {"state"}},
+         ranked(2, {"PROTO_STATE", {"proto_state"}}),
+         ranked(8, {"ZONE", {"zone"}}),
+         ranked(4, {"RULE", {"rule"}}),
+         ranked(3, {"HELPER", {"helper"}}),
+         ranked(1, number("TIMEOUT", "timeout_s")),
+         ranked(6, {"PACKETS", {"packets_original", "packets_reply"}, CellForm::pair, true}),
+         ranked(5, {"BYTES", {"bytes_original", "bytes_reply"}, CellForm::pair, true}),
+         ranked(7, {"ID", {"id"}}),
+         ranked(9, {"MASTER", {"master_id"}})});
     return {.name = "conntrack list",
             .help = "List the connections",
             .args = connection_conditions(plan_of(context)),
             .handler =
                 [&fw = context.fw, owners = context.query_owners](const Json& args) {
-                    return query_connections<ListSource>(fw, owners, args);
+                    return query_connections<ConnListSource>(fw, owners, args);
                 },
             .effect = Effect::read,
             .columns = std::move(columns)};

@@ -21,6 +21,7 @@
 namespace postern {
 
 class LiveConfig;
+struct LoopStats;
 class PortWatch;
 
 /// Outlives the commands; objects it refers to outlive the server's last poll(). Control only.
@@ -28,9 +29,11 @@ struct CommandContext {
     Firewall& fw;
     std::function<Tick()> now;  ///< the workers' time
     const MetricRegistry& metrics;
-    const PortWatch* watch = nullptr;            ///< null: no devices (tests)
-    const UserspaceServer* processes = nullptr;  ///< null: no helper is in another process
-    LiveConfig* config = nullptr;                ///< null: not started from a file (tests)
+    const PortWatch* watch = nullptr;               ///< null: no devices (tests)
+    const UserspaceServer* processes = nullptr;     ///< null: no helper is in another process
+    const std::vector<LoopStats>* loops = nullptr;  ///< by worker; null: no loops (tests)
+    std::uint64_t max_expectations = 0, max_fragments = 0;  ///< 0: not known (tests)
+    LiveConfig* config = nullptr;  ///< null: not started from a file (tests)
     std::function<std::string()> asked_by = [] { return std::string("unknown"); };  ///< for logs
     std::shared_ptr<QueryOwners> query_owners;
     std::shared_ptr<WorkerRequests> requests;
@@ -64,6 +67,12 @@ inline PlanSource plan_of(const CommandContext& context) {
 /// Numbers are right-aligned.
 inline Column number(std::string title, std::string field) {
     return {std::move(title), {std::move(field)}, CellForm::value, true};
+}
+
+/// Left out where lines are too long, the highest rank first.
+inline Column ranked(unsigned rank, Column column) {
+    column.rank = rank;
+    return column;
 }
 
 }  // namespace postern

@@ -31,7 +31,8 @@ Command command_drops(const CommandContext& context) {
             .handler = [&metrics = context.metrics](
                            const Json&) { return Source(rows_of(drop_rows(metrics))); },
             .effect = Effect::read,
-            .columns = {{"REASON", {"reason"}}, number("PACKETS", "packets"), {"HELP", {"help"}}}};
+            .columns = {{"REASON", {"reason"}}, number("PACKETS", "packets"), {"HELP", {"help"}}},
+            .zeros = "packets"};
 }
 
 }  // namespace postern

@@ -9,6 +9,35 @@
 namespace postern {
 namespace {
 
+/// The id only of one that this request made: others may have another owner.
+void fill(Json& row, const InsertResult& result, OwnerId owner) {
+    const bool made =
+        result.outcome == InsertOutcome::created || result.outcome == InsertOutcome::refreshed;
+    row["outcome"] = to_string(result.outcome);
+    row["id"] = made && result.id ? Json(id_text(owner, result.id)) : Json(nullptr);
+    row["help"] = help_text(result.outcome);
+}
+
+/// What is wrong with the ports of an expected connection, which could never match: the protocol
+/// has none, or no connection has such a port. Empty: nothing.
+std::string port_mistake(const ExpectRequest& r, bool dport_given, bool sport_given) {
+    const std::string name = protocol_name(r.protocol);
+    // Two numbers of a GRE call take the place of ports.
+    if (!has_ports(r.protocol) && r.protocol != proto::gre) {
+        if (dport_given || sport_given)
+            return std::string(dport_given ? "dport" : "sport") + ": " + name +
+                   " has no ports, so this would never match";
+        if (r.protocol == proto::icmp || r.protocol == proto::icmpv6)
+            return "proto: no connection of " + name + " is ever expected";
+        return {};
+    }
+    if (!dport_given) return "dport: expected the destination port";
+    if (r.dport == Be16{}) return "dport: 0 would never match";
+    if (sport_given && r.sport == Be16{} && r.protocol != proto::gre)
+        return "sport: 0 would never match; without it any source port does";
+    return {};
+}
+
 /// Sends a request to the master's worker, which alone may touch the master's list.
 class CreateSource final : public RowSource, public ReplyReader {
   public:
@@ -28,9 +57,8 @@ class CreateSource final : public RowSource, public ReplyReader {
         }
         if (!reply_) return Pull::pending;
         const auto outcome = reply_->found ? reply_->result.outcome : InsertOutcome::master_gone;
-        row["outcome"] = to_string(outcome);
-        row["help"] =
-            reply_->found ? help_text(outcome) : "no live connection with a helper has this id";
+        fill(row, {outcome, reply_->result.id}, static_cast<OwnerId>(master_.worker.number()));
+        if (!reply_->found) row["help"] = "no live connection with a helper has this id";
         said_ = true;
         return Pull::row;
     }
@@ -62,6 +90,9 @@ Source create(Firewall& fw, const Json& json, const std::function<Tick()>& now,
         r.src = *src;
     }
     if (const auto sport = a.port("sport")) r.set_sport(*sport);
+    if (const auto wrong = port_mistake(r, json.contains("dport"), json.contains("sport"));
+        a.problem.empty())
+        a.problem = wrong;
     r.helper = a.helper("helper").value_or(kNoHelper);
     r.child_helper = a.helper("child_helper").value_or(kNoHelper);
     r.mark = a.uint("mark", UINT32_MAX).value_or(0);
@@ -71,7 +102,7 @@ Source create(Firewall& fw, const Json& json, const std::function<Tick()>& now,
     if (a.flag("permanent")) r.flags |= expect_flag::permanent;
     if (a.flag("inactive")) r.flags |= expect_flag::inactive;
     const auto zone = a.uint("zone", kCtZones - 1);
-    const auto timeout_s = a.uint("timeout", kMaxTimeoutS);
+    const auto timeout_s = a.time("timeout", kMaxTimeoutS);
     if (timeout_s == 0u) a.wrong("timeout", "expected at least 1 second");
     const auto master = a.connection("master");
     if (!a.problem.empty()) return Error{a.problem};
@@ -88,8 +119,9 @@ Source create(Firewall& fw, const Json& json, const std::function<Tick()>& now,
     if (!zone || !timeout_s) return Error{"no_master needs zone and timeout"};
     r.ct_zone = CtZone::from(*zone);
     Online online(fw);
-    const auto outcome = control_owner(fw).insert(r, nullptr, {now()}).outcome;
-    return Source(rows_of({{{"outcome", to_string(outcome)}, {"help", help_text(outcome)}}}));
+    Json row = Json::object();
+    fill(row, control_owner(fw).insert(r, nullptr, {now()}), static_cast<OwnerId>(fw.workers()));
+    return Source(rows_of({std::move(row)}));
 }
 
 }  // namespace
@@ -101,13 +133,13 @@ Command command_expect_create(const CommandContext& context) {
         .help = "File an expectation, for a live master or for none",
         .args = {{"proto", ArgType::scalar, true, "tcp, udp, … or a number"},
                  {"dst", ArgType::address, true, "destination address"},
-                 {"dport", ArgType::integer, true, "destination port"},
+                 {"dport", ArgType::port, false, "destination port, if the protocol has ports"},
                  {"src", ArgType::prefix, false, "source address or prefix; default: any"},
-                 {"sport", ArgType::integer, false, "source port; default: any"},
+                 {"sport", ArgType::port, false, "source port; default: any"},
                  {"master", ArgType::id, false, "id of its master, WORKER/INDEX.GENERATION"},
                  {"no_master", ArgType::boolean, false, "without a master; needs zone and timeout"},
                  {"zone", ArgType::integer, false, "conntrack zone; the master's if it has one"},
-                 {"timeout", ArgType::integer, false, "seconds; default 300 with a master"},
+                 {"timeout", ArgType::time, false, "default 300s with a master"},
                  {.name = "helper",
                   .help = "helper that owns it; default: the master's",
                   .candidates = helpers},
@@ -122,7 +154,7 @@ Command command_expect_create(const CommandContext& context) {
         .handler = [&fw = context.fw, now = context.now, requests = context.requests](
                        const Json& args) { return create(fw, args, now, requests); },
         .effect = Effect::write,
-        .columns = {{"OUTCOME", {"outcome"}}, {"HELP", {"help"}}}};
+        .columns = {{"OUTCOME", {"outcome"}}, {"ID", {"id"}}, {"HELP", {"help"}}}};
 }
 
 }  // namespace postern

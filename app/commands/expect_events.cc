@@ -8,7 +8,8 @@
 namespace postern {
 namespace {
 
-Source events(Firewall& fw, const std::shared_ptr<EventHub<ExpectEvent>>& hub, const Json& args) {
+Source events(Firewall& fw, const std::shared_ptr<EventHub<ExpectEvent>>& hub,
+              const std::function<Tick()>& now, const Json& args) {
     const Plan& plan = fw.plan();
     auto filter = ExpectFilter::read(plan, args);
     if (!filter) return filter.error();
@@ -20,7 +21,7 @@ Source events(Firewall& fw, const std::shared_ptr<EventHub<ExpectEvent>>& hub, c
         row["by"] = e.by;
         row.update(expectation_row(fw.plan(), e.info));
     };
-    return Source(std::make_unique<EventSource<ExpectEvent>>(hub, wanted, count, to_row));
+    return Source(std::make_unique<EventSource<ExpectEvent>>(hub, wanted, count, now, to_row));
 }
 
 }  // namespace
@@ -33,17 +34,20 @@ Command command_expect_events(const CommandContext& context) {
     auto hub = std::make_shared<EventHub<ExpectEvent>>(std::move(rings), [](bool) {});
     auto args = expectation_conditions(plan_of(context));
     args.push_back({"count", ArgType::integer, false, "end after this many events"});
-    std::vector<Column> columns{
-        {"EVENT", {"event"}}, {"CAUSE", {"cause"}}, {"HELPER", {"helper"}}, {"PROTO", {"proto"}}};
+    std::vector<Column> columns{{"TIME", {"time"}, CellForm::clock},
+                                {"EVENT", {"event"}},
+                                {"CAUSE", {"cause"}},
+                                {"HELPER", {"helper"}},
+                                {"PROTO", {"proto"}}};
     const auto ends = expected_columns();
     columns.insert(columns.end(), ends.begin(), ends.end());
-    columns.insert(
-        columns.end(),
-        {{"ID", {"id"}}, {"MASTER", {"master_id"}}, {"MASTER_ENDS", {"master"}, CellForm::ends}});
+    columns.insert(columns.end(), {ranked(2, {"ID", {"id"}}), ranked(3, {"MASTER", {"master_id"}}),
+                                   ranked(4, {"MASTER_ENDS", {"master"}, CellForm::ends})});
     return {.name = "expect events",
             .help = "Show events of expectations as they happen, until interrupted",
             .args = std::move(args),
-            .handler = [&fw, hub](const Json& json) { return events(fw, hub, json); },
+            .handler = [&fw, hub,
+                        now = context.now](const Json& json) { return events(fw, hub, now, json); },
             .effect = Effect::read,
             .columns = std::move(columns),
             .endless = true};

@@ -9,9 +9,9 @@
 namespace postern {
 namespace {
 
-class ListSource : public RowSource {
+class ExpectListSource : public RowSource {
   public:
-    ListSource(Firewall& fw, ExpectFilter filter) : fw_(fw), filter_(filter) {}
+    ExpectListSource(Firewall& fw, ExpectFilter filter) : fw_(fw), filter_(std::move(filter)) {}
 
     Pull next(Json& row) override {
         if (found_.empty() && more_) {
@@ -37,16 +37,16 @@ class ListSource : public RowSource {
 }  // namespace
 
 Command command_expect_list(const CommandContext& context) {
-    std::vector<Column> columns{
-        {"HELPER", {"helper"}}, {"CLASS", {"class"}}, {"CALL", {"call"}}, {"PROTO", {"proto"}}};
+    std::vector<Column> columns{{"HELPER", {"helper"}},
+                                ranked(3, {"CLASS", {"class"}}),
+                                ranked(8, {"CALL", {"call"}}),
+                                {"PROTO", {"proto"}}};
     const auto ends = expected_columns();
     columns.insert(columns.end(), ends.begin(), ends.end());
-    columns.insert(columns.end(), {number("TIMEOUT", "timeout_s"),
-                                   {"FLAGS", {"flags"}},
-                                   {"ZONE", {"zone"}},
-                                   {"ID", {"id"}},
-                                   {"MASTER", {"master_id"}},
-                                   {"MASTER_ENDS", {"master"}, CellForm::ends}});
+    columns.insert(columns.end(), {number("TIMEOUT", "timeout_s"), ranked(5, {"FLAGS", {"flags"}}),
+                                   ranked(7, {"ZONE", {"zone"}}), ranked(2, {"ID", {"id"}}),
+                                   ranked(4, {"MASTER", {"master_id"}}),
+                                   ranked(6, {"MASTER_ENDS", {"master"}, CellForm::ends})});
     return {.name = "expect list",
             .help = "List the pending expectations",
             .args = expectation_conditions(plan_of(context)),
@@ -54,7 +54,7 @@ Command command_expect_list(const CommandContext& context) {
                 [&fw = context.fw](const Json& args) {
                     auto filter = ExpectFilter::read(fw.plan(), args);
                     if (!filter) return Source(filter.error());
-                    return Source(std::make_unique<ListSource>(fw, *filter));
+                    return Source(std::make_unique<ExpectListSource>(fw, *filter));
                 },
             .effect = Effect::read,
             .columns = std::move(columns)};

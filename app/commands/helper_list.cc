@@ -66,6 +66,7 @@ std::vector<Json> helper_rows(const CommandContext& context) {
         rows.push_back({{"name", instance->name},
                         {"kind", instance->desc->name},
                         {"proto", transports_text(*instance->desc)},
+                        {"state", fw.is_removed(id) ? "removed" : "active"},
                         {"removed", fw.is_removed(id)},
                         {"ports", fw.plan().helpers[h].ports},
                         {"attached", counters["attached"]},
@@ -91,19 +92,21 @@ Command command_helper_list(const CommandContext& context) {
             .args = {},
             .handler = [&context](const Json&) { return Source(rows_of(helper_rows(context))); },
             .effect = Effect::read,
-            .columns = {{"NAME", {"name"}},
-                        {"KIND", {"kind"}},
-                        {"PROTO", {"proto"}},
-                        {"PORTS", {"ports"}},
-                        {"PROCESS", {"process.state"}},
-                        number("ATTACHED", "attached"),
-                        number("MESSAGES", "messages"),
-                        number("EXPECTATIONS", "expectations"),
-                        {"PROVEN", {"proven.slots", "proven.max"}, CellForm::pair, true},
-                        {"UNPROVEN", {"unproven.slots", "unproven.max"}, CellForm::pair, true},
-                        {.title = "COUNTERS",
-                         .fields = {"counters"},
-                         .except = {"attached", "messages", "expectations"}}}};
+            .columns = {
+                {"NAME", {"name"}},
+                ranked(5, {"KIND", {"kind"}}),
+                {"STATE", {"state"}},
+                ranked(3, {"PROTO", {"proto"}}),
+                ranked(4, {"PORTS", {"ports"}}),
+                ranked(2, {"PROCESS", {"process.state"}}),
+                number("ATTACHED", "attached"),
+                number("MESSAGES", "messages"),
+                number("EXPECTATIONS", "expectations"),
+                ranked(6, {"PROVEN", {"proven.slots", "proven.max"}, CellForm::pair, true}),
+                ranked(7, {"UNPROVEN", {"unproven.slots", "unproven.max"}, CellForm::pair, true}),
+                ranked(8, {.title = "COUNTERS",
+                           .fields = {"counters"},
+                           .except = {"attached", "messages", "expectations"}})}};
 }
 
 }  // namespace postern

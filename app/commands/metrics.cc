@@ -50,9 +50,10 @@ Command command_metrics(const CommandContext& context) {
                         {"NAME", {"name"}},
                         {"LABELS", {"labels"}},
                         number("VALUE", "value"),
-                        {"UNIT", {"unit"}},
-                        {"KIND", {"kind"}},
-                        {"HELP", {"help"}}}};
+                        ranked(2, {"UNIT", {"unit"}}),
+                        ranked(3, {"KIND", {"kind"}}),
+                        ranked(4, {"HELP", {"help"}})},
+            .zeros = "value"};
 }
 
 }  // namespace postern

@@ -16,19 +16,22 @@ Command command_port_list(const CommandContext& context) {
             .effect = Effect::read,
             .columns = {{"NAME", {"name"}},
                         {"STATE", {"state"}},
-                        number("FOR", "since_s"),
+                        ranked(2, number("FOR", "since_s")),
                         {"ZONE", {"zone"}},
-                        {"PEER", {"peer"}},
-                        {"DRIVER", {"driver"}},
-                        {"INTERFACE", {"interface"}},
-                        number("MTU", "mtu"),
-                        number("LINK_DOWNS", "link_downs"),
-                        number("REMOVALS", "removals"),
-                        number("ATTACHES", "attaches"),
+                        ranked(4, {"PEER", {"peer"}}),
+                        ranked(5, {"DRIVER", {"driver"}}),
+                        ranked(3, {"INTERFACE", {"interface"}}),
+                        ranked(7, number("MTU", "mtu")),
+                        ranked(6, number("MBIT/S", "speed_mbps")),
+                        ranked(8, number("LINK_DOWNS", "link_downs")),
+                        ranked(9, number("REMOVALS", "removals")),
+                        ranked(9, number("ATTACHES", "attaches")),
                         number("RX", "rx_packets"),
                         number("TX", "tx_packets"),
-                        number("PARTIAL_CHECKSUM", "partial_checksum"),
-                        {"DEVICE", {"device"}}}};
+                        ranked(1, number("RX_PPS", "rx_pps")),
+                        ranked(1, number("TX_PPS", "tx_pps")),
+                        ranked(8, number("PARTIAL_CHECKSUM", "partial_checksum")),
+                        ranked(9, {"DEVICE", {"device"}})}};
 }
 
 }  // namespace postern

@@ -43,7 +43,8 @@ Command command_stats(const CommandContext& context) {
             .columns = {number("WORKER", "worker"),
                         {"NAME", {"name"}},
                         number("VALUE", "value"),
-                        {"HELP", {"help"}}}};
+                        {"HELP", {"help"}}},
+            .zeros = "value"};
 }
 
 }  // namespace postern

@@ -5,7 +5,7 @@ namespace postern {
 namespace {
 
 const char* to_string(CellForm form) {
-    constexpr const char* kNames[] = {"value", "endpoint", "pair", "ends"};
+    constexpr const char* kNames[] = {"value", "endpoint", "pair", "ends", "clock"};
     return kNames[static_cast<unsigned>(form)];
 }
 const char* to_string(FileUse use) {
@@ -21,6 +21,8 @@ Json describe(const ArgSpec& a) {
              {"help", a.help}};
     if (!a.values.empty()) out["values"] = a.values;
     if (a.candidates) out["completed"] = true;
+    if (a.negatable) out["negatable"] = true;
+    if (const std::string form = type_help(a.type); !form.empty()) out["form"] = form;
     return out;
 }
 
@@ -31,6 +33,7 @@ Json describe(const Column& c) {
              {"right", c.right},
              {"absent", c.absent}};
     if (!c.except.empty()) out["except"] = c.except;
+    if (c.rank != 0) out["rank"] = c.rank;
     return out;
 }
 
@@ -60,8 +63,26 @@ const char* type_name(ArgType type) {
         case ArgType::prefix: return "address or prefix";
         case ArgType::path: return "file";
         case ArgType::id: return "id";
+        case ArgType::port: return "port";
+        case ArgType::ports: return "ports";
+        case ArgType::time: return "time";
+        case ArgType::times: return "times";
+        case ArgType::numbers: return "numbers";
     }
     return "?";
+}
+
+const char* type_help(ArgType type) {
+    switch (type) {
+        case ArgType::prefix: return "192.0.2.1, 192.0.2.0/24, 2001:db8::/32";
+        case ArgType::id: return "WORKER/INDEX.GENERATION, as lists show it";
+        case ArgType::port: return "21, or a service's name: ftp";
+        case ArgType::ports: return "21, ftp, 8000-8100, 1024- (at least), -1023 (at most)";
+        case ArgType::time: return "30 (seconds), 30s, 5m, 2h, 1d, 1h30m";
+        case ArgType::times: return "30s, 5m, 1m-1h, 2h- (at least), -30s (at most)";
+        case ArgType::numbers: return "1500, 10K, 1M-10M, 1G- (at least), -10 (at most)";
+        default: return "";
+    }
 }
 
 const char* to_string(Effect effect) {
@@ -81,6 +102,7 @@ Json describe(const Command& command) {
             {"columns", columns},
             {"endless", command.endless},
             {"file", to_string(command.file)},
+            {"zeros", command.zeros},
             {"exit_codes",
              {{"0", "answered"},
               {"1", "no daemon, or no answer"},

@@ -41,11 +41,19 @@ enum class ArgType {
     address,  ///< an IP address, as text
     prefix,   ///< an IP address, or a prefix ADDRESS/BITS, as text
     path,     ///< a file that the daemon reads; posternctl sends its absolute path
-    id        ///< of a connection or an expectation, as lists show it
+    id,       ///< of a connection or an expectation, as lists show it
+    // A text or an integer, read by the handler:
+    port,    ///< a port's number, or the name of its service
+    ports,   ///< the same, or a range
+    time,    ///< seconds, or a time with units
+    times,   ///< the same, or a range
+    numbers  ///< a number with K, M or G, or a range
 };
 
 /// As operators read it.
 const char* type_name(ArgType type);
+/// The form of its values, with examples; empty: its name says it all.
+const char* type_help(ArgType type);
 
 struct ArgSpec {
     std::string name;
@@ -58,6 +66,8 @@ struct ArgSpec {
     bool positional = false;
     /// Current values (for example names of helpers), for completion; may be empty.
     std::function<std::vector<std::string>()> candidates{};
+    /// A condition of which "!VALUE" is the contrary.
+    bool negatable = false;
 };
 
 /// The display of some fields of a row as one cell in posternctl. A field may be `a.b`: b of the
@@ -66,7 +76,8 @@ enum class CellForm {
     value,     ///< the field as text; an object as "key=value ..." without zeros
     endpoint,  ///< address, port and, if given, bits of a prefix: 192.0.2.1:21, [2001:db8::1]:*
     pair,      ///< two fields: a/b
-    ends       ///< the two ends in an object: src:sport>dst:dport
+    ends,      ///< the two ends in an object: src:sport>dst:dport
+    clock      ///< the time of day of a time as 2026-11-30T01:23:43.123+0100
 };
 
 struct Column {
@@ -76,6 +87,9 @@ struct Column {
     bool right = false;                 ///< numbers
     std::string absent = "-";           ///< shown for missing fields
     std::vector<std::string> except{};  ///< keys of the object that have columns of their own
+    /// Where lines are too long, posternctl leaves out the columns of the highest rank first; those
+    /// of rank 0 never.
+    unsigned rank = 0;
 };
 
 /// The effect of a command. Reading shows what a monitoring program needs: states, counters, names.
@@ -106,6 +120,9 @@ struct Command {
     std::vector<Column> columns{};  ///< none: the keys of the first row are the columns
     bool endless = false;           ///< rows of events, until the client disconnects
     FileUse file = FileUse::none;
+    /// posternctl shows rows in which this field is 0 only with --all (or --json); empty: no such
+    /// rows.
+    std::string zeros{};
 };
 
 /// The description of a command, as `help` returns it to clients.

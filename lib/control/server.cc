@@ -54,6 +54,15 @@ std::optional<std::int64_t> integer_of(const std::string& text) {
     return n;
 }
 
+/// true, false, yes or no, in any case.
+std::optional<bool> boolean_of(std::string word) {
+    for (char& c : word)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    if (word == "true" || word == "yes") return true;
+    if (word == "false" || word == "no") return false;
+    return std::nullopt;
+}
+
 /// Converts the value to its argument's type: a command line has only texts. Only the command knows
 /// whether 0 is a number or a name. False: the value has another type.
 bool fit_type(Json& value, ArgType type) {
@@ -68,9 +77,15 @@ bool fit_type(Json& value, ArgType type) {
                 if (const auto n = integer_of(value.get_ref<const std::string&>())) value = *n;
             return value.is_number_integer();
         case ArgType::boolean:
-            if (value == "true" || value == "false") value = value == "true";
+            if (value.is_string())
+                if (const auto b = boolean_of(value.get_ref<const std::string&>())) value = *b;
             return value.is_boolean();
-        case ArgType::scalar: return value.is_string() || value.is_number_integer();
+        case ArgType::scalar:
+        case ArgType::port:
+        case ArgType::ports:
+        case ArgType::time:
+        case ArgType::times:
+        case ArgType::numbers: return value.is_string() || value.is_number_integer();
     }
     return false;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Requests from control to a worker, whose tables no other thread may touch.
 //
-// ConnQuery lists, saves or ends connections. Control fills it in and sets `state`. In each turn
-// the worker visits a bounded number of slots: it copies matching connections into the ring, or
-// ends them. While the ring is full it visits none. At the end of its table it answers. Meanwhile
-// control takes rows out. Neither waits for the other. A worker has one ConnQuery at a time.
+// ConnQuery lists, saves, counts or ends connections. Control fills it in and sets `state`. In each
+// turn the worker visits a bounded number of slots: it copies matching connections into the ring,
+// counts them or ends them. While the ring is full it visits none. At the end of its table it
+// answers. Meanwhile control takes rows out. Neither waits for the other. A worker has one
+// ConnQuery at a time.
 //
 // All other requests go through a ring in batches (ControlRequest), and their replies come back
 // through another one, in the same order. Each turn the worker takes a bounded number of them.
@@ -32,11 +33,12 @@ class ConnQuery {
     enum State : std::uint32_t {
         idle,     ///< control's: it may fill in a query
         asked,    ///< the worker's; control takes rows out of the ring
-        answered  ///< control's: it reads the rest of the ring and `ended`, then sets idle
+        answered  ///< control's: it reads the rest of the ring and `matched`, then sets idle
     };
     enum class Action : std::uint8_t {
         list,
         end,
+        count,
         save  ///< as list, with the helpers' states in `helpers`
     };
     /// Small, because most connections have no helper's state.
@@ -60,7 +62,7 @@ class ConnQuery {
     Action action = Action::list;  ///< in
     ConnFilter filter;             ///< in
     std::uint32_t cursor = 1;      ///< next slot; in: 1
-    std::uint64_t ended = 0;       ///< out, with Action::end
+    std::uint64_t matched = 0;     ///< out, with Action::end and Action::count
     /// Connections since the last row that did not match. In: 0; out: those after the last row.
     std::uint32_t passed_over = 0;
     SpscRing<Row> rows{kRows};                ///< worker to control

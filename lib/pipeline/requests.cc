@@ -37,13 +37,13 @@ void Requests::answer_list(Tracking& tracking, Helping& helping, Tick now) noexc
         if (done) break;
         const Conn& c = conns.at(m.cursor);
         if (!c.alive()) continue;
-        if (!m.filter.matches(c)) {
+        if (!m.filter.matches(c, {m.cursor, c.generation, tracking.table().worker()}, now)) {
             ++m.passed_over;
             continue;
         }
-        if (m.action == ConnQuery::Action::end) {
-            tracking.end(m.cursor, ConnEnd::control);
-            ++m.ended;
+        if (m.action == ConnQuery::Action::end || m.action == ConnQuery::Action::count) {
+            if (m.action == ConnQuery::Action::end) tracking.end(m.cursor, ConnEnd::control);
+            ++m.matched;
             continue;
         }
         const bool has_helper = m.action == ConnQuery::Action::save && c.helper_slot != 0;

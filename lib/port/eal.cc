@@ -1,26 +1,68 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "port/eal.h"
 
+#include <charconv>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 
+#include <fcntl.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
 #include <sched.h>
+#include <unistd.h>
+
+#include "base/unique_fd.h"
+#include "port/device_check.h"
 
 namespace postern {
 namespace {
 
-std::uint64_t free_hugepages() {
-    std::uint64_t n = 0;
+/// Free huge pages of all sizes.
+struct HugePages {
+    std::uint64_t pages = 0, mb = 0;
+};
+HugePages free_hugepages() {
+    HugePages sum;
     std::error_code ec;
     for (const auto& dir : std::filesystem::directory_iterator("/sys/kernel/mm/hugepages", ec)) {
         std::ifstream in(dir.path() / "free_hugepages");
-        std::uint64_t pages = 0;
-        if (in >> pages) n += pages;
+        std::uint64_t pages = 0, kb = 0;
+        // hugepages-2048kB
+        const std::string name = dir.path().filename();
+        const auto digits = name.find_first_of("0123456789");
+        if (digits == name.npos || !(in >> pages)) continue;
+        std::from_chars(name.data() + digits, name.data() + name.size(), kb);
+        sum.pages += pages;
+        sum.mb += pages * kb / 1024;
     }
-    return n;
+    return sum;
 }
+
+/// Standard output goes nowhere meanwhile: DPDK prints 90 lines of usage there if it dislikes an
+/// argument.
+class QuietOutput {
+  public:
+    explicit QuietOutput(bool quiet) {
+        const UniqueFd nowhere(quiet ? ::open("/dev/null", O_WRONLY | O_CLOEXEC) : -1);
+        if (!nowhere) return;
+        std::fflush(stdout);
+        kept_ = UniqueFd(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
+        if (kept_) ::dup2(nowhere.get(), STDOUT_FILENO);
+    }
+    ~QuietOutput() {
+        if (!kept_) return;
+        std::fflush(stdout);
+        ::dup2(kept_.get(), STDOUT_FILENO);
+    }
+    QuietOutput(const QuietOutput&) = delete;
+    QuietOutput& operator=(const QuietOutput&) = delete;
+
+  private:
+    UniqueFd kept_;
+};
 
 std::vector<unsigned> usable_cpus() {
     cpu_set_t set;
@@ -51,6 +93,60 @@ std::uint64_t available_memory_mb() {
     return 0;
 }
 
+namespace {
+
+/// Sums over DPDK's heaps of all sockets.
+struct HeapBytes {
+    std::uint64_t total = 0, free = 0;
+};
+HeapBytes heap_bytes() {
+    HeapBytes sum;
+    for (unsigned i = 0; i < rte_socket_count(); ++i) {
+        rte_malloc_socket_stats stats{};
+        const int id = rte_socket_id_by_idx(i);
+        if (id < 0 || rte_malloc_get_socket_stats(id, &stats) != 0) continue;
+        sum.total += stats.heap_totalsz_bytes;
+        sum.free += stats.heap_freesz_bytes;
+    }
+    return sum;
+}
+
+}  // namespace
+
+std::uint64_t total_memory_mb() {
+    return heap_bytes().total >> 20;
+}
+
+std::uint64_t free_memory_mb() {
+    return heap_bytes().free >> 20;
+}
+
+namespace {
+
+/// What DPDK would say in other words, or not at all.
+Result<void> check_start(const EalConfig& config, bool huge) {
+    if (auto r = check_cpus("workers.cpus", config.cpus); !r) return r;
+    if (config.main_cpu)
+        if (auto r = check_cpus("workers.main_cpu", {&*config.main_cpu, 1}); !r) return r;
+    const HugePages free = free_hugepages();
+    const std::string wanted = "eal.memory_mb is " + std::to_string(config.memory_mb);
+    if (huge && free.mb < config.memory_mb)
+        return Error{
+            wanted + ", and the machine has " +
+            (free.pages == 0 ? "no free huge pages"
+                             : "only " + std::to_string(free.mb) + " MiB of free huge pages") +
+            ": reserve them (sysctl vm.nr_hugepages=" + std::to_string((config.memory_mb + 1) / 2) +
+            " for pages of 2 MiB), lower eal.memory_mb, or set eal.hugepages: no"};
+    // DPDK itself would crash, or be killed later, under traffic.
+    if (const auto free_mb = available_memory_mb();
+        !huge && free_mb != 0 && config.memory_mb > free_mb)
+        return Error{wanted + ", but the machine has only " + std::to_string(free_mb) +
+                     " MiB to give"};
+    return {};
+}
+
+}  // namespace
+
 Result<void> start_eal(const EalConfig& config) {
     const auto all = usable_cpus();
     std::string lcores;
@@ -71,13 +167,10 @@ Result<void> start_eal(const EalConfig& config) {
     std::vector<std::string> args{"postern", "--no-telemetry", "--lcores",
                                   lcores,    "--main-lcore",   "0"};
     if (!config.verbose) args.push_back("--log-level=error");
-    const bool huge = config.hugepages == EalConfig::Huge::yes ||
-                      (config.hugepages == EalConfig::Huge::automatic && free_hugepages() > 0);
-    // DPDK itself would crash, or be killed later, under traffic.
-    if (const auto free_mb = available_memory_mb();
-        !huge && free_mb != 0 && config.memory_mb > free_mb)
-        return Error{"eal.memory_mb is " + std::to_string(config.memory_mb) +
-                     ", but the machine has only " + std::to_string(free_mb) + " MiB to give"};
+    const bool huge =
+        config.hugepages == EalConfig::Huge::yes ||
+        (config.hugepages == EalConfig::Huge::automatic && free_hugepages().pages > 0);
+    if (auto r = check_start(config, huge); !r) return r;
     // In both cases no file remains, however the process ends. (DPDK does not accept --in-memory
     // without hugepages.)
     if (huge)
@@ -93,13 +186,19 @@ Result<void> start_eal(const EalConfig& config) {
     std::vector<char*> argv;
     for (auto& a : args)
         argv.push_back(a.data());
-    if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
+    int started = 0;
+    {
+        const QuietOutput quiet(!config.verbose);
+        started = rte_eal_init(static_cast<int>(argv.size()), argv.data());
+    }
+    if (started < 0) {
         remove_runtime_folder();
-        std::string text = "DPDK did not start: " + std::string(rte_strerror(rte_errno)) + " (";
+        std::string text =
+            "DPDK did not start: " + std::string(rte_strerror(rte_errno)) + "; its arguments were";
         for (std::size_t i = 1; i < args.size(); ++i)
-            text += (i > 1 ? " " : "") + args[i];
-        return Error{text +
-                     "); is eal.memory_mb within the machine's memory, and do the CPUs exist?"};
+            text += " " + args[i];
+        return Error{text + (config.extra.empty() ? "" : " (the last ones are eal.args)") +
+                     "; `postern run --verbose` shows its own messages"};
     }
     return {};
 }

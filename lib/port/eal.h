@@ -32,6 +32,10 @@ Result<void> start_eal(const EalConfig& config);
 /// MiB that the machine could still give a process; 0 if unknown.
 std::uint64_t available_memory_mb();
 
+/// MiB that DPDK was given, and what it has left of it; after its start.
+std::uint64_t total_memory_mb();
+std::uint64_t free_memory_mb();
+
 /// Releases everything to the system, including DPDK's own empty folder for run-time files.
 void stop_eal();
 

@@ -10,13 +10,15 @@
 #include <net/if.h>
 #include <rte_bus.h>
 #include <rte_dev.h>
-#include <rte_devargs.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_ether.h>
 #include <rte_mbuf.h>
 #include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
 
+#include "port/device_check.h"
+#include "port/eal.h"
 #include "port/frames.h"
 #include "port/interface.h"
 #include "port/vlan_guard.h"
@@ -40,25 +42,6 @@ Error about(const PortConfig& port, const std::string& what, int error) {
 /// Drivers that unmap, in DPDK's interrupt thread, memory that a worker may be reading.
 bool needs_gate(const PortConfig& port) {
     return port.device.starts_with("net_memif");
-}
-
-/// Drivers whose packets come from this machine's kernel.
-bool fed_by_kernel(const PortConfig& port) {
-    constexpr std::string_view kDrivers[] = {"net_af_packet", "net_af_xdp", "net_pcap", "net_tap",
-                                             "net_virtio_user"};
-    return std::ranges::any_of(kDrivers,
-                               [&](std::string_view d) { return port.device.starts_with(d); });
-}
-
-/// The network interface named in a virtual device's arguments; empty: none.
-std::string interface_argument(const PortConfig& port) {
-    if (!fed_by_kernel(port)) return {};
-    for (const std::string_view key : {",iface=", ",rx_iface=", ",rx_iface_in=", ",tx_iface="})
-        if (const auto at = port.device.find(key); at != std::string::npos) {
-            const auto begin = at + key.size();
-            return port.device.substr(begin, port.device.find(',', begin) - begin);
-        }
-    return {};
 }
 
 /// Drivers whose queues come in pairs. A queue of tap is one file descriptor; for the others, the
@@ -111,6 +94,11 @@ bool program_reta(std::uint16_t id, unsigned size, unsigned queues,
     return rte_eth_dev_rss_reta_update(id, table.data(), static_cast<std::uint16_t>(size)) == 0;
 }
 
+/// Of packet buffers, with what a pool needs beside them.
+std::uint64_t megabytes(std::uint64_t packets, std::uint64_t room) {
+    return packets * (std::max<std::uint64_t>(room, 2176) + sizeof(rte_mbuf) + 64) / (1 << 20) + 1;
+}
+
 /// Full rings on every queue, a cache a worker, and bursts in transit between workers.
 Result<rte_mempool*> make_pool(const PortSetConfig& config) {
     std::uint32_t largest = 1500 + 64;
@@ -130,19 +118,17 @@ Result<rte_mempool*> make_pool(const PortSetConfig& config) {
                                 static_cast<std::uint16_t>(std::max(room, 2176u)), SOCKET_ID_ANY);
     if (pool == nullptr)
         return Error{"no memory for " + std::to_string(packets) + " packet buffers of " +
-                     std::to_string(room) + " bytes: raise eal.memory_mb"};
+                     std::to_string(room) + " bytes (" + std::to_string(megabytes(packets, room)) +
+                     " MiB; DPDK has " + std::to_string(free_memory_mb()) +
+                     " left, in pieces): raise eal.memory_mb, or lower workers.count, "
+                     "ports[].queues, ports[].mtu or limits.fragments"};
     return pool;
 }
 
 }  // namespace
 
 Result<void> PortSet::check(const PortSetConfig& config) {
-    for (const auto& p : config.ports) {
-        rte_devargs parsed{};
-        const bool known = rte_devargs_parse(&parsed, p.device.c_str()) == 0;
-        rte_devargs_reset(&parsed);
-        if (!known) return about(p, "DPDK has no driver for a device of this name", 0);
-    }
+    if (auto r = check_device_names(config.ports); !r) return r;
     auto pool = make_pool(config);
     if (!pool) return pool.error();
     rte_mempool_free(*pool);
@@ -150,7 +136,11 @@ Result<void> PortSet::check(const PortSetConfig& config) {
 }
 
 Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
+    if (auto r = check_device_names(config.ports); !r) return r.error();
     std::unique_ptr<PortSet> set(new PortSet(config));
+    auto claims = claim_interfaces(config.ports);
+    if (!claims) return claims.error();
+    set->claims_ = std::move(*claims);
     auto pool = make_pool(config);
     if (!pool) return pool.error();
     set->pool_ = *pool;
@@ -484,6 +474,16 @@ PortSet::Info PortSet::info(PortId p) const {
     i.tx_queues = port.tx_queues;
     i.rss = port.rss;
     i.checksums = port.checksums;
+    rte_ether_addr mac{};
+    if (port.attached && rte_eth_macaddr_get(port.id, &mac) == 0) {
+        char text[RTE_ETHER_ADDR_FMT_SIZE];
+        rte_ether_format_addr(text, sizeof text, &mac);
+        i.mac = text;
+    }
+    rte_eth_link link{};
+    if (port.attached && rte_eth_link_get_nowait(port.id, &link) == 0 &&
+        link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN)
+        i.speed_mbps = link.link_speed;
     i.interface = port.interface;
     i.makes_interface = makes_interface(port.config);
     return i;

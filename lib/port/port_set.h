@@ -28,6 +28,7 @@
 #include "base/drop_reason.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "base/unique_fd.h"
 #include "metrics/metric.h"
 #include "net/rss.h"
 #include "port/control_gate.h"
@@ -150,6 +151,8 @@ class PortSet {
         unsigned tx_queues = 0;
         bool rss = false;              ///< it selects queues by the symmetric hash
         bool checksums = false;        ///< the device verifies those of IPv4, TCP and UDP
+        std::string mac;               ///< of the device; empty: unknown
+        std::uint32_t speed_mbps = 0;  ///< of the link; 0: unknown
         std::string interface;         ///< the network interface below it; empty: none
         bool makes_interface = false;  ///< the driver creates it
     };
@@ -210,6 +213,7 @@ class PortSet {
     bool shut(const Port& port) const noexcept { return port.gated && gate_->closed(); }
 
     PortSetConfig config_;
+    std::vector<UniqueFd> claims_;  ///< interfaces that no other Postern may use
     bool chains_;  ///< packets may be chains of buffers, for which sending NICs have to be
                    ///< configured
     std::unique_ptr<ControlGate> gate_;  ///< null if no port needs it

@@ -24,7 +24,7 @@ inline constexpr FlagName kConnFlags[] = {{conn_flag::seen_reply, "seen_reply"},
 /// Flags of an expectation that have names.
 inline constexpr FlagName kExpectFlags[] = {{expect_flag::permanent, "permanent"},
                                             {expect_flag::inactive, "inactive"},
-                                            {expect_flag::userspace, "userspace"}};
+                                            {expect_flag::userspace, "operator"}};
 inline constexpr std::string_view kStreamStates[] = {"unseen", "open", "ended", "blind"};
 
 /// The first thing that is wrong; nothing: no `key`.

@@ -78,6 +78,7 @@ def all_cases():
     import cases_h323
     import cases_jumbo
     import cases_operation
+    import cases_operator
     import cases_state
     import cases_pools
     import cases_ports
@@ -97,6 +98,6 @@ def all_cases():
                                cases_sane, cases_amanda, cases_irc, cases_rtsp, cases_sip, cases_sip_calls,
                                cases_pptp, cases_broadcast, cases_browser, cases_traffic, cases_pools,
                                cases_userspace, cases_zones, cases_asymmetric, cases_office,
-                               cases_operation, cases_state, cases_restart, cases_control,
+                               cases_operation, cases_operator, cases_state, cases_restart, cases_control,
                                cases_config, cases_ports, cases_jumbo, cases_seeing)
             for case in group.cases()]

@@ -23,7 +23,7 @@ def expectations_by_hand(bench):
     again = middle.ctl('expect', 'create', *pin_hole, 'dport=7002', 'timeout=60')
     expect(again[0]['outcome'] == 'refreshed', f'filed twice: {again}')
     rows = middle.ctl('expect', 'list', 'dport=7001')
-    expect([row['flags'] for row in rows] == [['userspace']], f'the list has {rows}')
+    expect([row['flags'] for row in rows] == [['operator']], f'the list has {rows}')
     # A connection takes the first one; nothing but the expectation lets it in.
     server = bench.lab.start('listener', 'outside', sys.executable, '-c',
                              'import socket; s = socket.create_server(("", 7001)); '

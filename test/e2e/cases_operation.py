@@ -292,7 +292,7 @@ def lists_for_people(bench):
     for words, wanted in ((('helper', 'list'), {'NAME': 'ftp', 'KIND': 'ftp', 'PORTS': '21'}),
                           (('conntrack', 'list'), {'RULE': 'ftp-control', 'HELPER': 'ftp'}),
                           (('expect', 'list'), {'HELPER': 'ftp', 'PROTO': 'tcp'})):
-        lines = bench.middle.text(*words).splitlines()
+        lines = bench.middle.text('--wide', *words).splitlines()
         titles = lines[0].split()
         rows = [dict(zip(titles, line.split())) for line in lines[1:]]
         expect(any(wanted.items() <= row.items() for row in rows),

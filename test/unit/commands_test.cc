@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The daemon's commands as they describe themselves: each is run, its columns are compared with its
 // rows, and what writes is refused on the reading socket. Every metric has unit and help.
+#include <initializer_list>
 #include <map>
 #include <set>
+#include <tuple>
+#include <utility>
 
 #include "base/base64.h"
 #include "commands/context.h"
 #include "control_fixture.h"
+#include "loop_stats.h"
 #include "metric_sources.h"
 #include "state/record_reader.h"
 #include "support/eal.h"
@@ -40,6 +44,7 @@ class CommandsTest : public ::testing::Test {
         if (!server) std::abort();
         server_ = std::move(*server);
         add_metrics(metrics_, {.firewall = &world_.fw(), .control = server_.get()});
+        context_.loops = &loops_;
         for (Command& command : all_commands(context_))
             server_->register_command(std::move(command));
     }
@@ -56,7 +61,7 @@ class CommandsTest : public ::testing::Test {
         std::string text;
         std::vector<Json> lines;
         for (int turn = 0; turn < 10'000; ++turn) {
-            server_->poll(0);
+            server_->poll(turn < 1000 ? 0 : 1);  // some answers take time
             // Control and workers share this thread.
             for (unsigned i = 0; i <= world_.fw().workers(); ++i)
                 rte_rcu_qsbr_thread_online(world_.fw().rcu(), i);
@@ -108,6 +113,7 @@ class CommandsTest : public ::testing::Test {
     TempDir dir_;
     World world_;
     MetricRegistry metrics_;
+    std::vector<LoopStats> loops_ = std::vector<LoopStats>(2);
     CommandContext context_;
     std::unique_ptr<ControlServer> server_;
 };
@@ -121,6 +127,7 @@ Json arguments_of(const std::string& command) {
     if (command == "conntrack delete") return {{"proto", "udp"}};
     if (command == "expect delete") return {{"dport", 5001}};
     if (command == "helper remove") return {{"name", "ftp"}};
+    if (command == "port show") return {{"name", "in0"}};
     if (command == "complete") return {{"command", "helper remove"}, {"argument", "name"}};
     return Json::object();
 }
@@ -186,7 +193,8 @@ TEST_F(CommandsTest, EachDescribedCommandRunsAndFillsItsColumns) {
         }
         const auto all = rows(name, arguments_of(name));
         ++run;
-        if (name == "conntrack restore" || name == "port list") continue;  // nothing to restore
+        // Nothing to restore, no device.
+        if (name == "conntrack restore" || name.starts_with("port ")) continue;
         EXPECT_FALSE(all.empty());
         if (command.file == FileUse::none) {
             EXPECT_FALSE(command.columns.empty());
@@ -199,6 +207,167 @@ TEST_F(CommandsTest, EachDescribedCommandRunsAndFillsItsColumns) {
     }
     EXPECT_EQ(run, server_->commands().size());
     EXPECT_GE(run, 20u);
+}
+
+TEST_F(CommandsTest, ConditionsAreRead) {
+    fill();  // udp 10.0.0.1:1000 > 20.0.0.1:53, rule dns
+    const auto count = [this](const char* name, const char* value) {
+        const auto all = rows("conntrack count", {{name, value}});
+        const auto listed = rows("conntrack list", {{name, value}}).size();
+        EXPECT_EQ(all.at(0)["connections"], listed) << name << "=" << value;
+        return listed;
+    };
+    const std::string id = rows("conntrack list").at(0)["id"], not_id = "!" + id;
+    for (const auto& [name, value] :
+         std::initializer_list<std::pair<const char*, const char*>>{{"dport", "53"},
+                                                                    {"dport", "50-60"},
+                                                                    {"dport", "-53"},
+                                                                    {"dport", "53-"},
+                                                                    {"dport", "domain"},
+                                                                    {"dport", "DOMAIN"},
+                                                                    {"dport", "ssh-domain"},
+                                                                    {"dport", "!54"},
+                                                                    {"dport", "!54-60"},
+                                                                    {"sport", "1000"},
+                                                                    {"proto", "UDP"},
+                                                                    {"proto", "!tcp"},
+                                                                    {"src", "10.0.0.0/8"},
+                                                                    {"src", "!10.0.0.2"},
+                                                                    {"dst", "!10.0.0.0/8"},
+                                                                    {"rule", "DNS"},
+                                                                    {"rule", "!data"},
+                                                                    {"state", "NEW"},
+                                                                    {"state", "!established"},
+                                                                    {"from", "INSIDE"},
+                                                                    {"from", "!outside"},
+                                                                    {"to", "outside"},
+                                                                    {"family", "IPv4"},
+                                                                    {"family", "!ipv6"},
+                                                                    {"zone", "0"},
+                                                                    {"zone", "!1"},
+                                                                    {"mark", "!1"},
+                                                                    {"helper", "!ftp"},
+                                                                    {"id", id.c_str()},
+                                                                    {"age", "-1m"},
+                                                                    {"idle", "0-30s"},
+                                                                    {"timeout", "1s-1h30m"},
+                                                                    {"timeout", "!2h-"},
+                                                                    {"packets", "1"},
+                                                                    {"bytes", "1-10K"},
+                                                                    {"bytes", "-1G"}})
+        EXPECT_EQ(count(name, value), 1u) << name << "=" << value;
+    for (const auto& [name, value] :
+         std::initializer_list<std::pair<const char*, const char*>>{{"dport", "!53"},
+                                                                    {"dport", "54-60"},
+                                                                    {"dport", "-52"},
+                                                                    {"dport", "!domain"},
+                                                                    {"proto", "!udp"},
+                                                                    {"src", "!10.0.0.0/8"},
+                                                                    {"rule", "!dns"},
+                                                                    {"from", "!inside"},
+                                                                    {"state", "!new"},
+                                                                    {"id", not_id.c_str()},
+                                                                    {"age", "1h-"},
+                                                                    {"idle", "!0-30s"},
+                                                                    {"packets", "2-"},
+                                                                    {"bytes", "1M-"},
+                                                                    {"timeout", "-1s"}})
+        EXPECT_EQ(count(name, value), 0u) << name << "=" << value;
+    for (const auto& [name, value] :
+         std::initializer_list<std::pair<const char*, const char*>>{{"dport", "60-50"},
+                                                                    {"dport", "65536"},
+                                                                    {"dport", "no-such-service"},
+                                                                    {"dport", "-"},
+                                                                    {"dport", ""},
+                                                                    {"timeout", "5x"},
+                                                                    {"timeout", "30m1h"},
+                                                                    {"bytes", "1Q"},
+                                                                    {"rule", "dsn"},
+                                                                    {"zone", "!x"},
+                                                                    {"state", "neww"},
+                                                                    {"packets", "1-2-3"}}) {
+        const auto answer = ask(server_->path(), "conntrack list", {{name, value}});
+        ASSERT_EQ(answer.size(), 1u) << name << "=" << value;
+        EXPECT_EQ(answer[0]["error"]["code"], "bad_args");
+        EXPECT_TRUE(answer[0]["error"]["message"].get<std::string>().starts_with(name))
+            << answer[0];
+    }
+    EXPECT_EQ(rows("expect count").at(0)["expectations"], 1);
+    for (const auto& [name, value, n] :
+         std::initializer_list<std::tuple<const char*, const char*, int>>{
+             {"dport", "5000", 1},
+             {"dport", "!5000", 0},
+             {"dport", "4000-6000", 1},
+             {"proto", "TCP", 1},
+             {"proto", "!tcp", 0},
+             {"timeout", "1m", 1},
+             {"timeout", "-30s", 0},
+             {"dst", "!20.0.0.0/8", 0}}) {
+        EXPECT_EQ(rows("expect count", {{name, value}}).at(0)["expectations"], n) << name << value;
+        EXPECT_EQ(rows("expect list", {{name, value}}).size(), static_cast<unsigned>(n));
+    }
+}
+
+TEST_F(CommandsTest, ExpectCreateSaysWhatItMade) {
+    const Json good{{"proto", "tcp"},    {"dst", "20.0.0.1"}, {"dport", "ftp"},
+                    {"no_master", true}, {"zone", 0},         {"timeout", "2m"}};
+    const Json made = rows("expect create", good).at(0);
+    EXPECT_EQ(made["outcome"], "created");
+    const Json listed = rows("expect list", {{"id", made["id"]}}).at(0);
+    EXPECT_EQ(listed["dport"], 21);
+    EXPECT_EQ(listed["timeout_s"], 120);
+    EXPECT_EQ(listed["flags"], Json({"operator"}));
+    EXPECT_EQ(rows("expect delete", {{"id", made["id"]}}).at(0)["deleted"], 1);
+    const auto refused = [&](Json change, const char* words) {
+        Json args = good;
+        for (const auto& [key, value] : change.items()) {
+            if (value.is_null())
+                args.erase(key);
+            else
+                args[key] = value;
+        }
+        const auto answer = ask(server_->path(), "expect create", args);
+        ASSERT_EQ(answer.size(), 1u);
+        ASSERT_TRUE(answer[0].contains("error")) << args;
+        EXPECT_NE(answer[0]["error"]["message"].get<std::string>().find(words), std::string::npos)
+            << answer[0];
+    };
+    refused({{"dport", 0}}, "dport: 0 would never match");
+    refused({{"sport", 0}}, "sport: 0 would never match");
+    refused({{"dport", nullptr}}, "dport: expected the destination port");
+    refused({{"proto", "icmp"}}, "dport: icmp has no ports");
+    refused({{"proto", "icmp"}, {"dport", nullptr}, {"sport", 5}}, "sport: icmp has no ports");
+    refused({{"proto", "icmp"}, {"dport", nullptr}}, "no connection of icmp is ever expected");
+    refused({{"timeout", "0s"}}, "timeout");
+    refused({{"timeout", "5 weeks"}}, "timeout");
+    EXPECT_TRUE(rows("expect list").empty());
+}
+
+TEST_F(CommandsTest, WorkersTellHowBusyTheyAre) {
+    loops_[1].turn(1000, 0);
+    loops_[1].turn(3000, 6);
+    loops_[1].turn(2000, 2);
+    for (const unsigned n : {1u, 3u, 32u, 64u})
+        loops_[1].burst(n);
+    auto source = server_->commands().at("worker list").handler(Json::object());
+    ASSERT_TRUE(source);
+    loops_[1].turn(1000, 0);
+    loops_[1].turn(3000, 30);
+    std::vector<Json> all;
+    for (Json row = Json::object();; row = Json::object()) {
+        const Pull pull = (*source)->next(row);
+        if (pull == Pull::done) break;
+        if (pull == Pull::row) all.push_back(row);
+    }
+    ASSERT_EQ(all.size(), 2u);
+    EXPECT_TRUE(all[0]["busy_percent"].is_null());
+    EXPECT_EQ(all[1]["busy_percent"], 75.0);
+    EXPECT_EQ(all[1]["cycles_per_packet"], 100.0);
+    EXPECT_EQ(all[1]["packets_per_turn"], 30.0);
+    EXPECT_EQ(all[1]["packets"], 38);
+    EXPECT_GT(all[1]["longest_turn_us"], 0.0);
+    EXPECT_EQ(all[1]["bursts"], Json::parse(R"({"1":1,"2-3":1,"4-7":0,"8-15":0,"16-31":0,)"
+                                            R"("32-63":1,"64":1})"));
 }
 
 TEST_F(CommandsTest, EventsFillTheirColumns) {

@@ -41,7 +41,7 @@ Answer order(World& world, const ConnFilter& filter,
         m.action = what;
         m.filter = filter;
         m.cursor = 1;
-        m.ended = 0;
+        m.matched = 0;
         m.state.store(ConnQuery::asked, std::memory_order_release);
         ConnQuery::Row row;
         while (m.state.load(std::memory_order_acquire) == ConnQuery::asked) {
@@ -49,7 +49,7 @@ Answer order(World& world, const ConnFilter& filter,
             while (m.rows.pop(row))
                 answer.rows.push_back(row);
         }
-        answer.ended += m.ended;
+        answer.ended += m.matched;
         m.state.store(ConnQuery::idle);
     }
     return answer;
@@ -98,8 +98,8 @@ TEST_P(ConnQueries, ListsWhatTheFilterMeans) {
     EXPECT_EQ(list({.src = Prefix::parse("192.0.2.1/32")}), "21 80 50000");
     EXPECT_EQ(list({.dst = Prefix::parse("198.51.0.0/16")}), "80");
     EXPECT_EQ(list({.dst = Prefix::parse("2001:db8::/32")}), "54");
-    EXPECT_EQ(list({.sport = Be16::from_host(4000)}), "53 54");
-    EXPECT_EQ(list({.sport = Be16::from_host(4000), .dport = Be16::from_host(53)}), "53");
+    EXPECT_EQ(list({.sport = NumberRange::of(4000)}), "53 54");
+    EXPECT_EQ(list({.sport = NumberRange::of(4000), .dport = NumberRange::of(53)}), "53");
     EXPECT_EQ(list({.state = CtState::fresh}), "53 80");
     EXPECT_EQ(list({.state = CtState::established}), "21 54 50000");
     EXPECT_EQ(list({.state_name = "syn_sent"}), "80");

@@ -361,6 +361,32 @@ TEST_F(DescribedTest, CompletesFromTheDescription) {
     EXPECT_EQ(shell("bash -n <($P --bash-completion) && echo good").out, "good\n");
 }
 
+TEST_F(DescribedTest, CompletesInZsh) {
+    if (shell("command -v zsh").status != 0) GTEST_SKIP() << "zsh is not installed";
+    // What completion would offer, by a compadd that prints.
+    const auto [status, out] =
+        shell("$P --zsh-completion > " + (dir_ / "_posternctl") + "; " +
+              "zsh -fc 'compdef() { :; }; compadd() { print -- \"$@\"; }; source " +
+              (dir_ / "_posternctl") + "; words=(" + program() + " -s " + server_->path() +
+              " helper remove t); CURRENT=6; _posternctl; words[6]=st; _posternctl'");
+    EXPECT_EQ(status, 0);
+    EXPECT_EQ(out, "-Q -- tftp\n-Q -S  -- state=\n");
+}
+
+TEST_F(DescribedTest, KnowsTheCommandsOfItsVersionWithoutADaemon) {
+    const auto [status, out] = shell("$P -s /nonexistent/sock conntrack list --help");
+    EXPECT_EQ(status, 0);
+    EXPECT_NE(out.find("dport=PORTS"), std::string::npos) << out;
+    EXPECT_NE(shell("$P -s /nonexistent/sock help").out.find("\n  worker list"), std::string::npos);
+    EXPECT_EQ(shell("$P -s /nonexistent/sock conntrack list").status, 1);
+    const auto complete = [this](const std::string& line) {
+        return shell(std::string(program()) + " --complete -s /nonexistent/sock " + line).out;
+    };
+    EXPECT_EQ(complete("conntrack l"), "list\n");
+    EXPECT_EQ(complete("conntrack list state=n"), "state=new\n");
+    EXPECT_EQ(complete("conntrack list dp"), "dport=\n");
+}
+
 TEST_F(DescribedTest, WithoutADaemonItSaysSo) {
     for (const char* line : {"help", "--help"}) {
         const auto [status, out] = shell("$P -s /nonexistent/sock " + std::string(line));
