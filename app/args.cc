@@ -90,7 +90,7 @@ std::optional<Be16> Args::port(const char* name) {
     return std::nullopt;
 }
 
-std::optional<NumberRange> Args::ports(const char* name) {
+std::optional<Interval> Args::ports(const char* name) {
     if (!has(name)) return std::nullopt;
     const auto range = range_of(text(name), port_of);
     if (!range)
@@ -108,14 +108,14 @@ std::optional<std::uint32_t> Args::time(const char* name, std::uint32_t max) {
     return std::nullopt;
 }
 
-std::optional<NumberRange> Args::times(const char* name) {
+std::optional<Interval> Args::times(const char* name) {
     if (!has(name)) return std::nullopt;
     const auto range = range_of(text(name), seconds_of);
     if (!range) wrong(name, "expected times: " + std::string(type_help(ArgType::times)));
     return range;
 }
 
-std::optional<NumberRange> Args::numbers(const char* name) {
+std::optional<Interval> Args::numbers(const char* name) {
     if (!has(name)) return std::nullopt;
     const auto range =
         range_of(text(name), [](std::string_view one) { return number_of(one, UINT64_MAX); });

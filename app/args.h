@@ -34,11 +34,11 @@ class Args {
     /// The same of an argument that is a text or a number.
     std::optional<std::uint32_t> integer(const char* name, std::uint32_t max);
     std::optional<Be16> port(const char* name);
-    std::optional<NumberRange> ports(const char* name);
+    std::optional<Interval> ports(const char* name);
     /// Seconds.
     std::optional<std::uint32_t> time(const char* name, std::uint32_t max);
-    std::optional<NumberRange> times(const char* name);
-    std::optional<NumberRange> numbers(const char* name);
+    std::optional<Interval> times(const char* name);
+    std::optional<Interval> numbers(const char* name);
     std::optional<std::uint8_t> protocol(const char* name);
     /// A single address is a prefix of full length.
     std::optional<Prefix> prefix(const char* name);

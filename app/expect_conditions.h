@@ -26,7 +26,7 @@ struct ExpectFilter {
     std::optional<HelperId> helper;
     std::optional<std::uint8_t> protocol;
     std::optional<Prefix> src, dst;
-    std::optional<NumberRange> dport, timeout_s;
+    std::optional<Interval> dport, timeout_s;
     std::optional<std::uint32_t> zone;
     std::optional<ConnId> master;
     std::optional<std::pair<OwnerId, ExpectId>> id;

@@ -85,14 +85,14 @@ std::optional<std::uint16_t> port_of(std::string_view text) {
     return ntohs(static_cast<std::uint16_t>(found->s_port));
 }
 
-std::optional<NumberRange> range_of(
+std::optional<Interval> range_of(
     std::string_view text,
     const std::function<std::optional<std::uint64_t>(std::string_view)>& one) {
-    if (const auto value = one(text)) return NumberRange::of(*value);
+    if (const auto value = one(text)) return Interval::of(*value);
     for (auto dash = text.find('-'); dash != std::string_view::npos;
          dash = text.find('-', dash + 1)) {
         if (text.size() == 1) break;
-        NumberRange range;
+        Interval range;
         const auto before = text.substr(0, dash), after = text.substr(dash + 1);
         if (!before.empty()) {
             const auto least = one(before);

@@ -26,7 +26,7 @@ std::optional<std::uint16_t> port_of(std::string_view text);
 
 /// One value as `one` reads it, "A-B", "A-" (at least) or "-B" (at most). Nothing for any other
 /// text, or an empty range. Names may contain a dash ("http-alt").
-std::optional<NumberRange> range_of(
+std::optional<Interval> range_of(
     std::string_view text,
     const std::function<std::optional<std::uint64_t>(std::string_view)>& one);
 

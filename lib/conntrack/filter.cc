@@ -36,7 +36,7 @@ bool ConnFilter::matches(const Conn& c, ConnId its_id, Tick now) const noexcept 
 }
 
 bool ConnFilter::matches_times(const Conn& c, Tick now) const noexcept {
-    const auto lies_in = [this](const std::optional<NumberRange>& range, ConnCondition condition,
+    const auto lies_in = [this](const std::optional<Interval>& range, ConnCondition condition,
                                 std::uint64_t value) {
         return !range || holds(condition, range->contains(value));
     };

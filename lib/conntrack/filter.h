@@ -13,14 +13,14 @@
 namespace postern {
 
 /// Both ends are part of it.
-struct NumberRange {
+struct Interval {
     std::uint64_t least = 0, most = ~std::uint64_t{0};
 
-    static constexpr NumberRange of(std::uint64_t value) noexcept { return {value, value}; }
+    static constexpr Interval of(std::uint64_t value) noexcept { return {value, value}; }
     constexpr bool contains(std::uint64_t value) const noexcept {
         return least <= value && value <= most;
     }
-    friend constexpr bool operator==(const NumberRange&, const NumberRange&) = default;
+    friend constexpr bool operator==(const Interval&, const Interval&) = default;
 };
 
 /// The conditions that can be negated: bits of ConnFilter::negated. `from` and `to` are sets, which
@@ -57,7 +57,7 @@ struct ConnFilter {
     std::optional<Family> family;
     std::optional<std::uint8_t> protocol;
     std::optional<Prefix> src, dst;  ///< of the original direction, like the ports
-    std::optional<NumberRange> sport, dport;
+    std::optional<Interval> sport, dport;
     std::optional<CtState> state;           ///< fresh, related or established
     const char* state_name = nullptr;       ///< its protocol's own, as from Conn::state_name()
     std::uint32_t mark = 0, mark_mask = 0;  ///< mask 0: any
@@ -68,8 +68,8 @@ struct ConnFilter {
     std::optional<ConnId> master;
     std::optional<RuleId> rule;
     std::optional<ConnId> id;
-    std::optional<NumberRange> timeout_s, idle_s, age_s;
-    std::optional<NumberRange> packets, bytes;  ///< of both directions together
+    std::optional<Interval> timeout_s, idle_s, age_s;
+    std::optional<Interval> packets, bytes;  ///< of both directions together
 
     void negate(ConnCondition c) noexcept { negated |= 1u << static_cast<unsigned>(c); }
 

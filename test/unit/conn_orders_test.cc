@@ -98,8 +98,8 @@ TEST_P(ConnQueries, ListsWhatTheFilterMeans) {
     EXPECT_EQ(list({.src = Prefix::parse("192.0.2.1/32")}), "21 80 50000");
     EXPECT_EQ(list({.dst = Prefix::parse("198.51.0.0/16")}), "80");
     EXPECT_EQ(list({.dst = Prefix::parse("2001:db8::/32")}), "54");
-    EXPECT_EQ(list({.sport = NumberRange::of(4000)}), "53 54");
-    EXPECT_EQ(list({.sport = NumberRange::of(4000), .dport = NumberRange::of(53)}), "53");
+    EXPECT_EQ(list({.sport = Interval::of(4000)}), "53 54");
+    EXPECT_EQ(list({.sport = Interval::of(4000), .dport = Interval::of(53)}), "53");
     EXPECT_EQ(list({.state = CtState::fresh}), "53 80");
     EXPECT_EQ(list({.state = CtState::established}), "21 54 50000");
     EXPECT_EQ(list({.state_name = "syn_sent"}), "80");
