@@ -26,13 +26,15 @@ bool take_comma(Cursor& c, Blanks blanks) noexcept {
 
 /// "h1,h2,h3,h4,p1,p2" (RFC 959 section 4.1.2).
 std::optional<HostPort> take_host_port(Cursor& c, Blanks blanks) noexcept {
+    Cursor at = c;  // in registers
     std::array<std::uint8_t, 6> n{};
     for (std::size_t i = 0; i < n.size(); ++i) {
-        if (i != 0 && !take_comma(c, blanks)) return std::nullopt;
-        const auto v = take_number(c, 3, 255);
+        if (i != 0 && !take_comma(at, blanks)) return std::nullopt;
+        const auto v = take_number(at, 3, 255);
         if (!v) return std::nullopt;
         n[i] = static_cast<std::uint8_t>(*v);
     }
+    c = at;
     const unsigned port = unsigned{n[4]} << 8 | n[5];
     return HostPort{IpAddr::v4(n[0], n[1], n[2], n[3]),
                     Be16::from_host(static_cast<std::uint16_t>(port))};
@@ -77,8 +79,9 @@ bool ends_list(Cursor c) noexcept {
 
 /// The position after a parenthesis, and blanks, before a digit.
 bool find_number_in_parenthesis(Cursor& c) noexcept {
-    while (const auto b = c.u8()) {
-        if (*b != '(') continue;
+    while (!c.at_end()) {
+        take_until(c, [](std::uint8_t b) { return b == '('; });
+        if (!c.skip(1)) return false;
         skip_blanks(c);
         if (c.peek() && is_digit(*c.peek())) return true;
     }

@@ -110,12 +110,17 @@ std::optional<Expected> read_command(Cursor c) noexcept {
         if (!is_plausible(each.rest(), Argument::optional)) return std::nullopt;
         return Expected{0};
     }
-    for (const Command& command : kCommands) {
+    if (c.at_end()) return std::nullopt;
+    const char initial = upper(*c.peek());
+    const auto initial_of = [](const Command& command) { return command.verb.front(); };
+    static_assert(std::ranges::is_sorted(kCommands, {}, initial_of));
+    for (const Command* command = std::ranges::lower_bound(kCommands, initial, {}, initial_of);
+         command != std::end(kCommands) && initial_of(*command) == initial; ++command) {
         Cursor each = c;
-        if (!take_verb(each, command.verb)) continue;
+        if (!take_verb(each, command->verb)) continue;
         skip_spaces(each);
-        if (!is_plausible(each.rest(), command.argument)) return std::nullopt;
-        return Expected{command.reply};
+        if (!is_plausible(each.rest(), command->argument)) return std::nullopt;
+        return Expected{command->reply};
     }
     return std::nullopt;
 }

@@ -5,6 +5,7 @@
 
 #include "conntrack/tcp_relearn.h"
 #include "conntrack/tcp_window.h"
+#include "conntrack/track_parts.h"
 
 namespace postern {
 namespace {
@@ -63,26 +64,29 @@ std::uint32_t end_of(const TcpSegment& s) noexcept {
            ((s.flags & tcp_flag::fin) != 0 ? 1 : 0);
 }
 
-/// Offers of a SYN, in bits of tcp_side.
-std::uint8_t offers_of(const TcpSegment& s) noexcept {
+/// Offers of a SYN with these TcpSegment::options, in bits of tcp_side.
+std::uint8_t offers_of(std::uint8_t options) noexcept {
     return static_cast<std::uint8_t>(
-        (s.options & tcp_offer::window_scale ? tcp_side::window_scale : 0) |
-        (s.options & tcp_offer::sack ? tcp_side::sack : 0));
+        (options & tcp_offer::window_scale ? tcp_side::window_scale : 0) |
+        (options & tcp_offer::sack ? tcp_side::sack : 0));
 }
 /// Takes a side's offers from its SYN. One without options changes nothing.
-void take_offers(const TcpSegment& s, TcpSideRef side) noexcept {
-    if (!s.has_options) return;
-    side.set_scale(s.options & tcp_offer::scale);
+void take_offers(bool has_options, std::uint8_t options, TcpSideRef side) noexcept {
+    if (!has_options) return;
+    side.set_scale(options & tcp_offer::scale);
     side.marks &= static_cast<std::uint8_t>(~tcp_mark::data_unacked);
-    side.flags = static_cast<std::uint8_t>((side.flags & tcp_side::liberal) | offers_of(s));
+    side.flags = static_cast<std::uint8_t>((side.flags & tcp_side::liberal) | offers_of(options));
 }
 
-/// A side's first SYN, or a fresh one that replaces it.
-void start_side(TcpSideRef sender, TcpSideRef receiver, const TcpSegment& s, std::uint32_t end,
-                Direction dir) noexcept {
+/// A side's first SYN, or a fresh one that replaces it. Values, not the segment and references:
+/// their addresses would keep them out of registers in the caller.
+[[gnu::noinline]] void start_side(Conn& conn, Direction dir, std::uint32_t end, std::uint16_t win,
+                                  bool has_options, std::uint8_t options) noexcept {
+    TcpSideRef sender = conn.tcp_side(index(dir));
     sender.end = sender.max_end = end;
-    sender.max_win = s.win != 0 ? s.win : 1u;
-    take_offers(s, sender);
+    sender.max_win = win != 0 ? win : 1u;
+    take_offers(has_options, options, sender);
+    TcpSideRef receiver = conn.tcp_side(index(!dir));
     // RFC 7323 section 2.2: scaling holds only if both sides offer it.
     if (dir == Direction::reply && !(sender.flags & receiver.flags & tcp_side::window_scale)) {
         sender.set_scale(0);
@@ -110,7 +114,7 @@ enum class Window : std::uint8_t {
 
     if (sender.max_win == 0) {
         if (syn) {
-            start_side(sender, receiver, s, end, dir);
+            start_side(conn, dir, end, s.win, s.has_options, s.options);
             if (!has_ack) return Window::in;  // simultaneous open: nothing to compare with yet
         } else {
             // In mid-stream: the segment's values are accepted.
@@ -126,7 +130,7 @@ enum class Window : std::uint8_t {
     } else if (syn && seq_after(end, sender.end) &&
                (state == TcpState::syn_sent || state == TcpState::syn_recv)) {
         // RFC 9293 section 3.4.1: a restarted side uses a larger initial sequence number.
-        start_side(sender, receiver, s, end, dir);
+        start_side(conn, dir, end, s.win, s.has_options, s.options);
         if (dir == Direction::reply && !has_ack) return Window::in;
     }
 
@@ -182,8 +186,11 @@ bool tcp_may_start(std::uint8_t flags, const TcpOptions& options) noexcept {
                        options);
 }
 
-void tcp_start_into(TcpResult& r, Conn& conn, const TcpSegment& s,
-                    const TcpOptions& options) noexcept {
+namespace {
+
+/// tcp_start_into(), for both of its callers.
+[[gnu::always_inline]] inline void start_with(TcpResult& r, Conn& conn, const TcpSegment& s,
+                                              const TcpOptions& options) noexcept {
     r.state = kNext[0][index(kind_of(s.flags))][static_cast<unsigned>(TcpState::none)];
     conn.tcp_near = {};
     conn.tcp_marks = {};
@@ -198,7 +205,7 @@ void tcp_start_into(TcpResult& r, Conn& conn, const TcpSegment& s,
     sender.max_win = s.win != 0 ? s.win : 1u;
     if (r.state == TcpState::syn_sent) {
         sender.max_end = sender.end;
-        take_offers(s, sender);
+        take_offers(s.has_options, s.options, sender);
     } else {
         // Mid-stream: scale and SACK are unknown, so windows cannot be enforced.
         sender.max_end = sender.end + sender.max_win;
@@ -210,8 +217,6 @@ void tcp_start_into(TcpResult& r, Conn& conn, const TcpSegment& s,
     conn.tcp_far.last.kind = kind;
     conn.mark_latest();
 }
-
-namespace {
 
 /// The bits of `heeded` that apply to segments of this kind, after a segment that led to `next`;
 /// `end` is its side's highest number.
@@ -257,7 +262,7 @@ void reset_learning(TcpResult& r, Conn& conn, TcpState state, unsigned d, bool s
 /// A segment of a restored connection that learns its numbers. True: `r` is its result. False: it
 /// is tracked like any other; `old` is its state then. FINs count once the numbers are known.
 [[gnu::noinline]] bool track_learning(TcpResult& r, Conn& conn, TcpState& old, unsigned d,
-                                      bool seen_reply, bool assured, const TcpSegment& s) noexcept {
+                                      bool seen_reply, bool assured, TcpSegment s) noexcept {
     const TcpKind kind = kind_of(s.flags);
     const TcpState next = kNext[d][index(kind)][static_cast<unsigned>(old)];
     if (old == TcpState::syn_sent || old == TcpState::syn_sent2) {
@@ -308,8 +313,12 @@ void reset_learning(TcpResult& r, Conn& conn, TcpState state, unsigned d, bool s
     const auto d = static_cast<std::uint8_t>(index(dir));
     TcpLast& last = conn.tcp_far.last;
     if (conn.learning) [[unlikely]] {
-        TcpState learned = old;  // `old` stays in a register
-        if (track_learning(r, conn, learned, d, seen_reply, assured, s)) return;
+        // Copies, so that what they are copies of stays in registers.
+        TcpState learned = old;
+        TcpResult result;
+        const bool done = track_learning(result, conn, learned, d, seen_reply, assured, s);
+        r = result;
+        if (done) return;
         old = learned;
     }
     TcpState next = kNext[d][index(kind)][static_cast<unsigned>(old)];
@@ -358,7 +367,7 @@ void reset_learning(TcpResult& r, Conn& conn, TcpState state, unsigned d, bool s
         last.vague = false;
         if (kind == kSyn && dir == Direction::original) {
             last.scale = s.options & tcp_offer::scale;
-            last.flags = offers_of(s);
+            last.flags = offers_of(s.options);
             // RFC 5961 section 4: the answer may be an ACK that must not be stored as the last one.
             if (old == TcpState::last_ack) last.flags |= kExpectChallengeAck;
         }
@@ -470,13 +479,99 @@ void reset_learning(TcpResult& r, Conn& conn, TcpState state, unsigned d, bool s
     }
 }
 
+/// Reduces `info` to the parts that the receiver of a segment accepts, for helpers: not the numbers
+/// of a SYN that opens nothing, an RST that is answered by an ACK, or bytes beyond the window (RFC
+/// 9293 section 3.10.7.4, RFC 5961). `limit`: one past the last number that it allows.
+void leave_heeded(PacketInfo& info, std::uint32_t seq, std::uint8_t heeded,
+                  std::uint32_t limit) noexcept {
+    std::uint8_t flags = info.tcp_flags;
+    std::uint32_t room = 0;
+    if ((heeded & tcp_heed::unknown) != 0)
+        room = info.pay_len;
+    else if ((heeded & tcp_heed::text) != 0 && !seq_after(seq, limit))
+        room = limit - seq;
+    else
+        flags &= static_cast<std::uint8_t>(~tcp_flag::fin);
+    if ((heeded & tcp_heed::syn) == 0) flags &= static_cast<std::uint8_t>(~tcp_flag::syn);
+    if ((heeded & tcp_heed::reset) == 0) flags &= static_cast<std::uint8_t>(~tcp_flag::rst);
+    if (info.pay_len > room) {
+        info.pay_len = static_cast<std::uint16_t>(room);
+        flags &= static_cast<std::uint8_t>(~tcp_flag::fin);
+    }
+    info.tcp_flags = flags;
+}
+
 }  // namespace
+
+void tcp_start_into(TcpResult& result, Conn& conn, const TcpSegment& s,
+                    const TcpOptions& options) noexcept {
+    start_with(result, conn, s, options);
+}
 
 void tcp_track_into(TcpResult& result, Conn& conn, TcpState state, Direction dir, bool seen_reply,
                     bool assured, const TcpSegment& s, const TcpOptions& options) noexcept {
     conn.recall_last();
     track_segment(result, conn, state, dir, seen_reply, assured, s, options);
     conn.mark_latest();
+}
+
+bool start_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
+               const TrackConfig& config) noexcept {
+    TcpResult r;
+    start_with(r, conn, read_segment(data, info), config.tcp_of(conn));
+    if (r.action == TcpAction::invalid) return false;
+    conn.set_state(r.state);
+    // Picked up in mid-stream: no timeout of five days before the other side is seen.
+    conn.timeout_ms = config.timeouts_of(conn).tcp(r.state, r.state == TcpState::established
+                                                                ? TcpTimeout::unacknowledged
+                                                                : TcpTimeout::by_state);
+    return true;
+}
+
+TrackResult track_tcp(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir,
+                      Tick now, const TrackConfig& config) noexcept {
+    const TcpSegment segment = read_segment(data, info);
+    TcpResult r;
+    conn.recall_last();
+    track_segment(r, conn, conn.tcp_state(), dir, conn.has(conn_flag::seen_reply),
+                  conn.has(conn_flag::assured), segment, config.tcp_of(conn));
+    conn.mark_latest();
+    const Timeouts& timeouts = config.timeouts_of(conn);
+    TrackResult result = TrackResult::accept;
+    switch (r.action) {
+        case TcpAction::invalid:
+            info.ct = CtState::invalid;
+            info.why = r.why;
+            conn.timeout_ms = std::min(conn.timeout_ms, timeouts.tcp(conn.tcp_state(), r.timeout));
+            return TrackResult::invalid;
+        case TcpAction::reopen: return TrackResult::reopen;
+        case TcpAction::pass: break;
+        case TcpAction::learn:
+            conn.timeout_ms = timeouts.tcp(r.state, r.timeout);
+            // Of an established connection, an acknowledgement alone does not renew five days.
+            if (r.timeout != TcpTimeout::by_state || r.state != TcpState::established)
+                conn.last_seen_ms = now.ms;
+            break;
+        case TcpAction::end: result = TrackResult::end; [[fallthrough]];
+        case TcpAction::accept:
+            conn.set_state(r.state);
+            conn.timeout_ms = timeouts.tcp(r.state, r.timeout);
+            conn.last_seen_ms = now.ms;
+            if (r.assured) conn.flags |= conn_flag::assured;
+            break;
+    }
+    belongs(conn, info, dir);
+    // Without `helped` its helper may wait for the first segment with payload.
+    if (conn.helper == kNoHelper) return result;
+    leave_heeded(info, segment.seq, r.heeded, conn.tcp_near.side[index(dir)].max_end);
+    if (result != TrackResult::accept) return result;
+    if (r.learning != Learning::off) [[unlikely]]
+        return r.learning == Learning::complete    ? TrackResult::learned
+               : r.learning == Learning::restarted ? TrackResult::relearning
+                                                   : TrackResult::learning;
+    return (r.heeded & tcp_heed::renewed) != 0   ? TrackResult::renewed
+           : (r.heeded & tcp_heed::unknown) != 0 ? TrackResult::unbounded
+                                                 : TrackResult::accept;
 }
 
 }  // namespace postern

@@ -7,6 +7,7 @@
 #include "conntrack/sloppy.h"
 #include "conntrack/tcp_relearn.h"
 #include "conntrack/tcp_window.h"
+#include "conntrack/track_parts.h"
 #include "net/bytes.h"
 
 namespace postern {
@@ -54,28 +55,6 @@ TrackResult refuse(PacketInfo& info) noexcept {
     return TrackResult::invalid;
 }
 
-/// Reduces `info` to the parts that the receiver of a segment accepts, for helpers: not the numbers
-/// of a SYN that opens nothing, an RST that is answered by an ACK, or bytes beyond the window (RFC
-/// 9293 section 3.10.7.4, RFC 5961). `limit`: one past the last number that it allows.
-void leave_heeded(PacketInfo& info, std::uint32_t seq, std::uint8_t heeded,
-                  std::uint32_t limit) noexcept {
-    std::uint8_t flags = info.tcp_flags;
-    std::uint32_t room = 0;
-    if ((heeded & tcp_heed::unknown) != 0)
-        room = info.pay_len;
-    else if ((heeded & tcp_heed::text) != 0 && !seq_after(seq, limit))
-        room = limit - seq;
-    else
-        flags &= static_cast<std::uint8_t>(~tcp_flag::fin);
-    if ((heeded & tcp_heed::syn) == 0) flags &= static_cast<std::uint8_t>(~tcp_flag::syn);
-    if ((heeded & tcp_heed::reset) == 0) flags &= static_cast<std::uint8_t>(~tcp_flag::rst);
-    if (info.pay_len > room) {
-        info.pay_len = static_cast<std::uint16_t>(room);
-        flags &= static_cast<std::uint8_t>(~tcp_flag::fin);
-    }
-    info.tcp_flags = flags;
-}
-
 /// Transport header of the packet that an ICMP error quotes, as far as it is available.
 Bytes quoted_transport(const PacketInfo& info, const std::uint8_t* data) noexcept {
     const std::size_t end = std::size_t{info.pay_off} + info.pay_len;
@@ -114,12 +93,6 @@ bool error_fits(const Conn& conn, const PacketInfo& info, const std::uint8_t* da
     if (conn.protocol() == proto::sctp)
         return sctp_has_sent(conn.sctp, conn.sctp_state(), !dir, quoted);
     return is_in_flight(conn, index(!dir), wire::be32(quoted.data() + 4), config.tcp_of(conn));
-}
-
-/// The effect of every packet on its connection.
-void belongs(Conn& conn, PacketInfo& info, Direction dir) noexcept {
-    info.ct = state_of(conn, dir);
-    if (dir == Direction::reply) conn.flags |= conn_flag::seen_reply;
 }
 
 TrackResult track_sctp(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir,
@@ -233,9 +206,11 @@ bool may_start(const PacketInfo& info, const std::uint8_t* data,
     }
 }
 
-bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
-                    const TrackConfig& config) noexcept {
-    conn.last_seen_ms = now.ms;
+namespace {
+
+/// start_tracking() for all but TCP whose windows are tracked.
+[[gnu::noinline]] bool start_other(Conn& conn, const PacketInfo& info, const std::uint8_t* data,
+                                   Tick now, const TrackConfig& config) noexcept {
     if (conn.sloppy && conn.has_tracker()) [[unlikely]] {
         if (info.kind == L4Kind::sctp) conn.sctp = {};
         if (info.kind == L4Kind::dccp) conn.dccp = {};
@@ -244,7 +219,6 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
         return track_sloppy(conn, first, data, Direction::original, now, config) ==
                TrackResult::accept;
     }
-    assert(!stays_alone(info) && may_start(info, data, config));
     if (info.kind == L4Kind::sctp) {
         conn.sctp = {};
         const SctpResult r = sctp_start(conn.sctp, transport_of(info, data));
@@ -260,20 +234,22 @@ bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data
         conn.timeout_ms = config.timeouts_of(conn).dccp(r.state);
         return true;
     }
-    if (info.kind == L4Kind::tcp) {
-        const TcpResult r = tcp_start(conn, read_segment(data, info), config.tcp_of(conn));
-        if (r.action == TcpAction::invalid) return false;
-        conn.set_state(r.state);
-        // Picked up in mid-stream: no timeout of five days before the other side is seen.
-        conn.timeout_ms = config.timeouts_of(conn).tcp(r.state, r.state == TcpState::established
-                                                                    ? TcpTimeout::unacknowledged
-                                                                    : TcpTimeout::by_state);
-        return true;
-    }
     conn.state = 0;
     conn.plain = {{now.ms, now.ms}};
     conn.timeout_ms = plain_timeout_ms(conn, false, config.timeouts_of(conn));
     return true;
+}
+
+}  // namespace
+
+bool start_tracking(Conn& conn, const PacketInfo& info, const std::uint8_t* data, Tick now,
+                    const TrackConfig& config) noexcept {
+    conn.last_seen_ms = now.ms;
+    assert((conn.sloppy && conn.has_tracker()) ||
+           (!stays_alone(info) && may_start(info, data, config)));
+    if (info.kind == L4Kind::tcp && !conn.sloppy) [[likely]]
+        return start_tcp(conn, info, data, config);
+    return start_other(conn, info, data, now, config);
 }
 
 bool is_shielded(const Conn& conn, Direction dir, Tick now, const TrackConfig& config) noexcept {
@@ -308,8 +284,12 @@ bool track_fast_tcp(Conn& conn, const PacketInfo& info, const std::uint8_t* data
     return true;
 }
 
-TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
-                  const TrackConfig& config) noexcept {
+namespace {
+
+/// track() for all but TCP whose windows are tracked.
+[[gnu::noinline]] TrackResult track_other(Conn& conn, PacketInfo& info, const std::uint8_t* data,
+                                          Direction dir, Tick now,
+                                          const TrackConfig& config) noexcept {
     if (info.kind == L4Kind::icmp_error) {  // about the connection, not part of it
         if (!error_fits(conn, info, data, dir, config)) return refuse(info);
         info.ct = CtState::related;
@@ -317,50 +297,9 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     }
     if (conn.has_tracker() && conn.sloppy) [[unlikely]]
         return track_sloppy(conn, info, data, dir, now, config);
-    const bool replied = conn.has(conn_flag::seen_reply);
-    TrackResult result = TrackResult::accept;
-    if (info.kind == L4Kind::tcp) {
-        const TcpSegment segment = read_segment(data, info);
-        const TcpResult r = tcp_track(conn, conn.tcp_state(), dir, replied,
-                                      conn.has(conn_flag::assured), segment, config.tcp_of(conn));
-        switch (r.action) {
-            case TcpAction::invalid:
-                info.ct = CtState::invalid;
-                info.why = r.why;
-                conn.timeout_ms = std::min(
-                    conn.timeout_ms, config.timeouts_of(conn).tcp(conn.tcp_state(), r.timeout));
-                return TrackResult::invalid;
-            case TcpAction::reopen: return TrackResult::reopen;
-            case TcpAction::pass: break;
-            case TcpAction::learn:
-                conn.timeout_ms = config.timeouts_of(conn).tcp(r.state, r.timeout);
-                // Of an established connection, an acknowledgement alone does not renew five days.
-                if (r.timeout != TcpTimeout::by_state || r.state != TcpState::established)
-                    conn.last_seen_ms = now.ms;
-                break;
-            case TcpAction::end: result = TrackResult::end; [[fallthrough]];
-            case TcpAction::accept:
-                conn.set_state(r.state);
-                conn.timeout_ms = config.timeouts_of(conn).tcp(r.state, r.timeout);
-                conn.last_seen_ms = now.ms;
-                if (r.assured) conn.flags |= conn_flag::assured;
-                break;
-        }
-        belongs(conn, info, dir);
-        // Without `helped` its helper may wait for the first segment with payload.
-        if (conn.helper == kNoHelper) return result;
-        leave_heeded(info, segment.seq, r.heeded, conn.tcp_near.side[index(dir)].max_end);
-        if (result != TrackResult::accept) return result;
-        if (r.learning != Learning::off) [[unlikely]]
-            return r.learning == Learning::complete    ? TrackResult::learned
-                   : r.learning == Learning::restarted ? TrackResult::relearning
-                                                       : TrackResult::learning;
-        return (r.heeded & tcp_heed::renewed) != 0   ? TrackResult::renewed
-               : (r.heeded & tcp_heed::unknown) != 0 ? TrackResult::unbounded
-                                                     : TrackResult::accept;
-    }
     if (info.kind == L4Kind::sctp) return track_sctp(conn, info, data, dir, now, config);
     if (info.kind == L4Kind::dccp) return track_dccp(conn, info, data, dir, now, config);
+    const bool replied = conn.has(conn_flag::seen_reply);
     info.ct = state_of(conn, dir);
     conn.last_seen_ms = conn.plain.seen_ms[index(dir)] = now.ms;
     if (dir == Direction::reply && !replied) {
@@ -377,6 +316,16 @@ TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direct
     conn.timeout_ms =
         plain_timeout_ms(conn, conn.has(conn_flag::assured), config.timeouts_of(conn));
     return TrackResult::accept;
+}
+
+}  // namespace
+
+TrackResult track(Conn& conn, PacketInfo& info, const std::uint8_t* data, Direction dir, Tick now,
+                  const TrackConfig& config) noexcept {
+    // Nothing else here: another path's registers would be saved for this one too.
+    if (info.kind == L4Kind::tcp && !conn.sloppy) [[likely]]
+        return track_tcp(conn, info, data, dir, now, config);
+    return track_other(conn, info, data, dir, now, config);
 }
 
 }  // namespace postern

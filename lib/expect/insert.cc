@@ -13,14 +13,13 @@ namespace {
 /// Identical ones of one master, of several calls or with several tags: the maximum.
 constexpr unsigned kMaxTwins = 4;
 
+/// The mask of the first `bits` bits of an address, at most 128, in network byte order.
 void prefix_mask(unsigned bits, std::uint64_t (&words)[2]) noexcept {
-    std::array<std::uint8_t, 16> bytes{};
-    for (unsigned i = 0; i < 16 && bits != 0; ++i) {
-        const unsigned n = std::min(bits, 8u);
-        bytes[i] = static_cast<std::uint8_t>(0xff00u >> n);
-        bits -= n;
-    }
-    std::memcpy(words, bytes.data(), sizeof words);
+    const auto leading = [](unsigned n) noexcept {
+        return n == 0 ? 0 : __builtin_bswap64(~std::uint64_t{0} << (64 - n));
+    };
+    words[0] = leading(std::min(bits, 64u));
+    words[1] = leading(bits > 64 ? bits - 64 : 0);
 }
 
 /// Same tuple and same mask, given the same key.
@@ -61,34 +60,34 @@ bool is_valid(const ExpectRequest& r) noexcept {
 
 }  // namespace
 
+inline InsertResult ExpectOwner::count(InsertOutcome outcome, ExpectId id) noexcept {
+    outcomes_[static_cast<unsigned>(outcome)].add();
+    return {outcome, id};
+}
+
 InsertResult ExpectOwner::insert(const ExpectRequest& r, MasterExpectations* master,
                                  ExpectTurn turn) noexcept {
-    if (!is_valid(r)) return count({InsertOutcome::invalid, {}});
-    if (master != nullptr && master->closed) return count({InsertOutcome::master_gone, {}});
+    if (!is_valid(r)) return count(InsertOutcome::invalid, {});
+    if (master != nullptr && master->closed) return count(InsertOutcome::master_gone, {});
     take_returned();  // so that the class counts are right
     const std::uint32_t index = pool_.allocate();
-    if (index == 0) return count({InsertOutcome::limit_pool, {}});
+    if (index == 0) return count(InsertOutcome::limit_pool, {});
     Newcomer newcomer{r, master, turn.now, index, store_.at(index), store_.books(index)};
     fill(newcomer);
-    InsertResult result = place(newcomer);
+    const InsertOutcome outcome = place(newcomer);
     finish_displaced(newcomer, turn);
-    if (!adds(result.outcome)) {
+    if (!adds(outcome)) {
         pool_.put_back(index);
-        return count(result);
+        return count(outcome, newcomer.existing);
     }
     const Expectation& e = newcomer.e;
-    result.id = {index, expect_state::generation(e.state.load(std::memory_order_relaxed))};
+    const ExpectId id{index, expect_state::generation(e.state.load(std::memory_order_relaxed))};
     // The owner's own books. The expectation may have been claimed by now; then it comes back over
     // the pool, and take_returned() removes it again.
     if (master != nullptr) lists_.attach(*master, newcomer.e, index);
     wheel_.arm(index);
     emit_event(ExpectEventType::fresh, ExpectEnd::claimed, index, turn);
-    return count(result);
-}
-
-InsertResult ExpectOwner::count(InsertResult result) noexcept {
-    outcomes_[static_cast<unsigned>(result.outcome)].add();
-    return result;
+    return count(outcome, id);
 }
 
 void ExpectOwner::fill(const Newcomer& newcomer) noexcept {
@@ -96,6 +95,7 @@ void ExpectOwner::fill(const Newcomer& newcomer) noexcept {
     Expectation& e = newcomer.e;
     e.key = ExpectKey::of(r.ct_zone, r.protocol, r.dst, r.dport);
     e.hash = table_.hash_of(e.key);
+    table_.shard_of(e.hash).prefetch_for_writing(e.hash);
     prefix_mask(std::min<unsigned>(r.src.length, 8 * address_bytes(r.dst.family)), e.src_mask);
     std::memcpy(e.src, r.src.address.bytes.data(), sizeof e.src);
     e.src[0] &= e.src_mask[0];
@@ -123,23 +123,24 @@ void ExpectOwner::fill(const Newcomer& newcomer) noexcept {
 }
 
 /// The part that requires the shard's lock.
-InsertResult ExpectOwner::place(Newcomer& newcomer) noexcept {
+InsertOutcome ExpectOwner::place(Newcomer& newcomer) noexcept {
     const Expectation& e = newcomer.e;
     ExpectShard& shard = table_.shard_of(e.hash);
     std::lock_guard guard(shard.lock());
-    std::int32_t position = shard.is_empty() ? -1 : shard.position_of(e.key, e.hash);
-    InsertResult result{InsertOutcome::created, {}};
-    if (position >= 0) result = check_chain(shard, shard.first_at(position), newcomer);
-    if (result.outcome == InsertOutcome::created && newcomer.master != nullptr) make_room(newcomer);
-    if (adds(result.outcome)) result.outcome = publish(shard, position, newcomer, result.outcome);
+    // A key is there only as long as one with it is pending.
+    std::int32_t position = shard.may_have(e.hash) ? shard.position_of(e.key, e.hash) : -1;
+    InsertOutcome outcome = InsertOutcome::created;
+    if (position >= 0) outcome = check_chain(shard, shard.first_at(position), newcomer);
+    if (outcome == InsertOutcome::created && newcomer.master != nullptr) make_room(newcomer);
+    if (adds(outcome)) outcome = publish(shard, position, newcomer, outcome);
     std::uint32_t& place_of = newcomer.displaced.place_of;
-    if (!adds(result.outcome) && place_of != 0) {
+    if (!adds(outcome) && place_of != 0) {
         store_.books(place_of).account.store(newcomer.books.counts_as(), std::memory_order_relaxed);
         place_of = 0;
     }
     if (position >= 0)
         shard.drop_key_if_unused(e.key, e.hash, static_cast<std::uint32_t>(position));
-    return result;
+    return outcome;
 }
 
 ExpectOwner::Rival ExpectOwner::judge(const Newcomer& newcomer, std::uint32_t index,
@@ -177,8 +178,8 @@ ExpectOwner::Rival ExpectOwner::judge(const Newcomer& newcomer, std::uint32_t in
 
 /// Compares with the pending ones of the same key; ends expired ones, and those that this one
 /// replaces.
-InsertResult ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
-                                      Newcomer& newcomer) noexcept {
+InsertOutcome ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
+                                       Newcomer& newcomer) noexcept {
     const Expectation& e = newcomer.e;
     Displaced& displaced = newcomer.displaced;
     InsertOutcome outcome = InsertOutcome::created;
@@ -209,7 +210,10 @@ InsertResult ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
         next = other.next.load(std::memory_order_relaxed);
         const std::uint32_t word = other.state.load(std::memory_order_acquire);
         if (!expect_state::pending(word)) continue;  // the thread that ended it waits for this lock
-        const ExpectId id{i, expect_state::generation(word)};
+        const auto there = [&](InsertOutcome why) noexcept {
+            newcomer.existing = {i, expect_state::generation(word)};
+            return why;
+        };
         const bool both_doubtful = other.inherited.master != e.inherited.master &&
                                    store_.books(i).counts_as() == ExpectAccount::unproven &&
                                    newcomer.books.counts_as() == ExpectAccount::unproven;
@@ -245,18 +249,18 @@ InsertResult ExpectOwner::check_chain(ExpectShard& shard, std::uint32_t first,
                 const Tick least = newcomer.now + ExpectRequest::kMinStayMs;
                 if (reached(deadline_of(other), least))
                     other.deadline_ms.store(least.ms, std::memory_order_relaxed);
-                return {InsertOutcome::shared, id};
+                return there(InsertOutcome::shared);
             }
-            case Rival::shared: return {InsertOutcome::shared, id};
-            case Rival::already: return {InsertOutcome::already, id};
-            case Rival::busy: return {InsertOutcome::busy, id};
+            case Rival::shared: return there(InsertOutcome::shared);
+            case Rival::already: return there(InsertOutcome::already);
+            case Rival::busy: return there(InsertOutcome::busy);
         }
     }
-    if (candidates < table_.max_per_destination_) return {outcome, {}};
+    if (candidates < table_.max_per_destination_) return outcome;
     // Forged announcements of one destination must not exclude an honest one.
-    if (soonest == 0) return {InsertOutcome::limit_destination, {}};
+    if (soonest == 0) return InsertOutcome::limit_destination;
     give_way(soonest);
-    return {outcome, {}};
+    return outcome;
 }
 
 /// The displaced one may be in any shard, so here it is only ended: a lock is held, and no thread

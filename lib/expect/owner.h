@@ -126,13 +126,14 @@ class ExpectOwner {
         Expectation& e;
         ExpectBooks& books;
         Displaced displaced{};
+        ExpectId existing{};  ///< with shared, already and busy: the one that is there
 
         bool unproven() const noexcept { return master != nullptr && master->unproven; }
     };
-    InsertResult count(InsertResult result) noexcept;
+    InsertResult count(InsertOutcome outcome, ExpectId id) noexcept;
     void fill(const Newcomer& newcomer) noexcept;
-    InsertResult place(Newcomer& newcomer) noexcept;
-    InsertResult check_chain(ExpectShard& shard, std::uint32_t first, Newcomer& newcomer) noexcept;
+    InsertOutcome place(Newcomer& newcomer) noexcept;
+    InsertOutcome check_chain(ExpectShard& shard, std::uint32_t first, Newcomer& newcomer) noexcept;
     /// The relation of one of the same key to the newcomer.
     enum class Rival : std::uint8_t {
         beside,       ///< no conflict, not counted

@@ -44,6 +44,10 @@ class alignas(64) ExpectShard {
     void prefetch(std::uint64_t hash) const noexcept {
         if (!is_empty()) __builtin_prefetch(&presence_[slot_of(hash)]);
     }
+    /// The same for the thread that will count one in.
+    void prefetch_for_writing(std::uint64_t hash) const noexcept {
+        __builtin_prefetch(&presence_[slot_of(hash)], 1);
+    }
     /// The first candidate of a key; 0: none. Each candidate reached by `next` is complete.
     std::uint32_t first(const ExpectKey& key, std::uint64_t hash) const noexcept;
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
@@ -48,7 +49,13 @@ struct ExpectKey {
 
     static ExpectKey of(CtZone ct_zone, std::uint8_t protocol, const IpAddr& dst,
                         Be16 dport) noexcept {
-        return ExpectKey{dst.bytes, dport, ct_zone, dst.family, protocol, 0};
+        // By words, like the hash and the comparison: bytes would have to reach memory first.
+        const auto halves = dst.halves();
+        const std::uint64_t rest = dport.raw() | std::uint64_t{ct_zone.number()} << 16 |
+                                   std::uint64_t{static_cast<std::uint8_t>(dst.family)} << 32 |
+                                   std::uint64_t{protocol} << 40;
+        static_assert(std::endian::native == std::endian::little);
+        return std::bit_cast<ExpectKey>(std::array{halves[0], halves[1], rest});
     }
     friend constexpr bool operator==(const ExpectKey&, const ExpectKey&) = default;
 };

@@ -2,6 +2,7 @@
 #include "helper/slots.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "helper/descriptor.h"
 #include "net/addr.h"
@@ -32,15 +33,16 @@ HelperSlots::HelperSlots(std::uint32_t proven, std::uint32_t unproven, const Has
         free_.push_back(i);
 }
 
-/// The account of an address, by its leading bits.
+/// The account of an address, by its leading bits: whole bytes, of IPv6 at most 64 or all.
 std::uint32_t HelperSlots::account_of(const IpAddr& address, unsigned v4_bits,
                                       unsigned v6_bits) const noexcept {
-    struct {
-        std::array<std::uint8_t, 16> bytes{};
-    } who;
-    const unsigned bytes = (address.family == Family::ipv4 ? v4_bits : v6_bits) / 8;
-    std::copy_n(address.bytes.begin(), bytes, who.bytes.begin());
-    return static_cast<std::uint32_t>(keyed_hash<16, 1>(who.bytes.data(), secret_)) % kAccounts;
+    // By words, as the hash takes them: bytes would have to reach memory first.
+    const unsigned bits = address.family == Family::ipv4 ? v4_bits : v6_bits;
+    auto halves = address.halves();
+    static_assert(std::endian::native == std::endian::little);
+    if (bits < 64) halves[0] &= (std::uint64_t{1} << bits) - 1;
+    if (bits <= 64) halves[1] = 0;
+    return static_cast<std::uint32_t>(keyed_hash<1>(halves, secret_)) % kAccounts;
 }
 
 HelperSlots::ProvenPool::Accounts HelperSlots::proven_accounts(

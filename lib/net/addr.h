@@ -73,14 +73,17 @@ struct IpAddr {
         std::memcpy(bytes.data(), &all, sizeof all);
     }
     /// The bytes as two words, for hashing.
-    std::array<std::uint64_t, 2> halves() const noexcept {
+    constexpr std::array<std::uint64_t, 2> halves() const noexcept {
         return std::bit_cast<std::array<std::uint64_t, 2>>(bytes);
     }
     /// Text as in RFC 5952 or a dotted quad; nothing for anything else (no names, no ports).
     static std::optional<IpAddr> parse(std::string_view text);
     std::string to_string() const;
 
-    friend constexpr bool operator==(const IpAddr&, const IpAddr&) = default;
+    friend constexpr bool operator==(const IpAddr& a, const IpAddr& b) noexcept {
+        const auto x = a.halves(), y = b.halves();
+        return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0 && a.family == b.family;
+    }
     friend constexpr auto operator<=>(const IpAddr&, const IpAddr&) = default;
 };
 

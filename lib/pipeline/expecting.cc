@@ -54,7 +54,7 @@ bool Expecting::claim(unsigned i) noexcept {
 
 void Expecting::fix_sides(ExpectRequest& r, const Conn& master) const noexcept {
     const Edges& edges = batch_.plan->edges;
-    const Tuple tuple = master.tuple();
+    const Tuple& tuple = r.master_tuple;
     const auto side_of = [&](const IpAddr& end) noexcept {
         if (end == tuple.src) return edges.side_of(master.edge(Direction::original));
         if (end == tuple.dst) return edges.side_of(master.edge(Direction::reply));

@@ -135,11 +135,12 @@ void Helping::pick_up(unsigned i, HelperConn* hc) noexcept {
 }
 
 void Helping::set_slot(Conn& conn, const HelperConn* hc) noexcept {
-    conn.helper_slot = engine_->index_of(hc) & Conn::kHelperSlotMask;
+    const std::uint32_t slot = engine_->index_of(hc);
+    conn.helper_slot = slot & Conn::kHelperSlotMask;
     conn.flags |= conn_flag::has_helper_slot;
     conn.has_min_timeout = hc->min_timeout_s != 0 && !hc->stranger;
-    expecting_.begin(conn.helper_slot, hc->stranger);
-    refused_[conn.helper_slot] = {};
+    expecting_.begin(slot, hc->stranger);
+    refused_[slot] = {};
 }
 
 HelperConn* Helping::take_slot(std::uint32_t slot, HelperId helper, Standing standing) noexcept {
