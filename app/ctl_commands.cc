@@ -275,8 +275,9 @@ std::string help_of(const Json& command) {
         else
             optional = true;
     }
-    std::string out =
-        usage + (optional ? " [KEY=VALUE...]" : "") + "\n\n" + command.value("help", "") + "\n";
+    std::string out = usage + (optional ? " [KEY=VALUE...]" : "") + "\n\n";
+    for (const std::string& line : wrapped(command.value("help", ""), 80))
+        out += line + "\n";
     if (command.value("file", "none") == "write")
         out += "\n" + help_row("FILE", "written by posternctl: a new file of mode 0600", 4);
     if (command.value("file", "none") == "read")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // LoopStats: how busy a worker's loop is. Written by the worker, once a turn and once a burst, read
-// by control. Costs the loop a few additions a turn, and no further reading of the clock.
+// by control. Costs the loop a few additions, and one reading of the TSC a burst.
 #pragma once
 
 #include <array>
@@ -26,6 +26,18 @@ struct alignas(64) LoopStats {
 
     POSTERN_METRICS(POSTERN_LOOP_METRICS)
     std::array<Counter, kBurstSizes> bursts;
+    /// Packets of ports by the TSC cycles that their burst took: [i] below latency_limit(i). The
+    /// last one has no limit.
+    static constexpr unsigned kLatencies = 40;
+    std::array<Counter, kLatencies> latencies;
+
+    static constexpr std::uint64_t latency_limit(unsigned i) noexcept {
+        return std::uint64_t{1} << i;
+    }
+    void latency(std::uint64_t cycles, unsigned packets) noexcept {
+        const auto i = static_cast<unsigned>(std::bit_width(cycles));
+        latencies[i < kLatencies ? i : kLatencies - 1].add(packets);
+    }
 
     /// `n` is not 0.
     void burst(unsigned n) noexcept {

@@ -28,13 +28,23 @@ class PortsIo : public TurnIoDefaults {
     /// From now on nothing more is received.
     void close() noexcept { closed_ = true; }
 
-    /// One burst of each port a turn.
+    /// `tsc`: now.
+    void begin_turn(std::uint64_t tsc) noexcept { began_ = tsc; }
+
+    /// One burst of each port a turn. The call after a burst ends it: its packets have been sent.
     unsigned receive(rte_mbuf** pkts) noexcept {
+        if (in_the_box_ != 0) {
+            const std::uint64_t now = rte_rdtsc();
+            stats_.latency(now - began_, in_the_box_);
+            began_ = now;
+            in_the_box_ = 0;
+        }
         while (!closed_ && next_ < ports_.size()) {
             const auto port = PortId::from(next_++);
             const unsigned n = ports_.receive(port, worker_.id(), pkts, burst_);
             if (n == 0) continue;
             stats_.burst(n);
+            in_the_box_ = n;
             if (ports_.from_kernel(port))
                 look_at_sums(pkts[0], firewall_.steering().secret, ports_.seen(port, worker_.id()));
             return n;
@@ -66,6 +76,8 @@ class PortsIo : public TurnIoDefaults {
     LoopStats& stats_;
     unsigned next_ = 0;  ///< port, in this turn
     bool closed_ = false;
+    std::uint64_t began_ = 0;  ///< TSC before the last burst was taken
+    unsigned in_the_box_ = 0;  ///< packets of the last burst
 };
 
 }  // namespace
@@ -105,6 +117,7 @@ void run_worker(Firewall& firewall, PortSet& ports, WorkerId id, const LoopConfi
         const std::uint64_t began = clock.tsc();
         const Tick now = clock.now();
         stats.turn(clock.tsc() - began, packets);
+        io.begin_turn(clock.tsc());
         packets = run_turn(worker, io, now).packets;
         if (packets != 0) {
             idle = 0;

@@ -48,9 +48,15 @@ Result<std::unique_ptr<ExpectTable>> ExpectTable::create(const ExpectConfig& con
 }
 
 Result<void> ExpectTable::allocate_all(const ExpectConfig& c) {
-    const Error no_memory{"expectation table: no memory for " + std::to_string(c.owners) + " x " +
-                          std::to_string(c.per_owner) + " expectations (DPDK's heap is full)"};
     const std::size_t objects = std::size_t{c.owners} * c.per_owner;
+    // A key in the hash: itself with its data, its share of twice as many bucket entries, a slot.
+    constexpr std::size_t kKeyBytes = 32 + 2 * 8 + 8;
+    const std::size_t bytes =
+        objects * (sizeof(Expectation) + sizeof(ExpectBooks) + kKeyBytes + sizeof(std::uint64_t));
+    const Error no_memory{"expectation table: no memory for " + std::to_string(c.owners) + " x " +
+                          std::to_string(c.per_owner) + " expectations (about " +
+                          std::to_string(bytes >> 20) +
+                          " MiB): lower limits.expectations or raise eal.memory_mb"};
     store_.per_owner = c.per_owner;
     store_.objects = make_rte_array<Expectation>(objects + 1, c.socket);
     store_.books_of = make_rte_array<ExpectBooks>(objects + 1, c.socket);

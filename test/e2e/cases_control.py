@@ -137,8 +137,9 @@ def cases():
         ('other-signals', other_signals),
         ('sigquit', quits_clean),
         ('rules-that-multiply', rules_that_multiply),
-        ('check-expectations-without-room', check_refuses(expectations_without_room,
-                                                          'no memory for .* expectations')),
+        ('check-expectations-without-room', check_refuses(
+            expectations_without_room, r'no memory for .* expectations \(about \d+ MiB\)',
+            r'lower limits.expectations or raise eal\.memory_mb')),
         ('check-packets-without-room', check_refuses(packets_without_room, 'eal.memory_mb')),
         ('check-unknown-driver', check_refuses(unknown_driver, 'net_af_pocket0')),
         ('names-like-numbers', names_like_numbers),

@@ -135,6 +135,10 @@ def numbers_of_devices(bench):
     expect(sum(row['packets'] for row in workers) > 5, workers)
     expect(all(0 <= row['busy_percent'] <= 100 for row in workers), workers)
     expect(any(row['longest_turn_us'] > 0 for row in workers), workers)
+    latency = daemon.ctl('latency')
+    expect(sum(row['packets'] for row in latency) > 5 and latency[-1]['up_to_percent'] == 100,
+           latency)
+    expect(latency[0]['packets'] == 0, f'packets that took no time: {latency[0]}')
     memory = {row['part']: row for row in daemon.ctl('memory')}
     expect(memory['connections']['used'] >= 1, memory)
     expect(memory['expectations']['used'] >= 1 and memory['expectations']['max'] > 1, memory)

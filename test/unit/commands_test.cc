@@ -370,6 +370,24 @@ TEST_F(CommandsTest, WorkersTellHowBusyTheyAre) {
                                             R"("32-63":1,"64":1})"));
 }
 
+TEST_F(CommandsTest, LatenciesOfAllWorkersAreOneHistogram) {
+    loops_[0].latency(0, 1);
+    loops_[0].latency(1000, 30);  // below 1024
+    loops_[1].latency(1023, 9);
+    loops_[1].latency(1024, 60);
+    loops_[1].latency(~std::uint64_t{0}, 1);  // beyond all limits
+    const auto all = rows("latency");
+    ASSERT_EQ(all.size(), LoopStats::kLatencies);
+    std::map<unsigned, std::uint64_t> found;
+    for (unsigned i = 0; i < all.size(); ++i)
+        if (all[i]["packets"] != 0) found[i] = all[i]["packets"];
+    EXPECT_EQ(found, (std::map<unsigned, std::uint64_t>{
+                         {0, 1}, {10, 39}, {11, 60}, {LoopStats::kLatencies - 1, 1}}));
+    EXPECT_EQ(all[10]["up_to_percent"], 39.6);
+    EXPECT_EQ(all.back()["up_to_percent"], 100.0);
+    EXPECT_LT(all[10]["below_us"], all[11]["below_us"]);
+}
+
 TEST_F(CommandsTest, EventsFillTheirColumns) {
     for (const char* name : {"conntrack events", "expect events"}) {
         SCOPED_TRACE(name);
