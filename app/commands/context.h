@@ -21,6 +21,7 @@
 namespace postern {
 
 class LiveConfig;
+class PacketLog;
 class PortWatch;
 
 /// Outlives the commands; objects it refers to outlive the server's last poll(). Control only.
@@ -30,6 +31,7 @@ struct CommandContext {
     const MetricRegistry& metrics;
     const PortWatch* watch = nullptr;            ///< null: no devices (tests)
     const UserspaceServer* processes = nullptr;  ///< null: no helper is in another process
+    PacketLog* log = nullptr;                    ///< null: nobody asks for `log follow`
     LiveConfig* config = nullptr;                ///< null: not started from a file (tests)
     std::function<std::string()> asked_by = [] { return std::string("unknown"); };  ///< for logs
     std::shared_ptr<QueryOwners> query_owners;

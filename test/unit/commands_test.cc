@@ -8,6 +8,7 @@
 #include "commands/context.h"
 #include "control_fixture.h"
 #include "metric_sources.h"
+#include "packet_log.h"
 #include "state/record_reader.h"
 #include "support/eal.h"
 #include "world.h"
@@ -39,6 +40,7 @@ class CommandsTest : public ::testing::Test {
         auto server = ControlServer::open(options);
         if (!server) std::abort();
         server_ = std::move(*server);
+        context_.log = &log_;
         add_metrics(metrics_, {.firewall = &world_.fw(), .control = server_.get()});
         for (Command& command : all_commands(context_))
             server_->register_command(std::move(command));
@@ -108,6 +110,7 @@ class CommandsTest : public ::testing::Test {
     TempDir dir_;
     World world_;
     MetricRegistry metrics_;
+    PacketLog log_{world_.fw()};
     CommandContext context_;
     std::unique_ptr<ControlServer> server_;
 };
