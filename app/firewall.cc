@@ -179,6 +179,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         p.rings = fw->rings_.get();
         p.rule_sums = &fw->rule_book_->of_worker(i);
         p.event_ring = options.conn_events;
+        p.record_ring = options.packet_records;
         ConnTable::Config cc;
         cc.worker = p.id;
         // Hashing distributes connections well, not perfectly.

@@ -32,15 +32,16 @@ namespace postern {
 Schema build_schema();
 
 /// The daemon's capacity for events of each worker.
-inline constexpr std::uint32_t kExpectEvents = 1024, kConnEvents = 4096;
+inline constexpr std::uint32_t kExpectEvents = 1024, kConnEvents = 4096, kPacketRecords = 8192;
 
 struct FirewallOptions {
     unsigned workers = 1;
     HashSecret secret;
     std::uint64_t rss_seed = 0;  ///< the key for devices: random, or the same in every run
     Tick start;
-    std::uint32_t expect_events = 0;  ///< capacity for each worker until drained; 0 = none
-    std::uint32_t conn_events = 0;    ///< the same for connections; emitted to listeners only
+    std::uint32_t expect_events = 0;   ///< capacity for each worker until drained; 0 = none
+    std::uint32_t conn_events = 0;     ///< the same for connections; emitted to listeners only
+    std::uint32_t packet_records = 0;  ///< the same for records of packets, which rules log
     std::uint32_t handoff_ring = 4096;
     bool believe_checksums = false;  ///< overrides the ports' `checksums`: see Plan
     std::uint32_t activity_ring = 1024;

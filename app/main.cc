@@ -82,6 +82,9 @@ int main(int argc, char** argv) {
                      "capture (pcap or pcapng), or one a port: in0=FILE out0=FILE")
         ->required();
     play->add_option("--out", replay.output, "write accepted packets to this capture");
+    play->add_option("--annotate", replay.annotated,
+                     "write all packets to this capture (pcapng), each with its verdict as a "
+                     "comment, which Wireshark shows");
     play->add_flag("--json", replay.json, "JSON lines instead of text");
     play->add_option("--workers", replay.workers, "simulated workers")
         ->check(CLI::Range(1u, postern::kMaxWorkers));
@@ -95,6 +98,7 @@ int main(int argc, char** argv) {
     play->add_option("--bridge", replay.bridge,
                      "all packets are of the bridge with this port; without it each is of the "
                      "bridge between the zones of its addresses (zones[].prefixes)");
+    play->add_option("--in-port", replay.in_port, "all packets arrive on this port");
     play->add_option("--inside-mac", replay.inside_mac,
                      "frames with this source address come from inside");
 

@@ -3,6 +3,7 @@
 
 #include "control/server.h"
 #include "firewall.h"
+#include "packet_log.h"
 #include "port/port_set.h"
 #include "port_watch.h"
 #include "restorer.h"
@@ -151,6 +152,7 @@ void add_metrics(MetricRegistry& registry, const MetricSources& sources) {
     if (sources.control != nullptr)
         registry.add_set(metric_group::control, {}, sources.control->counters());
     if (sources.restored != nullptr) add_restored(registry, *sources.restored);
+    if (sources.log != nullptr) registry.add_set(metric_group::log, {}, sources.log->counters());
     if (sources.processes != nullptr) add_processes(registry, fw, *sources.processes);
 }
 

@@ -8,6 +8,7 @@ namespace postern {
 
 class ControlServer;
 class Firewall;
+class PacketLog;
 class PortSet;
 class PortWatch;
 class UserspaceServer;
@@ -18,7 +19,8 @@ struct RestoreSummary;
 namespace metric_group {
 inline constexpr std::string_view worker = "worker", drops = "drops", helper = "helper",
                                   process = "process", expect = "expect", port = "port",
-                                  control = "control", restore = "restore", rule = "rule";
+                                  control = "control", restore = "restore", rule = "rule",
+                                  log = "log";
 }
 
 /// The owners; null: absent (in a test, a replay). All outlive the registry's use.
@@ -29,6 +31,7 @@ struct MetricSources {
     const UserspaceServer* processes = nullptr;
     const ControlServer* control = nullptr;
     const RestoreSummary* restored = nullptr;
+    const PacketLog* log = nullptr;
 };
 void add_metrics(MetricRegistry& registry, const MetricSources& sources);
 

@@ -16,10 +16,12 @@
 #include <unistd.h>
 
 #include "capture/capture.h"
+#include "capture/pcapng.h"
 #include "firewall.h"
 #include "list_rows.h"
 #include "pipeline/turn.h"
 #include "port/eal.h"
+#include "record_rows.h"
 #include "replay_input.h"
 #include "replay_sides.h"
 #include "userspace/counters.h"
@@ -48,8 +50,9 @@ struct Totals {
 class Replay {
   public:
     Replay(Firewall& fw, const ReplayOptions& options, rte_mempool* pool, rte_mempool* small,
-           Sides sides, std::vector<UserspaceHelper> processes)
+           Sides sides, std::vector<UserspaceHelper> processes, PcapngWriter* annotated)
         : fw_(fw),
+          annotated_(annotated),
           options_(options),
           pool_(pool),
           small_(small),
@@ -100,9 +103,14 @@ class Replay {
     std::uint64_t unread(HelperId helper);
     std::uint64_t unread(HelperCounter why);
     void report_summary();
+    void add_place(Json& row, const CapturedFrame& frame, const PacketInfo& parsed) const;
+    /// Writes a packet with its verdict. `port`: nothing if it is not known.
+    void annotate(const CapturedFrame& frame, std::optional<PortId> port,
+                  const std::string& comment);
     std::uint64_t connection_number(WorkerId worker, const ConnTable& conns, std::uint32_t slot);
 
     Firewall& fw_;
+    PcapngWriter* annotated_;  ///< null: none
     const ReplayOptions& options_;
     rte_mempool* pool_;
     rte_mempool* small_;
@@ -178,7 +186,7 @@ std::string reason_of(Worker& w, const Plan& plan) {
     RuleId rule = b.rule_of(0);
     if (rule == kNoRule && !dropped && info.conn != 0) rule = w.conns().at(info.conn).rule;
     if (rule != kNoRule) return plan.rule_name(rule);
-    if (dropped) return std::string(to_string(info.why));
+    if (dropped) return std::string(kDefaultRule);
     return info.ct == CtState::untracked ? "pass" : "";
 }
 
@@ -190,12 +198,39 @@ std::string text_of(const CapturedFrame& frame, const PacketInfo& parsed) {
                : fmt::format("ethertype 0x{:04x}, {} bytes", parsed.ethertype, frame.frame.size());
 }
 
+/// When, where and between whom: the fields of every packet's row.
+void Replay::add_place(Json& row, const CapturedFrame& frame, const PacketInfo& parsed) const {
+    row["time"] = time_text(frame.time_ns / 1000);
+    row["at_s"] = static_cast<double>(last_ns_ - *start_ns_) / 1e9;
+    const auto tuple = tuple_of(frame.frame.data(), parsed);
+    row["proto"] = tuple ? Json(protocol_name(tuple->protocol)) : Json(nullptr);
+    row["src"] = tuple ? Json(tuple->src.to_string()) : Json(nullptr);
+    row["sport"] = tuple ? Json(tuple->sport.host()) : Json(nullptr);
+    row["dst"] = tuple ? Json(tuple->dst.to_string()) : Json(nullptr);
+    row["dport"] = tuple ? Json(tuple->dport.host()) : Json(nullptr);
+    row["bytes"] = frame.length;
+}
+
+void Replay::annotate(const CapturedFrame& frame, std::optional<PortId> port,
+                      const std::string& comment) {
+    if (annotated_ == nullptr) return;
+    const std::size_t ports = fw_.plan().ports.size();
+    annotated_->write({.interface = static_cast<std::uint32_t>(port ? port->number() : ports),
+                       .time_ns = frame.time_ns,
+                       .frame = frame.frame,
+                       .length = frame.length,
+                       .direction = PcapngDirection::inbound,
+                       .comment = comment});
+}
+
 void Replay::report_unjudged(const CapturedFrame& frame, const PacketInfo& parsed) {
     ++totals_.packets;
     ++totals_.unjudged;
+    annotate(frame, std::nullopt, "not judged [bridge_unknown]");
     if (options_.json) {
-        const Json row{{"type", "packet"}, {"n", frame.n},         {"verdict", "unknown"},
-                       {"state", nullptr}, {"direction", nullptr}, {"reason", "bridge_unknown"}};
+        Json row{{"type", "packet"}, {"n", frame.n},         {"verdict", "unknown"},
+                 {"state", nullptr}, {"direction", nullptr}, {"reason", "bridge_unknown"}};
+        add_place(row, frame, parsed);
         std::puts(row.dump().c_str());
         return;
     }
@@ -217,6 +252,10 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame, const PacketIn
     if (frame.truncated) ++totals_.truncated;
 
     const Conn* conn = info.conn != 0 ? &w.conns().at(info.conn) : nullptr;
+    const char* const verdict = accepted ? "accept" : b[MaskId::held] != 0 ? "held" : "DROP";
+    const char* const direction = conn == nullptr                   ? ""
+                                  : info.dir == Direction::original ? "original"
+                                                                    : "reply";
     Json row{{"type", "packet"},
              {"n", frame.n},
              {"verdict", accepted ? "accept" : "drop"},
@@ -228,6 +267,15 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame, const PacketIn
              {"reason", reason.empty() ? Json(nullptr) : Json(reason)}};
     row["conn"] = conn != nullptr ? Json(connection_number(w.id(), w.conns(), info.conn)) : Json();
     const char* state = conn != nullptr ? conn->state_name() : nullptr;
+    std::string comment = verdict;
+    if (!info.fragment) comment += std::string(" ") + to_string(info.ct);
+    if (!reason.empty()) comment += " [" + reason + "]";
+    if (conn != nullptr)
+        comment += fmt::format(" connection {} {}{}{}", row["conn"].get<std::uint64_t>(), direction,
+                               state != nullptr ? " " : "", state != nullptr ? state : "");
+    if (!fw_.plan().helper_name(conn != nullptr ? conn->helper : kNoHelper).empty())
+        comment += " helper " + fw_.plan().helper_name(conn->helper);
+    annotate(frame, info.in_port, comment);
     row["proto_state"] = state != nullptr ? Json(state) : Json(nullptr);
     row["helper"] = conn != nullptr && conn->helper != kNoHelper
                         ? Json(fw_.plan().helpers[conn->helper - 1u].name)
@@ -235,20 +283,15 @@ void Replay::report_packet(Worker& w, const CapturedFrame& frame, const PacketIn
     row["timeout_s"] = conn != nullptr ? Json(conn->timeout_ms / 1000) : Json(nullptr);
     row["worker"] = w.id().number();
     if (options_.json) {
+        row["in"] = fw_.plan().ports[info.in_port.number()].name;
+        add_place(row, frame, parsed);
         std::puts(row.dump().c_str());
         return;
     }
     const std::string what = text_of(frame, parsed);
     fmt::print("{:>6} {:>12.6f}  {:<6} {:<11} {:<8} {}", frame.n,
-               static_cast<double>(last_ns_ - *start_ns_) / 1e9,
-               accepted               ? "accept"
-               : b[MaskId::held] != 0 ? "held"
-                                      : "DROP",
-               info.fragment ? "" : to_string(info.ct),
-               conn == nullptr                   ? ""
-               : info.dir == Direction::original ? "original"
-                                                 : "reply",
-               what);
+               static_cast<double>(last_ns_ - *start_ns_) / 1e9, verdict,
+               info.fragment ? "" : to_string(info.ct), direction, what);
     if (state != nullptr) fmt::print("  {}", state);
     if (!reason.empty()) fmt::print("  [{}]", reason);
     if (fw_.workers() > 1) fmt::print("  worker {}", w.id().number());
@@ -472,11 +515,24 @@ int replay_with_eal(const Spec& spec, const ReplayOptions& options, ReplayInput&
         if (!w) return fail(kFailure, w.error().message);
         writer = std::move(w).value();
     }
-    Replay replay(**firewall, options, pool, small, std::move(sides), userspace_helpers_of(spec));
+    std::optional<PcapngWriter> annotated;
+    if (!options.annotated.empty()) {
+        std::vector<std::string> names;
+        for (const PortSpec& p : spec.ports)
+            names.push_back(p.name);
+        names.emplace_back("unknown");
+        auto w = PcapngWriter::create(options.annotated, names);
+        if (!w) return fail(kFailure, w.error().message);
+        annotated = std::move(w).value();
+    }
+    Replay replay(**firewall, options, pool, small, std::move(sides), userspace_helpers_of(spec),
+                  annotated ? &*annotated : nullptr);
     int code = replay.run(input, writer ? &*writer : nullptr);
     if (writer) {
         if (auto r = writer->close(); !r) code = fail(kFailure, r.error().message);
     }
+    if (annotated)
+        if (auto r = annotated->close(); !r) code = fail(kFailure, r.error().message);
     return code;
 }
 

@@ -16,11 +16,13 @@ namespace postern {
 struct ReplayOptions {
     std::vector<std::string> inputs;  ///< a capture, or PORT=CAPTURE for several ports
     std::string output;               ///< empty: none
+    std::string annotated;            ///< empty: none
     bool json = false;
     unsigned workers = 1;
     bool checksums = false;  ///< verified as configured; else taken as correct
     std::vector<std::string> inside_prefixes;
-    std::string bridge;  ///< all packets are of the bridge with this port; empty: each of its own
+    std::string bridge;   ///< all packets are of the bridge with this port; empty: each of its own
+    std::string in_port;  ///< all packets come by this port; empty: see Sides
     std::string inside_mac;  ///< "02:00:00:00:00:01"; empty: by prefix, or by the first sender
 };
 

@@ -50,6 +50,16 @@ Result<Sides> Sides::create(const ReplayOptions& o, const Spec& spec, bool by_po
         if (s.chosen_ == nullptr)
             return Error{"--bridge: \"" + o.bridge + "\" is not a port of a bridge"};
     }
+    if (!o.in_port.empty()) {
+        if (by_port) return Error{"--in-port: the captures state the ports already"};
+        if (!o.bridge.empty() || !o.inside_mac.empty() || !o.inside_prefixes.empty())
+            return Error{"--in-port excludes --bridge, --inside and --inside-mac"};
+        for (const Ends& b : s.bridges_)
+            for (const PortId p : {b.inside, b.outside})
+                if (spec.ports[p.number()].name == o.in_port) s.all_ = p;
+        if (!s.all_) return Error{"--in-port: \"" + o.in_port + "\" is not a port of a bridge"};
+        return s;
+    }
     const bool prefixes =
         std::ranges::any_of(spec.zones, [](const ZoneSpec& z) { return !z.prefixes.empty(); });
     if (s.chosen_ == nullptr && !by_port && !prefixes)
@@ -117,6 +127,7 @@ bool Sides::inside(const Mac& from, const Mac& to,
 }
 
 std::optional<PortId> Sides::port_of(Bytes frame, const PacketInfo& parsed, const Plan& plan) {
+    if (all_) return all_;
     Mac src{}, dst{};
     if (frame.size() >= 12) {
         std::copy_n(frame.begin(), 6, dst.begin());

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Sides: the input port of a frame of a capture, if captures do not state it.
 //
-// First its bridge: the only one; the one of --bridge; the one between the zones of its two
-// addresses, by the zones' prefixes; the one on which its MAC addresses were seen before. Then the
-// side of that bridge: by MAC or prefix of the command line, else by zones, else the first sender
-// is inside. A frame whose bridge is unknown is not judged.
+// The one of --in-port, if it is given. Else first its bridge: the only one; the one of --bridge;
+// the one between the zones of its two addresses, by the zones' prefixes; the one on which its MAC
+// addresses were seen before. Then the side of that bridge: by MAC or prefix of the command line,
+// else by zones, else the first sender is inside. A frame whose bridge is unknown is not judged.
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ class Sides {
     static Result<Sides> create(const ReplayOptions& options, const Spec& spec, bool by_port);
 
     /// Whether frames determine their side; else it is inferred from their addresses.
-    bool known() const noexcept { return mac_.has_value(); }
+    bool known() const noexcept { return mac_.has_value() || all_.has_value(); }
 
     /// `parsed`: parse_packet()'s result for the frame. Nothing: its bridge is unknown.
     std::optional<PortId> port_of(Bytes frame, const PacketInfo& parsed, const Plan& plan);
@@ -60,6 +60,7 @@ class Sides {
 
     std::vector<Ends> bridges_;
     const Ends* chosen_ = nullptr;  ///< of all frames; null: each has to be determined
+    std::optional<PortId> all_;     ///< the input port of all frames
     std::vector<Prefix> prefixes_;
     std::optional<Mac> mac_;
     std::set<std::pair<IpAddr, IpAddr>> addresses_;  // {inside, outside}

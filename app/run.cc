@@ -19,6 +19,7 @@
 #include "firewall.h"
 #include "live_config.h"
 #include "metric_sources.h"
+#include "packet_log.h"
 #include "port/port_set.h"
 #include "port_config.h"
 #include "port_watch.h"
@@ -173,6 +174,7 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
     options.rss_seed = HashSecret::random().words[0];
     options.expect_events = kExpectEvents;
     options.conn_events = kConnEvents;
+    options.packet_records = kPacketRecords;
     ScannerCache cache(spec.scanner_cache);
     if (!spec.scanner_cache.empty()) options.scanner_cache = &cache;
     auto firewall = Firewall::build(spec, options);
@@ -209,18 +211,21 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
     if (!watch) return fail(watch.error());
     auto history = ConfigHistory::open(spec.control.history);
     if (!history) return fail(history.error());
+    PacketLog log(fw);
+    if (auto opened = log.open(spec.log); !opened) return fail(opened.error());
     LiveConfig config(fw, std::move(source), std::move(*history));
     MetricRegistry metrics;
     CommandContext context(
         fw, [&clock] { return clock.now(); }, metrics, requests, restored);
-    add_metrics(metrics,
-                {&fw, ports->get(), &*watch, processes.get(), &control, context.restored.get()});
+    add_metrics(metrics, {&fw, ports->get(), &*watch, processes.get(), &control,
+                          context.restored.get(), &log});
     std::vector<LoopStats> loops(fw.workers());
     context.loops = &loops;
     context.max_expectations = spec.limits.expectations;
     context.max_fragments = spec.limits.fragments;
     context.watch = &*watch;
     context.processes = processes.get();
+    context.log = &log;
     context.config = &config;
     context.asked_by = [&control] { return control.asked_by(); };
     for (Command& command : all_commands(context))
@@ -287,12 +292,14 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
         requests->poll();
         watch->turn();
         config.turn();
+        log.turn();
     }
     spdlog::info("stopping");
     saves.reset();
     stop.store(true, std::memory_order_relaxed);
     rte_eal_mp_wait_lcore();
     if (process_thread.joinable()) process_thread.join();
+    log.turn();
     print_summary(fw);
     int code = 0;
     if (!spec.state.file.empty() && spec.state.save_on_stop) {

@@ -126,6 +126,9 @@ class SchemaWriter {
                 return any_of({{"type", "string"},
                                {"pattern", "^(0x[0-9A-Fa-f]+|[0-9]+)(/(0x[0-9A-Fa-f]+|[0-9]+))?$"}},
                               integer(0, UINT32_MAX));
+            case Form::log_rate:
+                return any_of(word_list({"true", "false", "yes", "no", "on", "off"}),
+                              {{"type", "string"}, {"pattern", "^[1-9][0-9]{0,6}/s$"}});
             case Form::stage: return word_list(schema_.stages);
             case Form::helper_kind: return word_list(kinds());
             case Form::text:

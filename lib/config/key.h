@@ -51,6 +51,7 @@ enum class Form : std::uint8_t {
     icmp_type,   ///< by name or number
     pass_word,   ///< one of `words`, or an ethertype
     masked,      ///< number, or NUMBER/MASK, of 32 bits
+    log_rate,    ///< yes, no, or NUMBER/s
     stage,       ///< a stage of this build
     helper_kind  ///< a helper of this build
 };

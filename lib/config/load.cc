@@ -57,6 +57,7 @@ Spec Loader::load(const YAML::Node& root) {
     section("pipeline", &Loader::pipeline);
     section("control", &Loader::control);
     section("state", &Loader::state);
+    section("log", &Loader::log);
     section("scanner_cache", &Loader::scanner_cache);
     map.finish();
     if (report_.clean()) advise();

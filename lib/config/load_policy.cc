@@ -408,6 +408,7 @@ void Loader::rule(const Value& v) {
     }
     if (auto mark = map.get("mark"); mark && !is_any(*mark))
         read_masked(*mark, rule.mark, rule.mark_mask);
+    if (auto log = map.get("log")) rule.log = read_log_rate(*log);
     effects(map, rule);
     map.finish();
     spec_.policy.rules.push_back(std::move(rule));

@@ -35,6 +35,9 @@ class Names {
     std::unordered_map<std::string, std::size_t> index_;
 };
 
+/// `yes`, `no` or `10/s`. Reports anything else.
+LogRate read_log_rate(const Value& v);
+
 /// The possible zones of this port's frames.
 std::set<ZoneId> zones_at(const PortSpec& port);
 
@@ -84,6 +87,7 @@ class Loader {
     void pipeline(const Value& v);
     void control(const Value& v);
     void state(const Value& v);
+    void log(const Value& v);
     void scanner_cache(const Value& v);
     void advise();
     void advise_of_shared_zones();

@@ -123,6 +123,7 @@ std::string describe(const Spec& s) {
         if (s.state.save_on_stop) out += ", at the stop";
         out += "\n";
     }
+    if (!s.log.file.path.empty()) out += "records of packets go to " + s.log.file.path + "\n";
     return out;
 }
 

@@ -19,6 +19,7 @@
 #include "config/spec/eal.h"
 #include "config/spec/helpers.h"
 #include "config/spec/limits.h"
+#include "config/spec/log.h"
 #include "config/spec/policy.h"
 #include "config/spec/state.h"
 #include "config/spec/timeouts.h"
@@ -91,6 +92,7 @@ struct Spec {
     std::vector<std::string> pipeline;  ///< stage names in running order; default: the schema's
     ControlSpec control;
     StateSpec state;
+    LogSpec log;
     std::string scanner_cache;  ///< directory of compiled patterns; empty: none are kept
 
     const HelperSpec& helper(HelperId id) const { return helpers[id - 1u]; }
@@ -140,6 +142,8 @@ struct Spec {
         keys.mapping("state", of<StateSpec>,
                      {.help = "keeps connections over a restart, see below",
                       .default_text = "nothing is kept"});
+        keys.mapping("log", of<LogSpec>,
+                     {.help = "records of packets, see below", .default_text = "none"});
         keys.by_hand("scanner_cache",
                      {.help = "directory that keeps the compiled patterns of helpers, see below",
                       .range = {1, 4000},

@@ -75,6 +75,7 @@ struct alignas(64) Batch {
     std::array<std::uint32_t, kMaxBurst> helper_slot{};  ///< of packets in `helped`
     Mask judged = 0;                       ///< packets about which a rule, or the default, decided
     std::array<RuleId, kMaxBurst> rule{};  ///< of those in `judged`, which
+    Mask logged = 0;                       ///< packets whose fate has been logged already
     // For packets in `miss` only:
     std::array<ExpectMatch, kMaxBurst> match{};  ///< for packets with is_expected() only
     std::array<PolicyVerdict, kMaxBurst> verdict{};

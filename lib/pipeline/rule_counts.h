@@ -20,6 +20,7 @@
 #include <memory>
 
 #include "base/counter.h"
+#include "base/log_rate.h"
 #include "base/result.h"
 #include "base/types.h"
 #include "conntrack/conn_table.h"
@@ -27,11 +28,12 @@
 namespace postern {
 
 /// The sums of one rule. Written by its worker, read by control.
-struct RuleSums {
+struct alignas(64) RuleSums {
     Counter packets;
     Counter bytes;
     Counter connections;
-    Counter last;  ///< Tick of the last packet, with kSeen; 0: none yet
+    Counter last;   ///< Tick of the last packet, with kSeen; 0: none yet
+    LogBudget log;  ///< the worker's own
 
     static constexpr std::uint64_t kSeen = std::uint64_t{1} << 32;
     void saw(Tick at) noexcept { last.set(kSeen | at.ms); }
@@ -103,6 +105,9 @@ class RuleCounts {
         sums.bytes.add(bytes);
         sums.saw(now);
     }
+
+    /// Of a rule, or of the default (kNoRule).
+    LogBudget& budget(RuleId rule) noexcept { return (rule == kNoRule ? sums_[0] : of(rule)).log; }
 
     /// Once a turn: the slow pass.
     void step(Tick now) noexcept {

@@ -32,6 +32,7 @@ Worker::Worker(Parts parts)
                 .drops = counters_,
                 .counters = counters_}),
       rules_(*parts.rule_sums, *conns_),
+      recording_(batch_, *conns_, rules_, counters_, parts.record_ring),
       tracking_(*conns_, batch_, limits_, helping_, peers_, rules_, counters_, parts.event_ring),
       sweep_(tracking_, helping_, batch_, parts.plans->take()->version) {
     batch_.plan = plans_->take();
@@ -80,6 +81,7 @@ void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t co
     }
     b.flags = flags;
     b.judged = 0;
+    b.logged = 0;
     b.guessed = 0;
     b.scale_limited = 0;
     b.contested = 0;
@@ -115,6 +117,8 @@ void Worker::finish() noexcept {
     counters_.tx_packets.add(tx_packets);
     counters_.tx_bytes.add(tx_bytes);
     if (b[MaskId::drop] == 0) return;
+    if (b.plan->log.drops) [[unlikely]]
+        recording_.log_dropped();
     free_dropped();
 }
 

@@ -31,6 +31,7 @@
 #include "pipeline/helping.h"
 #include "pipeline/peers.h"
 #include "pipeline/reassembly.h"
+#include "pipeline/recording.h"
 #include "pipeline/requests.h"
 #include "pipeline/rule_counts.h"
 #include "pipeline/stage.h"
@@ -75,7 +76,8 @@ struct WorkerCounters : TurnCounters,
                         PeerCounters,
                         TrackingCounters,
                         ExpectingCounters,
-                        HelpingCounters {
+                        HelpingCounters,
+                        RecordingCounters {
     /// Calls read(const MetricDesc&, const Counter&) for each of them, except drops by reason.
     template <class Read>
     void each(Read&& read) const {
@@ -85,6 +87,7 @@ struct WorkerCounters : TurnCounters,
         TrackingCounters::each(read);
         ExpectingCounters::each(read);
         HelpingCounters::each(read);
+        RecordingCounters::each(read);
     }
 };
 
@@ -122,6 +125,8 @@ class Worker {
         RuleSumsMemory* rule_sums = nullptr;  ///< this worker's
         /// Capacity for connection events until control reads them; 0: no events.
         std::uint32_t event_ring = 0;
+        /// The same for records of packets.
+        std::uint32_t record_ring = 0;
     };
     explicit Worker(Parts parts);
 
@@ -180,6 +185,7 @@ class Worker {
     Sweep& sweep() noexcept { return sweep_; }
     Requests& requests() noexcept { return requests_; }
     RuleCounts& rules() noexcept { return rules_; }
+    Recording& recording() noexcept { return recording_; }
     WorkerCounters& counters() noexcept { return counters_; }
     const WorkerCounters& counters() const noexcept { return counters_; }
     ConnTable& conns() noexcept { return *conns_; }
@@ -211,6 +217,7 @@ class Worker {
     Expecting expecting_;
     Helping helping_;
     RuleCounts rules_;
+    Recording recording_;
     Tracking tracking_;
     Sweep sweep_;
     Requests requests_;

@@ -177,6 +177,15 @@ Result<std::vector<PortPlan>> ports_of(const Spec& spec, Edges& edges, Names& na
     return out;
 }
 
+void log_plan_of(const LogSpec& spec, unsigned workers, LogPlan& out) {
+    out.of_default = spec.of_default.share(workers);
+    out.drops |= bool(spec.of_default);
+    for (unsigned r = 0; r < kDropReasons; ++r) {
+        out.of_reasons[r] = spec.of_reasons[r].share(workers);
+        out.drops |= bool(spec.of_reasons[r]);
+    }
+}
+
 }  // namespace
 
 Result<Plan> compile(const Spec& configured, const Names& previous, const Catalogue& catalogue,
@@ -235,7 +244,9 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
                   .timeouts = r.timeouts,
                   .liberal = r.liberal || r.track == TrackMode::sloppy,
                   .sloppy = r.track == TrackMode::sloppy,
-                  .untracked = r.track == TrackMode::no};
+                  .untracked = r.track == TrackMode::no,
+                  .log = r.log.share(options.workers)};
+        plan.log.drops |= r.log && r.action != RuleAction::accept;
         plan.asks_about_all |= r.track != TrackMode::yes;
         if (!r.expect) continue;
         plan.expects.push_back({.protocol = r.expect->protocol,
@@ -247,6 +258,7 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
                                 .permanent = r.expect->permanent});
         effect.expects = static_cast<std::uint16_t>(plan.expects.size());
     }
+    log_plan_of(spec.log, options.workers, plan.log);
     plan.helpers = helper_plans_of(spec, *plan.helper_instances);
     plan.helpers.resize(names.helpers.end() - 1);
     for (std::size_t h = 0; h < spec.helpers.size(); ++h)

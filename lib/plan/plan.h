@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/drop_reason.h"
+#include "base/log_rate.h"
 #include "base/types.h"
 #include "conntrack/track.h"
 #include "helper/descriptor.h"
@@ -85,11 +87,19 @@ struct RuleEffect {
     bool liberal = false;       ///< TCP windows are not enforced
     bool sloppy = false;        ///< states from the packets seen, see Conn::sloppy
     bool untracked = false;     ///< makes no connections: judges each packet
+    LogRate log;                ///< of each worker
     std::uint16_t expects = 0;  ///< 0: none, else index in Plan::expects plus 1
     static constexpr std::uint32_t set(std::uint32_t old, std::uint32_t value,
                                        std::uint32_t mask) noexcept {
         return (old & ~mask) | value;
     }
+};
+
+/// What is logged besides the records of rules (RuleEffect::log). Rates of each worker.
+struct LogPlan {
+    bool drops = false;  ///< a dropped packet may have to be logged
+    LogRate of_default;
+    std::array<LogRate, kDropReasons> of_reasons{};
 };
 
 /// The name that lists, logs and metrics give to the default; no rule has it.
@@ -112,6 +122,7 @@ struct Plan {
     std::vector<RuleLine> rule_lines;
     PolicyAction fallback = PolicyAction::drop;
     std::vector<RuleExpect> expects;
+    LogPlan log;
     Edges edges;
     std::shared_ptr<const ZonePrefixes> zone_prefixes;  ///< null: no zone has any
     std::vector<std::string> timeout_names;             ///< of TrackConfig::timeouts from [1] on

@@ -113,13 +113,18 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     if (effect.sloppy) [[unlikely]]
         counters.connections_sloppy.add();
     made.commit();
+    if (effect.log) [[unlikely]]
+        worker.recording().log_accepted(i, verdict.rule);
     b.accept(i);
     return true;
 }
 
 /// A rule has accepted packet i without a connection. Worker::finish() counts those that it drops.
 void count_alone(Worker& worker, Batch& b, unsigned i) noexcept {
-    worker.rules().judged(b.verdict[i].rule, 1, rte_pktmbuf_pkt_len(b.pkt[i]), b.now);
+    const RuleId rule = b.verdict[i].rule;
+    worker.rules().judged(rule, 1, rte_pktmbuf_pkt_len(b.pkt[i]), b.now);
+    b.info[i].ct = CtState::untracked;
+    if (b.plan->effect(rule).log) worker.recording().log_accepted(i, rule);
 }
 
 /// ICMP that belongs to no connection and begins none: policy judges this packet only. A rejected
@@ -222,7 +227,10 @@ void run(Worker& worker, Batch& b) noexcept {
             created |= info.kind == L4Kind::gre_call ? ~std::uint64_t{0} : mark_of(info);
         if (b.verdict[i].action == PolicyAction::accept) return;
         b.judge(i, b.verdict[i].rule);
-        if (b.verdict[i].action == PolicyAction::reject && reject(worker, b, i)) return;
+        if (b.verdict[i].action == PolicyAction::reject) {
+            if (b.plan->log.drops) worker.recording().log_rejected(i);
+            if (reject(worker, b, i)) return;
+        }
         b.drop(i, b.verdict[i].action == PolicyAction::reject ? DropReason::reject
                                                               : DropReason::policy);
     });

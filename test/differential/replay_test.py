@@ -6,8 +6,10 @@ import argparse
 import json
 import os
 import random
+import shutil
 import string
 import struct
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -119,6 +121,29 @@ def out_holds_the_accepted_packets(program):
     wanted = [(row['n'] * 10**6, FRAMES[row['n']]) for row in rows
               if row['type'] == 'packet' and row['verdict'] == 'accept']
     check(found == wanted, f'{len(found)} packets were written, {len(wanted)} accepted')
+
+
+def comments_hold_the_verdicts(program):
+    """tshark opens the annotated capture, and shows of each packet its time, port and verdict."""
+    if not shutil.which('tshark'):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'annotated.pcapng')
+        rows = [row for row in answers(program, PCAP, '--annotate', path) if row['type'] == 'packet']
+        said = subprocess.run(['tshark', '-r', path, '-T', 'fields', '-e', 'frame.time_epoch', '-e',
+                               'frame.interface_name', '-e', 'frame.comment', '-e', 'frame.len'],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True)
+        lines = [line.split('\t') for line in said.stdout.splitlines()]
+        check(len(lines) == len(rows), len(lines), len(rows))
+        for (seconds, port, comment, length), row in zip(lines, rows):
+            verdict = 'accept' if row['verdict'] == 'accept' else ('DROP', 'held')
+            check(comment.startswith(verdict), comment, row)
+            check((row['reason'] is None) or f'[{row["reason"]}]' in comment, comment, row)
+            check(port == row['in'] and int(length) == row['bytes'], port, length, row)
+            check(f'{int(seconds.split(".")[1][:6]):06}' == row['time'][-7:-1], seconds, row)
+        check(any('helper ftp' in line[2] for line in lines), 'no comment names the helper')
+    done = postern.run(program, CONFIG, PCAP, '--annotate', '/nowhere/x.pcapng')
+    check(done.returncode == 1 and b'/nowhere' in done.stderr, done.returncode, done.stderr)
 
 
 def text_is_printable(program):
@@ -254,6 +279,22 @@ def each_packet_is_judged_by_its_own_bridge(program):
         check(found == ['accept'] * 5, found)
         found, _ = verdicts(postern.run_bare(program, bare, '--json', '--bridge', 'in0', all_of_it))
         check(set(found) == {'drop'}, found)
+        done = postern.run_bare(program, bare, '--json', '--in-port', 'in1', all_of_it)
+        found, summary = verdicts(done)
+        packets = [row for row in postern.rows(done) if row['type'] == 'packet']
+        check(found == ['accept'] * 3 + ['drop', 'accept'], found)
+        check(packets[3]['reason'] == 'wrong_zone' and not summary['sides_inferred'], packets[3])
+        row = packets[1]
+        check((row['in'], row['proto'], row['src'], row['sport'], row['dst'], row['dport']) ==
+              ('in1', 'udp', '10.1.0.5', 5000, peer, 53), row)
+        check(row['time'].endswith('Z') and row['at_s'] >= 0, row)
+        done = postern.run_bare(program, bare, '--json', '--in-port', 'out1', all_of_it)
+        packets = [row for row in postern.rows(done) if row['type'] == 'packet']
+        check([row['reason'] for row in packets] == ['default'] * 2 + ['pass', 'default', 'pass'],
+              [row['reason'] for row in packets])
+        for more in (('--in-port', 'nowhere'), ('--in-port', 'in1', '--bridge', 'in1')):
+            done = postern.run_bare(program, bare, '--json', *more, all_of_it)
+            check(done.returncode == 2 and b'--in-port' in done.stderr, done.returncode, done.stderr)
         parts = [f'{port}=' + file(f'{port}.pcap', captures.pcap_bytes(
             [frames[n] for n in numbers], 1000, numbers))
                  for port, numbers in (('in0', [0]), ('in1', [1, 2]), ('out1', [3]))]
@@ -266,7 +307,7 @@ def each_packet_is_judged_by_its_own_bridge(program):
 CASES = (sample_is_judged_as_it_should_be, any_number_of_workers_gives_the_same_answers,
          repeating_gives_the_same_answers, helpers_in_processes_are_absent, pcapng_is_read_like_pcap,
          a_capture_a_port_tells_the_sides, each_packet_is_judged_by_its_own_bridge,
-         out_holds_the_accepted_packets, text_is_printable, cut_captures_say_so,
+         out_holds_the_accepted_packets, comments_hold_the_verdicts, text_is_printable, cut_captures_say_so,
          garbage_is_no_capture, flipped_bytes_never_crash_it, files_that_cannot_be_opened)
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an operator sees of packets and rules: counters of rules."""
+"""What an operator sees of packets and rules: counters of rules, records of packets."""
 
 import copy
 import json
+import socket
 import sys
 
 import lab as laboratory
@@ -71,8 +72,88 @@ def rules_count(bench):
     expect(daemon.terminate() == 0, 'it did not end with exit code 0')
 
 
+def log_lines(path):
+    try:
+        with open(path, encoding='utf-8') as file:
+            return [json.loads(line) for line in file]
+    except FileNotFoundError:
+        return []
+
+
+def logging(lab, path, on=True):
+    """The usual configuration; with `on` it logs what it drops and the control connections."""
+    config = configuration(Setting(workers=2), lab.path('postern.sock'))
+    config['log'] = {'file': {'path': path}, 'syslog': lab.path('syslog')}
+    if on:
+        config['log'].update(default='yes', drops={'ct_not_first': '5/s'})
+        for rule in config['policy']['rules']:
+            if rule['name'] == 'ftp-control':
+                rule['log'] = True
+    return config
+
+
+def log_shows(bench):
+    """Records of accepted and of dropped packets, in the file, to syslog, and to a client with a filter."""
+    lab = bench.lab
+    path = lab.path('packets.jsonl')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(lab.path('syslog'))
+        syslog.settimeout(10)
+        daemon = Postern(config=logging(lab, path)).start(lab)
+        watcher = lab.start('log-watcher', 'middle', *daemon.ctl_argv(
+            'log', 'follow', 'rule=default', 'dport=4444', 'count=2'))
+        watcher.await_output('listening')
+        server = FtpServer(lab)
+        client = SteppedClient(lab, port=server.port)
+        knock(lab, 4443)
+        knock(lab, 4444, 2)
+        watcher.wait(10)
+        followed = [json.loads(line) for line in watcher.stdout.splitlines()][1:]
+        expect([(row['verdict'], row['dport'], row['src']) for row in followed] ==
+               [('drop', 4444, laboratory.INSIDE4)] * 2, f'log follow shows {followed}')
+        bench.eventually(lambda: len(log_lines(path)) >= 4, 'the file lacks records')
+        lines = log_lines(path)
+        accepted = [row for row in lines if row['rule'] == 'ftp-control']
+        known = daemon.connections(dport=server.port)
+        expect(len(accepted) == 1 and accepted[0]['id'] in {row['id'] for row in known} and
+               accepted[0]['tcp_flags'] == 'syn' and accepted[0]['verdict'] == 'accept',
+               f'records of the control connection: {accepted}, it is {known}')
+        dropped = [row for row in lines if row['rule'] == 'default']
+        expect([row['dport'] for row in dropped if row['proto'] == 'udp'] == [4443, 4444, 4444] and
+               all(row['reason'] == 'policy' and row['from'] == 'inside' and row['in'] == 'in0'
+                   for row in dropped if row['proto'] == 'udp'), f'dropped: {dropped}')
+        sent = [syslog.recv(4096).decode() for _ in lines]
+        expect(any('rule="ftp-control"' in text and text.startswith('<134>1 ') for text in sent) and
+               sum('dport="4444"' in text for text in sent) == 2, f'syslog got {sent}')
+        client.close()
+        expect(daemon.terminate() == 0, 'it did not end with exit code 0')
+
+
+def log_is_off(bench):
+    """The same traffic without `log` makes no record, until a load turns it on."""
+    lab = bench.lab
+    path = lab.path('packets.jsonl')
+    daemon = Postern(config=logging(lab, path, on=False)).start(lab)
+    server = FtpServer(lab)
+    client = SteppedClient(lab, port=server.port)
+    before = daemon.drops().get('policy', 0)
+    knock(lab, 4444)
+    bench.eventually(lambda: daemon.drops().get('policy', 0) > before, 'the knock passed')
+    expect(sum(row['value'] for row in daemon.ctl('stats')
+               if row['name'] == 'log_records') == 0, 'records were made')
+    expect(log_lines(path) == [], f'records without log: {log_lines(path)}')
+    daemon.ctl('config', 'load', lab.write('on.yaml', json.dumps(logging(lab, path))))
+    knock(lab, 4445)
+    bench.eventually(lambda: [row['dport'] for row in log_lines(path) if row['dport'] in (4444, 4445)]
+                     == [4445], 'the load did not turn the log on')
+    client.close()
+    expect(daemon.terminate() == 0, 'it did not end with exit code 0')
+
+
 def cases():
     daemon = frozenset({'control-socket', 'helper'})
     return [
         Case('seeing/rules-count', None, rules_count, needs=daemon),
+        Case('seeing/log', None, log_shows, needs=daemon),
+        Case('seeing/log-off', None, log_is_off, needs=daemon),
     ]

@@ -3,6 +3,7 @@
 #include "capture/capture.h"
 
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -12,6 +13,8 @@
 
 #include <gtest/gtest.h>
 #include <unistd.h>
+
+#include "capture/pcapng.h"
 
 namespace postern {
 namespace {
@@ -287,6 +290,56 @@ TEST_F(CaptureTest, WrittenFramesAreReadBack) {
     EXPECT_EQ(c.frames[1].length, 1514u);
     EXPECT_TRUE(c.frames[1].truncated);
     EXPECT_EQ(c.frames[2].time_ns, 5);
+}
+
+TEST_F(CaptureTest, PcapngIsReadBack) {
+    const std::string file = path("out.pcapng");
+    auto writer = PcapngWriter::create(file, {"in0", "out0"});
+    ASSERT_TRUE(writer) << writer.error().message;
+    // Each remainder of the padding, with and without options.
+    for (unsigned n = 0; n < 8; ++n)
+        writer->write(
+            {.interface = n % 2,
+             .time_ns = 1'700'000'000'123'456'780 + n,
+             .frame = Bytes(kFrame).first(kFrame.size() - n % 4),
+             .length = n == 7 ? 1514u : 0u,
+             .direction = n < 4 ? PcapngDirection::inbound : PcapngDirection::unknown,
+             .comment = std::string_view("drop [default]").substr(0, n == 5 ? 0 : 7 + n)});
+    ASSERT_TRUE(writer->close());
+    ASSERT_TRUE(writer->close());
+    const Content c = read(file);
+    EXPECT_EQ(c.error, "");
+    ASSERT_EQ(c.frames.size(), 8u);
+    for (unsigned n = 0; n < 8; ++n) {
+        EXPECT_EQ(c.frames[n].time_ns, 1'700'000'000'123'456'780 + n);
+        EXPECT_EQ(c.frames[n].frame.size(), kFrame.size() - n % 4);
+        EXPECT_EQ(c.frames[n].length, n == 7 ? 1514u : kFrame.size() - n % 4);
+    }
+    // Every block's length is at both ends: 4 bytes after its type, and its last 4.
+    std::ifstream in(file, std::ios::binary);
+    const std::string all(std::istreambuf_iterator<char>(in), {});
+    const auto length_at = [&](std::size_t at) {
+        std::uint32_t n = 0;
+        std::memcpy(&n, all.data() + at, sizeof n);
+        return n;
+    };
+    unsigned blocks = 0;
+    for (std::size_t at = 0; at < all.size(); ++blocks) {
+        const std::uint32_t n = length_at(at + 4);
+        ASSERT_EQ(n % 4, 0u);
+        ASSERT_LE(at + n, all.size());
+        EXPECT_EQ(length_at(at + n - 4), n);
+        at += n;
+    }
+    EXPECT_EQ(blocks, 1u + 2 + 8);
+}
+
+TEST_F(CaptureTest, PcapngWriterSaysWhenItCannotWrite) {
+    EXPECT_FALSE(PcapngWriter::create(path("no/such/dir/out.pcapng"), {"in0"}));
+    if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+    auto writer = PcapngWriter::create("/dev/full", {"in0"});
+    ASSERT_TRUE(writer);
+    EXPECT_FALSE(writer->close());
 }
 
 TEST_F(CaptureTest, WriterSaysWhenItCannotWrite) {

@@ -12,6 +12,7 @@
 #include "control_fixture.h"
 #include "loop_stats.h"
 #include "metric_sources.h"
+#include "packet_log.h"
 #include "state/record_reader.h"
 #include "support/eal.h"
 #include "world.h"
@@ -43,6 +44,7 @@ class CommandsTest : public ::testing::Test {
         auto server = ControlServer::open(options);
         if (!server) std::abort();
         server_ = std::move(*server);
+        context_.log = &log_;
         add_metrics(metrics_, {.firewall = &world_.fw(), .control = server_.get()});
         context_.loops = &loops_;
         for (Command& command : all_commands(context_))
@@ -114,6 +116,7 @@ class CommandsTest : public ::testing::Test {
     World world_;
     MetricRegistry metrics_;
     std::vector<LoopStats> loops_ = std::vector<LoopStats>(2);
+    PacketLog log_{world_.fw()};
     CommandContext context_;
     std::unique_ptr<ControlServer> server_;
 };

@@ -226,6 +226,36 @@ TEST(Config, LimitsOfAnswers) {
     EXPECT_EQ(limits.answers_per_second_per_source, 0u);
 }
 
+TEST(Config, RatesOfTheLog) {
+    const Spec spec =
+        good(with("log: {default: 10/s, drops: {spoofed: yes, land: 1/s, policy: no},"
+                  " file: {path: /var/log/p, max: 1M}}\n"));
+    EXPECT_EQ(spec.log.of_default.per_second, 10u);
+    const auto of = [&](DropReason r) {
+        return spec.log.of_reasons[static_cast<unsigned>(r)].per_second;
+    };
+    EXPECT_EQ(of(DropReason::spoofed), LogRate::kUnlimited);
+    EXPECT_EQ(of(DropReason::land), 1u);
+    EXPECT_EQ(of(DropReason::policy), 0u);
+    EXPECT_EQ(of(DropReason::tcp_state), 0u);
+    EXPECT_EQ(spec.log.file.max_bytes, 1u << 20);
+    EXPECT_EQ(spec.log.file.keep, 4u);
+    for (const char* wrong : {"often", "0/s", "1000001/s", "-1/s", "5", "/s", "5/m", "[1/s]"})
+        EXPECT_THAT(errors(with("log: {default: " + std::string(wrong) + "}\n")),
+                    ElementsAre(::testing::HasSubstr("expected yes, no, or a number of records")))
+            << wrong;
+    EXPECT_THAT(warnings(with("log: {drops: {tx_full: yes}}\n")),
+                ElementsAre(::testing::HasSubstr("are counted only")));
+    EXPECT_THAT(errors(with("log: {drops: {spofed: yes}}\n")),
+                ElementsAre(::testing::HasSubstr("\"spofed\" is not a reason for drops")));
+    EXPECT_THAT(errors(with("log: {file: {path: here}}\n")),
+                ElementsAre(::testing::HasSubstr("is not a file from the root")));
+    EXPECT_THAT(errors(with("log: {file: {}}\n")),
+                ElementsAre(::testing::HasSubstr("\"path\" is missing")));
+    EXPECT_THAT(errors(with("log: {syslog: here}\n")),
+                ElementsAre(::testing::HasSubstr("is not a path from the root")));
+}
+
 TEST(Config, PciAddresses) {
     const auto pci = [](const char* device) {
         PortSpec p;

@@ -24,6 +24,7 @@ namespace postern {
 class World {
   public:
     static constexpr PortId kInside{0}, kOutside{1};
+    static constexpr std::uint32_t kPacketRecords = 64;
 
     static constexpr const char* kLimits =
         "connections: 1024, expectations: 256, helped_connections: 64";
@@ -68,6 +69,7 @@ class World {
         options.start = now;
         options.expect_events = 64;
         options.conn_events = conn_events;
+        options.packet_records = kPacketRecords;
         options.handoff_ring = 128;
         auto built = Firewall::build(*loaded.spec, options);
         if (!built) {

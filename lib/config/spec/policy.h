@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "base/log_rate.h"
 #include "base/types.h"
 #include "config/key.h"
+#include "config/spec/log.h"
 #include "config/spec/mark.h"
 #include "config/spec/timeouts.h"
 #include "net/addr.h"
@@ -161,6 +163,7 @@ struct RuleSpec {
     bool liberal = false;       ///< TCP windows are not enforced
     TrackMode track = TrackMode::yes;
     std::optional<ExpectSpec> expect;  ///< excludes `helper`
+    LogRate log;
     SpecMark where;
 
     template <class Keys>
@@ -287,6 +290,12 @@ struct RuleSpec {
             {.help =
                  "connections that the accepted ones expect, see below. Not together with `helper`",
              .default_text = "none"});
+        keys.by_hand("log", {.help = "a record of the first packet of each connection that this "
+                                     "rule accepts, or of each packet that it drops or rejects, "
+                                     "see [`log`](#log)",
+                             .form = Form::log_rate,
+                             .type = kLogRateType,
+                             .default_text = "`no`"});
         keys.by_hand("helper", {.help = "helper of the connections that this rule accepts. Only "
                                         "with `accept`, and with the helper's protocol",
                                 .form = Form::name,

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `log`: records of packets, and where they go.
+#include <charconv>
+
+#include "config/loader.h"
+#include "config/read_keys.h"
+
+namespace postern::config {
+namespace {
+
+constexpr std::size_t kMaxPath = 4000;
+
+std::vector<std::string_view> reasons() {
+    std::vector<std::string_view> all;
+    for (unsigned r = 1; r < kDropReasons; ++r)
+        all.push_back(drop_reason_table()[r].name);
+    return all;
+}
+
+/// Freed when their stage or their worker's turn is over: nobody knows more than their number.
+bool leaves_no_record(DropReason why) {
+    switch (why) {
+        case DropReason::tx_full:
+        case DropReason::link_down:
+        case DropReason::fragment_timeout:
+        case DropReason::fragment_full:
+        case DropReason::helper_gone: return true;
+        default: return false;
+    }
+}
+
+}  // namespace
+
+LogRate read_log_rate(const Value& v) {
+    const auto s = v.scalar();
+    if (s && s->ends_with("/s")) {
+        std::uint32_t n = 0;
+        const char* const last = s->data() + s->size() - 2;
+        const auto [end, error] = std::from_chars(s->data(), last, n);
+        if (error == std::errc{} && end == last && n >= 1 && n <= LogRate::kMost) return {n};
+    } else if (s && (*s == "yes" || *s == "true" || *s == "on")) {
+        return {LogRate::kUnlimited};
+    } else if (s && (*s == "no" || *s == "false" || *s == "off")) {
+        return {};
+    }
+    v.error("expected yes, no, or a number of records a second from 1/s to 1000000/s, found " +
+            v.found());
+    return {};
+}
+
+void Loader::log(const Value& v) {
+    LogSpec& log = spec_.log;
+    Map map(v);
+    read_keys(map, log);
+    if (auto rate = map.get("default")) log.of_default = read_log_rate(*rate);
+    if (auto drops = map.get("drops")) {
+        const auto names = reasons();
+        Map by_reason(*drops);
+        for (const Map::Item& item : by_reason.items())
+            if (const auto i = item.key.choice(names, "a reason for drops")) {
+                log.of_reasons[*i + 1] = read_log_rate(item.value);
+                if (leaves_no_record(static_cast<DropReason>(*i + 1)))
+                    item.key.warning("packets dropped for this reason are counted only");
+            }
+        by_reason.finish();
+    }
+    if (auto file = map.get("file")) {
+        Map of(*file);
+        read_keys(of, log.file);
+        if (auto at = of.require("path"))
+            if (const auto path = at->text(kMaxPath)) {
+                if (path->empty() || path->front() != '/' || path->back() == '/')
+                    at->error(at->found() +
+                              " is not a file from the root (expected such as "
+                              "/var/log/postern/packets.jsonl)");
+                log.file.path = *path;
+            }
+        of.finish();
+    }
+    const auto socket = [&](const char* key, const std::string& path) {
+        if (!path.empty() && path.front() != '/')
+            map.get(key)->error("\"" + path + "\" is not a path from the root");
+    };
+    socket("syslog", log.syslog);
+    socket("journal", log.journal);
+    map.finish();
+}
+
+}  // namespace postern::config
