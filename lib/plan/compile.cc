@@ -234,7 +234,7 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
                   .liberal = r.liberal || r.track == TrackMode::sloppy,
                   .sloppy = r.track == TrackMode::sloppy,
                   .untracked = r.track == TrackMode::no};
-        plan.asks_about_all |= r.track != TrackMode::yes;
+        plan.asks_about_all |= r.enabled && r.track != TrackMode::yes;
         if (!r.expect) continue;
         plan.expects.push_back({.protocol = r.expect->protocol,
                                 .to_server = r.expect->to_server,
