@@ -2,11 +2,14 @@
 #include "check.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 
 #include <unistd.h>
 
+#include "config/describe_rules.h"
 #include "firewall.h"
+#include "plan/policy_rules.h"
 #include "port_config.h"
 
 namespace postern {
@@ -32,9 +35,22 @@ Result<void> compile(const Spec& spec) {
     return PortSet::check(port_config(spec, **firewall));
 }
 
+/// Rules as they are understood, what they cost, and which of them can never match.
+void explain(const Spec& spec, const std::string& file) {
+    std::fputs((describe(spec) + "rules, first to last:\n" + describe_rules(spec)).c_str(), stdout);
+    const auto begin = std::chrono::steady_clock::now();
+    auto policy = build_policy(spec);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
+    if (!policy) return;  // it has been built before: memory is scarce
+    std::printf("policy: %.1f MiB, built in %.0f ms on this machine\n",
+                static_cast<double>((*policy)->bytes()) / (1 << 20), took.count());
+    for (const Diagnostic& warning : shadow_warnings(spec, **policy, file))
+        std::fprintf(stderr, "%s (warning)\n", warning.to_string().c_str());
+}
+
 }  // namespace
 
-int run_check(const Spec& spec) {
+int run_check(const Spec& spec, const std::string& file) {
     EalConfig eal;
     eal.hugepages = EalConfig::Huge::no;
     eal.memory_mb = spec.eal.memory_mb;
@@ -49,7 +65,7 @@ int run_check(const Spec& spec) {
     else if (auto compiled = compile(spec); !compiled)
         code = refuse(compiled.error());
     else
-        std::fputs(describe(spec).c_str(), stdout);
+        explain(spec, file);
     if (code != 0 && less)
         std::fprintf(stderr, "(tried with %u MiB, not eal.memory_mb: this machine has no more)\n",
                      eal.memory_mb);

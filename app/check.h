@@ -2,13 +2,16 @@
 // `postern check`: reports whether a configuration would run, and explains it.
 #pragma once
 
+#include <string>
+
 #include "config/spec.h"
 
 namespace postern {
 
 /// Creates everything that `run` creates from it, including the packet buffers, but opens no
-/// device. Prints an explanation of the configuration to standard output, or its errors to standard
-/// error. Returns the process's exit code: that of `run`.
-int run_check(const Spec& spec);
+/// device. Prints an explanation of the configuration to standard output, each rule as it is
+/// understood, and what the policy costs; errors, and warnings of rules that can never match, to
+/// standard error. `file` is its name in warnings. Returns the process's exit code: that of `run`.
+int run_check(const Spec& spec, const std::string& file);
 
 }  // namespace postern

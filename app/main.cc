@@ -116,6 +116,6 @@ int main(int argc, char** argv) {
     if (run->parsed()) return run_file(file, verbose, saved);
     const auto spec = used(postern::load_spec(file, postern::build_schema()));
     if (!spec) return kBadConfiguration;
-    if (check->parsed()) return postern::run_check(*spec);
+    if (check->parsed()) return postern::run_check(*spec, file == "-" ? "standard input" : file);
     return postern::run_replay(*spec, replay);
 }

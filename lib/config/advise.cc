@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Advice on probable mistakes, for a file without errors.
 #include <algorithm>
+#include <utility>
 
 #include "config/loader.h"
 #include "net/ipv6.h"
@@ -19,6 +20,21 @@ bool Loader::is_child(const std::string& kind) const {
 
 constexpr bool is_link_type(std::uint8_t icmpv6_type) noexcept {
     return (icmpv6_type >= 130 && icmpv6_type <= 137) || icmpv6_type == 143;
+}
+
+/// Rules that match no packet, whatever the other rules are.
+void Loader::advise_of_nothing(const RuleSpec& r, const std::string& path) {
+    const auto warn = [&](const std::string& why) { report_.warning(r.where, path, why); };
+    if (!r.match_new && !r.match_related)
+        warn(
+            "`ct: established` alone matches nothing: packets of accepted connections always pass");
+    for (const auto& [key, set] : {std::pair{"src", &r.src}, std::pair{"dst", &r.dst}})
+        if (!set->has(Family::ipv4) && !set->has(Family::ipv6))
+            warn("`" + std::string(key) + "` has no address, so nothing can match");
+    for (const auto& [key, list] : {std::pair{"sport", &r.sport}, std::pair{"dport", &r.dport}})
+        if (*list == std::vector{PortRange{0, 0}})
+            warn("`" + std::string(key) + ": 0` matches port 0 alone, which is reserved and used " +
+                 "by no service (leave the key out for any port)");
 }
 
 /// Legal, but probably not intended. Only for a file without errors.
@@ -44,7 +60,7 @@ void Loader::advise() {
     advise_of_shared_zones();
 
     const bool any_related = std::any_of(rules.begin(), rules.end(), [](const RuleSpec& r) {
-        return r.action == RuleAction::accept && r.match_related && r.related.empty();
+        return r.enabled && r.action == RuleAction::accept && r.match_related && r.related.empty();
     });
     std::vector<bool> assigned(spec_.helpers.size());
     for (std::size_t h = 0; h < assigned.size(); ++h)
@@ -52,6 +68,8 @@ void Loader::advise() {
     std::vector<bool> let_in(spec_.helpers.size());
     for (std::size_t i = 0; i < rules.size(); ++i) {
         const auto& r = rules[i];
+        if (!r.enabled) continue;
+        advise_of_nothing(r, rule_path(i));
         for (const auto* list : {&r.from, &r.to})
             if (!list->empty() && std::none_of(list->begin(), list->end(),
                                                [&](ZoneId z) { return populated[z.number()]; }))

@@ -77,6 +77,18 @@ class SchemaWriter {
                 choices.push_back(many);
                 choices.push_back({{"type", "null"}});
                 break;
+            case Shape::lists_by_name: {
+                const Json file{{"type", "object"},
+                                {"properties", {{"file", {{"type", "string"}}}}},
+                                {"required", {"file"}},
+                                {"additionalProperties", false}};
+                const Json entry = any_of(one, file);
+                const Json list{{"type", "array"}, {"items", entry}, {"minItems", 1}};
+                choices.push_back({{"type", {"object", "null"}},
+                                   {"patternProperties", {{kName, any_of(entry, list)}}},
+                                   {"additionalProperties", false}});
+                break;
+            }
             case Shape::one_or_by_number: choices.push_back(one); [[fallthrough]];
             case Shape::by_number:
             case Shape::by_name:
@@ -119,6 +131,14 @@ class SchemaWriter {
             case Form::port_range:
                 return any_of({{"type", "string"}, {"pattern", "^[0-9]{1,5}(-[0-9]{1,5})?$"}},
                               integer(0, 65535));
+            case Form::address:
+                return {{"type", {"string", "number"}},
+                        {"pattern", "^(not +)?[A-Za-z0-9:][A-Za-z0-9:._ /-]*$"}};
+            case Form::port:
+            case Form::service:
+                return any_of(
+                    {{"type", "string"}, {"pattern", "^(not +)?[A-Za-z0-9][A-Za-z0-9._/-]*$"}},
+                    integer(0, 65535));
             case Form::icmp_type:
                 return any_of({{"type", "string"}, {"pattern", "^[a-z][a-z-]+$"}}, integer(0, 255));
             case Form::pass_word: return any_of(word_list(words), integer(range.min, range.max));

@@ -48,6 +48,9 @@ enum class Form : std::uint8_t {
     prefix,    ///< address or prefix
     protocol,  ///< by name or number
     port_range,  ///< a port, or FIRST-LAST
+    address,     ///< address, prefix, range or group, perhaps behind `not`
+    port,        ///< port, range or group, perhaps behind `not`
+    service,     ///< PROTOCOL/PORTS, protocol or group, perhaps behind `not`
     icmp_type,   ///< by name or number
     pass_word,   ///< one of `words`, or an ethertype
     masked,      ///< number, or NUMBER/MASK, of 32 bits
@@ -59,11 +62,12 @@ enum class Form : std::uint8_t {
 /// Number and arrangement of values.
 enum class Shape : std::uint8_t {
     one,
-    list,         ///< may be empty
-    one_or_more,  ///< a value, or a list that is not empty
-    any_number,   ///< a value, or a list that may be empty
-    by_name,      ///< a mapping whose keys are names
-    by_number,    ///< a mapping whose keys are numbers, `min_key` to `max_key`
+    list,           ///< may be empty
+    one_or_more,    ///< a value, or a list that is not empty
+    any_number,     ///< a value, or a list that may be empty
+    by_name,        ///< a mapping whose keys are names
+    lists_by_name,  ///< the same, of lists that may include files
+    by_number,      ///< a mapping whose keys are numbers, `min_key` to `max_key`
     one_or_by_number
 };
 

@@ -50,6 +50,7 @@ Spec Loader::load(const YAML::Node& root) {
     section("ports", &Loader::ports);
     section("bridges", &Loader::bridges);
     section("helpers", &Loader::helpers);
+    if (auto v = map.get("groups")) groups_.read(*v);
     section("timeouts", &Loader::timeouts);
     section("limits", &Loader::limits);
     section("policy", &Loader::policy);

@@ -37,17 +37,24 @@ void Loader::policy(const Value& v) {
     map.finish();
 }
 
-template <class T, class Fn>
-void Loader::condition(Map& map, std::string_view key, std::vector<T>& out, Fn parse_one) {
+std::optional<std::vector<Value>> Loader::items_of(Map& map, std::string_view key) {
     const auto v = map.get(key);
-    if (!v || is_any(*v)) return;
-    const auto items = v->one_or_more();
+    if (!v || is_any(*v)) return std::nullopt;
+    auto items = v->one_or_more();
     if (items.size() > kMaxListItems) {
         v->error(std::to_string(items.size()) + " items (expected at most " +
-                 std::to_string(kMaxListItems) + "; split the rule)");
-        return;
+                 std::to_string(kMaxListItems) + "; make it a group, or split the rule)");
+        return std::nullopt;
     }
-    for (const auto& item : items) {
+    if (items.empty()) return std::nullopt;
+    return items;
+}
+
+template <class T, class Fn>
+void Loader::condition(Map& map, std::string_view key, std::vector<T>& out, Fn parse_one) {
+    const auto items = items_of(map, key);
+    if (!items) return;
+    for (const auto& item : *items) {
         if (is_any(item)) {
             item.error("\"any\" stands alone, not in a list");
             continue;
@@ -62,18 +69,19 @@ void Loader::condition(Map& map, std::string_view key, std::vector<T>& out, Fn p
 }
 
 void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, AddressSet& out) {
-    std::vector<Prefix> list;
-    condition(map, key, list, [&](const Value& item) -> std::optional<Prefix> {
-        const auto prefix = item.prefix();
-        if (!prefix) return std::nullopt;
-        if (rule.family != Family::none && prefix->address.family != rule.family) {
+    const auto items = items_of(map, key);
+    if (!items) return;
+    bool other_family = false;
+    if (rule.family != Family::none)
+        for (const Value& item : *items) {
+            const auto prefix = item.scalar() ? Prefix::parse(*item.scalar()) : std::nullopt;
+            if (!prefix || prefix->address.family == rule.family) continue;
             item.error(*item.scalar() + " is " + to_string(prefix->address.family) +
                        ", but the rule's family is " + to_string(rule.family));
-            return std::nullopt;
+            other_family = true;
         }
-        return prefix;
-    });
-    out = AddressSet(list);
+    if (other_family) return;
+    if (auto set = groups_.set_of_list<AddressKind>(*items)) out = AddressSet(std::move(set));
 }
 
 namespace {
@@ -122,12 +130,30 @@ std::optional<PortRange> port_range(const Value& item) {
 
 void Loader::port_ranges(Map& map, std::string_view key, const RuleSpec& rule,
                          std::vector<PortRange>& out) {
-    condition(map, key, out, port_range);
-    if (out.empty()) return;
+    const auto items = items_of(map, key);
+    const auto set = items ? groups_.set_of_list<PortKind>(*items) : nullptr;
+    if (!set) return;
+    for (const auto& range : *set)
+        out.push_back(
+            {static_cast<std::uint16_t>(range.first), static_cast<std::uint16_t>(range.last)});
     if (rule.protocols.empty() ||
         !std::all_of(rule.protocols.begin(), rule.protocols.end(), has_ports))
         map.get(key)->error(
             "ports need `proto:` with protocols that have ports (tcp, udp, sctp, dccp, udplite)");
+}
+
+void Loader::services(Map& map, RuleSpec& rule) {
+    const auto items = items_of(map, "service");
+    if (!items) return;
+    for (const std::string_view key : {"proto", "dport", "icmp_type"})
+        if (auto other = map.get(key))
+            other->error("excluded by `service`, which names protocols and ports");
+    rule.services = groups_.set_of_list<ServiceKind>(*items);
+    if (!rule.services) return;
+    for (const auto& range : *rule.services)
+        for (std::uint32_t protocol = range.first >> 16; protocol <= range.last >> 16; ++protocol)
+            if (rule.protocols.empty() || rule.protocols.back() != protocol)
+                rule.protocols.push_back(static_cast<std::uint8_t>(protocol));
 }
 
 void Loader::icmp_types(Map& map, RuleSpec& rule) {
@@ -333,6 +359,10 @@ void Loader::check_families(const Value& v, RuleSpec& rule) {
         return (rule.family == Family::none || rule.family == f) && rule.src.has(f) &&
                rule.dst.has(f);
     };
+    const auto has_none = [](const AddressSet& set) {
+        return !set.has(Family::ipv4) && !set.has(Family::ipv6);
+    };
+    if (has_none(rule.src) || has_none(rule.dst)) return;  // of files without entries; see advise()
     if (!possible(Family::ipv4) && !possible(Family::ipv6))
         v.error("`src` and `dst` are of different families, so nothing can match");
     const auto only = [&](std::uint8_t protocol) {
@@ -378,6 +408,7 @@ void Loader::rule(const Value& v) {
         if (!protocol) item.choice(about.words, std::string(about.noun));
         return protocol;
     });
+    services(map, rule);
     port_ranges(map, "sport", rule, rule.sport);
     port_ranges(map, "dport", rule, rule.dport);
     icmp_types(map, rule);

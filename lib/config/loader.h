@@ -14,6 +14,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "config/groups.h"
 #include "config/reader.h"
 
 namespace postern::config {
@@ -46,6 +47,7 @@ class Loader {
     Loader(Report& report, const Schema& schema)
         : report_(report),
           schema_(schema),
+          groups_(report.file()),
           timeout_profiles_{{"linux", TimeoutSeconds{}}, {"rfc", TimeoutSeconds::rfc()}} {}
     Spec load(const YAML::Node& root);
 
@@ -76,8 +78,11 @@ class Loader {
     void policy(const Value& v);
     void rule(const Value& v);
     void addresses(Map& map, std::string_view key, RuleSpec& rule, AddressSet& out);
+    /// The items of a condition on lists; nothing if it always holds, or after an error.
+    std::optional<std::vector<Value>> items_of(Map& map, std::string_view key);
     void port_ranges(Map& map, std::string_view key, const RuleSpec& rule,
                      std::vector<PortRange>& out);
+    void services(Map& map, RuleSpec& rule);
     void icmp_types(Map& map, RuleSpec& rule);
     void tracking(Map& map, RuleSpec& rule);
     void states(Map& map, RuleSpec& rule);
@@ -91,6 +96,7 @@ class Loader {
     void scanner_cache(const Value& v);
     void advise();
     void advise_of_shared_zones();
+    void advise_of_nothing(const RuleSpec& r, const std::string& path);
 
     /// Reads a condition of a rule: nothing or `any` leaves `out` empty.
     template <class T, class Fn>
@@ -99,6 +105,7 @@ class Loader {
     Report& report_;
     const Schema& schema_;
     Spec spec_;
+    Groups groups_;
     Names zone_names_{"a zone of this file"};
     Names port_names_{"a port of this file"};
     Names helper_names_{"a helper of this file"};

@@ -30,6 +30,7 @@ class Report {
     void error(SpecMark at, const std::string& path, const std::string& message);
     void warning(SpecMark at, const std::string& path, const std::string& message);
     bool clean() const noexcept { return errors_.empty(); }
+    const std::string& file() const noexcept { return file_; }
     /// Sorts by position in the file and returns the lists.
     void move_to(LoadResult& result);
 

@@ -17,6 +17,7 @@
 #include "base/types.h"
 #include "config/key.h"
 #include "config/spec/eal.h"
+#include "config/spec/groups.h"
 #include "config/spec/helpers.h"
 #include "config/spec/limits.h"
 #include "config/spec/log.h"
@@ -124,6 +125,9 @@ struct Spec {
                               "the announced ones",
                       .shape = Shape::list,
                       .type = "list",
+                      .default_text = "none"});
+        keys.mapping("groups", of<GroupsSpec>,
+                     {.help = "lists of addresses, ports and services with names, for rules",
                       .default_text = "none"});
         keys.mapping("timeouts", of<TimeoutsSpec>,
                      {.help = "how long a silent connection is kept", .default_text = "Linux's"});

@@ -78,6 +78,12 @@ AddressSet::AddressSet(std::initializer_list<Prefix> prefixes) : set_(from_prefi
 AddressSet::AddressSet(const std::vector<Prefix>& prefixes) : set_(from_prefixes(prefixes)) {}
 AddressSet::AddressSet(const std::vector<AddressRange>& ranges) : AddressSet(from_ranges(ranges)) {}
 
+std::optional<IpAddr> AddressSet::first(Family family) const {
+    if (!has(family)) return std::nullopt;
+    if (family == Family::ipv6) return address_of(is_any() ? Wide{} : set_->ipv6.front().first);
+    return address_of(is_any() ? 0u : set_->ipv4.front().first);
+}
+
 std::vector<AddressRange> AddressSet::ranges() const {
     std::vector<AddressRange> out;
     for (const auto& r : set_->ipv4)

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,6 +53,7 @@ class AddressSet {
     explicit AddressSet(const std::vector<AddressRange>& ranges);
     explicit AddressSet(Addresses addresses)
         : set_(std::make_shared<const Addresses>(std::move(addresses))) {}
+    explicit AddressSet(std::shared_ptr<const Addresses> set) : set_(std::move(set)) {}
 
     bool is_any() const noexcept { return set_ == nullptr; }
     bool contains(const IpAddr& a) const noexcept { return is_any() || set_->contains(a); }
@@ -59,6 +61,8 @@ class AddressSet {
     bool has(Family family) const noexcept {
         return is_any() || !(family == Family::ipv6 ? set_->ipv6.empty() : set_->ipv4.empty());
     }
+    /// The least address of the family; nothing if none is in it.
+    std::optional<IpAddr> first(Family family) const;
     /// Only if not any.
     const Addresses& addresses() const noexcept { return *set_; }
     /// Its ranges in ascending order, IPv4 first; only if not any.

@@ -246,8 +246,8 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
                   .sloppy = r.track == TrackMode::sloppy,
                   .untracked = r.track == TrackMode::no,
                   .log = r.log.share(options.workers)};
-        plan.log.drops |= r.log && r.action != RuleAction::accept;
-        plan.asks_about_all |= r.track != TrackMode::yes;
+        plan.log.drops |= r.enabled && r.log && r.action != RuleAction::accept;
+        plan.asks_about_all |= r.enabled && r.track != TrackMode::yes;
         if (!r.expect) continue;
         plan.expects.push_back({.protocol = r.expect->protocol,
                                 .to_server = r.expect->to_server,

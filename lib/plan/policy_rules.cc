@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "plan/policy_rules.h"
 
+#include "policy/shadow.h"
+
 namespace postern {
 
 PolicyAction to_policy_action(RuleAction a) {
@@ -21,14 +23,24 @@ std::vector<PolicyRange> to_ranges(const std::vector<PortRange>& list) {
     return out;
 }
 
+/// The index in the Spec of each rule of the policy.
+std::vector<std::size_t> enabled_rules(const Spec& spec) {
+    std::vector<std::size_t> out;
+    for (std::size_t i = 0; i < spec.policy.rules.size(); ++i)
+        if (spec.policy.rules[i].enabled) out.push_back(i);
+    return out;
+}
+
 }  // namespace
 
-PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids) {
+PolicyRules to_policy_rules(const Spec& spec, const std::vector<RuleId>& ids) {
     PolicyRules out;
-    out.ids = std::move(ids);
     out.fallback = to_policy_action(spec.policy.fallback);
     out.rules.reserve(spec.policy.rules.size());
-    for (const auto& r : spec.policy.rules)
+    for (std::size_t i = 0; i < spec.policy.rules.size(); ++i) {
+        const RuleSpec& r = spec.policy.rules[i];
+        if (!r.enabled) continue;
+        out.ids.push_back(ids.empty() ? RuleId::from(i) : ids[i]);
         out.rules.push_back({
             .from = r.from,
             .to = r.to,
@@ -38,6 +50,7 @@ PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids) {
             .protocols = r.protocols,
             .sport = to_ranges(r.sport),
             .dport = to_ranges(r.dport),
+            .services = r.services,
             .icmp_types = r.icmp_types,
             .match_new = r.match_new,
             .match_related = r.match_related,
@@ -48,16 +61,33 @@ PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids) {
             .action = to_policy_action(r.action),
             .helper = r.helper,
         });
+    }
     return out;
 }
 
-Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, std::vector<RuleId> ids) {
-    PolicyRules rules = to_policy_rules(spec, std::move(ids));
-    rules.name_of = [&spec](std::size_t i) {
-        const RuleSpec& r = spec.policy.rules[i];
+Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, const std::vector<RuleId>& ids) {
+    PolicyRules rules = to_policy_rules(spec, ids);
+    const std::vector<std::size_t> enabled = enabled_rules(spec);
+    rules.name_of = [&](std::size_t i) {
+        const RuleSpec& r = spec.policy.rules[enabled[i]];
         return "rule " + r.name + " (line " + std::to_string(r.where.line) + ")";
     };
     return Policy::build(rules);
+}
+
+std::vector<Diagnostic> shadow_warnings(const Spec& spec, const Policy& policy,
+                                        const std::string& file) {
+    const std::vector<std::size_t> enabled = enabled_rules(spec);
+    std::vector<Diagnostic> out;
+    for (const ShadowedRule& s : shadowed_rules(to_policy_rules(spec), policy)) {
+        const RuleSpec& rule = spec.policy.rules[enabled[s.rule]];
+        const RuleSpec& by = spec.policy.rules[enabled[s.by]];
+        out.push_back({file, rule.where.line, rule.where.column,
+                       "policy.rules[" + std::to_string(enabled[s.rule]) +
+                           "]: can never match: \"" + by.name + "\" (line " +
+                           std::to_string(by.where.line) + ") matches all that it does"});
+    }
+    return out;
 }
 
 }  // namespace postern

@@ -4,8 +4,11 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
+#include "config/load.h"
 #include "config/spec.h"
 #include "policy/policy.h"
 
@@ -13,11 +16,16 @@ namespace postern {
 
 PolicyAction to_policy_action(RuleAction action);
 
-/// The same rules in the same order, with these numbers; without numbers a RuleId is an index into
-/// spec.policy.rules.
-PolicyRules to_policy_rules(const Spec& spec, std::vector<RuleId> ids = {});
+/// The enabled rules in the same order, with these numbers; without numbers a RuleId is an index
+/// into spec.policy.rules.
+PolicyRules to_policy_rules(const Spec& spec, const std::vector<RuleId>& ids = {});
 
 /// An error names the rule and its line.
-Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, std::vector<RuleId> ids = {});
+Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, const std::vector<RuleId>& ids = {});
+
+/// Warnings of rules that can never match, because an earlier rule matches all that they do.
+/// `policy` is built from `spec`; `file` is its name in the warnings.
+std::vector<Diagnostic> shadow_warnings(const Spec& spec, const Policy& policy,
+                                        const std::string& file);
 
 }  // namespace postern

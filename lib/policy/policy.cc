@@ -10,78 +10,13 @@
 #include <vector>
 
 #include "net/bytes.h"
+#include "policy/rule_fields.h"
 
 namespace postern {
 namespace {
 
 /// Of one query: source, destination, service, source port, and the bytes.
 constexpr std::size_t kMaxFields = 4 + sizeof(PolicyKeyBytes);
-
-/// Destination ports of a protocol are a stretch of the services.
-constexpr std::uint32_t service_of(std::uint8_t protocol, std::uint16_t dport) noexcept {
-    return std::uint32_t{protocol} << 16 | dport;
-}
-
-template <class T, class Ranges>
-NumberSet<T> numbers_of(const Ranges& ranges) {
-    std::vector<NumberRange<T>> out;
-    for (const PolicyRange& r : ranges)
-        out.push_back({static_cast<T>(r.first), static_cast<T>(r.last)});
-    return set_of(std::move(out));
-}
-NumberSet<std::uint8_t> zones_of(const std::vector<ZoneId>& zones) {
-    std::vector<NumberRange<std::uint8_t>> out;
-    for (const ZoneId z : zones)
-        out.push_back({z.number(), z.number()});
-    return set_of(std::move(out));
-}
-NumberSet<std::uint8_t> origins_of(const PolicyRule& r) {
-    std::vector<PolicyRange> out;
-    // Types that only a rule naming them accepts can still be dropped by a rule without types.
-    const bool any = r.action != PolicyAction::accept || !r.icmp_types.empty();
-    if (r.match_new) {
-        out.push_back({any ? kOriginUnknownError : kOriginNew, kOriginNew});
-        if (r.untracked) out.push_back({kOriginUnknownError, kOriginUnknownError});
-    }
-    if (r.match_related && r.related.empty()) {
-        const bool errors = !r.icmp_types.empty();
-        out.push_back({origin_related(kNoHelper),
-                       static_cast<std::uint16_t>(errors ? kOriginError : kOriginError - 1)});
-    }
-    if (r.match_related)
-        for (const auto h : r.related)
-            out.push_back({origin_related(h), origin_related(h)});
-    return numbers_of<std::uint8_t>(out);
-}
-/// Whether the rule names ports, or ICMP types in their place.
-bool names_ports(const PolicyRule& r) {
-    return !r.dport.empty() || !r.icmp_types.empty();
-}
-
-NumberSet<std::uint32_t> services_of(const PolicyRule& r) {
-    std::vector<PolicyRange> ports = r.dport;
-    for (const std::uint8_t type : r.icmp_types)
-        ports.push_back(
-            {static_cast<std::uint16_t>(type << 8), static_cast<std::uint16_t>(type << 8 | 0xff)});
-    if (ports.empty()) ports.push_back({0, 0xffff});
-    std::vector<NumberRange<std::uint32_t>> out;
-    const auto add = [&](std::uint8_t protocol) {
-        for (const PolicyRange& p : ports)
-            out.push_back({service_of(protocol, p.first), service_of(protocol, p.last)});
-    };
-    for (const std::uint8_t protocol : r.protocols)
-        add(protocol);
-    for (unsigned protocol = 0; r.protocols.empty() && protocol < 256; ++protocol)
-        add(static_cast<std::uint8_t>(protocol));
-    return set_of(std::move(out));
-}
-NumberSet<std::uint8_t> masked_bytes(std::uint8_t value, std::uint8_t mask) {
-    std::vector<NumberRange<std::uint8_t>> out;
-    for (unsigned v = 0; v < 256; ++v)
-        if ((v & mask) == value)
-            out.push_back({static_cast<std::uint8_t>(v), static_cast<std::uint8_t>(v)});
-    return set_of(std::move(out));
-}
 
 std::vector<std::uint8_t> sections_of(const PolicyRules& rules) {
     std::vector<std::uint8_t> out;
@@ -92,6 +27,12 @@ std::vector<std::uint8_t> sections_of(const PolicyRules& rules) {
 }
 
 }  // namespace
+
+/// The sets of a burst's queries, field by field, so that their searches overlap.
+struct Policy::Found {
+    RuleSetId sets[kMaxFields][kMaxBurst];
+    unsigned fields = 0;
+};
 
 /// Adds the indexes of the fields, one after the other.
 class Policy::Builder {
@@ -233,12 +174,6 @@ std::size_t Policy::bytes() const noexcept {
 
 namespace {
 
-/// The sets of a burst's queries, field by field, so that their searches overlap.
-struct Found {
-    RuleSetId sets[kMaxFields][kMaxBurst];
-    unsigned fields = 0;
-};
-
 template <class Key, class AddressOf>
 void find_addresses(const NumberIndex& index, const FamilyKeys<Key>& family, AddressOf address,
                     RuleSetId* out) noexcept {
@@ -269,10 +204,8 @@ void find_numbers(const NumberIndex& index, const FamilyKeys<Key>& family, Value
 }  // namespace
 
 template <class Key, class Index>
-void Policy::answer(const FamilyKeys<Key>& family, const AddressIndexes<Index>& addresses,
-                    PolicyVerdict* verdicts) const noexcept {
-    if (family.n == 0) return;
-    Found found;
+void Policy::find_all(const FamilyKeys<Key>& family, const AddressIndexes<Index>& addresses,
+                      Found& found) const noexcept {
     const auto next = [&] { return found.sets[found.fields++]; };
     if (addresses.dst)
         find_addresses(
@@ -304,6 +237,14 @@ void Policy::answer(const FamilyKeys<Key>& family, const AddressIndexes<Index>& 
             out[k] = field.index[reinterpret_cast<const std::uint8_t*>(
                 &family.keys[k].bytes)[field.offset]];
     }
+}
+
+template <class Key, class Index>
+void Policy::answer(const FamilyKeys<Key>& family, const AddressIndexes<Index>& addresses,
+                    PolicyVerdict* verdicts) const noexcept {
+    if (family.n == 0) return;
+    Found found;
+    find_all(family, addresses, found);
     std::uint32_t rules[kMaxBurst];
     // Every rule has a condition on the origin: without a field there is no rule.
     if (found.fields == 0)
@@ -319,6 +260,24 @@ void Policy::answer(const FamilyKeys<Key>& family, const AddressIndexes<Index>& 
             rules[k] != RuleBits::kNone
                 ? verdicts_[rules[k]]
                 : PolicyVerdict{kNoRule, unmatched(family.keys[k].bytes.origin), kNoHelper};
+}
+
+std::vector<std::uint32_t> Policy::matching(const PolicyQuery& query, std::size_t most) const {
+    std::vector<std::uint32_t> out;
+    PolicyBurst burst;
+    burst.add(0, query);
+    Found found;
+    const auto collect = [&](const auto& family, const auto& addresses) {
+        if (family.n == 0) return;
+        find_all(family, addresses, found);
+        std::array<RuleSetId, kMaxFields> sets;
+        for (unsigned f = 0; f < found.fields; ++f)
+            sets[f] = found.sets[f][0];
+        if (found.fields != 0) out = bits_.all(std::span(sets).first(found.fields), most);
+    };
+    collect(burst.ipv4_, ipv4_);
+    collect(burst.ipv6_, ipv6_);
+    return out;
 }
 
 void Policy::classify(const PolicyBurst& burst, PolicyVerdict* verdicts) const noexcept {

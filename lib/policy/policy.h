@@ -49,6 +49,9 @@ class Policy {
     /// verdicts[i] for each packet i of the burst.
     void classify(const PolicyBurst& burst, PolicyVerdict* verdicts) const noexcept;
 
+    /// For control: the rules that match, in their order and by their index; at most `most`.
+    std::vector<std::uint32_t> matching(const PolicyQuery& query, std::size_t most) const;
+
     /// Whether a rule may match an ICMP error about a connection: one that names types.
     bool judges_errors() const noexcept { return judges_errors_; }
 
@@ -70,7 +73,12 @@ class Policy {
         std::optional<Index> src, dst;
     };
 
+    struct Found;
+
     explicit Policy(RuleBits bits) : bits_(std::move(bits)) {}
+    template <class Key, class Index>
+    void find_all(const FamilyKeys<Key>& family, const AddressIndexes<Index>& addresses,
+                  Found& found) const noexcept;
     template <class Key, class Index>
     void answer(const FamilyKeys<Key>& family, const AddressIndexes<Index>& addresses,
                 PolicyVerdict* verdicts) const noexcept;

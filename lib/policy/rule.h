@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,9 @@ struct PolicyRule {
     std::vector<std::uint8_t> protocols;
     std::vector<PolicyRange> sport;  ///< host byte order
     std::vector<PolicyRange> dport;
+    /// Pairs of protocol and destination port, protocol * 65536 + port, in place of `protocols` and
+    /// `dport`; null: none.
+    std::shared_ptr<const NumberSet<std::uint32_t>> services = nullptr;
     std::vector<std::uint8_t> icmp_types;  ///< only with dport empty; see icmp_port()
     bool match_new = true;
     bool match_related = true;

@@ -130,6 +130,42 @@ inline unsigned RuleBits::next_block(const Summary& s, unsigned from) const noex
     return blocks();
 }
 
+std::vector<std::uint32_t> RuleBits::all(std::span<const RuleSetId> sets, std::size_t most) const {
+    std::vector<std::uint32_t> out;
+    const auto holds = [&](RuleSetId set, unsigned b) {
+        Summary blocks{1};
+        if (!is_one_block()) {
+            const Words4 words = summary(set);
+            std::memcpy(blocks.data(), &words, sizeof words);
+        }
+        return (blocks[b / 64] >> (b % 64) & 1) != 0;
+    };
+    std::size_t begin = 0;  // of the section in `out`
+    for (unsigned b = 0; b < blocks(); ++b) {
+        if (b > 0 && section_end_[b] != section_end_[b - 1]) begin = out.size();
+        if (out.size() - begin >= most) continue;
+        Words words;
+        words.fill(UINT64_MAX);
+        for (const RuleSetId set : sets) {
+            if (!holds(set, b)) {
+                words.fill(0);
+                break;
+            }
+            Words of;
+            std::memcpy(of.data(), &pool_[is_one_block() ? set : block_number(set, b)], sizeof of);
+            for (unsigned w = 0; w < words.size(); ++w)
+                words[w] &= of[w];
+        }
+        for (unsigned w = 0; w < words.size(); ++w)
+            for (std::uint64_t rest = words[w]; rest != 0; rest &= rest - 1)
+                out.push_back(rules_[b * kRulesPerBlock + w * 64 +
+                                     static_cast<unsigned>(std::countr_zero(rest))]);
+    }
+    std::sort(out.begin(), out.end());
+    if (out.size() > most) out.resize(most);
+    return out;
+}
+
 inline void RuleBits::first_in_one_block(const RuleSetId (*sets)[kMaxBurst], unsigned fields,
                                          unsigned n, std::uint32_t* rules) const noexcept {
     const Block* const pool = pool_.data();

@@ -58,6 +58,9 @@ class RuleBits {
     void first_in_all(const RuleSetId (*sets)[kMaxBurst], unsigned fields, unsigned n,
                       std::uint32_t* rules) const noexcept;
 
+    /// For control: the rules that are in all of these sets, in their order; at most `most`.
+    std::vector<std::uint32_t> all(std::span<const RuleSetId> sets, std::size_t most) const;
+
     std::size_t bytes() const noexcept {
         return records_.size() * sizeof(std::uint32_t) + pool_.size() * sizeof(Block);
     }

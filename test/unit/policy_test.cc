@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include "policy/shadow.h"
+
 namespace postern {
 
 void PrintTo(const PolicyVerdict& v, std::ostream* out) {
@@ -443,6 +445,90 @@ TEST(Policy, FiftyThousandRules) {
         ASSERT_EQ(classify(*policy, q).rule, RuleId{i});
         q.context.from = ZoneId{1};
         ASSERT_EQ(classify(*policy, q).rule, kNoRule);
+    }
+}
+
+// --- rules that never match ---------------------------------------------------------------------
+
+std::string shadowed(const PolicyRules& rules) {
+    const auto policy = build(rules);
+    std::string out;
+    for (const ShadowedRule& s : shadowed_rules(rules, *policy))
+        out += (out.empty() ? "" : " ") + std::to_string(s.rule) + "<" + std::to_string(s.by);
+    return out;
+}
+constexpr PolicyAction kAccept = PolicyAction::accept;
+
+TEST(Shadow, FindsRulesBehindOneThatMatchesAllOfTheirs) {
+    const AddressSet net{*Prefix::parse("10.0.0.0/8")}, host{*Prefix::parse("10.1.2.3")};
+    EXPECT_EQ(shadowed({.rules = {{.action = kAccept}, {.src = host}, {.dport = {{80, 80}}}}}),
+              "1<0 2<0");
+    EXPECT_EQ(shadowed({.rules = {{.src = host, .action = kAccept},
+                                  {.src = net, .action = kAccept},
+                                  {.src = host, .protocols = {proto::tcp}},
+                                  {.src = net, .dport = {{1, 2}}}}}),
+              "2<0 3<1");
+    EXPECT_EQ(shadowed({.rules = {{.protocols = {proto::tcp, proto::udp}, .dport = {{1, 100}}},
+                                  {.protocols = {proto::tcp}, .dport = {{5, 7}, {90, 100}}},
+                                  {.protocols = {proto::tcp}, .dport = {{100, 101}}}}}),
+              "1<0");
+    EXPECT_EQ(shadowed({.rules = {{.mark = 0x10, .mark_mask = 0xf0, .action = kAccept},
+                                  {.mark = 0x13, .mark_mask = 0xff, .action = kAccept},
+                                  {.mark = 0x3, .mark_mask = 0xf, .action = kAccept}}}),
+              "1<0");
+}
+
+TEST(Shadow, LeavesRulesAloneThatSomethingReaches) {
+    const AddressSet v4{*Prefix::parse("0.0.0.0/0")};
+    EXPECT_EQ(shadowed({.rules = {{.family = Family::ipv4, .action = kAccept}, {}}}), "");
+    EXPECT_EQ(shadowed({.rules = {{.src = v4, .action = kAccept}, {}}}), "");
+    EXPECT_EQ(shadowed({.rules = {{.match_related = false, .action = kAccept}, {}}}), "");
+    EXPECT_EQ(shadowed({.rules = {{.from = {ZoneId{1}}, .action = kAccept},
+                                  {.from = {ZoneId{1}, ZoneId{2}}}}}),
+              "");
+    EXPECT_EQ(
+        shadowed({.rules = {{.action = kAccept}, {.protocols = {proto::icmp}, .icmp_types = {5}}}}),
+        "")
+        << "a redirect has to be named";
+    EXPECT_EQ(
+        shadowed(
+            {.rules = {{.sport = {{1, 2}}}, {}, {.match_new = false, .match_related = false}}}),
+        "");
+}
+
+bool can_match(const PolicyRule& r) {
+    const auto possible = [&](Family f) {
+        return (r.family == Family::none || r.family == f) && r.src.has(f) && r.dst.has(f);
+    };
+    return (r.match_new || r.match_related) && (possible(Family::ipv4) || possible(Family::ipv6));
+}
+
+TEST(Shadow, AgreesWithAllPairs) {
+    for (unsigned seed = 0; seed < 20; ++seed) {
+        Dice dice(seed);
+        PolicyRules rules;
+        for (unsigned i = 0; i < 40; ++i)
+            rules.rules.push_back(dice.rule());
+        std::string expected;
+        for (std::size_t i = 0; i < rules.rules.size(); ++i)
+            for (std::size_t by = 0; by < i; ++by)
+                if (can_match(rules.rules[i]) && covers(rules.rules[by], rules.rules[i])) {
+                    expected += (expected.empty() ? "" : " ") + std::to_string(i) + "<" +
+                                std::to_string(by);
+                    break;
+                }
+        EXPECT_EQ(shadowed(rules), expected) << "seed " << seed;
+        // And what is covered never is the verdict.
+        const auto policy = build(rules);
+        std::vector<bool> never(rules.rules.size());
+        for (const ShadowedRule& s : shadowed_rules(rules, *policy))
+            never[s.rule] = true;
+        for (unsigned n = 0; n < 20000; ++n) {
+            const PolicyQuery q = dice.query();
+            if (q.context.state != CtState::fresh && q.context.state != CtState::related) continue;
+            const PolicyVerdict v = classify(*policy, q);
+            if (v.rule != kNoRule) ASSERT_FALSE(never[v.rule.number()]) << v.rule.number();
+        }
     }
 }
 

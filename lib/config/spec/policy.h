@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -137,6 +138,8 @@ inline constexpr std::string_view kProtocolWords[] = {"tcp",  "udp",  "icmp",   
 /// enough; an empty list means "any". The first rule that matches decides.
 struct RuleSpec {
     std::string name;  ///< unique; "rule<index>" if the file has none
+    std::string description;
+    bool enabled = true;  ///< false: read and checked, and then as if it were not there
     std::vector<ZoneId> from;
     std::vector<ZoneId> to;
     Family family = Family::none;  ///< none = both
@@ -145,6 +148,9 @@ struct RuleSpec {
     std::vector<std::uint8_t> protocols;
     std::vector<PortRange> sport;
     std::vector<PortRange> dport;
+    /// Pairs of protocol and destination port: protocol * 65536 + port. Null: `protocols` and
+    /// `dport` decide; else `protocols` are those of the pairs, and dport is empty.
+    std::shared_ptr<const NumberSet<std::uint32_t>> services;
     /// Only with ICMP or ICMPv6 alone in `protocols`.
     std::vector<std::uint8_t> icmp_types;
     /// States to match: at least one of the three is set. `established` is implied by "accepted
@@ -173,6 +179,14 @@ struct RuleSpec {
                               .form = Form::name,
                               .type = "name, unique",
                               .default_text = "`rule0`, `rule1`, ..."});
+        keys("description", &RuleSpec::description,
+             {.help = "text for people, one line",
+              .range = {1, 255},
+              .default_text = "none",
+              .range_text = "at most 255 bytes"});
+        keys("enabled", &RuleSpec::enabled,
+             {.help =
+                  "`false`: the rule is checked, and otherwise treated as if it were not there"});
         keys("action", &RuleSpec::action,
              {.help = "`reject`: drop, and answer the sender (TCP reset, or ICMP "
                       "\"administratively prohibited\"), within "
@@ -200,15 +214,20 @@ struct RuleSpec {
                                 .default_text = "any"});
         keys.by_hand(
             "src",
-            {.help = "source address: `192.0.2.0/24`, `2001:db8::1`; both families may be mixed",
-             .form = Form::prefix,
+            {.help =
+                 "source address: `192.0.2.0/24`, `2001:db8::1`, `10.0.0.5-10.0.0.90`, or a group "
+                 "of [addresses](#groups-lists-with-names); each may have `not ` before it. Both "
+                 "families may be mixed",
+             .form = Form::address,
              .shape = kSome,
              .instead = "any",
+             .type = "one or more addresses, prefixes, ranges or groups",
              .default_text = "any"});
         keys.by_hand("dst", {.help = "destination address, in the same form",
-                             .form = Form::prefix,
+                             .form = Form::address,
                              .shape = kSome,
                              .instead = "any",
+                             .type = "one or more addresses, prefixes, ranges or groups",
                              .default_text = "any"});
         keys.by_hand("proto",
                      {.help = "transport protocol",
@@ -221,19 +240,28 @@ struct RuleSpec {
                       .type = "one or more of `tcp`, `udp`, `icmp`, `icmpv6`, `sctp`, `dccp`, "
                               "`udplite`, `gre`, 0 to 255",
                       .default_text = "any"});
-        keys.by_hand("sport", {.help = "source port; needs `proto` with protocols that have ports",
+        keys.by_hand("service",
+                     {.help = "protocol and destination port together: `tcp/80`, `udp/500-510`, "
+                              "`gre`, or a group of services. Not together with `proto`, `dport`",
+                      .form = Form::service,
+                      .shape = kSome,
+                      .instead = "any",
+                      .type = "one or more services or groups",
+                      .default_text = "any"});
+        keys.by_hand("sport", {.help = "source port; needs `proto` with protocols that have ports. "
+                                       "`not ` before an item excludes it",
                                .range = {0, 65535},
-                               .form = Form::port_range,
+                               .form = Form::port,
                                .shape = kSome,
                                .instead = "any",
-                               .type = "one or more ports or ranges (`137-139`)",
+                               .type = "one or more ports, ranges (`137-139`) or groups",
                                .default_text = "any"});
         keys.by_hand("dport", {.help = "the same",
                                .range = {0, 65535},
-                               .form = Form::port_range,
+                               .form = Form::port,
                                .shape = kSome,
                                .instead = "any",
-                               .type = "one or more ports or ranges",
+                               .type = "one or more ports, ranges or groups",
                                .default_text = "any"});
         keys.by_hand("icmp_type",
                      {.help = "needs `proto: icmp` or `proto: icmpv6`, alone. Names such as "

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "config/describe_rules.h"
+
+#include <cstdio>
+#include <string_view>
+#include <vector>
+
+namespace postern {
+namespace {
+
+constexpr std::size_t kMostItems = 8;  ///< of one list
+
+using Texts = std::vector<std::string>;
+
+std::string listed(const Texts& items) {
+    std::string out;
+    for (std::size_t i = 0; i < items.size() && i < kMostItems; ++i)
+        out += (i == 0 ? "" : ", ") + items[i];
+    if (items.size() > kMostItems)
+        out += " and " + std::to_string(items.size() - kMostItems) + " more";
+    return out;
+}
+
+std::string range_text(unsigned first, unsigned last) {
+    return std::to_string(first) + (first == last ? "" : "-" + std::to_string(last));
+}
+Texts texts_of(const AddressSet& set) {
+    Texts out;
+    for (const AddressRange& r : set.ranges())
+        out.push_back(r.to_string());
+    return out;
+}
+Texts texts_of(const std::vector<PortRange>& list) {
+    Texts out;
+    for (const PortRange& r : list)
+        out.push_back(range_text(r.first, r.last));
+    return out;
+}
+Texts texts_of(const NumberSet<std::uint32_t>& services) {
+    Texts out;
+    for (const auto& r : services) {
+        // A range may reach over several protocols.
+        for (std::uint32_t protocol = r.first >> 16; protocol <= r.last >> 16; ++protocol) {
+            const std::uint32_t base = protocol << 16;
+            const std::uint32_t first = r.first > base ? r.first - base : 0;
+            const std::uint32_t last = r.last < (base | 0xffff) ? r.last - base : 0xffff;
+            std::string text = protocol_name(static_cast<std::uint8_t>(protocol));
+            if (first != 0 || last != 0xffff) text += "/" + range_text(first, last);
+            out.push_back(std::move(text));
+        }
+    }
+    return out;
+}
+
+std::string masked(std::uint32_t value, std::uint32_t mask) {
+    char text[32];
+    std::snprintf(text, sizeof text, "0x%x/0x%x", value, mask);
+    return text;
+}
+
+/// The line of one rule, condition by condition.
+class RuleLine {
+  public:
+    RuleLine(const Spec& spec, const RuleSpec& rule) : spec_(spec), rule_(rule) {}
+
+    std::string text() {
+        out_ = rule_.name + ": ";
+        if (!rule_.enabled) out_ += "(disabled) ";
+        out_ += to_string(rule_.action);
+        out_ += " " + states();
+        zones("from", rule_.from);
+        zones("to", rule_.to);
+        if (rule_.family != Family::none) add("family", to_string(rule_.family));
+        addresses("src", rule_.src);
+        addresses("dst", rule_.dst);
+        protocols();
+        if (!rule_.sport.empty()) add("sport", listed(texts_of(rule_.sport)));
+        if (!rule_.dport.empty()) add("dport", listed(texts_of(rule_.dport)));
+        if (rule_.mark_mask != 0) add("mark", masked(rule_.mark, rule_.mark_mask));
+        effects();
+        if (!rule_.description.empty()) out_ += "  # " + rule_.description;
+        return out_ + "\n";
+    }
+
+  private:
+    void add(std::string_view what, const std::string& value) {
+        out_ += ", " + std::string(what) + " " + value;
+    }
+    std::string states() const {
+        std::string related = "related";
+        if (!rule_.related.empty()) {
+            Texts names;
+            for (const HelperId h : rule_.related)
+                names.push_back(spec_.helper(h).name);
+            related += " by " + listed(names);
+        }
+        if (!rule_.match_new && !rule_.match_related) return "nothing";
+        return rule_.match_new && rule_.match_related ? "new and " + related
+               : rule_.match_new                      ? "new"
+                                                      : related;
+    }
+    void zones(std::string_view what, const std::vector<ZoneId>& zones) {
+        Texts names;
+        for (const ZoneId z : zones)
+            names.push_back(spec_.zones[z.number()].name);
+        if (!names.empty()) add(what, listed(names));
+    }
+    void addresses(std::string_view what, const AddressSet& set) {
+        if (set.is_any()) return;
+        const Texts texts = texts_of(set);
+        add(what, texts.empty() ? "no address" : listed(texts));
+    }
+    void protocols() {
+        Texts names;
+        if (rule_.services) {
+            add("service", listed(texts_of(*rule_.services)));
+            return;
+        }
+        for (const std::uint8_t p : rule_.protocols)
+            names.push_back(protocol_name(p));
+        if (!names.empty()) add("proto", listed(names));
+        Texts types;
+        for (const std::uint8_t type : rule_.icmp_types)
+            types.push_back(std::to_string(type));
+        if (!types.empty()) add("icmp_type", listed(types));
+    }
+    void effects() {
+        if (rule_.helper != kNoHelper) add("helper", spec_.helper(rule_.helper).name);
+        if (rule_.track != TrackMode::yes)
+            add("track", std::string(kWordsOf<TrackMode>.text_of(rule_.track)));
+        if (rule_.set.mark_mask != 0) add("set mark", masked(rule_.set.mark, rule_.set.mark_mask));
+        if (rule_.set.label_mask != 0)
+            add("set label", masked(rule_.set.label, rule_.set.label_mask));
+        if (rule_.timeouts != 0) add("timeouts", spec_.timeout_profiles[rule_.timeouts - 1u].name);
+        if (rule_.liberal) out_ += ", liberal";
+        if (rule_.expect)
+            add("expect", protocol_name(rule_.expect->protocol) + " " +
+                              range_text(rule_.expect->dport.first, rule_.expect->dport.last) +
+                              (rule_.expect->to_server ? " to the server" : " to the client"));
+    }
+
+    const Spec& spec_;
+    const RuleSpec& rule_;
+    std::string out_;
+};
+
+}  // namespace
+
+std::string describe_rules(const Spec& spec) {
+    std::string out;
+    for (const RuleSpec& r : spec.policy.rules)
+        out += "  " + RuleLine(spec, r).text();
+    return out;
+}
+
+}  // namespace postern

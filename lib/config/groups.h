@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Groups: the named lists of a file, and the lists of its rules, as sets.
+//
+// A group is read when something names it first, so the order in the file does not matter. A group
+// that contains itself is an error. The sets of groups are shared by all that name them.
+//
+// Private to lib/config; used while one file is loaded.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "config/list_items.h"
+#include "config/reader.h"
+
+namespace postern::config {
+
+class Groups {
+  public:
+    /// `file`: the configuration; included files are relative to its folder.
+    explicit Groups(const std::string& file);
+
+    /// The section `groups`. Reports its errors, also of groups that no rule names.
+    void read(const Value& v);
+
+    /// The set of a list's items: all of its items without those behind `not`; null after an error,
+    /// which is reported. Only with `not`: everything else. `files`: the list may include files.
+    template <class Kind>
+    std::shared_ptr<const typename Kind::Set> set_of_list(const std::vector<Value>& items,
+                                                          bool files = false);
+
+  private:
+    template <class Kind>
+    struct Group {
+        Value key, value;
+        std::shared_ptr<const typename Kind::Set> set;
+        bool begun = false;
+    };
+    template <class Kind>
+    using Table = std::map<std::string, Group<Kind>, std::less<>>;
+    template <class Kind>
+    struct List;
+
+    template <class Kind>
+    void define(Map& map);
+    template <class Kind>
+    void resolve_all();
+    template <class Kind>
+    std::shared_ptr<const typename Kind::Set> resolve(std::string_view name, const Value& at);
+    template <class Kind>
+    void add(List<Kind>& list, std::string_view text, const Value& at, const std::string& line);
+    template <class Kind>
+    void add_file(List<Kind>& list, const Value& item);
+    template <class Kind>
+    void unknown(std::string_view text, const Value& at, const std::string& line);
+    /// The kind of another table's group of this name; empty if there is none.
+    std::string_view other_kind(std::string_view name) const;
+    template <class Kind>
+    Table<Kind>& table() {
+        return std::get<Table<Kind>>(tables_);
+    }
+
+    std::string folder_;
+    std::tuple<Table<AddressKind>, Table<PortKind>, Table<ServiceKind>> tables_;
+    std::vector<std::string> chain_;  ///< names of the groups being read
+};
+
+}  // namespace postern::config
