@@ -114,6 +114,13 @@ TEST_P(PacketLogTest, RefusingRulesAndTheDefaultLogEachPacket) {
                          "drop default policy" + to, "accept ping -" + to, "accept ping -" + to}));
 }
 
+TEST_P(PacketLogTest, ARejectedPacketIsLoggedOnceAlsoWithoutAnAnswer) {
+    for (int i = 0; i < 60; ++i)
+        send(1000, 56);
+    EXPECT_GT(world_.sum(&WorkerCounters::rejects_limited), 0u);
+    EXPECT_EQ(records(world_).size(), 60u);
+}
+
 TEST_P(PacketLogTest, ReasonsLogWhatNoRuleDecides) {
     const auto f = flow("192.0.2.1", 1000, "192.0.2.2", 80);
     ASSERT_FALSE(world_.from_inside(frames::wrap_vlan(frames::tcp(f, {.flags = 0x03}), 7)));
