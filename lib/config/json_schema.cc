@@ -12,6 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr const char* kGroup = "[A-Za-z0-9][A-Za-z0-9_-]{0,30}";
 constexpr const char* kName = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,30}$";
 
 class SchemaWriter {
@@ -85,7 +86,8 @@ class SchemaWriter {
                 const Json entry = any_of(one, file);
                 const Json list{{"type", "array"}, {"items", entry}, {"minItems", 1}};
                 choices.push_back({{"type", {"object", "null"}},
-                                   {"patternProperties", {{kName, any_of(entry, list)}}},
+                                   {"patternProperties",
+                                    {{"^" + std::string(kGroup) + "$", any_of(entry, list)}}},
                                    {"additionalProperties", false}});
                 break;
             }
@@ -133,12 +135,18 @@ class SchemaWriter {
                               integer(0, 65535));
             case Form::address:
                 return {{"type", {"string", "number"}},
-                        {"pattern", "^(not +)?[A-Za-z0-9:][A-Za-z0-9:._ /-]*$"}};
+                        {"pattern", "^(not +)?([0-9A-Fa-f:.]+(/[0-9]{1,3}|-[0-9A-Fa-f:.]+)?|" +
+                                        std::string(kGroup) + ")$"}};
             case Form::port:
+                return any_of({{"type", "string"},
+                               {"pattern", "^(not +)?([0-9]{1,5}(-[0-9]{1,5})?|" +
+                                               std::string(kGroup) + ")$"}},
+                              integer(0, 65535));
             case Form::service:
-                return any_of(
-                    {{"type", "string"}, {"pattern", "^(not +)?[A-Za-z0-9][A-Za-z0-9._/-]*$"}},
-                    integer(0, 65535));
+                return any_of({{"type", "string"},
+                               {"pattern", "^(not +)?" + std::string(kGroup) +
+                                               "(/[0-9]{1,5}(-[0-9]{1,5})?)?$"}},
+                              integer(0, 255));
             case Form::icmp_type:
                 return any_of({{"type", "string"}, {"pattern", "^[a-z][a-z-]+$"}}, integer(0, 255));
             case Form::pass_word: return any_of(word_list(words), integer(range.min, range.max));

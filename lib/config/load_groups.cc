@@ -100,6 +100,9 @@ void Groups::define(Map& map) {
         if (*name == "any" || *name == "not" || literal.set || !literal.problem.empty())
             item.key.error(quoted(*name) + " cannot be the name of a group of " +
                            std::string(Kind::kMany) + ": it means something else in a list");
+        else if (name->find('.') != std::string::npos)
+            item.key.error(quoted(*name) + " cannot be the name of a group: it has a dot, like " +
+                           "addresses and names of hosts");
         else if (!other_kind(*name).empty())
             item.key.error(quoted(*name) + " is a group of " + std::string(other_kind(*name)) +
                            " already");

@@ -105,6 +105,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"literal_name", "src: any", "  ports: {\"80\": 1}\n",
                 "8:11: groups.ports.80: \"80\" cannot be the name of a group of ports: it means "
                 "something else in a list"},
+        Mistake{"dotted_name", "src: any", "  addresses: {www.example.org: 192.0.2.1}\n",
+                "8:15: groups.addresses.www.example.org: \"www.example.org\" cannot be the name "
+                "of a group: it has a dot, like addresses and names of hosts"},
         Mistake{"host_bits", "src: any", "  addresses: {a: 192.0.2.1/24}\n",
                 "8:18: groups.addresses.a: \"192.0.2.1/24\" has bits set beyond its length (did "
                 "you mean 192.0.2.0/24?)"},

@@ -32,6 +32,11 @@ GOOD = {
     'base': BASE,
     'sections without contents': BASE + 'workers:\nlimits:\n  per_source:\n',
     'workers': BASE + 'workers: {count: 2, cpus: [0, 2], steer: keyed, idle: {sleep_us: 0}}\n',
+    'groups': BASE + 'groups: {addresses: {web: [192.0.2.1, "2001:db8::/32", 10.0.0.5-10.0.0.9, '
+                     'not guests], guests: 192.0.2.9}, ports: {high: 1024-65535, a: [80, high]}, '
+                     'services: {dns: [udp/53, tcp/53], all: [dns, gre, 47, tcp/1-9]}}\n',
+    'items of rules': RULES % ('{src: [not 192.0.2.1, 10.0.0.5-10.0.0.9], service: [tcp/80, gre], '
+                               'enabled: no, description: "a: b", action: drop}'),
     'one cpu': BASE + 'workers: {cpus: 3}\n',
     'hugepages': BASE + 'eal: {hugepages: no, memory_mb: 64, args: ["--log-level=debug"]}\n',
     'sizes': BASE + 'limits: {connections: 1M, stream_buffer: 8K, per_zone: {inside: 10}}\n',
@@ -81,6 +86,10 @@ BAD = {
     'bad action': RULES % '{action: acept}',
     'empty list': RULES % '{from: [], action: drop}',
     'not an address': RULES % '{src: www.example.org, action: drop}',
+    'not a name of a group': RULES % '{src: [not www.example.org], action: drop}',
+    'group with a dot': BASE + 'groups: {addresses: {a.b: 192.0.2.1}}\n',
+    'group of nothing': BASE + 'groups: {addresses: {a: []}}\n',
+    'group that includes two': BASE + 'groups: {ports: {a: {file: x, files: y}}}\n',
     'bad protocol': RULES % '{proto: tpc, action: drop}',
     'bad port': RULES % '{proto: tcp, dport: 70000, action: drop}',
     'bad state': RULES % '{ct: [invalid], action: drop}',
