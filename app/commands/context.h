@@ -34,7 +34,7 @@ struct CommandContext {
     const UserspaceServer* processes = nullptr;     ///< null: no helper is in another process
     const std::vector<LoopStats>* loops = nullptr;  ///< by worker; null: no loops (tests)
     std::uint64_t max_expectations = 0, max_fragments = 0;  ///< 0: not known (tests)
-    PacketLog* log = nullptr;  ///< null: nobody asks for `log follow`
+    PacketLog* log = nullptr;                               ///< null: nobody asks for `log follow`
     LiveConfig* config = nullptr;  ///< null: not started from a file (tests)
     std::function<std::string()> asked_by = [] { return std::string("unknown"); };  ///< for logs
     std::shared_ptr<QueryOwners> query_owners;

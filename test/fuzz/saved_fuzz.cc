@@ -142,7 +142,8 @@ std::string out_of_block(const std::string& file) {
 /// In the binary form it is the same, and with changes nothing unsound.
 void check_binary(const SavedSetting& s, const std::vector<SavedConnection>& all,
                   std::uint32_t seed) {
-    RecordWriter writer({1, "h", 2});
+    RecordWriter writer(
+        {.saved_ms = 1, .boot_ms = 3, .boot_id = "b", .host = "h", .plan_digest = 2});
     writer.set_plan(s.plan, *s.helpers);
     std::vector<Json> expected;
     for (const SavedConnection& c : all) {

@@ -83,7 +83,7 @@ TEST_P(RuleCountsTest, EveryPacketCountsOnceWhateverBecomesOfItsConnection) {
             if (!known) ++rule.connections;
             seen[{sport, dport}] = world.now;
         }
-        if (random() % 50 == 0) world.pass(random() % 700);
+        if (random() % 50 == 0) world.pass(static_cast<std::uint32_t>(random() % 700));
         if (random() % 500 != 0) continue;
         world.pass(500);  // a whole pass, less than a timeout
         ASSERT_EQ(counts(world), expected) << i;
