@@ -158,7 +158,7 @@ void live(rte_mempool* pool, std::uint32_t connections, std::uint8_t protocol) {
                shares[static_cast<std::size_t>(part * static_cast<double>(shares.size() - 1))];
     };
     std::printf(
-        "%s, under traffic: %.2f s of the worker's time with a burst of %u packets a turn; share "
+        "%s, under traffic: %.4f s of the worker's time with a burst of %u packets a turn; share "
         "of "
         "a turn, us: median %.1f, 99 %% %.1f, 99.9 %% %.1f, longest %.1f\n",
         protocol == proto::tcp ? "tcp" : "udp",
