@@ -17,6 +17,7 @@ namespace {
 /// The default, "none", and all rules.
 constexpr std::size_t kAllSums = std::size_t{kMaxRuleNumbers} + 2;
 constexpr std::size_t kSumsAPage = 4096 / sizeof(RuleSums);
+constexpr std::uint32_t kAhead = 8;  ///< slots
 
 }  // namespace
 
@@ -72,8 +73,11 @@ void RuleCounts::end_round(std::uint32_t slot, Direction d) noexcept {
 
 void RuleCounts::visit_some() noexcept {
     const std::uint32_t end = conns_.capacity() + 1;
-    for (std::uint32_t n = 0; n < kSlotsAStep && at_ < end; ++n, ++at_)
+    for (std::uint32_t n = 0; n < kSlotsAStep && at_ < end; ++n, ++at_) {
+        // They are cold: a pass over a million of them takes seconds.
+        __builtin_prefetch(&conns_.at(std::min(at_ + kAhead, end - 1)));
         if (conns_.at(at_).alive()) catch_up(at_);
+    }
     if (at_ == end) at_ = 1;
 }
 
