@@ -351,7 +351,7 @@ void leave_reply(View& view, Emit& emit, FtpState& s) noexcept {
 /// PORT, EPRT or LPRT with its parsed argument.
 void on_port(View& view, Emit& emit, FtpState& s,
              const std::optional<HostPort>& announced) noexcept {
-    if (view.unsure && !view.resumed) return;  // possibly the end of a name
+    if (view.unsure && (!view.resumed || view.reread)) return;  // possibly the end of a name
     if (!announced) return emit.parse_error();
     if (only_epsv(s)) return emit.count(kEpsvOnly);
     if (!is_strict(view) && s.proof == Proof::given) return ask_for_client(view, emit, *announced);

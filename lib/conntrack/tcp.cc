@@ -156,8 +156,13 @@ enum class Window : std::uint8_t {
         }
         return liberal ? Window::in : Window::beyond;
     }
-    // III: acknowledges bytes that were not sent.
-    if (!seq_before(sack, receiver.end + 1)) return liberal ? Window::in : Window::unsent;
+    // III: acknowledges bytes that were not sent; or that were allowed, and passed unseen before
+    // the connection was restored.
+    if (!seq_before(sack, receiver.end + 1)) {
+        if (!receiver.has(tcp_side::unseen) || !ends_in_window || seq_after(sack, receiver.max_end))
+            return liberal ? Window::in : Window::unsent;
+        receiver.end = sack;
+    }
     // II: entirely before the window: an old duplicate.
     if (!ends_in_window) return liberal ? Window::in : Window::duplicate;
     // IV: an old acknowledgement.
@@ -267,8 +272,9 @@ void reset_learning(TcpResult& r, Conn& conn, TcpState state, unsigned d, bool s
     const TcpState next = kNext[d][index(kind)][static_cast<unsigned>(old)];
     if (old == TcpState::syn_sent || old == TcpState::syn_sent2) {
         // The handshake went on unseen, so the other side's offers are unknown: policy decides
-        // about it as about any connection in mid-stream.
-        if (next != kInvalid || (kind != kAck && kind != kFin)) {
+        // about it as about any connection in mid-stream. Only the opener can show that: a FIN of
+        // the other side may be forged, and would end the opening.
+        if (next != kInvalid || d != 0 || (kind != kAck && kind != kFin)) {
             // Nothing was missed.
             if (kind == kSynAck && s.ack == conn.tcp_near.side[1 - d].end) conn.learning = 0;
             return false;

@@ -91,7 +91,7 @@ Learning tcp_relearn(Conn& conn, unsigned d, const TcpSegment& s, std::uint32_t 
     sender.max_end = sender.end + std::min(receiver.max_win, kMaxWindow);
     receiver.max_end = receiver.end + std::min(sender.max_win, kMaxWindow);
     for (std::uint8_t& flags : conn.tcp_flags)
-        flags = without(flags, kAnew);
+        flags = without(flags, kAnew) | tcp_side::unseen;
     conn.learning = 0;
     return Learning::complete;
 }

@@ -38,6 +38,7 @@ inline constexpr std::uint8_t window_scale = 0x01,  ///< offered the option
     sack = 0x02,                                    ///< offered SACK
     close_init = 0x04,                              ///< was the first to send a FIN
     liberal = 0x08,                                 ///< out-of-window segments are let through
+    unseen = 0x10,  ///< restored: it may have sent more than was seen, within its max_end
     max_ack_set = 0x20,
                               // While its connection learns its numbers, see tcp_relearn.h:
     seen_anew = 0x40,  ///< a segment was seen, by which it is known

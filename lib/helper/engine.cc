@@ -17,6 +17,16 @@ std::uint32_t longest_message(const HelperSet& set) noexcept {
     return most;
 }
 
+/// Whether the client's stream, which is to begin anew at `seq`, may begin inside a message that
+/// was seen: not for the first time, after an incomplete message, or with a repetition. A hostile
+/// server contradicts itself, and chooses by its acknowledgements and its window where the client's
+/// segments begin.
+bool may_reread(const HelperConn& conn, std::uint32_t seq) noexcept {
+    const Stream& s = conn.stream[index(Direction::original)];
+    return conn.resumed || s.state != StreamState::open || s.buffer != 0 ||
+           static_cast<std::int32_t>(seq - s.next_seq) < 0;
+}
+
 /// Whether a helper can read on after a gap: those that can begin in mid-stream.
 bool can_resynchronise(const HelperDesc& desc) noexcept {
     return !desc.remote && std::ranges::any_of(desc.params, [](const ParamDesc& p) {
@@ -192,6 +202,7 @@ void HelperEngine::resynchronise(HelperConn& conn, Direction direction, std::uin
                                  std::uint32_t ack) noexcept {
     assembler_.recycle();
     last_ = nullptr;
+    const bool reread = may_reread(conn, direction == Direction::original ? seq : ack);
     const bool was_read = std::ranges::any_of(
         conn.stream, [](const Stream& s) { return s.state == StreamState::open; });
     for (Stream& s : conn.stream)
@@ -213,6 +224,7 @@ void HelperEngine::resynchronise(HelperConn& conn, Direction direction, std::uin
         pick_up(&conn, seq, ack);
     else
         pick_up(&conn, ack, seq);
+    conn.stream[index(Direction::original)].reread = reread;
 }
 
 void HelperEngine::align(HelperConn& conn, Direction direction, std::uint32_t seq) noexcept {

@@ -284,7 +284,8 @@ void HelperEngine::wake(Reading& r, Bytes message, unsigned pattern) noexcept {
               r.instance.params, r.conn.state,
               r.direction,       id,
               r.conn.helper,     r.conn.picked_up,
-              r.conn.resumed,    (r.conn.unsure >> index(r.direction) & 1) != 0};
+              r.conn.resumed,    (r.conn.unsure >> index(r.direction) & 1) != 0,
+              s.reread != 0};
     note_begun(r.conn, r.direction);
     Emit& e = r.emit;
     e.blind_ = HelperCounter::kCount;

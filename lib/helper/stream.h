@@ -85,6 +85,7 @@ struct Stream {
     std::uint8_t fin_seen : 1 = 0;
     std::uint8_t has_data : 1 = 0;  ///< some payload was seen
     std::uint8_t read_all : 1 = 0;  ///< the engine's: every message wakes the parser
+    std::uint8_t reread : 1 = 0;    ///< the engine's: View::reread
 };
 static_assert(sizeof(Stream) == 20);
 

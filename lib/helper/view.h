@@ -48,6 +48,7 @@ struct View {
     /// its matching answer proves it again.
     bool resumed = false;
     bool unsure = false;  ///< the message may be the rest of one, whose beginning was not seen
+    bool reread = false;  ///< of a client's: or was seen, so the server may choose where it begins
 
     bool from_client() const noexcept { return direction == Direction::original; }
     const IpAddr& speaker() const noexcept { return from_client() ? original.src : original.dst; }

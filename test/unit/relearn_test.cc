@@ -131,6 +131,28 @@ TEST_P(Relearn, ASelectiveAcknowledgementBeyondTheWindowShowsNothing) {
     EXPECT_FALSE(c.passes(kServer, 5020 + 10 * Restored::kWindow, 1010, 10));
 }
 
+TEST_P(Relearn, BytesThatPassedUnseenMayBeAcknowledged) {
+    // Without SACK. Two segments were lost before the restart; the client has five more.
+    for (std::uint8_t& flags : c.conn.tcp_flags)
+        flags &= static_cast<std::uint8_t>(~tcp_side::sack);
+    EXPECT_EQ(c.learn(kServer, 9'000'000, 1000, 1000), Learning::restarted);
+    EXPECT_EQ(c.learn(kClient, 1000, 9'003'000), Learning::restarted);
+    EXPECT_EQ(c.learn(kServer, 9'003'000, 1000, 1000), Learning::complete);
+    EXPECT_TRUE(c.passes(kClient, 1000, 9'008'000));
+    EXPECT_TRUE(c.passes(kServer, 9'008'000, 1000, 1000));
+    // Not more than it allowed; nor by a segment outside of the window.
+    EXPECT_FALSE(c.passes(kClient, 1000, 9'009'000 + 2 * Restored::kWindow));
+    EXPECT_FALSE(c.passes(kClient, 1000 - 2 * Restored::kWindow, 9'010'000));
+}
+
+TEST_P(Relearn, ASelectiveAcknowledgementByAGrownWindow) {
+    EXPECT_EQ(c.learn(kServer, 9'000'000, 1000, 1400), Learning::restarted);
+    const TcpResult r = c.send(kClient, kAck, 1000, 9'000'000, 0, 4000, 9'200'000);
+    EXPECT_EQ(r.learning, Learning::complete);
+    EXPECT_EQ(r.action, TcpAction::accept);
+    EXPECT_TRUE(c.passes(kClient, 1000, 9'200'000));
+}
+
 TEST_P(Relearn, SavedWhileItLearnedItBeginsAnew) {
     EXPECT_EQ(c.learn(kClient, 700'000, 800'000, 10), Learning::restarted);
     tcp_begin_learning(c.conn);
@@ -266,6 +288,7 @@ TEST_P(Relearn, AHandshakeGoesOn) {
 TEST_P(Relearn, AHandshakeThatWentOnUnseenIsForPolicy) {
     Restored h(GetParam(), 9, TcpState::syn_sent);
     EXPECT_EQ(h.send(kServer, kAck, 9000, 8000, 10).action, TcpAction::pass);
+    EXPECT_EQ(h.send(kServer, kFin, 9010, 8000).action, TcpAction::invalid);  // perhaps forged
     EXPECT_EQ(h.send(kClient, kAck, 8000, 9010, 10).action, TcpAction::reopen);
 }
 

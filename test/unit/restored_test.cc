@@ -410,6 +410,27 @@ TEST_F(RestoredFtp, OpensNothingByTheRestOfARequest) {
     }
 }
 
+TEST_F(RestoredFtp, OpensNothingWhereTheServerCutsARequest) {
+    // By its window, or as if a part was lost; and by contradicting itself, far or near.
+    for (const unsigned sent : {9u, 32u}) {
+        for (const std::uint32_t off : {0x33333333u, 100u}) {
+            World world(policy("ftp", 21), 1);
+            s.restart(world);
+            const std::uint32_t c = s.seq(kOriginal), v = s.seq(kReply);
+            const std::string_view line = "RETR aaaaPORT 192,0,2,1,195,81\r\n";
+            ASSERT_TRUE(s.forge(kOriginal, kData, c, v, line.substr(0, sent)));
+            ASSERT_TRUE(s.forge(kReply, kData, v + off, c + 9, "\r\n"));
+            ASSERT_TRUE(s.forge(kReply, kAck, v, c + 9));
+            ASSERT_TRUE(s.forge(kOriginal, kData, c + 9, v, line.substr(9)));
+            const std::uint32_t at = off == 100 ? v + 102 : v;
+            ASSERT_TRUE(s.forge(kOriginal, kAck, c + 32, at));
+            ASSERT_TRUE(s.forge(kReply, kData, at, c + 32, "200 ok\r\n"));
+            const auto data = frames::flow(kServer, 20, kClient, 50001);
+            EXPECT_FALSE(world.from_outside(frames::tcp(data, {.flags = tcp_flag::syn})));
+        }
+    }
+}
+
 TEST_F(RestoredFtp, OpensNothingByTheRestOfAReply) {
     restart_after_missing();
     // It was sent before the request.
