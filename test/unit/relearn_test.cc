@@ -3,6 +3,7 @@
 // saved numbers. Every conversation also crosses the wrap.
 #include <algorithm>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -307,14 +308,21 @@ TEST_P(Relearn, TheNextSegmentsTakeTheFastPath) {
     EXPECT_TRUE(c.conn.tcp_steady());
 }
 
-/// Two honest peers with loss, reordering and retransmissions, a gap of any length, and a forger
-/// who knows no number. `c` is the firewall between them.
+/// Two honest peers with loss, reordering and retransmissions, a gap of any length, segments with
+/// holes that were received before the restart, and a forger who knows no number. `c` is the
+/// firewall between them.
 class Peers {
   public:
     Peers(Restored& c, std::uint32_t seed, bool forger) : c_(c), random_(seed), forger_(forger) {
         const std::uint32_t gap[] = {number(), number()};
         sent_[0] = acked_[0] = got_[1] = 1000 + gap[0];
         sent_[1] = acked_[1] = got_[0] = 5000 + gap[1];
+        for (unsigned d = 0; d < 2; ++d) {
+            const std::uint32_t n = number() % 40;
+            for (unsigned i = 0; i < n; ++i, sent_[d] += 1000)
+                if (i != 0 && number() % 3 != 0)
+                    got_early_[1 - d].emplace_back(sent_[d], sent_[d] + 1000);
+        }
     }
     /// False: an honest segment was dropped.
     bool step() {
@@ -350,8 +358,15 @@ class Peers {
         if (!c_.passes(w.d, w.seq, w.ack, w.len)) return false;
         if (number() % 16 == 0) return true;  // lost behind
         const unsigned to = 1 - w.d;
-        if (!seq_after(w.seq, got_[to]) && seq_after(w.seq + w.len, got_[to]))
-            got_[to] = w.seq + w.len;
+        got_early_[to].emplace_back(w.seq, w.seq + w.len);
+        for (bool more = true; more;) {
+            more = false;
+            for (const auto& [begin, end] : got_early_[to]) {
+                if (seq_after(begin, got_[to]) || !seq_after(end, got_[to])) continue;
+                got_[to] = end;
+                more = true;
+            }
+        }
         if (seq_after(w.ack, acked_[to])) acked_[to] = w.ack;
         return true;
     }
@@ -362,6 +377,7 @@ class Peers {
     std::uint32_t sent_[2], acked_[2];  ///< by sender
     std::uint32_t got_[2];              ///< by receiver: the next expected
     std::vector<Wire> flying_;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> got_early_[2];  ///< by receiver: segments
 };
 
 TEST_P(Relearn, NoHonestSegmentIsDropped) {
