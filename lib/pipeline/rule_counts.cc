@@ -17,7 +17,9 @@ namespace {
 /// The default, "none", and all rules.
 constexpr std::size_t kAllSums = std::size_t{kMaxRuleNumbers} + 2;
 constexpr std::size_t kSumsAPage = 4096 / sizeof(RuleSums);
-constexpr std::uint32_t kAhead = 8;  ///< slots
+constexpr std::uint32_t kAhead = 8;    ///< slots
+constexpr std::uint32_t kPass = 8192;  ///< milliseconds, of a table that kMostAStep does not bound
+constexpr std::uint32_t kMostAStep = 128;  ///< slots: a turn stays short
 
 }  // namespace
 
@@ -47,7 +49,8 @@ void RuleSumsMemory::prepare(std::uint32_t end) noexcept {
 RuleCounts::RuleCounts(const RuleSumsMemory& sums, ConnTable& conns)
     : sums_(sums.all()),
       conns_(conns),
-      counted_(std::make_unique<std::uint8_t[]>(std::size_t{conns.capacity()} + 1)) {}
+      counted_(std::make_unique<std::uint8_t[]>(std::size_t{conns.capacity()} + 1)),
+      slots_a_step_(std::clamp(conns.capacity() / kPass, 1u, kMostAStep)) {}
 
 void RuleCounts::catch_up(std::uint32_t slot) noexcept {
     Conn& conn = conns_.at(slot);
@@ -73,7 +76,7 @@ void RuleCounts::end_round(std::uint32_t slot, Direction d) noexcept {
 
 void RuleCounts::visit_some() noexcept {
     const std::uint32_t end = conns_.capacity() + 1;
-    for (std::uint32_t n = 0; n < kSlotsAStep && at_ < end; ++n, ++at_) {
+    for (std::uint32_t n = 0; n < slots_a_step_ && at_ < end; ++n, ++at_) {
         // They are cold: a pass over a million of them takes seconds.
         __builtin_prefetch(&conns_.at(std::min(at_ + kAhead, end - 1)));
         if (conns_.at(at_).alive()) catch_up(at_);
