@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/wall_clock.h"
 #include "config/load.h"
 #include "plan/needs_restart.h"
 #include "state/file.h"
-#include "wall_clock.h"
 
 namespace postern {
 namespace {

@@ -14,6 +14,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "base/wall_clock.h"
 #include "commands/context.h"
 #include "control/server.h"
 #include "firewall.h"
@@ -28,7 +29,6 @@
 #include "state_saver.h"
 #include "state_start.h"
 #include "userspace/server.h"
-#include "wall_clock.h"
 #include "worker_loop.h"
 
 namespace postern {
