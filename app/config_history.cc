@@ -110,12 +110,15 @@ Result<void> ConfigHistory::write_index() const {
 
 Result<void> ConfigHistory::add(Entry entry) {
     entry.number = next_++;
-    if (!folder_.empty())
-        if (auto written = write_file(path_of(entry.number), entry.text); !written) return written;
     entries_.push_back(std::move(entry));
     std::vector<unsigned> gone;
     for (; entries_.size() > kMost; entries_.pop_front())
         gone.push_back(entries_.front().number);
+    // An index without it still has the others.
+    const Entry& newest = entries_.back();
+    if (!folder_.empty())
+        if (auto written = write_file(path_of(newest.number), newest.text); !written)
+            return written;
     if (auto written = write_index(); !written) return written;
     // Only now: an index must not name what is not there.
     if (!folder_.empty())
@@ -141,7 +144,9 @@ Result<void> ConfigHistory::mark_unconfirmed(const std::string& text) {
 
 Result<void> ConfigHistory::clear_unconfirmed() {
     const std::string path = folder_ + kUnconfirmed;
-    if (folder_.empty() || ::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+    // On a disk that is read-only unlink() fails even for a missing file.
+    if (folder_.empty() || (::access(path.c_str(), F_OK) != 0 && errno == ENOENT)) return {};
+    if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
     return failure(path, "removed");
 }
 

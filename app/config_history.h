@@ -37,7 +37,8 @@ class ConfigHistory {
     /// be used, or another daemon uses it.
     static Result<ConfigHistory> open(const std::string& folder);
 
-    /// The newest is the one in force. Entries beyond kMost are forgotten.
+    /// The newest is the one in force. Entries beyond kMost are forgotten. After an error it is
+    /// kept in memory only.
     Result<void> add(Entry entry);
     Result<void> confirm_newest();
     /// Oldest first.

@@ -14,9 +14,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/wall_clock.h"
 #include "control/command.h"
 #include "table/event_ring.h"
-#include "wall_clock.h"
+#include "value_text.h"
 
 namespace postern {
 

@@ -4,8 +4,6 @@
 #include <utility>
 #include <variant>
 
-#include "wall_clock.h"
-
 namespace postern {
 
 FileRestorer::FileRestorer(Firewall& firewall, WorkerRequests& requests, std::function<Tick()> now)

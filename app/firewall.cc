@@ -261,32 +261,47 @@ Names Firewall::next_names() {
     return names;
 }
 
-Result<Plan> Firewall::prepare_plan(const Spec& spec) {
-    auto compiled = compile(spec, next_names(), catalogue(),
-                            {.previous_helpers = plan().helper_instances,
-                             .workers = workers(),
-                             .believe_checksums = plan().believe_checksums});
+Firewall::PlanBasis Firewall::plan_basis() {
+    return {.names = next_names(),
+            .helpers = plan().helper_instances,
+            .workers = workers(),
+            .believe_checksums = plan().believe_checksums,
+            .max_message = worker(0).helpers().max_message(),
+            .helpers_in_service = plan().helpers_in_service,
+            .names_version = names_version_};
+}
+
+Result<Plan> Firewall::compile_plan(const Spec& spec, const PlanBasis& basis) {
+    auto compiled = compile(spec, basis.names, catalogue(),
+                            {.previous_helpers = basis.helpers,
+                             .workers = basis.workers,
+                             .believe_checksums = basis.believe_checksums});
     if (!compiled) return compiled;
     const HelperSet& set = compiled.value().helper_instances->set();
     for (unsigned id = 1; id < kMaxHelpers; ++id) {
         const HelperInstance* instance = set.find(static_cast<HelperId>(id));
-        if (instance != nullptr &&
-            instance->desc->longest_message > worker(0).helpers().max_message())
+        if (instance != nullptr && instance->desc->longest_message > basis.max_message)
             return Error{"helper " + instance->name +
                          ": buffers for its messages are set aside at start only"};
     }
     return compiled;
 }
 
-Result<void> Firewall::check_plan(const Spec& spec) {
-    auto prepared = prepare_plan(spec);
-    return prepared ? Result<void>() : prepared.error();
+bool Firewall::publish_compiled(Plan next, const PlanBasis& basis) {
+    if (basis.names_version != names_version_) return false;
+    // Its number is still its own: names keep theirs from the basis to the next plan.
+    const std::uint64_t removed = basis.helpers_in_service & ~plan().helpers_in_service;
+    next.helpers_in_service &= ~removed;
+    next.sweep |= removed != 0;
+    publish_plan(std::move(next));
+    return true;
 }
 
 Result<void> Firewall::replace_plan(const Spec& spec) {
-    auto prepared = prepare_plan(spec);
-    if (!prepared) return prepared.error();
-    publish_plan(std::move(*prepared));
+    const PlanBasis basis = plan_basis();
+    auto compiled = compile_plan(spec, basis);
+    if (!compiled) return compiled.error();
+    (void)publish_compiled(std::move(*compiled), basis);  // nothing came between
     return {};
 }
 
@@ -296,6 +311,7 @@ void Firewall::publish_plan(Plan plan) {
             w->helping().prepare_known_flows();
     rule_book_->prepare(plan.names.rules);
     plans_->publish(std::move(plan));
+    names_version_ = this->plan().version;
 }
 
 void Firewall::remove_helper(HelperId id) {
@@ -303,7 +319,10 @@ void Firewall::remove_helper(HelperId id) {
     Plan next = plan();
     next.helpers_in_service &= ~(std::uint64_t{1} << id);
     next.sweep = true;
+    // Its names are those that a plan being compiled began with.
+    const std::uint64_t names = names_version_;
     publish_plan(std::move(next));
+    names_version_ = names;
     removed_by_[id] = plan().version;
 }
 

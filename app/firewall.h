@@ -81,11 +81,26 @@ class Firewall {
     /// RCU thread ids: worker i is reader i; control is the one after the last worker.
     unsigned control_reader() const noexcept { return workers(); }
 
-    /// Compiles `spec` and publishes it under traffic. An error changes nothing. Differences named
-    /// by needs_restart() are not adopted.
+    /// What the next plan is compiled from, besides its Spec: a copy, so that any thread may
+    /// compile while this one works on.
+    struct PlanBasis {
+        Names names;
+        std::shared_ptr<const HelperInstances> helpers;
+        unsigned workers = 1;
+        bool believe_checksums = false;
+        std::uint32_t max_message = 0;         ///< of a helper, in bytes
+        std::uint64_t helpers_in_service = 0;  ///< as Plan has them
+        std::uint64_t names_version = 0;       ///< of the plan whose names these are
+    };
+    PlanBasis plan_basis();
+    /// Compiles `spec`. Any thread. Differences named by needs_restart() are not adopted.
+    static Result<Plan> compile_plan(const Spec& spec, const PlanBasis& basis);
+    /// Publishes a plan compiled from `basis`, under traffic. A helper that was removed since the
+    /// basis was taken stays removed. False: another configuration was published since then, so
+    /// numbers of names may differ; nothing has changed, compile again.
+    [[nodiscard]] bool publish_compiled(Plan plan, const PlanBasis& basis);
+    /// Compiles and publishes, on this thread. An error changes nothing.
     Result<void> replace_plan(const Spec& spec);
-    /// The error that replace_plan() would return. Changes nothing.
-    Result<void> check_plan(const Spec& spec);
     /// Publishes a plan that was compiled for this firewall, with the current next_names() and
     /// plan().helper_instances.
     void publish_plan(Plan plan);
@@ -117,8 +132,8 @@ class Firewall {
         void operator()(void* p) const noexcept;
     };
     Firewall() = default;
-    Result<Plan> prepare_plan(const Spec& spec);
 
+    std::uint64_t names_version_ = 1;  ///< of the last plan that was compiled
     Steer steer_ = Steer::automatic;
     std::shared_ptr<unsigned> names_holds_ = std::make_shared<unsigned>(0);  ///< see NamesHold
 

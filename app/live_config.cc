@@ -4,42 +4,22 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "config/load.h"
-#include "plan/needs_restart.h"
+#include "base/wall_clock.h"
+#include "packet_log.h"
 #include "state/file.h"
-#include "wall_clock.h"
 
 namespace postern {
 namespace {
 
-constexpr std::size_t kMostMistakes = 20;  ///< in one error
-constexpr std::size_t kMostLogged = 50;    ///< differences of one load
+constexpr std::size_t kMostLogged = 50;  ///< differences or warnings of one load
+constexpr auto kTryAgain = std::chrono::seconds(10);
 constexpr const char* kByTimer = "no confirmation in time";
-
-std::string lines(const std::vector<std::string>& all) {
-    std::string out;
-    for (std::size_t i = 0; i < all.size() && i < kMostMistakes; ++i)
-        out += (i == 0 ? "" : "\n") + all[i];
-    if (all.size() > kMostMistakes)
-        out += "\n... and " + std::to_string(all.size() - kMostMistakes) + " more";
-    return out;
-}
-
-Result<LiveConfig::Source> parse(const std::string& path, std::string text) {
-    LoadResult loaded = load_spec_text(text, path, build_schema());
-    std::vector<std::string> mistakes, warnings;
-    for (const Diagnostic& e : loaded.errors)
-        mistakes.push_back(e.to_string());
-    for (const Diagnostic& w : loaded.warnings)
-        warnings.push_back(w.to_string());
-    if (!loaded.ok()) return Error{lines(mistakes)};
-    return LiveConfig::Source{std::move(*loaded.spec), path, std::move(text), std::move(warnings)};
-}
 
 /// Whether a file of this name could be replaced.
 Result<void> can_replace(const std::string& path) {
@@ -61,77 +41,73 @@ bool same_file(const std::string& a, const std::string& b) {
     return a == b || std::filesystem::equivalent(a, b, ignored);
 }
 
+bool same_outputs(const LogSpec& a, const LogSpec& b) {
+    return a.file == b.file && a.syslog == b.syslog && a.journal == b.journal;
+}
+
 }  // namespace
 
-LiveConfig::LiveConfig(Firewall& fw, Source start, ConfigHistory history)
+std::string LiveConfig::Job::name() const {
+    constexpr const char* kNames[] = {"config check",    "config diff", "config load",
+                                      "config rollback", "a reload",    "going back"};
+    return std::string(kNames[static_cast<unsigned>(kind)]) + " by " + by;
+}
+
+LiveConfig::LiveConfig(Firewall& fw, Source start, ConfigHistory history, PacketLog* log)
     : fw_(fw),
-      now_(std::move(start)),
+      log_(log),
+      now_(std::make_shared<const Source>(std::move(start))),
+      confirmed_(now_),
       history_(std::move(history)),
-      start_path_(real_path(now_.path)),
-      confirmed_(now_.text) {
+      start_name_(now_->path),
+      start_path_(real_path(now_->path)) {
     // What a former process left unconfirmed is decided by now.
     auto cleared = history_.clear_unconfirmed();
     const auto& entries = history_.entries();
-    if (cleared && (entries.empty() || entries.back().text != now_.text))
-        cleared = history_.add({0, wall_ms(), "start", now_.path, true, now_.text});
+    if (cleared && (entries.empty() || entries.back().text != now_->text))
+        cleared = history_.add({0, wall_ms(), "start", now_->path, true, now_->text});
     if (!cleared) spdlog::warn("{}", cleared.error().message);
 }
 
-Result<LiveConfig::Source> LiveConfig::read(const std::string& path) {
-    struct stat st {};
-    // A pipe or a device would keep the control thread waiting.
-    if (::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
-        return Error{path + ": is not a regular file"};
-    auto text = read_config_file(path);
-    if (!text) return Error{path + ": " + text.error().message};
-    return parse(path, std::move(*text));
+// --- requests ----------------------------------------------------------------------------------
+
+ConfigBuild::Order LiveConfig::order(std::string path) const {
+    ConfigBuild::Order out;
+    out.path = std::move(path);
+    out.now = now_;
+    out.start_path = start_name_;
+    return out;
 }
 
-Result<LiveConfig::Change> LiveConfig::compare(const Source& next) const {
-    if (auto causes = needs_restart(now_.spec, next.spec); !causes.empty()) {
-        causes.insert(causes.begin(), "this needs a restart, so nothing has changed:");
-        return Error{lines(causes)};
-    }
-    auto found = differences(now_.text, next.text);
-    if (!found) return found.error();
-    return Change{0, std::move(*found), next.warnings};
+Result<void> LiveConfig::may_begin() const {
+    if (!job_) return {};
+    return Error{"another request is in progress: " + job_->name() +
+                 (job_->cancelled ? ", which was cancelled" : "") + "; try again when it is done"};
 }
 
-Result<LiveConfig::Change> LiveConfig::check(const std::string& path) {
-    auto next = read(path);
-    if (!next) return next.error();
-    auto change = compare(*next);
-    if (!change) return change;
-    if (auto compiled = fw_.check_plan(next->spec); !compiled) return compiled.error();
-    return change;
+LiveConfig::Ticket LiveConfig::begin(Job job, ConfigBuild::Order order) {
+    auto asked = std::make_shared<Request>();
+    job.asked = asked;
+    job_ = std::make_unique<Job>(std::move(job));
+    job_->build = std::make_unique<ConfigBuild>(std::move(order));
+    return asked;
 }
 
-Result<std::vector<Difference>> LiveConfig::diff(const std::string& path) const {
-    auto text = read_config_file(path);
-    if (!text) return Error{path + ": " + text.error().message};
-    return differences(now_.text, *text);
+Result<LiveConfig::Ticket> LiveConfig::check(const std::string& path, const std::string& by) {
+    if (auto may = may_begin(); !may) return may.error();
+    ConfigBuild::Order wanted = order(path);
+    wanted.basis = fw_.plan_basis();
+    return begin({Kind::check, by}, std::move(wanted));
 }
 
-Result<LiveConfig::Change> LiveConfig::adopt(Source next, const std::string& by, bool confirmed) {
-    auto change = compare(next);
-    if (!change) return change;
-    if (auto replaced = fw_.replace_plan(next.spec); !replaced) return replaced.error();
-    now_ = std::move(next);
-    change->number = history_.next_number();
-    spdlog::info("configuration {} is in force: {}, loaded by {}, {} differences{}", change->number,
-                 now_.path, by, change->differences.size(), confirmed ? "" : ", not confirmed yet");
-    std::size_t logged = 0;
-    for (const Difference& d : change->differences)
-        if (logged++ < kMostLogged) spdlog::info("  {} {}", to_string(d.change), d.path);
-    if (auto added = history_.add({0, wall_ms(), by, now_.path, confirmed, now_.text}); !added)
-        spdlog::warn("{}", added.error().message);
-    return change;
+Result<LiveConfig::Ticket> LiveConfig::diff(const std::string& path, const std::string& by) {
+    if (auto may = may_begin(); !may) return may.error();
+    return begin({Kind::diff, by}, order(path));
 }
 
-Result<LiveConfig::Change> LiveConfig::load(const std::string& path, const std::string& by,
+Result<LiveConfig::Ticket> LiveConfig::load(const std::string& path, const std::string& by,
                                             std::optional<std::chrono::seconds> confirm_within) {
-    auto next = read(path);
-    if (!next) return next.error();
+    if (auto may = may_begin(); !may) return may.error();
     const bool is_start_file = same_file(path, start_path_);
     if (is_start_file && confirm_within && !history_.is_on_disk())
         return Error{path +
@@ -139,25 +115,16 @@ Result<LiveConfig::Change> LiveConfig::load(const std::string& path, const std::
                      "Load another file, or set control.history"};
     if (!is_start_file)
         if (auto can = can_replace(start_path_); !can) return can.error();
-    if (is_start_file && confirm_within)
-        if (auto marked = history_.mark_unconfirmed(next->text); !marked) return marked.error();
-    auto change = adopt(std::move(*next), by, !confirm_within);
-    if (!change) {
-        if (is_start_file && confirm_within && !confirm_by_)
-            if (auto cleared = history_.clear_unconfirmed(); !cleared) return cleared.error();
-        return change;
-    }
-    if (confirm_within) {
-        confirm_by_ = Clock::now() + *confirm_within;
-        return change;
-    }
-    confirm_by_.reset();
-    if (auto written = write_start_file(); !written) return written.error();
-    return change;
+    ConfigBuild::Order wanted = order(path);
+    wanted.basis = fw_.plan_basis();
+    Job job{Kind::load, by};
+    job.confirm_within = confirm_within;
+    return begin(std::move(job), std::move(wanted));
 }
 
-Result<LiveConfig::Change> LiveConfig::rollback(std::optional<unsigned> number,
+Result<LiveConfig::Ticket> LiveConfig::rollback(std::optional<unsigned> number,
                                                 const std::string& by) {
+    if (auto may = may_begin(); !may) return may.error();
     const ConfigHistory::Entry* to = nullptr;
     if (number) {
         to = history_.find(*number);
@@ -167,51 +134,157 @@ Result<LiveConfig::Change> LiveConfig::rollback(std::optional<unsigned> number,
     } else {
         const auto& entries = history_.entries();
         for (auto e = entries.rbegin(); e != entries.rend() && to == nullptr; ++e)
-            if (e != entries.rbegin() && e->confirmed && e->text != now_.text) to = &*e;
+            if (e != entries.rbegin() && e->confirmed && e->text != now_->text) to = &*e;
         if (to == nullptr) return Error{"there is no earlier configuration"};
     }
-    auto next = parse(to->file, to->text);
-    if (!next) return next.error();
-    auto change = adopt(std::move(*next), by, true);
-    if (!change) return change;
-    confirm_by_.reset();
-    if (auto written = write_start_file(); !written) return written.error();
-    return change;
+    ConfigBuild::Order wanted = order(to->file);
+    wanted.text = to->text;
+    wanted.basis = fw_.plan_basis();
+    return begin({Kind::rollback, by}, std::move(wanted));
+}
+
+void LiveConfig::reload(const std::string& by) {
+    if (job_) {
+        reload_by_ = by;
+        return;
+    }
+    ConfigBuild::Order wanted = order(start_name_);
+    wanted.basis = fw_.plan_basis();
+    (void)begin({Kind::reload, by}, std::move(wanted));
 }
 
 Result<void> LiveConfig::confirm(const std::string& by) {
+    if (job_ && job_->kind == Kind::go_back)
+        return Error{"too late: the last confirmed configuration is coming back"};
     if (!confirm_by_) return Error{"no configuration waits for a confirmation"};
-    if (auto written = write_start_file(); !written) return written;
+    if (auto written = write_start_file(); !written)
+        return Error{written.error().message + "; so it is not confirmed"};
     confirm_by_.reset();
     spdlog::info("configuration {} is confirmed by {}", history_.entries().back().number, by);
     return history_.confirm_newest();
 }
 
-void LiveConfig::turn(Clock::time_point now) {
-    if (!confirm_by_ || now < *confirm_by_) return;
-    confirm_by_.reset();
-    auto confirmed = parse(start_path_, confirmed_);
-    auto change = confirmed ? adopt(std::move(*confirmed), kByTimer, true)
-                            : Result<Change>(confirmed.error());
-    auto written = change ? write_start_file() : Result<void>(change.error());
-    if (!written) spdlog::error("cannot go back: {}", written.error().message);
-}
-
 std::optional<std::chrono::seconds> LiveConfig::awaits(Clock::time_point now) const {
     if (!confirm_by_) return std::nullopt;
-    return std::chrono::ceil<std::chrono::seconds>(*confirm_by_ - now);
+    return std::chrono::ceil<std::chrono::seconds>(
+        std::max(*confirm_by_ - now, Clock::duration::zero()));
+}
+
+// --- results -----------------------------------------------------------------------------------
+
+void LiveConfig::turn(Clock::time_point now) {
+    if (job_) {
+        if (!job_->is_own() && job_->asked.expired() && !job_->cancelled) {
+            job_->cancelled = true;
+            job_->build->cancel();
+        }
+        if (!job_->build->is_done()) return;
+        auto answer = conclude(now);
+        if (!answer) return;
+        if (auto asked = job_->asked.lock()) asked->answer = std::move(answer);
+        job_.reset();
+    }
+    if (confirm_by_ && now >= *confirm_by_) {
+        ConfigBuild::Order wanted = order({});
+        wanted.source = confirmed_;
+        wanted.basis = fw_.plan_basis();
+        (void)begin({Kind::go_back, kByTimer}, std::move(wanted));
+    } else if (reload_by_) {
+        reload(*std::exchange(reload_by_, std::nullopt));
+    }
+}
+
+std::optional<Result<LiveConfig::Change>> LiveConfig::conclude(Clock::time_point now) {
+    Job& job = *job_;
+    auto built = job.build->take();
+    if (job.cancelled) {
+        spdlog::info("{}: cancelled, for nobody waits for its answer any more", job.name());
+        return Result<Change>(Change{});
+    }
+    std::optional<Result<Change>> answer;
+    if (!built)
+        answer = built.error();
+    else if (job.kind == Kind::diff)
+        answer = Change{0, std::move(built->differences), std::move(built->warnings)};
+    else
+        answer = adopt(std::move(*built), now);
+    if (answer && !*answer && job.kind == Kind::reload)
+        spdlog::error("SIGHUP: {}", answer->error().message);
+    if (answer && !*answer && job.kind == Kind::go_back) {
+        spdlog::error("going back: {}", answer->error().message);
+        if (now_ != confirmed_) confirm_by_ = now + kTryAgain;
+    }
+    return answer;
+}
+
+std::optional<Result<LiveConfig::Change>> LiveConfig::adopt(ConfigBuild::Built built,
+                                                            Clock::time_point now) {
+    Job& job = *job_;
+    const std::shared_ptr<const Source> next = built.source;
+    Change change{0, std::move(built.differences), std::move(built.warnings)};
+    const bool other_outputs = log_ != nullptr && !same_outputs(now_->spec.log, next->spec.log);
+    if (job.kind == Kind::check) {
+        if (other_outputs)
+            if (auto can = PacketLog::can_open(next->spec.log); !can)
+                return Result<Change>(can.error());
+        return Result<Change>(std::move(change));
+    }
+    std::optional<PacketLog::Outputs> outputs;
+    if (other_outputs) {
+        auto opened = log_->open(next->spec.log);
+        if (!opened) return Result<Change>(opened.error());
+        outputs = std::move(*opened);
+    }
+    const bool marks = job.is_trial() && same_file(next->path, start_path_);
+    if (marks)
+        if (auto marked = history_.mark_unconfirmed(next->text); !marked)
+            return Result<Change>(marked.error());
+    if (!fw_.publish_compiled(std::move(*built.plan), job.build->order().basis.value())) {
+        ConfigBuild::Order again = order(next->path);
+        again.source = next;
+        again.basis = fw_.plan_basis();
+        job.build = std::make_unique<ConfigBuild>(std::move(again));
+        return std::nullopt;
+    }
+    if (outputs) log_->use(std::move(*outputs));
+    now_ = next;
+    confirm_by_ = job.is_trial() ? std::optional(now + *job.confirm_within) : std::nullopt;
+    keep(job, change);
+    if (job.is_trial()) return Result<Change>(std::move(change));
+    if (auto written = write_start_file(); !written)
+        return Result<Change>(Error{
+            "configuration " + std::to_string(change.number) +
+            " is in force, but the next start would run another one: " + written.error().message});
+    return Result<Change>(std::move(change));
+}
+
+/// In the history and in the log. What fails here is no reason to go back.
+void LiveConfig::keep(const Job& job, Change& change) {
+    change.number = history_.next_number();
+    if (auto added = history_.add({0, wall_ms(), job.by, now_->path, !job.is_trial(), now_->text});
+        !added)
+        change.warnings.push_back("its text could not be kept for `config rollback`: " +
+                                  added.error().message);
+    spdlog::info("configuration {} is in force: {}, loaded by {}, {} differences{}", change.number,
+                 now_->path, job.by, change.differences.size(),
+                 job.is_trial() ? ", not confirmed yet" : "");
+    for (std::size_t i = 0; i < change.differences.size() && i < kMostLogged; ++i)
+        spdlog::info("  {} {}", to_string(change.differences[i].change),
+                     change.differences[i].path);
+    for (std::size_t i = 0; i < change.warnings.size() && i < kMostLogged; ++i)
+        spdlog::warn("  {}", change.warnings[i]);
 }
 
 /// The text in force is confirmed: the next start runs it.
 Result<void> LiveConfig::write_start_file() {
-    confirmed_ = now_.text;
+    confirmed_ = now_;
     auto there = read_config_file(start_path_);
-    if (!there || *there != now_.text) {
+    if (!there || *there != now_->text) {
         struct stat st {};
         const bool known = ::stat(start_path_.c_str(), &st) == 0;
         auto file = StateFileWriter::beside(start_path_);
         if (!file) return file.error();
-        file->write(now_.text);
+        file->write(now_->text);
         if (auto kept = file->commit(); !kept) return kept;
         // Its readers stay the same.
         if (known && (::chmod(start_path_.c_str(), st.st_mode & 07777) != 0 ||

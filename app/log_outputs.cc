@@ -67,6 +67,16 @@ Result<void> LogFile::reopen() {
     return {};
 }
 
+Result<void> LogFile::can_open(const LogFileSpec& spec) {
+    struct stat st {};
+    const bool exists = ::stat(spec.path.c_str(), &st) == 0;
+    if (exists && !S_ISREG(st.st_mode))
+        return Error{"log.file: " + spec.path + " is not a regular file"};
+    const std::string place = exists ? spec.path : spec.path.substr(0, spec.path.rfind('/') + 1);
+    if (::access(place.c_str(), W_OK) == 0) return {};
+    return Error{"log.file: " + place + ": " + std::strerror(errno)};
+}
+
 bool LogFile::was_moved() const noexcept {
     struct stat here {
     }, there{};

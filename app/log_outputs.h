@@ -33,6 +33,8 @@ struct LogOutputCounters {
 class LogFile {
   public:
     static Result<LogFile> open(const LogFileSpec& spec, LogOutputCounters& counters);
+    /// Whether open() would succeed, as far as that shows without making the file.
+    static Result<void> can_open(const LogFileSpec& spec);
 
     /// Keeps a line until flush().
     void add(const std::string& line);

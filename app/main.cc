@@ -18,11 +18,13 @@ namespace {
 constexpr int kBadConfiguration = 2;
 
 /// Prints its warnings and errors. Returns nothing if it cannot be used.
-std::optional<postern::Spec> used(postern::LoadResult result) {
+std::optional<postern::Spec> used(postern::LoadResult result,
+                                  std::vector<postern::IncludedFile>* included = nullptr) {
     for (const auto& w : result.warnings)
         std::fprintf(stderr, "%s (warning)\n", w.to_string().c_str());
     for (const auto& e : result.errors)
         std::fprintf(stderr, "%s\n", e.to_string().c_str());
+    if (included != nullptr) *included = std::move(result.included);
     return std::move(result.spec);
 }
 
@@ -38,7 +40,8 @@ int run_file(const std::string& path, bool verbose, const std::string& saved) {
         std::fprintf(stderr, "%s: %s\n", path.c_str(), text.error().message.c_str());
         return kBadConfiguration;
     }
-    auto spec = used(postern::load_spec_text(*text, path, schema));
+    std::vector<postern::IncludedFile> included;
+    auto spec = used(postern::load_spec_text(*text, path, schema), &included);
     if (!spec) return kBadConfiguration;
     const auto confirmed = postern::ConfigHistory::replacement_of(spec->control.history, *text);
     if (confirmed) {
@@ -47,10 +50,11 @@ int run_file(const std::string& path, bool verbose, const std::string& saved) {
                      "configuration is run instead\n",
                      path.c_str());
         *text = *confirmed;
-        spec = used(postern::load_spec_text(*text, path, schema));
+        spec = used(postern::load_spec_text(*text, path, schema), &included);
         if (!spec) return kBadConfiguration;
     }
-    return postern::run_daemon({std::move(*spec), path, std::move(*text), {}}, verbose, saved);
+    return postern::run_daemon({std::move(*spec), path, std::move(*text), {}, std::move(included)},
+                               verbose, saved);
 }
 
 }  // namespace

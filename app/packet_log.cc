@@ -11,17 +11,28 @@ constexpr unsigned kRecordsATurn = 1024;
 
 }  // namespace
 
-Result<void> PacketLog::open(const LogSpec& spec) {
+Result<PacketLog::Outputs> PacketLog::open(const LogSpec& spec) {
+    Outputs out;
     if (!spec.file.path.empty()) {
         auto file = LogFile::open(spec.file, counters_);
         if (!file) return file.error();
-        file_ = std::move(*file);
+        out.file = std::move(*file);
     }
     if (!spec.syslog.empty())
-        sockets_.emplace_back(spec.syslog, LogSocket::Form::syslog, counters_);
+        out.sockets.emplace_back(spec.syslog, LogSocket::Form::syslog, counters_);
     if (!spec.journal.empty())
-        sockets_.emplace_back(spec.journal, LogSocket::Form::journal, counters_);
-    return {};
+        out.sockets.emplace_back(spec.journal, LogSocket::Form::journal, counters_);
+    return out;
+}
+
+void PacketLog::use(Outputs outputs) {
+    turn();
+    outputs_ = std::move(outputs);
+    reported_.clear();
+}
+
+Result<void> PacketLog::can_open(const LogSpec& spec) {
+    return spec.file.path.empty() ? Result<void>() : LogFile::can_open(spec.file);
 }
 
 void PacketLog::add(Follower& follower) {
@@ -41,8 +52,8 @@ void PacketLog::turn() {
             ring.drop_front();
         }
     }
-    if (!file_) return;
-    file_->flush();
+    if (!outputs_.file) return;
+    outputs_.file->flush();
     report_problem();
 }
 
@@ -52,8 +63,8 @@ void PacketLog::take(const PacketRecord& record, const TscWall& clock) {
         if (!row) row = record_row(fw_.plan(), record, clock);
         return *row;
     };
-    if (file_) file_->add(made().dump());
-    for (LogSocket& socket : sockets_)
+    if (outputs_.file) outputs_.file->add(made().dump());
+    for (LogSocket& socket : outputs_.sockets)
         socket.send(made());
     for (Follower* f : followers_) {
         if (!f->wanted(record)) continue;
@@ -67,12 +78,13 @@ void PacketLog::take(const PacketRecord& record, const TscWall& clock) {
 /// Once a minute while it lasts.
 void PacketLog::report_problem() {
     const auto now = std::chrono::steady_clock::now();
-    if (file_->problem().empty()) {
+    const std::string& problem = outputs_.file->problem();
+    if (problem.empty()) {
         reported_.clear();
         return;
     }
-    if (file_->problem() == reported_ && now < report_again_) return;
-    reported_ = file_->problem();
+    if (problem == reported_ && now < report_again_) return;
+    reported_ = problem;
     report_again_ = now + std::chrono::minutes(1);
     spdlog::error("records of packets are lost: {}", reported_);
 }

@@ -35,8 +35,17 @@ class PacketLog {
     PacketLog(const PacketLog&) = delete;
     PacketLog& operator=(const PacketLog&) = delete;
 
-    /// Opens the outputs. An error: the file cannot be written.
-    Result<void> open(const LogSpec& spec);
+    /// Opened outputs, before they are used.
+    struct Outputs {
+        std::optional<LogFile> file;
+        std::vector<LogSocket> sockets;
+    };
+    /// Opens outputs. An error: the file cannot be written.
+    Result<Outputs> open(const LogSpec& spec);
+    /// Replaces the outputs. The former ones get the records that came before.
+    void use(Outputs outputs);
+    /// The error that open() would probably return. Makes no file.
+    static Result<void> can_open(const LogSpec& spec);
     /// Takes what has come, a bounded number of records.
     void turn();
     void add(Follower& follower);
@@ -49,8 +58,7 @@ class PacketLog {
 
     Firewall& fw_;
     LogOutputCounters counters_;
-    std::optional<LogFile> file_;
-    std::vector<LogSocket> sockets_;
+    Outputs outputs_;
     std::set<Follower*> followers_;
     std::string reported_;  ///< problem of the file
     std::chrono::steady_clock::time_point report_again_;

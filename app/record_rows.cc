@@ -7,6 +7,7 @@
 #include <fmt/chrono.h>
 #include <rte_cycles.h>
 
+#include "base/wall_clock.h"
 #include "state/id_text.h"
 #include "state/json_names.h"
 
@@ -44,9 +45,7 @@ bool has_ports_here(const PacketRecord& r) noexcept {
 }  // namespace
 
 TscWall TscWall::now() noexcept {
-    using namespace std::chrono;
-    return {rte_rdtsc(), rte_get_tsc_hz(),
-            duration_cast<microseconds>(system_clock::now().time_since_epoch()).count()};
+    return {rte_rdtsc(), rte_get_tsc_hz(), wall_us()};
 }
 
 std::int64_t TscWall::us(std::uint64_t tsc) const noexcept {

@@ -14,6 +14,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "base/wall_clock.h"
 #include "commands/context.h"
 #include "control/server.h"
 #include "firewall.h"
@@ -28,7 +29,6 @@
 #include "state_saver.h"
 #include "state_start.h"
 #include "userspace/server.h"
-#include "wall_clock.h"
 #include "worker_loop.h"
 
 namespace postern {
@@ -212,8 +212,10 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
     auto history = ConfigHistory::open(spec.control.history);
     if (!history) return fail(history.error());
     PacketLog log(fw);
-    if (auto opened = log.open(spec.log); !opened) return fail(opened.error());
-    LiveConfig config(fw, std::move(source), std::move(*history));
+    auto outputs = log.open(spec.log);
+    if (!outputs) return fail(outputs.error());
+    log.use(std::move(*outputs));
+    LiveConfig config(fw, std::move(source), std::move(*history), &log);
     MetricRegistry metrics;
     CommandContext context(
         fw, [&clock] { return clock.now(); }, metrics, requests, restored);
@@ -238,10 +240,7 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
             case Signals::Wish::nothing: break;
             case Signals::Wish::stop: asked_to_stop = true; break;
             case Signals::Wish::summary: print_summary(fw); break;
-            case Signals::Wish::reload:
-                if (auto changed = config.reload("SIGHUP"); !changed)
-                    spdlog::error("SIGHUP: {}", changed.error().message);
-                break;
+            case Signals::Wish::reload: config.reload("SIGHUP"); break;
             case Signals::Wish::unknown: spdlog::info("SIGUSR2 means nothing here"); break;
         }
     };

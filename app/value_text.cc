@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
+#include <ctime>
 
 #include <arpa/inet.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
 #include <netdb.h>
 
 namespace postern {
@@ -107,6 +110,11 @@ std::optional<Interval> range_of(
         if (range.least <= range.most) return range;
     }
     return std::nullopt;
+}
+
+std::string local_time(std::int64_t ms) {
+    const std::tm local = fmt::localtime(static_cast<std::time_t>(ms / 1000));
+    return fmt::format("{:%FT%T}.{:03}{:%z}", local, ms % 1000, local);
 }
 
 }  // namespace postern

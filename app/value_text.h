@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Values of arguments as operators write them: numbers, times with units, ports by name, ranges.
-// Pure, except that port_of() reads /etc/services. Control's thread only.
+// Pure, except that port_of() reads /etc/services, and local_time() the time zone. Control's thread
+// only.
 #pragma once
 
 #include <cstdint>
@@ -29,5 +30,8 @@ std::optional<std::uint16_t> port_of(std::string_view text);
 std::optional<Interval> range_of(
     std::string_view text,
     const std::function<std::optional<std::uint64_t>(std::string_view)>& one);
+
+/// A time since 1970 as local time: 2026-11-30T01:23:43.123+0100.
+std::string local_time(std::int64_t ms);
 
 }  // namespace postern

@@ -9,11 +9,11 @@
 #
 #   scripts/test.sh            everything
 #   scripts/test.sh STEP...    only these steps: source unit instructions sanitize fuzz stress
-#                              attack e2e restart differential trials
+#                              attack e2e restart reload differential trials
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-steps=" ${*:-source unit instructions sanitize fuzz stress attack e2e restart differential trials} "
+steps=" ${*:-source unit instructions sanitize fuzz stress attack e2e restart reload differential trials} "
 
 results=$(mktemp)
 finish() { rm -f "$results" "$results".*; }
@@ -101,7 +101,7 @@ if wanted source; then
 fi
 
 if wanted unit || wanted instructions || wanted attack || wanted e2e || wanted restart ||
-    wanted differential
+    wanted reload || wanted differential
 then
     headline 'build with g++'
     # Nothing can be said about a tree that does not build.
@@ -175,6 +175,13 @@ if wanted restart; then
     scripts/restart-cycle.sh 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' |
         sed -uE 's/^(ok|not ok|skip) /&restart\//' | collect
     [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok restart it failed itself' | collect
+fi
+
+if wanted reload; then
+    headline 'other configurations under traffic, a cut of them'
+    scripts/reload-cycle.sh 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' |
+        sed -uE 's/^(ok|not ok|skip) /&reload\//' | collect
+    [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok reload it failed itself' | collect
 fi
 
 if wanted differential; then

@@ -13,10 +13,9 @@
 
 namespace postern {
 
-/// Rows of a change: its warnings, then its differences, then a summary.
-std::vector<Json> rows_of_change(const LiveConfig::Change& change);
-/// Rows of differences.
-void add_rows(std::vector<Json>& rows, const std::vector<Difference>& differences);
+/// The rows of a request when it is done: its warnings, its differences, and what was put into
+/// force (`in_force`).
+Source answer_of(Result<LiveConfig::Ticket> ticket, std::string in_force = "in force");
 std::vector<Column> change_columns();
 ArgSpec config_file_argument();
 inline constexpr std::uint32_t kMostConfirmS = 3600;

@@ -18,12 +18,7 @@ Command command_config_rollback(const CommandContext& context) {
                     if (args.contains("number")) number = number_of(args["number"]);
                     if (args.contains("number") && !number)
                         return Error{"number: expected a number of config list"};
-                    auto change = config.rollback(number, asked_by());
-                    if (!change) return change.error();
-                    auto rows = rows_of_change(*change);
-                    rows.push_back({{"change", "in force"},
-                                    {"key", "configuration " + std::to_string(change->number)}});
-                    return rows_of(std::move(rows));
+                    return answer_of(config.rollback(number, asked_by()));
                 }),
             .effect = Effect::write,
             .columns = change_columns()};

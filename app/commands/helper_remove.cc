@@ -18,6 +18,8 @@ class RemoveHelperSource : public RowSource {
 
     Pull next(Json& row) override {
         if (said_) return Pull::done;
+        if (!fw_.is_removed(id_))
+            throw Refusal("a configuration that was loaded meanwhile has brought the helper back");
         if (!fw_.is_gone(id_)) return Pull::pending;
         if (more_) {
             Online online(fw_);

@@ -5,8 +5,8 @@
 
 #include <fmt/chrono.h>
 
+#include "base/wall_clock.h"
 #include "commands/context.h"
-#include "wall_clock.h"
 
 namespace postern {
 namespace {

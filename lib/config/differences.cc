@@ -159,4 +159,20 @@ Result<std::vector<Difference>> differences(std::string_view before, std::string
     }
 }
 
+void add_differences(const std::vector<IncludedFile>& before,
+                     const std::vector<IncludedFile>& after, std::vector<Difference>& out) {
+    const auto entries = [](const IncludedFile& file) {
+        return file.problem.empty() ? std::to_string(file.entries) + " entries" : file.problem;
+    };
+    for (const IncludedFile& now : after) {
+        const auto old = std::ranges::find(before, now.name, &IncludedFile::name);
+        if (old == before.end()) continue;
+        const std::string a = entries(*old);
+        std::string b = entries(now);
+        if (a == b && old->digest == now.digest) continue;
+        if (a == b) b += ", others";
+        out.push_back({"file " + now.name, Difference::Change::changed, a, b});
+    }
+}
+
 }  // namespace postern

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "config/load.h"
 
 namespace postern {
 
@@ -31,5 +32,11 @@ const char* to_string(Difference::Change change) noexcept;
 /// In the order of `after`; removed ones of a list before the others of that list. An error: one of
 /// the texts is no YAML.
 Result<std::vector<Difference>> differences(std::string_view before, std::string_view after);
+
+/// Adds a difference for each included file of both whose entries are others: "file lists/bad.txt",
+/// from "3 entries" to "4 entries". A file that only one of them includes is a difference of the
+/// texts.
+void add_differences(const std::vector<IncludedFile>& before,
+                     const std::vector<IncludedFile>& after, std::vector<Difference>& out);
 
 }  // namespace postern

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "config/list_items.h"
@@ -32,6 +33,9 @@ class Groups {
     template <class Kind>
     std::shared_ptr<const typename Kind::Set> set_of_list(const std::vector<Value>& items,
                                                           bool files = false);
+
+    /// The files that were read, each once.
+    std::vector<IncludedFile> take_included() { return std::move(included_); }
 
   private:
     template <class Kind>
@@ -67,6 +71,7 @@ class Groups {
     std::string folder_;
     std::tuple<Table<AddressKind>, Table<PortKind>, Table<ServiceKind>> tables_;
     std::vector<std::string> chain_;  ///< names of the groups being read
+    std::vector<IncludedFile> included_;
 };
 
 }  // namespace postern::config

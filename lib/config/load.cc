@@ -109,7 +109,9 @@ LoadResult load_spec_text(std::string_view text, const std::string& name, const 
         if (documents.size() > 1)
             return fail(static_cast<unsigned>(documents[1].Mark().line + 1), 1,
                         "a second document begins (expected one document a file)");
-        Spec spec = config::Loader(report, schema).load(documents[0]);
+        config::Loader loader(report, schema);
+        Spec spec = loader.load(documents[0]);
+        result.included = loader.take_included();
         if (report.clean()) result.spec = std::move(spec);
         report.move_to(result);
         return result;

@@ -61,10 +61,19 @@ struct Diagnostic {
     std::string to_string() const;
 };
 
+/// A file of entries that a group of the configuration names.
+struct IncludedFile {
+    std::string name;          ///< as the configuration has it
+    std::size_t entries = 0;   ///< lines that are neither empty nor a comment
+    std::uint64_t digest = 0;  ///< of the entries
+    std::string problem = {};  ///< why it could not be read; empty: it was
+};
+
 struct LoadResult {
-    std::optional<Spec> spec;          ///< present if and only if there are no errors
-    std::vector<Diagnostic> errors;    ///< all that were found, in the file's order
-    std::vector<Diagnostic> warnings;  ///< legal, but probably not intended
+    std::optional<Spec> spec;            ///< present if and only if there are no errors
+    std::vector<Diagnostic> errors;      ///< all that were found, in the file's order
+    std::vector<Diagnostic> warnings;    ///< legal, but probably not intended
+    std::vector<IncludedFile> included;  ///< each once, also if there are errors
 
     bool ok() const noexcept { return spec.has_value(); }
 };

@@ -50,6 +50,7 @@ class Loader {
           groups_(report.file()),
           timeout_profiles_{{"linux", TimeoutSeconds{}}, {"rfc", TimeoutSeconds::rfc()}} {}
     Spec load(const YAML::Node& root);
+    std::vector<IncludedFile> take_included() { return groups_.take_included(); }
 
   private:
     void eal(const Value& v);

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,12 @@ namespace postern {
 
 /// Keeps the order in which fields were set, for readers of the rows.
 using Json = nlohmann::ordered_json;
+
+/// Thrown by RowSource::next(): a mistake of the client that shows after a while only. Its answer
+/// ends like that of a handler's Error.
+struct Refusal : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
 
 enum class Pull {
     row,      ///< `row` was filled; call again

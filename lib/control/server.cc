@@ -494,6 +494,8 @@ void ControlServer::pull_rows(Client& c) {
             c.out.back() = '}';
             c.out += '\n';
         }
+    } catch (const Refusal& refusal) {
+        answer_error(c, "bad_args", refusal.what());
     } catch (const std::exception& e) {
         answer_error(c, "internal", e.what());
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// compile(): from a Spec to a Plan. Control thread, at start and on every new configuration. Needs
-// an initialised EAL, whose heap holds the prefixes of zones; uses no ports, threads or workers.
+// compile(): from a Spec to a Plan. Control at start; any one thread for another configuration.
+// Needs an initialised EAL, whose heap holds the prefixes of zones; uses no ports, threads or
+// workers.
 #pragma once
 
 #include <optional>

@@ -146,9 +146,6 @@ std::vector<std::string> needs_restart(const Spec& now, const Spec& next) {
     out.compare("state.file", now.state.file, next.state.file);
     out.compare("state.save_on_stop", now.state.save_on_stop, next.state.save_on_stop);
     out.compare("state.save_every", now.state.save_every_s, next.state.save_every_s);
-    out.compare("log.file", now.log.file, next.log.file);
-    out.compare("log.syslog", now.log.syslog, next.log.syslog);
-    out.compare("log.journal", now.log.journal, next.log.journal);
     return out.take();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // From the configuration's rules to the matcher's: the one place that depends on both lib/config
-// and lib/policy. Control thread, at start and on every new configuration.
+// and lib/policy. One thread: control at start, later that of a ConfigBuild.
 #pragma once
 
 #include <memory>

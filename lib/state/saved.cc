@@ -2,12 +2,12 @@
 #include "state/saved.h"
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <fstream>
 
 #include <unistd.h>
 
+#include "base/wall_clock.h"
 #include "state/layout.h"
 #include "state/saved_checks.h"
 
@@ -58,9 +58,8 @@ std::uint64_t digest_of(const Plan& plan, const HelperSet& helpers) {
 }
 
 StateHeader present_times() {
-    using namespace std::chrono;
     StateHeader out;
-    out.saved_ms = duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+    out.saved_ms = wall_ms();
     timespec since_boot{};
     if (std::ifstream("/proc/sys/kernel/random/boot_id") >> out.boot_id &&
         ::clock_gettime(CLOCK_BOOTTIME, &since_boot) == 0)

@@ -65,6 +65,7 @@ def pair(name, setting, begin):
 def all_cases():
     import cases_amanda
     import cases_asymmetric
+    import cases_commands
     import cases_config
     import cases_conntrack
     import cases_control
@@ -73,6 +74,7 @@ def all_cases():
     import cases_browser
     import cases_ftp
     import cases_ftp_odd
+    import cases_groups
     import cases_irc
     import cases_office
     import cases_h323
@@ -99,5 +101,5 @@ def all_cases():
                                cases_pptp, cases_broadcast, cases_browser, cases_traffic, cases_pools,
                                cases_userspace, cases_zones, cases_asymmetric, cases_office,
                                cases_operation, cases_operator, cases_state, cases_restart, cases_control,
-                               cases_config, cases_ports, cases_jumbo, cases_seeing)
+                               cases_config, cases_commands, cases_groups, cases_ports, cases_jumbo, cases_seeing)
             for case in group.cases()]

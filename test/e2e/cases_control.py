@@ -9,7 +9,7 @@ import lab as laboratory
 from cases import Case, expect
 from cases_operation import left_behind, nothing_new, refuses, variant
 from middle import POSTERN, Postern, Setting
-from peers import FtpServer, Transfer
+from peers import FtpServer, SteppedClient, Transfer
 
 RUNTIME_FAILURE, CONFIG_ERROR = 1, 2
 STOP_S = 15
@@ -112,9 +112,10 @@ def names_like_numbers(bench):
             if rule.get('related'):
                 rule['related'] = ['42']
     bench.middle = daemon = Postern(config=variant(lab, numbered)).start(lab)
-    server = FtpServer(lab)
-    problem = Transfer('curl', 'epsv', 4).start(lab, server.port, 20).problem(server)
-    expect(problem is None, problem)
+    # Both connections stay as long as they are asked about.
+    client = SteppedClient(lab, port=FtpServer(lab).port, name='step-numbers')
+    client('announce epsv')
+    client('connect')
     for key, value, other in (('rule', '123', 'true'), ('helper', '42', None), ('from', '0', '007'),
                               ('to', '007', '0')):
         expect(daemon.ctl('conntrack', 'list', f'{key}={value}', 'dport=21'),
@@ -122,11 +123,13 @@ def names_like_numbers(bench):
         if other:
             expect(not daemon.ctl('conntrack', 'list', f'{key}={other}', 'dport=21'),
                    f'{key}={other} finds the control connection')
-    # The data connection may have ended; asking is not refused.
-    daemon.ctl('conntrack', 'list', 'expected_by=42', 'rule=true')
-    daemon.ctl('expect', 'list', 'helper=42')
+    expect(daemon.ctl('conntrack', 'list', 'expected_by=42', 'rule=true'),
+           'expected_by=42 rule=true finds nothing')
+    client('announce epsv')
+    expect(daemon.ctl('expect', 'list', 'helper=42'), 'helper=42 expects nothing')
     [row] = daemon.ctl('helper', 'remove', 'name=42')
     expect(row['removed'] is True, row)
+    client.close()
 
 
 def cases():

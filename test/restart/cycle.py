@@ -110,15 +110,22 @@ class Cycle:
         self.captures = []
 
     def begin(self):
+        self.state = self.lab.path('state.bin')
+        self.capture()
+        self.start(self.block.workers[0])
+        self.begin_traffic()
+
+    def capture(self):
         lab = self.lab
-        self.state = lab.path('state.bin')
         for host, words, name in (('inside', 'udp and portrange 40000-49999', 'audio'),
                                   ('inside', 'tcp[tcpflags] & tcp-rst != 0', 'resets-inside'),
                                   ('outside', 'tcp[tcpflags] & tcp-rst != 0', 'resets-outside')):
             capture = lab.start(f'tcpdump-{name}', host, 'tcpdump', '-i', 'eth0', '-n', '-s', '96', '-U',
                                 '--immediate-mode', '-Z', 'root', '-w', lab.path(f'{name}.pcap'), words)
             capture.await_output('listening on')
-        self.start(self.block.workers[0])
+
+    def begin_traffic(self):
+        lab = self.lab
         ends = self.ends = traffic.Ends(lab)
         server = peers.FtpServer(lab)
         self.traffic = [
@@ -134,12 +141,15 @@ class Cycle:
         for each in self.traffic:
             each.begin()
 
+    def configuration(self, workers):
+        return configuration(self.block, workers, self.lab.path('postern.sock'), self.state,
+                             self.options.udp_flows)
+
     def start(self, workers, *options):
         """A new life of the daemon; it has ended its start when this returns."""
         self.lives += 1
         name = f'postern-{self.lives}'
-        config = configuration(self.block, workers, self.lab.path('postern.sock'), self.state,
-                               self.options.udp_flows)
+        config = self.configuration(workers)
         self.firewall = Firewall(config=config, name=name, options=options)
         self.firewall.launch(self.lab)
         self.firewall.process.await_output(r'\bready\b', STOP_S)

@@ -163,6 +163,19 @@ class PlanStress {
         serial_ = serial;
     }
 
+    /// Another thread compiles from what is in force, one plan after the other, as `config load`
+    /// does.
+    void compile_beside() {
+        if (compiling_.load(std::memory_order_acquire)) return;
+        if (compiler_.joinable()) compiler_.join();
+        compiling_.store(true, std::memory_order_relaxed);
+        compiler_ = std::thread([this, kind = compiled_ % kKinds, basis = fw().plan_basis()] {
+            check(Firewall::compile_plan(spec_of(kind), basis).ok(), "a plan does not compile");
+            compiling_.store(false, std::memory_order_release);
+        });
+        ++compiled_;
+    }
+
     double replace_plans() {
         using namespace std::chrono;
         const auto start = steady_clock::now(), end = start + seconds(seconds_);
@@ -171,11 +184,14 @@ class PlanStress {
         while (steady_clock::now() < end) {
             publish();
             ++n;
+            compile_beside();
             fw().reclaim_plans();
             next += microseconds(1'000'000 / per_second_);
             std::this_thread::sleep_until(next);
         }
         stop_.store(true, std::memory_order_relaxed);
+        if (compiler_.joinable()) compiler_.join();
+        check(compiled_ > 1, "no plan was compiled beside");
         return n / duration<double>(steady_clock::now() - start).count();
     }
 
@@ -331,6 +347,9 @@ class PlanStress {
     std::uint32_t serial_ = 0;  // control's
     std::atomic<std::uint32_t> begun_serial_{0}, published_serial_{0};
     std::atomic<bool> stop_{false};
+    std::thread compiler_;
+    std::atomic<bool> compiling_{false};
+    unsigned compiled_ = 0;
     std::atomic<unsigned> stopped_{0}, failures_{0};
     std::atomic<std::uint64_t> judged_{0}, accepted_{0}, lines_{0};
 };

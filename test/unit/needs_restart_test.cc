@@ -99,13 +99,13 @@ TEST(NeedsRestart, HelpersInOtherProcesses) {
     EXPECT_EQ(after([](Spec& s) { s.helpers[0].ports = {99}; }), Texts{});
 }
 
-TEST(NeedsRestart, OutputsOfTheLogButNotWhatIsLogged) {
+TEST(NeedsRestart, NothingOfTheLog) {
     EXPECT_EQ(after([](Spec& s) { s.log.of_default = {5}; }), Texts{});
     EXPECT_EQ(after([](Spec& s) {
                   s.log.file.keep = 9;
                   s.log.syslog = "/dev/log";
               }),
-              (Texts{"log.file has changed", "log.syslog has changed"}));
+              Texts{});
 }
 
 TEST(NeedsRestart, TheControlSocket) {
