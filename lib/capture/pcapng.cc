@@ -91,7 +91,7 @@ void add_pcapng_packet(std::string& out, const PcapngPacket& packet) {
 
 Result<PcapngWriter> PcapngWriter::create(const std::string& path,
                                           const std::vector<std::string>& interfaces) {
-    std::FILE* const file = std::fopen(path.c_str(), "wbe");
+    std::FILE* const file = path == "-" ? stdout : std::fopen(path.c_str(), "wbe");
     if (file == nullptr)
         return Error{"cannot write the capture '" + path + "': " + std::strerror(errno)};
     PcapngWriter writer(path, file);
@@ -106,14 +106,20 @@ void PcapngWriter::write(const PcapngPacket& packet) {
     std::fwrite(block_.data(), 1, block_.size(), file_.get());
 }
 
-Result<void> PcapngWriter::close() {
-    if (!file_) return {};
+Result<void> PcapngWriter::flush() {
     const bool failed = std::fflush(file_.get()) != 0 || std::ferror(file_.get()) != 0;
-    const int error = errno;
-    file_.reset();
     if (!failed) return {};
+    const int error = errno;
+    reader_is_gone_ = reader_is_gone_ || error == EPIPE;
     return Error{"cannot write the capture '" + path_ +
                  "': " + std::strerror(error != 0 ? error : EIO)};
+}
+
+Result<void> PcapngWriter::close() {
+    if (!file_) return {};
+    auto flushed = flush();
+    file_.reset();
+    return flushed;
 }
 
 }  // namespace postern

@@ -42,21 +42,29 @@ void add_pcapng_packet(std::string& out, const PcapngPacket& packet);
 
 class PcapngWriter {
   public:
+    /// `path` "-": standard output, which stays open.
     static Result<PcapngWriter> create(const std::string& path,
                                        const std::vector<std::string>& interfaces);
     void write(const PcapngPacket& packet);
+    /// Writes what is buffered. Says whether all has been written so far.
+    Result<void> flush();
+    /// Whether writing failed because nobody reads the pipe any more (EPIPE).
+    bool reader_is_gone() const noexcept { return reader_is_gone_; }
     /// Says whether all was written.
     Result<void> close();
 
   private:
     struct Close {
-        void operator()(std::FILE* file) const noexcept { std::fclose(file); }
+        void operator()(std::FILE* file) const noexcept {
+            if (file != stdout) std::fclose(file);
+        }
     };
     PcapngWriter(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
 
     std::string path_;
     std::unique_ptr<std::FILE, Close> file_;
     std::string block_;
+    bool reader_is_gone_ = false;
 };
 
 }  // namespace postern

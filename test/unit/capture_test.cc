@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "capture/filter.h"
 #include "capture/pcapng.h"
 
 namespace postern {
@@ -340,6 +341,65 @@ TEST_F(CaptureTest, PcapngWriterSaysWhenItCannotWrite) {
     auto writer = PcapngWriter::create("/dev/full", {"in0"});
     ASSERT_TRUE(writer);
     EXPECT_FALSE(writer->close());
+}
+
+bool matches(const char* text, const Buffer& frame, std::uint32_t length = 0) {
+    const auto program = compile_filter(text);
+    EXPECT_TRUE(program) << text;
+    const auto filter = PacketFilter::from_program(program.value());
+    EXPECT_TRUE(filter) << text << ": " << (filter ? "" : filter.error().message);
+    return filter && filter.value().matches(
+                         Bytes(frame), std::max(length, static_cast<std::uint32_t>(frame.size())));
+}
+
+TEST(FilterTest, MatchesAsTcpdumpDoes) {
+    Buffer syn(54, 0);
+    syn[12] = 0x08;
+    syn[14] = 0x45;
+    syn[23] = 6;
+    syn[26] = 192, syn[28] = 2, syn[29] = 1;  // 192.0.2.1
+    syn[37] = 21;                             // to port 21
+    syn[47] = 0x02;
+    for (const char* yes : {"", "tcp port 21", "dst port 21 and src host 192.0.2.1", "not udp",
+                            "tcp[tcpflags] & tcp-syn != 0", "len = 54", "ether[12:2] = 0x800"})
+        EXPECT_TRUE(matches(yes, syn)) << yes;
+    for (const char* no : {"udp", "src port 21", "host 192.0.2.9", "arp", "vlan", "greater 100"})
+        EXPECT_FALSE(matches(no, syn)) << no;
+    EXPECT_TRUE(matches("greater 100", syn, 1000)) << "the length on the wire";
+    // A condition on bytes that are not there does not hold.
+    EXPECT_FALSE(matches("tcp port 21", Buffer(syn.begin(), syn.begin() + 30)));
+    EXPECT_TRUE(PacketFilter().matches({}, 0));
+}
+
+TEST(FilterTest, SaysWhatIsWrong) {
+    const auto wrong = compile_filter("tcp prot 21");
+    ASSERT_FALSE(wrong);
+    EXPECT_NE(wrong.error().message.find("filter 'tcp prot 21': "), std::string::npos);
+    EXPECT_TRUE(PacketFilter::from_program("1,6 0 0 1"));
+    for (const char* bad : {"",
+                            "x",
+                            "0",
+                            "0,",
+                            "4097,6 0 0 1",
+                            "1",
+                            "1,",
+                            "1,6 0 0",
+                            "1,6 0 0 x",
+                            "1,6 0 0 1,6 0 0 1",
+                            "2,6 0 0 1",
+                            "1,6 0 0 -1",
+                            "1,6 256 0 1",
+                            "1,65536 0 0 1",
+                            "1,6 0 0 4294967296",
+                            "1,9999 0 0 0",                // no such instruction
+                            "1,0 0 0 1",                   // it does not end
+                            "2,5 0 0 4294967295,6 0 0 1",  // it jumps back
+                            "2,5 0 0 9,6 0 0 1",           // and away
+                            "2,2 0 0 99,6 0 0 1"}) {       // no such memory
+        const auto program = PacketFilter::from_program(bad);
+        ASSERT_FALSE(program) << bad;
+        EXPECT_NE(program.error().message.find("wrong program of a filter"), std::string::npos);
+    }
 }
 
 TEST_F(CaptureTest, WriterSaysWhenItCannotWrite) {
