@@ -7,6 +7,8 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -17,6 +19,7 @@
 #include "helper/helper_set.h"
 #include "helper/scanner_cache.h"
 #include "pipeline/rule_book.h"
+#include "pipeline/rule_limits.h"
 #include "pipeline/worker.h"
 #include "plan/helpers.h"
 #include "plan/plan.h"
@@ -46,6 +49,8 @@ struct FirewallOptions {
     bool believe_checksums = false;  ///< overrides the ports' `checksums`: see Plan
     std::uint32_t activity_ring = 1024;
     ScannerCache* scanner_cache = nullptr;  ///< used while building only
+    /// The time for schedules, seconds after 1970; none: the system's.
+    std::function<std::int64_t()> wall_s;
 };
 
 class Firewall {
@@ -66,6 +71,7 @@ class Firewall {
     ExpectTable& expectations() noexcept { return *expectations_; }
     /// The counters of the rules. Control.
     RuleBook& rule_book() noexcept { return *rule_book_; }
+    RuleLimits& rule_limits() noexcept { return *rule_limits_; }
     rte_rcu_qsbr* rcu() noexcept { return rcu_.get(); }
     /// Whether devices select workers by the symmetric hash. Call before any worker runs.
     void set_devices_steer(bool they_do) noexcept;
@@ -81,6 +87,9 @@ class Firewall {
     /// RCU thread ids: worker i is reader i; control is the one after the last worker.
     unsigned control_reader() const noexcept { return workers(); }
 
+    /// If the schedules of `spec`, which is in force, have begun or ended rules: publishes a plan
+    /// of now. Returns these rules' indexes. Cheap while nothing changes; control, regularly.
+    Result<std::vector<std::size_t>> follow_schedules(const Spec& spec);
     /// Compiles `spec` and publishes it under traffic. An error changes nothing. Differences named
     /// by needs_restart() are not adopted.
     Result<void> replace_plan(const Spec& spec);
@@ -120,6 +129,8 @@ class Firewall {
     Result<Plan> prepare_plan(const Spec& spec);
 
     Steer steer_ = Steer::automatic;
+    std::function<std::int64_t()> wall_s_;
+    std::int64_t followed_min_ = 0;  ///< the minute of the last follow_schedules()
     std::shared_ptr<unsigned> names_holds_ = std::make_shared<unsigned>(0);  ///< see NamesHold
 
     /// By helper: the version of the plan that removed it.
@@ -132,6 +143,7 @@ class Firewall {
     std::unique_ptr<ExpectTable> expectations_;
     std::unique_ptr<PeerRings> rings_;
     std::unique_ptr<RuleBook> rule_book_;
+    std::unique_ptr<RuleLimits> rule_limits_;
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 

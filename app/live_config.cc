@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
@@ -187,7 +188,24 @@ Result<void> LiveConfig::confirm(const std::string& by) {
     return history_.confirm_newest();
 }
 
+void LiveConfig::follow_schedules() {
+    const auto changed = fw_.follow_schedules(now_.spec);
+    if (!changed) {
+        if (std::exchange(schedule_failed_, true)) return;  // once, and tried again
+        return spdlog::error("schedule: {}", changed.error().message);
+    }
+    schedule_failed_ = false;
+    std::size_t logged = 0;
+    for (const std::size_t i : changed.value()) {
+        const bool begins = fw_.plan().rule_lines[i].in_force;
+        if (logged++ < kMostLogged)
+            spdlog::info("schedule: rule {} {}", now_.spec.policy.rules[i].name,
+                         begins ? "begins" : "ends");
+    }
+}
+
 void LiveConfig::turn(Clock::time_point now) {
+    follow_schedules();
     if (!confirm_by_ || now < *confirm_by_) return;
     confirm_by_.reset();
     auto confirmed = parse(start_path_, confirmed_);

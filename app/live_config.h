@@ -70,6 +70,7 @@ class LiveConfig {
 
   private:
     Result<Change> compare(const Source& next) const;
+    void follow_schedules();
     /// Puts `next` into force and into the history.
     Result<Change> adopt(Source next, const std::string& by, bool confirmed);
     Result<void> write_start_file();
@@ -80,6 +81,7 @@ class LiveConfig {
     std::string start_path_;
     std::string confirmed_;  ///< the last confirmed text
     std::optional<Clock::time_point> confirm_by_;
+    bool schedule_failed_ = false;
 };
 
 }  // namespace postern
