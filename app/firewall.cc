@@ -2,6 +2,7 @@
 #include "firewall.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <optional>
 #include <set>
@@ -71,6 +72,11 @@ Catalogue catalogue() {
             }};
 }
 
+std::int64_t system_seconds() {
+    using namespace std::chrono;
+    return duration_cast<seconds>(system_clock::now().time_since_epoch()).count();
+}
+
 /// Their names are of this build.
 std::vector<const StageDesc*> stages_of(const std::vector<std::string>& names) {
     std::vector<const StageDesc*> stages;
@@ -120,10 +126,12 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     for (unsigned i = 0; i < readers; ++i)
         rte_rcu_qsbr_thread_register(fw->rcu_.get(), i);
 
+    fw->wall_s_ = options.wall_s ? options.wall_s : system_seconds;
     auto compiled = compile(spec, {}, catalogue(),
                             {.workers = options.workers,
                              .believe_checksums = options.believe_checksums,
-                             .scanner_cache = options.scanner_cache});
+                             .scanner_cache = options.scanner_cache,
+                             .wall_s = fw->wall_s_()});
     if (!compiled) return compiled.error();
     fw->plans_ = std::make_unique<PlanStore>(fw->rcu_.get(), std::move(compiled.value()));
     const Plan& plan = fw->plan();
@@ -172,6 +180,10 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     fw->rule_book_ = std::make_unique<RuleBook>(std::move(*book));
     fw->rule_book_->prepare(plan.names.rules);
     fw->taps_ = std::make_unique<TapStore>(fw->rcu_.get(), n);
+    auto rule_limits = RuleLimits::create(options.secret);
+    if (!rule_limits) return rule_limits.error();
+    fw->rule_limits_ = std::move(*rule_limits);
+    fw->rule_limits_->prepare(plan);
     for (unsigned i = 0; i < n; ++i) {
         Worker::Parts p;
         p.id = WorkerId::from(i);
@@ -198,6 +210,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         p.limits.answers = {share(spec.limits.answers_per_second),
                             share(spec.limits.answers_per_second_per_source)};
         p.limits.new_per_second = spec.limits.new_per_second_per_worker;
+        p.limits.rules = fw->rule_limits_.get();
         p.limits.start = options.start;
         for (std::size_t z = 0; z < spec.limits.per_zone.size(); ++z)
             p.limits.per_zone[z] = share(spec.limits.per_zone[z]);
@@ -270,14 +283,16 @@ Firewall::PlanBasis Firewall::plan_basis() {
             .believe_checksums = plan().believe_checksums,
             .max_message = worker(0).helpers().max_message(),
             .helpers_in_service = plan().helpers_in_service,
-            .names_version = names_version_};
+            .names_version = names_version_,
+            .wall_s = wall_s_()};
 }
 
 Result<Plan> Firewall::compile_plan(const Spec& spec, const PlanBasis& basis) {
     auto compiled = compile(spec, basis.names, catalogue(),
                             {.previous_helpers = basis.helpers,
                              .workers = basis.workers,
-                             .believe_checksums = basis.believe_checksums});
+                             .believe_checksums = basis.believe_checksums,
+                             .wall_s = basis.wall_s});
     if (!compiled) return compiled;
     const HelperSet& set = compiled.value().helper_instances->set();
     for (unsigned id = 1; id < kMaxHelpers; ++id) {
@@ -299,6 +314,21 @@ bool Firewall::publish_compiled(Plan next, const PlanBasis& basis) {
     return true;
 }
 
+Result<std::vector<std::size_t>> Firewall::follow_schedules(const Spec& spec) {
+    // They change at whole minutes, also when the clock is set.
+    const std::int64_t minute = wall_s_() / 60;
+    std::vector<std::size_t> changed;
+    if (minute == followed_min_) return changed;
+    const std::vector<bool> in_force = rules_in_force(spec, wall_s_());
+    const auto& lines = plan().rule_lines;
+    for (std::size_t i = 0; i < in_force.size() && i < lines.size(); ++i)
+        if (lines[i].in_force != in_force[i]) changed.push_back(i);
+    if (!changed.empty())
+        if (auto replaced = replace_plan(spec); !replaced) return replaced.error();
+    followed_min_ = minute;
+    return changed;
+}
+
 Result<void> Firewall::replace_plan(const Spec& spec) {
     const PlanBasis basis = plan_basis();
     auto compiled = compile_plan(spec, basis);
@@ -312,8 +342,10 @@ void Firewall::publish_plan(Plan plan) {
         for (const auto& w : workers_)
             w->helping().prepare_known_flows();
     rule_book_->prepare(plan.names.rules);
+    rule_limits_->prepare(plan);
     plans_->publish(std::move(plan));
     names_version_ = this->plan().version;
+    followed_min_ = -1;  // it may have been compiled before the present minute
 }
 
 void Firewall::remove_helper(HelperId id) {

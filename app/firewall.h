@@ -7,6 +7,8 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -17,6 +19,7 @@
 #include "helper/helper_set.h"
 #include "helper/scanner_cache.h"
 #include "pipeline/rule_book.h"
+#include "pipeline/rule_limits.h"
 #include "pipeline/tap.h"
 #include "pipeline/worker.h"
 #include "plan/helpers.h"
@@ -47,6 +50,8 @@ struct FirewallOptions {
     bool believe_checksums = false;  ///< overrides the ports' `checksums`: see Plan
     std::uint32_t activity_ring = 1024;
     ScannerCache* scanner_cache = nullptr;  ///< used while building only
+    /// The time for schedules, seconds after 1970; none: the system's.
+    std::function<std::int64_t()> wall_s;
 };
 
 class Firewall {
@@ -69,6 +74,7 @@ class Firewall {
     RuleBook& rule_book() noexcept { return *rule_book_; }
     /// The captures and traces that run. Control.
     TapStore& taps() noexcept { return *taps_; }
+    RuleLimits& rule_limits() noexcept { return *rule_limits_; }
     rte_rcu_qsbr* rcu() noexcept { return rcu_.get(); }
     /// Whether devices select workers by the symmetric hash. Call before any worker runs.
     void set_devices_steer(bool they_do) noexcept;
@@ -84,6 +90,9 @@ class Firewall {
     /// RCU thread ids: worker i is reader i; control is the one after the last worker.
     unsigned control_reader() const noexcept { return workers(); }
 
+    /// If the schedules of `spec`, which is in force, have begun or ended rules: publishes a plan
+    /// of now. Returns these rules' indexes. Cheap while nothing changes; control, regularly.
+    Result<std::vector<std::size_t>> follow_schedules(const Spec& spec);
     /// What the next plan is compiled from, besides its Spec: a copy, so that any thread may
     /// compile while this one works on.
     struct PlanBasis {
@@ -94,6 +103,7 @@ class Firewall {
         std::uint32_t max_message = 0;         ///< of a helper, in bytes
         std::uint64_t helpers_in_service = 0;  ///< as Plan has them
         std::uint64_t names_version = 0;       ///< of the plan whose names these are
+        std::int64_t wall_s = 0;               ///< the time, for schedules
     };
     PlanBasis plan_basis();
     /// Compiles `spec`. Any thread. Differences named by needs_restart() are not adopted.
@@ -138,6 +148,8 @@ class Firewall {
 
     std::uint64_t names_version_ = 1;  ///< of the last plan that was compiled
     Steer steer_ = Steer::automatic;
+    std::function<std::int64_t()> wall_s_;
+    std::int64_t followed_min_ = -1;  ///< the minute of the last follow_schedules()
     std::shared_ptr<unsigned> names_holds_ = std::make_shared<unsigned>(0);  ///< see NamesHold
 
     /// By helper: the version of the plan that removed it.
@@ -151,6 +163,7 @@ class Firewall {
     std::unique_ptr<PeerRings> rings_;
     std::unique_ptr<RuleBook> rule_book_;
     std::unique_ptr<TapStore> taps_;
+    std::unique_ptr<RuleLimits> rule_limits_;
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 

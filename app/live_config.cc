@@ -164,6 +164,22 @@ Result<void> LiveConfig::confirm(const std::string& by) {
     return history_.confirm_newest();
 }
 
+void LiveConfig::follow_schedules() {
+    const auto changed = fw_.follow_schedules(now_->spec);
+    if (!changed) {
+        if (std::exchange(schedule_failed_, true)) return;  // once, and tried again
+        return spdlog::error("schedule: {}", changed.error().message);
+    }
+    schedule_failed_ = false;
+    std::size_t logged = 0;
+    for (const std::size_t i : changed.value()) {
+        const bool begins = fw_.plan().rule_lines[i].in_force;
+        if (logged++ < kMostLogged)
+            spdlog::info("schedule: rule {} {}", now_->spec.policy.rules[i].name,
+                         begins ? "begins" : "ends");
+    }
+}
+
 std::optional<std::chrono::seconds> LiveConfig::awaits(Clock::time_point now) const {
     if (!confirm_by_) return std::nullopt;
     return std::chrono::ceil<std::chrono::seconds>(
@@ -173,6 +189,7 @@ std::optional<std::chrono::seconds> LiveConfig::awaits(Clock::time_point now) co
 // --- results -----------------------------------------------------------------------------------
 
 void LiveConfig::turn(Clock::time_point now) {
+    follow_schedules();
     if (job_) {
         if (!job_->is_own() && job_->asked.expired() && !job_->cancelled) {
             job_->cancelled = true;

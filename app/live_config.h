@@ -108,6 +108,7 @@ class LiveConfig {
     /// Puts what was built into force, and into the history. Nothing: compile again.
     std::optional<Result<Change>> adopt(ConfigBuild::Built built, Clock::time_point now);
     void keep(const Job& job, Change& change);
+    void follow_schedules();
     Result<void> write_start_file();
 
     Firewall& fw_;
@@ -120,6 +121,7 @@ class LiveConfig {
     std::optional<Clock::time_point> confirm_by_;
     std::optional<std::string> reload_by_;  ///< who wants a reload after the present request
     std::unique_ptr<Job> job_;
+    bool schedule_failed_ = false;
 };
 
 }  // namespace postern

@@ -29,7 +29,7 @@ std::optional<postern::Spec> used(postern::LoadResult result,
 }
 
 /// The daemon. A configuration that was loaded for a trial, and never confirmed, is not run.
-int run_file(const std::string& path, bool verbose, const std::string& saved) {
+int run_file(const std::string& path, const postern::RunOptions& options) {
     if (path == "-") {
         std::fprintf(stderr, "run needs a file: it reads it again on SIGHUP\n");
         return kBadConfiguration;
@@ -54,7 +54,7 @@ int run_file(const std::string& path, bool verbose, const std::string& saved) {
         if (!spec) return kBadConfiguration;
     }
     return postern::run_daemon({std::move(*spec), path, std::move(*text), {}, std::move(included)},
-                               verbose, saved);
+                               options);
 }
 
 }  // namespace
@@ -64,15 +64,16 @@ int main(int argc, char** argv) {
     app.require_subcommand(1);
     app.set_version_flag("--version", "postern " POSTERN_VERSION);
     std::string file;
-    bool verbose = false;
+    postern::RunOptions options;
     postern::ReplayOptions replay;
 
     auto* run = app.add_subcommand("run", "run the firewall until SIGINT, SIGTERM or SIGQUIT");
     run->add_option("FILE", file, "configuration (YAML)")->required();
-    std::string saved;
-    run->add_option("--restore", saved,
+    run->add_option("--restore", options.restore,
                     "begin with the connections of this file of `posternctl conntrack save`");
-    run->add_flag("-v,--verbose", verbose, "show DPDK's own messages too");
+    run->add_flag("-v,--verbose", options.verbose, "show DPDK's own messages too");
+    run->add_option("--clock", options.clock,
+                    "for tests: schedules go by the number in this file, seconds after 1970");
     auto* check =
         app.add_subcommand("check", "check a configuration: report its errors, or explain it");
     check->add_option("FILE", file, "configuration (YAML); - for standard input")->required();
@@ -117,7 +118,7 @@ int main(int argc, char** argv) {
         return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0 ? 1 : 0;
     }
     if (commands->parsed()) return postern::run_describe();
-    if (run->parsed()) return run_file(file, verbose, saved);
+    if (run->parsed()) return run_file(file, options);
     const auto spec = used(postern::load_spec(file, postern::build_schema()));
     if (!spec) return kBadConfiguration;
     if (check->parsed()) return postern::run_check(*spec, file == "-" ? "standard input" : file);

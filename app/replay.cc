@@ -49,9 +49,12 @@ struct Totals {
 
 class Replay {
   public:
-    Replay(Firewall& fw, const ReplayOptions& options, rte_mempool* pool, rte_mempool* small,
-           Sides sides, std::vector<UserspaceHelper> processes, PcapngWriter* annotated)
+    Replay(Firewall& fw, const Spec& spec, std::int64_t& wall_s, const ReplayOptions& options,
+           rte_mempool* pool, rte_mempool* small, Sides sides,
+           std::vector<UserspaceHelper> processes, PcapngWriter* annotated)
         : fw_(fw),
+          spec_(spec),
+          wall_s_(wall_s),
           annotated_(annotated),
           options_(options),
           pool_(pool),
@@ -110,6 +113,8 @@ class Replay {
     std::uint64_t connection_number(WorkerId worker, const ConnTable& conns, std::uint32_t slot);
 
     Firewall& fw_;
+    const Spec& spec_;
+    std::int64_t& wall_s_;     ///< the firewall's time of day: the capture's
     PcapngWriter* annotated_;  ///< null: none
     const ReplayOptions& options_;
     rte_mempool* pool_;
@@ -156,6 +161,8 @@ rte_mbuf* Replay::make_packet(const CapturedFrame& frame) {
 void Replay::advance(std::int64_t time_ns) {
     if (!start_ns_) start_ns_ = last_ns_ = time_ns;
     last_ns_ = std::max(last_ns_, time_ns);
+    wall_s_ = last_ns_ / 1'000'000'000;
+    (void)fw_.follow_schedules(spec_);  // the plan compiled before, with the same rules
     const std::int64_t target = (last_ns_ - *start_ns_) / 1'000'000;
     while (now_ms_ < target) {
         now_ms_ = std::min<std::int64_t>(target, now_ms_ + kMaxStepMs);
@@ -501,6 +508,8 @@ int replay_with_eal(const Spec& spec, const ReplayOptions& options, ReplayInput&
     fo.expect_events = kEvents;
     fo.handoff_ring = 64;
     fo.believe_checksums = !options.checksums;
+    std::int64_t wall_s = 0;
+    fo.wall_s = [&wall_s] { return wall_s; };
     auto firewall = Firewall::build(spec, fo);
     if (!firewall) return fail(kFailure, firewall.error().message);
     rte_mempool* pool = rte_pktmbuf_pool_create("replay", kBuffers, 0, 0, kDataRoom, SOCKET_ID_ANY);
@@ -525,8 +534,8 @@ int replay_with_eal(const Spec& spec, const ReplayOptions& options, ReplayInput&
         if (!w) return fail(kFailure, w.error().message);
         annotated = std::move(w).value();
     }
-    Replay replay(**firewall, options, pool, small, std::move(sides), userspace_helpers_of(spec),
-                  annotated ? &*annotated : nullptr);
+    Replay replay(**firewall, spec, wall_s, options, pool, small, std::move(sides),
+                  userspace_helpers_of(spec), annotated ? &*annotated : nullptr);
     int code = replay.run(input, writer ? &*writer : nullptr);
     if (writer) {
         if (auto r = writer->close(); !r) code = fail(kFailure, r.error().message);

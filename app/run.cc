@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <optional>
 #include <thread>
 
@@ -165,8 +166,17 @@ Result<ControlOptions> control_options(const ControlSpec& spec) {
     return options;
 }
 
+/// The number in a file, which is replaced as a whole; 0 if there is none.
+std::int64_t seconds_in(const std::string& file) {
+    std::ifstream in(file);
+    std::int64_t seconds = 0;
+    in >> seconds;
+    return in ? seconds : 0;
+}
+
 /// Everything between the start and the end of DPDK.
-int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, StartFile& start) {
+int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, StartFile& start,
+          const std::string& clock_file) {
     const Spec spec = source.spec;
     FirewallOptions options;
     options.workers = spec.workers.count;
@@ -176,6 +186,7 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
     options.expect_events = kExpectEvents;
     options.conn_events = kConnEvents;
     options.packet_records = kPacketRecords;
+    if (!clock_file.empty()) options.wall_s = [clock_file] { return seconds_in(clock_file); };
     ScannerCache cache(spec.scanner_cache);
     if (!spec.scanner_cache.empty()) options.scanner_cache = &cache;
     auto firewall = Firewall::build(spec, options);
@@ -321,7 +332,7 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
 
 }  // namespace
 
-int run_daemon(LiveConfig::Source source, bool verbose, const std::string& restore) {
+int run_daemon(LiveConfig::Source source, const RunOptions& asked) {
     const Spec& spec = source.spec;
     // Before any thread exists, so that signals are blocked in all of them.
     auto signals = Signals::take();
@@ -334,10 +345,10 @@ int run_daemon(LiveConfig::Source source, bool verbose, const std::string& resto
     if (!control) return fail(control.error());
 
     // Before DPDK: the usual mistake is noticed at once.
-    auto start = open_start_file(restore, spec.state);
+    auto start = open_start_file(asked.restore, spec.state);
     if (!start) return fail(start.error());
 
-    if (auto r = start_eal(eal_config(spec, verbose)); !r) {
+    if (auto r = start_eal(eal_config(spec, asked.verbose)); !r) {
         const int code = fail(r.error());
         control->reset();  // removes the socket file
         // DPDK failed half-way, with threads of its own running; they do not survive an orderly
@@ -345,7 +356,7 @@ int run_daemon(LiveConfig::Source source, bool verbose, const std::string& resto
         std::fflush(stdout);
         _exit(code);
     }
-    const int code = serve(std::move(source), **control, *signals, *start);
+    const int code = serve(std::move(source), **control, *signals, *start, asked.clock);
     stop_eal();
     return code;
 }

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <string>
+
 #include "live_config.h"
 
 namespace postern {
 
 /// The daemon: runs until SIGINT, SIGTERM or SIGQUIT. Returns the process's exit code.
-/// `restore`: a file of saved connections to begin with; empty: the configured one, if any.
-int run_daemon(LiveConfig::Source source, bool verbose, const std::string& restore = {});
+struct RunOptions {
+    bool verbose = false;
+    std::string restore;  ///< file of saved connections to begin with; empty: the configured one
+    /// For tests: schedules go by the seconds after 1970 in this file. Empty: by the system's
+    /// clock.
+    std::string clock;
+};
+
+/// The daemon: runs until SIGINT, SIGTERM or SIGQUIT. Returns the process's exit code.
+int run_daemon(LiveConfig::Source source, const RunOptions& options);
 
 }  // namespace postern

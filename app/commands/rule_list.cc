@@ -17,7 +17,9 @@ Json rule_row(const std::string& name, PolicyAction action, const RuleTotals& t,
              {"action", to_string(action)},
              {"connections", t.connections},
              {"packets", t.packets},
-             {"bytes", t.bytes}};
+             {"bytes", t.bytes},
+             {"in_force", true},
+             {"running", nullptr}};
     if (t.last_ms == 0) {
         row["last"] = row["idle_s"] = nullptr;
         return row;
@@ -38,10 +40,15 @@ Source rules(const CommandContext& context, const Json& args) {
     const std::int64_t now_ms = wall_ms();
     book.look_at_times(context.now(), now_ms);
     std::vector<Json> rows;
-    for (const Plan::RuleLine& line : plan.rule_lines)
-        if (!only_default && (!only || *only == line.id))
-            rows.push_back(
-                rule_row(plan.rule_name(line.id), line.action, book.of(line.id), now_ms));
+    for (const Plan::RuleLine& line : plan.rule_lines) {
+        if (only_default || (only && *only != line.id)) continue;
+        Json row = rule_row(plan.rule_name(line.id), line.action, book.of(line.id), now_ms);
+        row["in_force"] = line.in_force;
+        const RuleLimit* const limit = plan.limit_of(line.id);
+        if (limit != nullptr && limit->counts())
+            row["running"] = context.fw.rule_limits().open_now(line.id);
+        rows.push_back(std::move(row));
+    }
     if (!only)
         rows.push_back(
             rule_row(std::string(kDefaultRule), plan.fallback, book.of_default(), now_ms));
@@ -69,7 +76,9 @@ Command command_rule_list(const CommandContext& context) {
                         number("CONNECTIONS", "connections"),
                         number("PACKETS", "packets"),
                         number("BYTES", "bytes"),
-                        {"LAST", {"last"}}}};
+                        {"LAST", {"last"}},
+                        ranked(1, {"IN_FORCE", {"in_force"}}),
+                        ranked(2, number("RUNNING", "running"))}};
 }
 
 }  // namespace postern

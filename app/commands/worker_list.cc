@@ -80,6 +80,10 @@ class WorkerListSource : public RowSource {
         row["sleeps"] = c.sleeps.get();
         row["handed_off"] = c.handed_off.get();
         row["taken_over"] = c.taken_over.get();
+        const Peers::Waiting waiting = fw_.worker(w).peers().waiting();
+        row["ring"] = waiting.packets;
+        row["ring_percent"] =
+            share(std::uint64_t{waiting.packets} * 100, std::uint64_t{waiting.room});
         row["connections"] = fw_.worker(w).conns().count().get();
         static constexpr const char* kSizes[] = {"1", "2-3", "4-7", "8-15", "16-31", "32-63", "64"};
         Json bursts = Json::object();
@@ -113,7 +117,8 @@ Command command_worker_list(const CommandContext& context) {
                 ranked(1, number("PKTS/TURN", "packets_per_turn")),
                 ranked(2, number("LONGEST_US", "longest_turn_us")),
                 ranked(3, number("CONNECTIONS", "connections")),
-                ranked(4, number("HANDED_OFF", "handed_off")), ranked(5, {"BURSTS", {"bursts"}})}};
+                ranked(4, number("HANDED_OFF", "handed_off")),
+                ranked(5, number("RING%", "ring_percent")), ranked(6, {"BURSTS", {"bursts"}})}};
 }
 
 }  // namespace postern

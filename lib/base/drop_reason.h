@@ -60,6 +60,10 @@ namespace postern {
     X(source_rate, "its source opens connections too fast")                                    \
     X(worker_rate, "its worker's limit of new connections a second is reached")                \
     X(zone_full, "its zone's limit of connections is reached")                                 \
+    X(rule_rate, "its rule's `limit` of connections or packets a second is reached")           \
+    X(rule_at_once, "its rule's `limit` of connections at once is reached")                    \
+    X(rule_source_rate, "the same as rule_rate, `per_source`")                                 \
+    X(rule_source_at_once, "the same as rule_at_once, `per_source`")                           \
     X(wrong_zone, "its connection or expectation is between other zones")                      \
     X(spoofed, "its source address belongs to another zone")                                   \
     X(ct_collision, "two connections collided on one key of the table")                        \

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "config/list_items.h"
+
 namespace postern {
 namespace {
 
@@ -66,6 +68,7 @@ class RuleLine {
     std::string text() {
         out_ = rule_.name + ": ";
         if (!rule_.enabled) out_ += "(disabled) ";
+        if (rule_.schedule) out_ += "(" + rule_.schedule->text() + ") ";
         out_ += to_string(rule_.action);
         out_ += " " + states();
         zones("from", rule_.from);
@@ -76,6 +79,7 @@ class RuleLine {
         protocols();
         if (!rule_.sport.empty()) add("sport", listed(texts_of(rule_.sport)));
         if (!rule_.dport.empty()) add("dport", listed(texts_of(rule_.dport)));
+        link();
         if (rule_.mark_mask != 0) add("mark", masked(rule_.mark, rule_.mark_mask));
         effects();
         if (!rule_.description.empty()) out_ += "  # " + rule_.description;
@@ -124,6 +128,26 @@ class RuleLine {
             types.push_back(std::to_string(type));
         if (!types.empty()) add("icmp_type", listed(types));
     }
+    void link() {
+        Texts vlans, code_points;
+        for (const auto& r : rule_.vlan)
+            vlans.push_back(r.last == 0 ? "none"
+                                        : (r.first == 0 ? "none, " : "") +
+                                              range_text(r.first == 0 ? 1 : r.first, r.last));
+        for (const auto& r : rule_.dscp)
+            code_points.push_back(r.first == r.last ? config::dscp_text(r.first)
+                                                    : range_text(r.first, r.last));
+        if (!vlans.empty()) add("vlan", listed(vlans));
+        if (!code_points.empty()) add("dscp", listed(code_points));
+        ports("in_port", rule_.in_port);
+        ports("out_port", rule_.out_port);
+    }
+    void ports(std::string_view what, const std::vector<PortId>& ports) {
+        Texts names;
+        for (const PortId p : ports)
+            names.push_back(spec_.ports[p.number()].name);
+        if (!names.empty()) add(what, listed(names));
+    }
     void effects() {
         if (rule_.helper != kNoHelper) add("helper", spec_.helper(rule_.helper).name);
         if (rule_.track != TrackMode::yes)
@@ -137,6 +161,30 @@ class RuleLine {
             add("expect", protocol_name(rule_.expect->protocol) + " " +
                               range_text(rule_.expect->dport.first, rule_.expect->dport.last) +
                               (rule_.expect->to_server ? " to the server" : " to the client"));
+        if (!rule_.limit) return;
+        if (rule_.limit->any()) add("limit", limit_text(*rule_.limit));
+        if (rule_.limit->per_source.any())
+            add("limit per source", limit_text(rule_.limit->per_source));
+    }
+
+    static std::string limit_text(const PerSourceSpec& limit) {
+        std::string out;
+        const auto item = [&out](const std::string& text) {
+            out += (out.empty() ? "" : " and ") + text;
+        };
+        const auto rate = [&](const RateSpec& r, const char* of) {
+            if (r.number == 0) return;
+            item(std::to_string(r.number) +
+                 (r.period_s == 1    ? "/s"
+                  : r.period_s == 60 ? "/m"
+                                     : "/h") +
+                 " " + of);
+            if (limit.burst != 0) out += " (burst " + std::to_string(limit.burst) + ")";
+        };
+        rate(limit.connections, "connections");
+        rate(limit.packets, "packets");
+        if (limit.at_once != 0) item(std::to_string(limit.at_once) + " at once");
+        return out;
     }
 
     const Spec& spec_;

@@ -69,7 +69,10 @@ class Groups {
     }
 
     std::string folder_;
-    std::tuple<Table<AddressKind>, Table<PortKind>, Table<ServiceKind>> tables_;
+    /// Those of VLANs and code points stay empty.
+    std::tuple<Table<AddressKind>, Table<PortKind>, Table<ServiceKind>, Table<VlanKind>,
+               Table<DscpKind>>
+        tables_;
     std::vector<std::string> chain_;  ///< names of the groups being read
     std::vector<IncludedFile> included_;
 };

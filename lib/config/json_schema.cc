@@ -149,6 +149,17 @@ class SchemaWriter {
                               integer(0, 255));
             case Form::icmp_type:
                 return any_of({{"type", "string"}, {"pattern", "^[a-z][a-z-]+$"}}, integer(0, 255));
+            case Form::vlan:
+                return any_of(
+                    {{"type", "string"}, {"pattern", "^(not +)?(none|[0-9]{1,4}(-[0-9]{1,4})?)$"}},
+                    integer(1, 4094));
+            case Form::dscp:
+                return any_of({{"type", "string"},
+                               {"pattern", "^(not +)?([a-z][a-z0-9-]*|[0-9]{1,2}(-[0-9]{1,2})?)$"}},
+                              integer(0, 63));
+            case Form::port_name:
+                return {{"type", {"string", "number", "boolean"}},
+                        {"pattern", "^(not +)?" + std::string(kName).substr(1)}};
             case Form::pass_word: return any_of(word_list(words), integer(range.min, range.max));
             case Form::masked:
                 return any_of({{"type", "string"},
@@ -157,6 +168,16 @@ class SchemaWriter {
             case Form::log_rate:
                 return any_of(word_list({"true", "false", "yes", "no", "on", "off"}),
                               {{"type", "string"}, {"pattern", "^[1-9][0-9]{0,6}/s$"}});
+            case Form::days:
+                return {{"type", "string"},
+                        {"pattern",
+                         "^(mon|tue|wed|thu|fri|sat|sun)"
+                         "(-(mon|tue|wed|thu|fri|sat|sun))?$"}};
+            case Form::time_of_day:
+                // Some readers take 18:00 for a number of minutes, in base 60.
+                return any_of({{"type", "string"}, {"pattern", "^([01][0-9]|2[0-4]):[0-5][0-9]$"}},
+                              integer(0, 24 * 60));
+            case Form::rate: return {{"type", "string"}, {"pattern", "^[1-9][0-9]{0,6}/[smh]$"}};
             case Form::stage: return word_list(schema_.stages);
             case Form::helper_kind: return word_list(kinds());
             case Form::text:

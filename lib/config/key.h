@@ -47,16 +47,22 @@ enum class Form : std::uint8_t {
     choice,    ///< one of `words`
     prefix,    ///< address or prefix
     protocol,  ///< by name or number
-    port_range,  ///< a port, or FIRST-LAST
-    address,     ///< address, prefix, range or group, perhaps behind `not`
-    port,        ///< port, range or group, perhaps behind `not`
-    service,     ///< PROTOCOL/PORTS, protocol or group, perhaps behind `not`
-    icmp_type,   ///< by name or number
-    pass_word,   ///< one of `words`, or an ethertype
-    masked,      ///< number, or NUMBER/MASK, of 32 bits
-    log_rate,    ///< yes, no, or NUMBER/s
-    stage,       ///< a stage of this build
-    helper_kind  ///< a helper of this build
+    port_range,   ///< a port, or FIRST-LAST
+    address,      ///< address, prefix, range or group, perhaps behind `not`
+    port,         ///< port, range or group, perhaps behind `not`
+    service,      ///< PROTOCOL/PORTS, protocol or group, perhaps behind `not`
+    icmp_type,    ///< by name or number
+    vlan,         ///< id, range or `none`, perhaps behind `not`
+    dscp,         ///< name, number or range, perhaps behind `not`
+    port_name,    ///< name of a port, perhaps behind `not`
+    pass_word,    ///< one of `words`, or an ethertype
+    masked,       ///< number, or NUMBER/MASK, of 32 bits
+    log_rate,     ///< yes, no, or NUMBER/s
+    days,         ///< a day, or FIRST-LAST
+    time_of_day,  ///< HH:MM
+    rate,         ///< NUMBER/s, NUMBER/m or NUMBER/h
+    stage,        ///< a stage of this build
+    helper_kind   ///< a helper of this build
 };
 
 /// Number and arrangement of values.

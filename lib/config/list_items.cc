@@ -31,11 +31,11 @@ std::optional<std::uint32_t> number(std::string_view text, std::uint32_t max) {
 }
 
 /// "80" or "8000-8080". `problem` is set for a range that is empty.
-std::optional<NumberRange<std::uint32_t>> port_range(std::string_view text, std::string& problem) {
+std::optional<NumberRange<std::uint32_t>> number_range(std::string_view text, std::uint32_t max,
+                                                       std::string& problem) {
     const std::size_t dash = text.find('-');
-    const auto first = number(text.substr(0, dash), 0xffff);
-    const auto last =
-        dash == std::string_view::npos ? first : number(text.substr(dash + 1), 0xffff);
+    const auto first = number(text.substr(0, dash), max);
+    const auto last = dash == std::string_view::npos ? first : number(text.substr(dash + 1), max);
     if (!first || !last) return std::nullopt;
     if (*first > *last) {
         problem = "the range " + std::string(text) + " is empty (did you mean " +
@@ -95,7 +95,7 @@ Item<Addresses> AddressKind::parse(std::string_view text) {
 
 Item<NumberSet<std::uint32_t>> PortKind::parse(std::string_view text) {
     Item<Set> out;
-    if (const auto range = port_range(text, out.problem)) out.set = Set{*range};
+    if (const auto range = number_range(text, kLast, out.problem)) out.set = Set{*range};
     return out;
 }
 
@@ -109,10 +109,49 @@ Item<NumberSet<std::uint32_t>> ServiceKind::parse(std::string_view text) {
         out.set = Set{{first, first | 0xffff}};
     } else if (!has_ports(*protocol)) {
         out.problem = protocol_name(*protocol) + " has no ports";
-    } else if (const auto ports = port_range(text.substr(slash + 1), out.problem)) {
+    } else if (const auto ports = number_range(text.substr(slash + 1), 0xffff, out.problem)) {
         out.set = Set{{first | ports->first, first | ports->last}};
     }
     return out;
+}
+
+Item<NumberSet<std::uint32_t>> VlanKind::parse(std::string_view text) {
+    if (text == "none") return {Set{{0, 0}}, {}};
+    Item<Set> out;
+    // 4095 is reserved (IEEE 802.1Q, table 9-2); 0 is a tag without an id.
+    const auto range = number_range(text, kLast - 1, out.problem);
+    if (range && range->first == 0)
+        out.problem = "0 is no VLAN id (frames without one are `none`)";
+    else if (range)
+        out.set = Set{*range};
+    return out;
+}
+
+namespace {
+/// RFC 2474, 2597, 3246, 5865, 8622.
+struct CodePoint {
+    std::string_view name;
+    std::uint32_t value;
+};
+constexpr CodePoint kCodePoints[] = {
+    {"cs0", 0},   {"cs1", 8},   {"cs2", 16},  {"cs3", 24},  {"cs4", 32},  {"cs5", 40},
+    {"cs6", 48},  {"cs7", 56},  {"af11", 10}, {"af12", 12}, {"af13", 14}, {"af21", 18},
+    {"af22", 20}, {"af23", 22}, {"af31", 26}, {"af32", 28}, {"af33", 30}, {"af41", 34},
+    {"af42", 36}, {"af43", 38}, {"ef", 46},   {"va", 44},   {"le", 1},    {"be", 0}};
+}  // namespace
+
+Item<NumberSet<std::uint32_t>> DscpKind::parse(std::string_view text) {
+    for (const CodePoint& p : kCodePoints)
+        if (p.name == text) return {Set{{p.value, p.value}}, {}};
+    Item<Set> out;
+    if (const auto range = number_range(text, kLast, out.problem)) out.set = Set{*range};
+    return out;
+}
+
+std::string dscp_text(std::uint32_t value) {
+    for (const CodePoint& p : kCodePoints)
+        if (p.value == value) return std::string(p.name);
+    return std::to_string(value);
 }
 
 void append(Addresses& set, const Addresses& part) {

@@ -5,6 +5,8 @@
 //   addresses   192.0.2.1   192.0.2.0/24   10.0.0.5-10.0.0.90   2001:db8::/32
 //   ports       80   8000-8080
 //   services    tcp/80   udp/500-510   gre
+//   VLANs       10   10-19   none
+//   DSCP        ef   46   af11   0-7
 //
 // An item may also be the name of a group, which only the caller knows; and each may have `not `
 // before it. Pure functions of text without YAML, for control.
@@ -56,6 +58,34 @@ struct ServiceKind {
     static Item<Set> parse(std::string_view text);
     static constexpr std::uint32_t kLast = 0xffffff;
 };
+
+// VLANs and code points have no groups.
+struct VlanKind {
+    /// Ids; 0: no tag.
+    using Set = NumberSet<std::uint32_t>;
+    static constexpr std::string_view kKey = "";
+    static constexpr std::string_view kOne = "a VLAN id (1 to 4094), a range of them, or none";
+    static constexpr std::string_view kMany = "VLANs";
+    static Item<Set> parse(std::string_view text);
+    static constexpr std::uint32_t kLast = 0xfff;
+};
+struct DscpKind {
+    using Set = NumberSet<std::uint32_t>;
+    static constexpr std::string_view kKey = "";
+    static constexpr std::string_view kOne =
+        "a code point such as ef, af11, cs1 or 0 to 63, or a range of numbers";
+    static constexpr std::string_view kMany = "code points";
+    static Item<Set> parse(std::string_view text);
+    static constexpr std::uint32_t kLast = 63;
+};
+/// The name of a code point, or its number.
+std::string dscp_text(std::uint32_t value);
+
+// Of schedules.
+/// `08:00`, in minutes after midnight, up to 24:00. Nothing for any other text.
+std::optional<std::uint16_t> time_of_day(std::string_view text);
+/// `mon`, or `mon-fri`: bits, Monday's the lowest. 0 for any other text.
+std::uint8_t days_of(std::string_view text);
 
 /// Adds the numbers of `part` to `set`, which is a set only after finished().
 void append(Addresses& set, const Addresses& part);

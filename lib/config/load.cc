@@ -26,6 +26,15 @@ void Names::add(const Value& at, const std::string& name) {
     order_.push_back(name);
 }
 
+std::optional<std::size_t> Names::find(const Value& at, std::string_view name) const {
+    if (const auto it = index_.find(std::string(name)); it != index_.end()) return it->second;
+    if (at.scalar() == name) return find(at);
+    const std::vector<std::string_view> views(order_.begin(), order_.end());
+    if (!order_.empty() || !quiet_when_empty)
+        at.error(quoted(name) + " is not " + what_ + suggestion(name, views));
+    return std::nullopt;
+}
+
 std::optional<std::size_t> Names::find(const Value& v) const {
     if (const auto s = v.scalar())
         if (const auto it = index_.find(*s); it != index_.end()) return it->second;

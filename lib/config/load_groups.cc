@@ -300,5 +300,9 @@ template std::shared_ptr<const NumberSet<std::uint32_t>> Groups::set_of_list<Por
     const std::vector<Value>&, bool);
 template std::shared_ptr<const NumberSet<std::uint32_t>> Groups::set_of_list<ServiceKind>(
     const std::vector<Value>&, bool);
+template std::shared_ptr<const NumberSet<std::uint32_t>> Groups::set_of_list<VlanKind>(
+    const std::vector<Value>&, bool);
+template std::shared_ptr<const NumberSet<std::uint32_t>> Groups::set_of_list<DscpKind>(
+    const std::vector<Value>&, bool);
 
 }  // namespace postern::config

@@ -31,6 +31,23 @@ bool leaves_no_record(DropReason why) {
 
 }  // namespace
 
+RateSpec read_rate(const Value& v) {
+    const auto s = v.scalar();
+    const std::size_t slash = s ? s->find('/') : std::string::npos;
+    if (slash != std::string::npos && slash + 2 == s->size()) {
+        const char unit = s->back();
+        const std::uint32_t period_s = unit == 's' ? 1 : unit == 'm' ? 60 : unit == 'h' ? 3600 : 0;
+        std::uint32_t n = 0;
+        const char* const last = s->data() + slash;
+        const auto [end, error] = std::from_chars(s->data(), last, n);
+        if (error == std::errc{} && end == last && period_s != 0 && n >= 1 && n <= RateSpec::kMost)
+            return {n, period_s};
+    }
+    v.error("expected a number a second, minute or hour, such as 100/s, 20/m or 5/h, from 1 to " +
+            std::to_string(RateSpec::kMost) + ", found " + v.found());
+    return {};
+}
+
 LogRate read_log_rate(const Value& v) {
     const auto s = v.scalar();
     if (s && s->ends_with("/s")) {

@@ -2,6 +2,7 @@
 // `policy`: rules and their conditions.
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <span>
 
 #include "config/loader.h"
@@ -204,6 +205,56 @@ void Loader::icmp_types(Map& map, RuleSpec& rule) {
               });
 }
 
+void Loader::port_names(Map& map, std::string_view key, std::vector<PortId>& out) {
+    const auto items = items_of(map, key);
+    if (!items) return;
+    std::set<std::size_t> with, without;
+    for (const Value& item : *items) {
+        const auto text = item.scalar();
+        if (!text) {
+            item.error("expected a port of this file, found " + item.found());
+            return;
+        }
+        std::string_view name = *text;
+        auto& list = take_not(name) ? without : with;
+        if (name == "any") {
+            item.error("\"any\" stands alone, not in a list");
+            return;
+        }
+        const auto port = port_names_.find(item, name);
+        if (!port) return;
+        if (!list.insert(*port).second) item.error(item.found() + " is given twice");
+    }
+    for (std::size_t p = 0; p < port_names_.size(); ++p)
+        if ((with.empty() || with.contains(p)) && !without.contains(p))
+            out.push_back(PortId::from(p));
+    if (out.empty()) map.get(key)->error("`not` leaves nothing of this list");
+}
+
+void Loader::link(Map& map, RuleSpec& rule) {
+    const auto numbers = [&]<class Kind>(std::string_view key, Kind,
+                                         NumberSet<std::uint32_t>& out) {
+        const auto items = items_of(map, key);
+        const auto set = items ? groups_.set_of_list<Kind>(*items) : nullptr;
+        if (set) out = *set;
+    };
+    numbers("vlan", VlanKind{}, rule.vlan);
+    numbers("dscp", DscpKind{}, rule.dscp);
+    port_names(map, "in_port", rule.in_port);
+    port_names(map, "out_port", rule.out_port);
+    if (rule.in_port.empty() && rule.out_port.empty()) return;
+    const auto within = [](const std::vector<PortId>& list, PortId port) {
+        return list.empty() || std::ranges::find(list, port) != list.end();
+    };
+    for (const BridgeSpec& bridge : spec_.bridges)
+        for (const unsigned side : {0u, 1u})
+            if (within(rule.in_port, bridge.ports[side]) &&
+                within(rule.out_port, bridge.ports[1 - side]))
+                return;
+    map.get(rule.in_port.empty() ? "out_port" : "in_port")
+        ->error("no bridge leads from these `in_port` to these `out_port`, so nothing can match");
+}
+
 void Loader::states(Map& map, RuleSpec& rule) {
     const auto ct = map.get("ct");
     if (ct && !is_any(*ct)) {
@@ -295,6 +346,57 @@ void Loader::effects(Map& map, RuleSpec& rule) {
         if (auto on = liberal->flag()) rule.liberal = *on;
     if (auto wish = given("expect")) rule.expect = expect(*wish);
     tracking(map, rule);
+    // After `track`, which decides what there is to count.
+    if (auto most = given("limit")) limit(*most, rule);
+}
+
+void Loader::limit_rates(Map& map, const RuleSpec& rule, PerSourceSpec& out) {
+    const bool untracked = rule.track == TrackMode::no;
+    const bool icmp =
+        !rule.protocols.empty() && std::ranges::all_of(rule.protocols, [](std::uint8_t p) {
+            return p == proto::icmp || p == proto::icmpv6;
+        });
+    for (const std::string_view key : {"connections", "at_once"})
+        if (auto v = map.get(key); v && untracked)
+            v->error("excluded by `track: no`, which makes no connections (use `packets`)");
+    if (auto v = map.get("connections")) out.connections = read_rate(*v);
+    map.number("at_once", out.at_once);
+    if (auto v = map.get("packets")) {
+        out.packets = read_rate(*v);
+        if (!untracked && !icmp)
+            v->error(
+                "needs `track: no`, or `proto` with icmp and icmpv6 alone: packets of connections "
+                "are not judged by rules");
+    }
+    const auto burst = map.get("burst");
+    if (!burst) return;
+    burst->read(out.burst, map.about("burst").range);
+    if (out.connections.number == 0 && out.packets.number == 0)
+        return burst->error("needs `connections` or `packets`, a rate");
+    for (const RateSpec& rate : {out.connections, out.packets}) {
+        const std::uint64_t most = std::uint64_t{rate.number} * 3600 / rate.period_s;
+        if (rate.number != 0 && out.burst > most)
+            burst->error(std::to_string(out.burst) + " is more than the rate gives in an hour (" +
+                         std::to_string(most) + ")");
+    }
+}
+
+void Loader::limit(const Value& v, RuleSpec& rule) {
+    LimitSpec& out = rule.limit.emplace();
+    Map map(v);
+    read_keys(map, out);
+    limit_rates(map, rule, out);
+    if (const auto one = map.get("per_source")) {
+        Map of(*one);
+        read_keys(of, out.per_source);
+        limit_rates(of, rule, out.per_source);
+        of.finish();
+    }
+    map.finish();
+    if (!rule.match_new && rule.match_related)
+        v.error("needs `ct: [new]`: expected connections do not count");
+    else if (v.is_map() && !out.any() && !out.per_source.any())
+        v.error("limits nothing (expected `connections`, `at_once`, `packets` or `per_source`)");
 }
 
 /// `track`, and the keys that it excludes.
@@ -412,6 +514,7 @@ void Loader::rule(const Value& v) {
     port_ranges(map, "sport", rule, rule.sport);
     port_ranges(map, "dport", rule, rule.dport);
     icmp_types(map, rule);
+    link(map, rule);
     states(map, rule);
     check_families(v, rule);
     if (auto helper = map.get("helper")) {
@@ -440,6 +543,7 @@ void Loader::rule(const Value& v) {
     if (auto mark = map.get("mark"); mark && !is_any(*mark))
         read_masked(*mark, rule.mark, rule.mark_mask);
     if (auto log = map.get("log")) rule.log = read_log_rate(*log);
+    if (auto when = map.get("schedule")) schedule(*when, rule);
     effects(map, rule);
     map.finish();
     spec_.policy.rules.push_back(std::move(rule));

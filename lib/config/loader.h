@@ -6,6 +6,8 @@
 // Private to lib/config: the file as a whole in load.cc, its sections in load_*.cc.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -27,6 +29,9 @@ class Names {
     void add(const Value& at, const std::string& name);
     /// Reports a name that is not among them, unless there are none and that was reported.
     std::optional<std::size_t> find(const Value& v) const;
+    /// The same of a part of the value's text.
+    std::optional<std::size_t> find(const Value& at, std::string_view name) const;
+    std::size_t size() const noexcept { return order_.size(); }
 
     bool quiet_when_empty = false;
 
@@ -38,6 +43,8 @@ class Names {
 
 /// `yes`, `no` or `10/s`. Reports anything else.
 LogRate read_log_rate(const Value& v);
+/// `10/s`, `10/m` or `10/h`; the same.
+RateSpec read_rate(const Value& v);
 
 /// The possible zones of this port's frames.
 std::set<ZoneId> zones_at(const PortSpec& port);
@@ -85,10 +92,16 @@ class Loader {
                      std::vector<PortRange>& out);
     void services(Map& map, RuleSpec& rule);
     void icmp_types(Map& map, RuleSpec& rule);
+    /// `vlan`, `dscp`, `in_port` and `out_port`.
+    void link(Map& map, RuleSpec& rule);
+    void port_names(Map& map, std::string_view key, std::vector<PortId>& out);
     void tracking(Map& map, RuleSpec& rule);
     void states(Map& map, RuleSpec& rule);
     void effects(Map& map, RuleSpec& rule);
     ExpectSpec expect(const Value& v);
+    void limit(const Value& v, RuleSpec& rule);
+    void schedule(const Value& v, RuleSpec& rule);
+    void limit_rates(Map& map, const RuleSpec& rule, PerSourceSpec& out);
     void check_families(const Value& v, RuleSpec& rule);
     void pipeline(const Value& v);
     void control(const Value& v);
@@ -112,7 +125,8 @@ class Loader {
     Names helper_names_{"a helper of this file"};
     std::vector<TimeoutProfileSpec> timeout_profiles_;  ///< all that rules may choose
     std::unordered_set<std::string> rule_names_;
-    std::unordered_set<std::string> zone_prefixes_;  ///< of all zones
+    std::map<std::string, std::shared_ptr<const TimeZone>> time_zones_;  ///< of rules
+    std::unordered_set<std::string> zone_prefixes_;                      ///< of all zones
 };
 
 }  // namespace postern::config

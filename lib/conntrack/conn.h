@@ -37,6 +37,15 @@ struct GreTrack {
     std::uint32_t second_key;  ///< its number in the table; 0 = none
 };
 
+/// How a connection's first packet came, for rules that match it, see PolicyLink. Of an expected
+/// one nothing is kept: its first packet is judged once.
+struct FirstLink {
+    std::uint32_t vlan : 12;
+    std::uint32_t dscp : 6;
+    std::uint32_t in_port : 8;  ///< PortId plus 1; 0: not known
+    std::uint32_t limited : 1;  ///< counted for the limits of its rule, see RuleLimits
+};
+
 /// In place of TcpNear: for every packet of a connection without a tracker of its own.
 struct PlainNear {
     std::uint32_t seen_ms[2];  ///< Tick of the last packet by Direction; before its first: that of
@@ -92,8 +101,11 @@ struct alignas(64) Conn {
     ConnId master;  ///< the connection whose helper expected it
     std::uint32_t mark = 0;
     std::uint32_t label = 0;
-    std::uint32_t visit_ms = 0;  ///< of an expected child: time of the next visit by its timer
-    RuleId rule = kNoRule;       ///< the rule that accepted it
+    union {
+        std::uint32_t visit_ms = 0;  ///< of an expected child: time of the next visit by its timer
+        FirstLink first;             ///< of all others
+    };
+    RuleId rule = kNoRule;  ///< the rule that accepted it
 
     // Limits of the bit-fields above.
     static constexpr std::uint8_t kTimeoutsMask = 0x0f, kTagMask = 0xf0, kEdgeMask = 0x3f,

@@ -190,6 +190,12 @@ inline bool has_plain_ends(const PacketInfo& info) noexcept {
 inline const std::uint8_t* addresses_in(const std::uint8_t* ip, Family family) noexcept {
     return ip + (family == Family::ipv4 ? 12 : 8);
 }
+/// The six bits of the differentiated services field (RFC 2474) in the IP header at `ip`.
+inline std::uint8_t dscp_in(const std::uint8_t* ip, Family family) noexcept {
+    const unsigned traffic_class =
+        family == Family::ipv4 ? ip[1] : (ip[0] & 0x0f) << 4 | ip[1] >> 4;
+    return static_cast<std::uint8_t>(traffic_class >> 2);
+}
 /// Sets the ends of `t` to the addresses in the IP header at `ip`.
 inline void read_addresses(Tuple& t, const std::uint8_t* ip, Family family) noexcept {
     t.src.family = t.dst.family = family;

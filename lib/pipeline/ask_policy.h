@@ -9,4 +9,7 @@ namespace postern {
 /// Batch::verdict. For packets that belong to no connection, and for ICMP errors about one.
 void ask_policy(Batch& batch, Mask which) noexcept;
 
+/// How packet i came, as rules match it.
+PolicyLink link_of(const Batch& batch, unsigned i) noexcept;
+
 }  // namespace postern

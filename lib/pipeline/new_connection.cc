@@ -32,6 +32,8 @@ bool NewConnection::adopt(const Conn& image, const ZonePair& zones) noexcept {
     if (slot_ == 0) return false;
     tracking_.rules_.begin_restored(slot_);
     tracking_.limits_.opened(conn(), b.plan->edges, !expected_ && !Tracking::is_confirmed(conn()));
+    if (!conn().has(conn_flag::expected)) conn().first.limited = 0;  // not counted yet
+    tracking_.join_rule(conn());
     return true;
 }
 

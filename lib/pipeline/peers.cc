@@ -85,6 +85,12 @@ void Peers::notify_active(ConnId master) noexcept {
         counters_.masters_not_told.add();
 }
 
+Peers::Waiting Peers::waiting() const noexcept {
+    const rte_ring* const ring = rings_.packets_[self_.number()].get();
+    if (ring == nullptr) return {};
+    return {rte_ring_count(ring), rte_ring_get_capacity(ring)};
+}
+
 bool Peers::is_quiet() const noexcept {
     const rte_ring* active = rings_.active_[self_.number()].get();
     return (active == nullptr || rte_ring_empty(active) != 0) &&

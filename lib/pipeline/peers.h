@@ -86,6 +86,12 @@ class Peers {
     /// Takes up to kMaxBurst packets that others handed over to this worker.
     unsigned take_handoff(rte_mbuf** out) noexcept;
 
+    /// Packets that wait in this worker's ring, and the most that it takes. Any thread.
+    struct Waiting {
+        unsigned packets = 0, room = 0;
+    };
+    Waiting waiting() const noexcept;
+
     /// Whether nothing waits for take_active() and take_orders().
     bool is_quiet() const noexcept;
     /// Notifies another worker that a child of its connection was active.

@@ -21,6 +21,10 @@ PolicyQuery query_of(const Conn& conn, const Edges& edges) noexcept {
         q.tuple.dport = icmp_port(icmp_question(conn.family(), conn.key_class), 0);
     else if (!has_ports(conn.protocol()))
         q.tuple.sport = q.tuple.dport = {};
+    // 0 is no port, and its number less 1 is kUnknownPort.
+    q.link = {static_cast<std::uint16_t>(conn.first.vlan),
+              static_cast<std::uint8_t>(conn.first.dscp),
+              static_cast<std::uint8_t>(conn.first.in_port - 1)};
     return q;
 }
 
@@ -92,7 +96,7 @@ void Sweep::recheck(std::uint32_t end) noexcept {
         const PolicyVerdict& verdict = batch_.verdict[i];
         if (verdict.action == PolicyAction::accept) {
             sweep(asked[i]);  // the packets so far were the former rule's
-            conns.at(asked[i]).rule = verdict.rule;
+            tracking_.give_rule(conns.at(asked[i]), verdict.rule);
             continue;
         }
         tracking_.counters().connections_refused.add();
@@ -130,6 +134,8 @@ void Sweep::sweep(std::uint32_t slot) noexcept {
     if (is_zone_gone(conn, names)) return tracking_.end(slot, ConnEnd::zone_removed);
     if (!plan.serves(conn.helper)) helping_.take_away(slot);
     tracking_.rules().catch_up(slot);  // before its rule is forgotten
+    if (names.rules.is_gone(conn.rule.number())) tracking_.give_rule(conn, kNoRule);
+    tracking_.join_rule(conn);
     if (forget_gone_names(conn, names)) {
         const std::uint32_t before = conn.timeout_ms;
         conn.timeout_ms = timeout_of(conn, plan.track);

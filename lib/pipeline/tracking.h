@@ -144,6 +144,16 @@ class Tracking {
             limits_.no_longer_half_open(conn, batch_.plan->edges);
     }
 
+    /// A running connection has another rule now.
+    void give_rule(Conn& conn, RuleId rule) noexcept {
+        if (conn.rule == rule) return;
+        if (Limits::counts_for_rule(conn)) limits_.leave_rule(conn, batch_.plan->edges);
+        conn.rule = rule;
+        join_rule(conn);
+    }
+    /// Counts it for the limit of its rule, if this plan has one.
+    void join_rule(Conn& conn) noexcept { limits_.join_rule(conn, *batch_.plan); }
+
   private:
     friend class NewConnection;
 

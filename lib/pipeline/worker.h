@@ -10,9 +10,10 @@
 //
 // Life-cycle: created by control before the lcore starts, destroyed after it has ended.
 // Synchronisation: everything is private to this worker except the expectation table (lib/expect),
-// the rings between workers (peers.h), the rings to helpers' processes, connection events, requests
-// of control (control_requests.h), counters (read by control), the current plan (plan_store.h, read
-// once a turn), and the version of the plan for which its connections are swept (sweep.h).
+// limits of rules (rule_limits.h), the rings between workers (peers.h), the rings to helpers'
+// processes, connection events, requests of control (control_requests.h), counters (read by
+// control), the current plan (plan_store.h, read once a turn), and the version of the plan for
+// which its connections are swept (sweep.h).
 #pragma once
 
 #include <array>

@@ -17,7 +17,9 @@
 #include "conntrack/conn.h"
 #include "conntrack/source_table.h"
 #include "pipeline/answer_limits.h"
+#include "pipeline/rule_limits.h"
 #include "plan/edges.h"
+#include "plan/plan.h"
 
 namespace postern {
 
@@ -28,12 +30,14 @@ class Limits {
         AnswerRates answers;
         std::array<std::uint32_t, kMaxZones> per_zone{};  ///< connections at once; 0 = no limit
         std::uint32_t new_per_second = 0;                 ///< in all; 0 = no limit
+        RuleLimits* rules = nullptr;                      ///< of all workers; outlives it
         Tick start;
     };
     Limits(const Config& config, const HashSecret& secret)
         : sources_(config.sources, secret),
           answers_(config.answers, secret),
           new_connections_(config.new_per_second, config.start),
+          rules_(config.rules),
           per_zone_(config.per_zone),
           zones_limited_(std::ranges::any_of(per_zone_, [](auto limit) { return limit != 0; })) {}
 
@@ -74,6 +78,31 @@ class Limits {
     void ended(Conn& conn, const Edges& edges) noexcept {
         if (conn.has(conn_flag::half_open)) no_longer_half_open(conn, edges);
         if (zones_limited_) --zone_count_[zone_of(conn, edges).number()];
+        if (counts_for_rule(conn)) [[unlikely]]
+            leave_rule(conn, edges);
+    }
+
+    // --- limits of rules ---
+    RuleLimits& rules() noexcept { return *rules_; }
+    /// A connection may be counted for its rule's limit: call it when the rule is set, and for
+    /// running ones when the plan has changed. It counts whatever the limit is.
+    void join_rule(Conn& conn, const Plan& plan) noexcept {
+        const RuleLimit* const limit = plan.limit_of(conn.rule);
+        const bool counts = limit != nullptr && limit->counts();
+        if (conn.has(conn_flag::expected) || counts == counts_for_rule(conn)) return;
+        if (!counts) return leave_rule(conn, plan.edges);
+        const IpAddr source = conn.tuple().src;
+        rules_->count({conn.rule, zone_of(conn, plan.edges), source});
+        conn.first.limited = 1;
+    }
+    /// It gets another rule, or ends. Only of one that counts.
+    void leave_rule(Conn& conn, const Edges& edges) noexcept {
+        const IpAddr source = conn.tuple().src;
+        rules_->close({conn.rule, zone_of(conn, edges), source});
+        conn.first.limited = 0;
+    }
+    static bool counts_for_rule(const Conn& conn) noexcept {
+        return conn.first.limited != 0 && !conn.has(conn_flag::expected);
     }
 
     AnswerLimits& answers() noexcept { return answers_; }
@@ -87,6 +116,7 @@ class Limits {
     SourceTable sources_;
     AnswerLimits answers_;
     RateLimit new_connections_;
+    RuleLimits* rules_;
     std::array<std::uint32_t, kMaxZones> per_zone_;
     bool zones_limited_;  ///< else nothing is counted: an end would have to read the second line
     std::array<std::uint32_t, kMaxZones> zone_count_{};

@@ -177,6 +177,22 @@ Result<std::vector<PortPlan>> ports_of(const Spec& spec, Edges& edges, Names& na
     return out;
 }
 
+RuleRate rate_of(const RateSpec& spec, std::uint32_t burst) {
+    if (spec.number == 0) return {};
+    const std::uint64_t period = std::uint64_t{spec.period_s} * 1000 * RuleRate::kUnitsPerMs;
+    const std::uint64_t cost = std::max<std::uint64_t>((period + spec.number / 2) / spec.number, 1);
+    return {cost, cost * (burst != 0 ? burst : spec.number)};
+}
+RuleLimit limit_of(const LimitSpec& all) {
+    const PerSourceSpec& one = all.per_source;
+    return {.connections = rate_of(all.connections, all.burst),
+            .source_connections = rate_of(one.connections, one.burst),
+            .packets = rate_of(all.packets, all.burst),
+            .source_packets = rate_of(one.packets, one.burst),
+            .at_once = all.at_once,
+            .source_at_once = one.at_once};
+}
+
 void log_plan_of(const LogSpec& spec, unsigned workers, LogPlan& out) {
     out.of_default = spec.of_default.share(workers);
     out.drops |= bool(spec.of_default);
@@ -188,10 +204,20 @@ void log_plan_of(const LogSpec& spec, unsigned workers, LogPlan& out) {
 
 }  // namespace
 
+std::vector<bool> rules_in_force(const Spec& spec, std::int64_t wall_s) {
+    std::vector<bool> out;
+    for (const RuleSpec& r : spec.policy.rules)
+        out.push_back(!r.schedule || r.schedule->active_at(wall_s));
+    return out;
+}
+
 Result<Plan> compile(const Spec& configured, const Names& previous, const Catalogue& catalogue,
                      const CompileOptions& options) {
     Spec spec = configured;
     Plan plan;
+    const std::vector<bool> in_force = rules_in_force(spec, options.wall_s);
+    for (std::size_t i = 0; i < in_force.size(); ++i)
+        if (!in_force[i]) spec.policy.rules[i].enabled = false;
     Names names = previous;
     names.begin_plan();
     auto helpers = HelperInstances::create(
@@ -234,7 +260,7 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
     for (std::size_t i = 0; i < spec.policy.rules.size(); ++i) {
         const RuleSpec& r = spec.policy.rules[i];
         const RuleId id = numbers.rules[i];
-        plan.rule_lines.push_back({id, to_policy_action(r.action)});
+        plan.rule_lines.push_back({id, to_policy_action(r.action), in_force[i]});
         plan.rules[id.number()] = r.name;
         RuleEffect& effect = plan.effects[id.number()];
         effect = {.mark = r.set.mark,
@@ -248,6 +274,12 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
                   .log = r.log.share(options.workers)};
         plan.log.drops |= r.enabled && r.log && r.action != RuleAction::accept;
         plan.asks_about_all |= r.enabled && r.track != TrackMode::yes;
+        if (r.limit && r.enabled) {
+            plan.limits.push_back(limit_of(*r.limit));
+            effect.limit = static_cast<std::uint16_t>(plan.limits.size());
+            // Running connections of the rule are counted from now on, too.
+            plan.sweep |= plan.limits.back().counts();
+        }
         if (!r.expect) continue;
         plan.expects.push_back({.protocol = r.expect->protocol,
                                 .to_server = r.expect->to_server,

@@ -4,6 +4,7 @@
 // workers.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,7 +32,11 @@ struct CompileOptions {
     unsigned workers = 1;
     bool believe_checksums = false;         ///< overrides the ports' `checksums`: see Plan
     ScannerCache* scanner_cache = nullptr;  ///< used while compiling only
+    std::int64_t wall_s = 0;                ///< the time for schedules, seconds after 1970
 };
+
+/// Which rules are in force at this time, in their order. Those without a schedule always are.
+std::vector<bool> rules_in_force(const Spec& spec, std::int64_t wall_s);
 
 /// `previous`: the names of the plan to be replaced, see Names.
 Result<Plan> compile(const Spec& spec, const Names& previous, const Catalogue& catalogue,

@@ -79,6 +79,26 @@ struct RuleExpect {
     bool permanent = false;
 };
 
+/// A rate as RuleLimits counts it: the time between two items, and of how many it may be ahead.
+struct RuleRate {
+    static constexpr std::uint64_t kUnitsPerMs = 31'250;  ///< 32 ns each
+    std::uint64_t cost = 0;                               ///< of an item; 0: no limit
+    std::uint64_t most = 0;                               ///< of the burst
+
+    constexpr explicit operator bool() const noexcept { return cost != 0; }
+};
+
+/// What a rule accepts at most. 0: no limit.
+struct RuleLimit {
+    RuleRate connections, source_connections;  ///< begun
+    RuleRate packets, source_packets;          ///< accepted without a connection
+    std::uint32_t at_once = 0, source_at_once = 0;
+
+    /// Whether running connections are counted, always for both.
+    bool counts() const noexcept { return (at_once | source_at_once) != 0; }
+    bool by_source() const noexcept { return source_connections || source_packets; }
+};
+
 /// The settings of connections that a rule accepts.
 struct RuleEffect {
     std::uint32_t mark = 0, mark_mask = 0;  ///< bits in the mask are set to the value
@@ -89,6 +109,7 @@ struct RuleEffect {
     bool untracked = false;     ///< makes no connections: judges each packet
     LogRate log;                ///< of each worker
     std::uint16_t expects = 0;  ///< 0: none, else index in Plan::expects plus 1
+    std::uint16_t limit = 0;    ///< the same in Plan::limits
     static constexpr std::uint32_t set(std::uint32_t old, std::uint32_t value,
                                        std::uint32_t mask) noexcept {
         return (old & ~mask) | value;
@@ -118,10 +139,12 @@ struct Plan {
     struct RuleLine {
         RuleId id;
         PolicyAction action;
+        bool in_force = true;  ///< by its schedule
     };
     std::vector<RuleLine> rule_lines;
     PolicyAction fallback = PolicyAction::drop;
     std::vector<RuleExpect> expects;
+    std::vector<RuleLimit> limits;
     LogPlan log;
     Edges edges;
     std::shared_ptr<const ZonePrefixes> zone_prefixes;  ///< null: no zone has any
@@ -154,6 +177,11 @@ struct Plan {
     }
     /// Of a rule of this plan.
     const RuleEffect& effect(RuleId id) const noexcept { return effects[id.number()]; }
+    /// Its limit; null: none. `id` may be of another plan, or kNoRule.
+    const RuleLimit* limit_of(RuleId id) const noexcept {
+        if (id.number() >= effects.size() || effects[id.number()].limit == 0) return nullptr;
+        return &limits[effects[id.number()].limit - 1u];
+    }
     const std::string& helper_name(HelperId id) const noexcept {
         return id != kNoHelper && id <= helpers.size() ? helpers[id - 1u].name : none();
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "plan/policy_rules.h"
 
+#include <algorithm>
+
 #include "policy/shadow.h"
 
 namespace postern {
@@ -20,6 +22,31 @@ std::vector<PolicyRange> to_ranges(const std::vector<PortRange>& list) {
     std::vector<PolicyRange> out;
     for (const auto& r : list)
         out.push_back({r.first, r.last});
+    return out;
+}
+
+/// From these sets of numbers, each below 65,536.
+std::vector<PolicyRange> to_ranges(const NumberSet<std::uint32_t>& set) {
+    std::vector<PolicyRange> out;
+    for (const auto& r : set)
+        out.push_back({static_cast<std::uint16_t>(r.first), static_cast<std::uint16_t>(r.last)});
+    return out;
+}
+
+/// The input ports from which a bridge leads to the rule's output ports; empty: any.
+std::vector<PolicyRange> in_ports_of(const Spec& spec, const RuleSpec& rule) {
+    if (rule.in_port.empty() && rule.out_port.empty()) return {};
+    const auto within = [](const std::vector<PortId>& list, PortId port) {
+        return list.empty() || std::ranges::find(list, port) != list.end();
+    };
+    std::vector<PolicyRange> out;
+    for (const BridgeSpec& bridge : spec.bridges)
+        for (const unsigned side : {0u, 1u}) {
+            const std::uint16_t number = bridge.ports[side].number();
+            if (within(rule.in_port, bridge.ports[side]) &&
+                within(rule.out_port, bridge.ports[1 - side]))
+                out.push_back({number, number});
+        }
     return out;
 }
 
@@ -52,6 +79,9 @@ PolicyRules to_policy_rules(const Spec& spec, const std::vector<RuleId>& ids) {
             .dport = to_ranges(r.dport),
             .services = r.services,
             .icmp_types = r.icmp_types,
+            .vlan = to_ranges(r.vlan),
+            .dscp = to_ranges(r.dscp),
+            .in_port = in_ports_of(spec, r),
             .match_new = r.match_new,
             .match_related = r.match_related,
             .related = r.related,
@@ -82,6 +112,8 @@ std::vector<Diagnostic> shadow_warnings(const Spec& spec, const Policy& policy,
     for (const ShadowedRule& s : shadowed_rules(to_policy_rules(spec), policy)) {
         const RuleSpec& rule = spec.policy.rules[enabled[s.rule]];
         const RuleSpec& by = spec.policy.rules[enabled[s.by]];
+        // At other times the later one may match.
+        if (by.schedule) continue;
         out.push_back({file, rule.where.line, rule.where.column,
                        "policy.rules[" + std::to_string(enabled[s.rule]) +
                            "]: can never match: \"" + by.name + "\" (line " +

@@ -15,8 +15,8 @@
 namespace postern {
 namespace {
 
-/// Of one query: source, destination, service, source port, and the bytes.
-constexpr std::size_t kMaxFields = 4 + sizeof(PolicyKeyBytes);
+/// Of one query: source, destination, service, source port, the bytes, and those of the link.
+constexpr std::size_t kMaxFields = 4 + sizeof(PolicyKeyBytes) + 3;
 
 std::vector<std::uint8_t> sections_of(const PolicyRules& rules) {
     std::vector<std::uint8_t> out;
@@ -82,6 +82,21 @@ class Policy::Builder {
         }
     }
 
+    void links() {
+        numbers(
+            policy_.vlan_, "VLANs", [](const PolicyRule& r) { return !r.vlan.empty(); },
+            [](const PolicyRule& r) { return numbers_of<std::uint32_t>(r.vlan); });
+        const auto keep_byte = [&](std::size_t offset, std::vector<PolicyRange> PolicyRule::*list) {
+            const auto index =
+                byte([&](const PolicyRule& r) { return !(r.*list).empty(); },
+                     [&](const PolicyRule& r) { return numbers_of<std::uint8_t>(r.*list); });
+            if (index) policy_.link_fields_.push_back({offset, *index});
+        };
+        keep_byte(offsetof(PolicyLink, dscp), &PolicyRule::dscp);
+        keep_byte(offsetof(PolicyLink, in_port), &PolicyRule::in_port);
+        policy_.judges_links_ = policy_.vlan_ || !policy_.link_fields_.empty();
+    }
+
   private:
     template <class T, class Index>
     void finish(FieldClasses<T>& classes, const char* what, std::optional<Index>& out) {
@@ -130,7 +145,7 @@ class Policy::Builder {
         for (std::size_t i = 0; i < rules_.rules.size(); ++i)
             if (names(rules_.rules[i])) classes.add(i, sets.emplace_back(of(rules_.rules[i])));
         std::optional<ByteIndex> index;
-        finish(classes, "zones, states or marks", index);
+        finish(classes, "zones, states, marks, DSCP or ports", index);
         return index;
     }
     void keep(std::size_t offset, const std::optional<ByteIndex>& index) {
@@ -160,15 +175,16 @@ Result<std::unique_ptr<Policy>> Policy::build(const PolicyRules& rules, std::siz
     builder.addresses();
     builder.ports();
     builder.bytes();
+    builder.links();
     if (!builder.ok()) return builder.error();
     return policy;
 }
 
 std::size_t Policy::bytes() const noexcept {
-    std::size_t n = bits_.bytes() + byte_fields_.size() * sizeof(ByteField);
+    std::size_t n = bits_.bytes() + (byte_fields_.size() + link_fields_.size()) * sizeof(ByteField);
     const auto add = [&](const auto& index) { n += index ? index->bytes() : 0; };
     add(ipv4_.src), add(ipv4_.dst), add(ipv6_.src), add(ipv6_.dst), add(service_), add(sport_);
-    add(context_);
+    add(context_), add(vlan_);
     return n;
 }
 
@@ -236,6 +252,22 @@ void Policy::find_all(const FamilyKeys<Key>& family, const AddressIndexes<Index>
         for (unsigned k = 0; k < family.n; ++k)
             out[k] = field.index[reinterpret_cast<const std::uint8_t*>(
                 &family.keys[k].bytes)[field.offset]];
+    }
+    if (judges_links_) [[unlikely]]
+        find_links(family.links.data(), family.n, found);
+}
+
+void Policy::find_links(const PolicyLink* links, unsigned n, Found& found) const noexcept {
+    if (vlan_) {
+        std::uint32_t values[kMaxBurst];
+        for (unsigned k = 0; k < n; ++k)
+            values[k] = links[k].vlan;
+        vlan_->find(values, n, found.sets[found.fields++]);
+    }
+    for (const LinkField& field : link_fields_) {
+        RuleSetId* const out = found.sets[found.fields++];
+        for (unsigned k = 0; k < n; ++k)
+            out[k] = field.index[reinterpret_cast<const std::uint8_t*>(&links[k])[field.offset]];
     }
 }
 

@@ -54,6 +54,8 @@ class Policy {
 
     /// Whether a rule may match an ICMP error about a connection: one that names types.
     bool judges_errors() const noexcept { return judges_errors_; }
+    /// Whether a rule matches VLANs, DSCP or input ports. Else links of queries are not read.
+    bool judges_links() const noexcept { return judges_links_; }
 
     /// Memory of sets and indexes.
     std::size_t bytes() const noexcept;
@@ -73,6 +75,9 @@ class Policy {
         std::optional<Index> src, dst;
     };
 
+    /// The same by its offset in PolicyLink.
+    using LinkField = ByteField;
+
     struct Found;
 
     explicit Policy(RuleBits bits) : bits_(std::move(bits)) {}
@@ -82,17 +87,21 @@ class Policy {
     template <class Key, class Index>
     void answer(const FamilyKeys<Key>& family, const AddressIndexes<Index>& addresses,
                 PolicyVerdict* verdicts) const noexcept;
+    void find_links(const PolicyLink* links, unsigned n, Found& found) const noexcept;
 
     RuleBits bits_;
     AddressIndexes<NumberIndex> ipv4_;
     AddressIndexes<WideIndex> ipv6_;
     std::optional<NumberIndex> service_;  ///< protocol and destination port together
     std::optional<NumberIndex> sport_;
-    std::optional<TripleIndex> context_;   ///< both zones and the origin together
-    std::vector<ByteField> byte_fields_;   ///< the others, or all
+    std::optional<TripleIndex> context_;  ///< both zones and the origin together
+    std::vector<ByteField> byte_fields_;  ///< the others, or all
+    std::optional<NumberIndex> vlan_;
+    std::vector<LinkField> link_fields_;   ///< DSCP and input port
     std::vector<PolicyVerdict> verdicts_;  ///< of the rules, in their order
     PolicyAction fallback_ = PolicyAction::drop;
     bool judges_errors_ = false;
+    bool judges_links_ = false;
 };
 
 }  // namespace postern

@@ -4,7 +4,8 @@
 // A key has the fields that rules match. `origin` folds connection state and helper into one byte:
 // 0 = an ICMP error about no connection, 1 = other ICMP that a rule has to name, 2 = new, 3 + h =
 // expected by helper h (3: related, but by no helper), 255 = an ICMP error about a connection. So
-// "new", "related" and "related by ftp" are each one range.
+// "new", "related" and "related by ftp" are each one range. How a packet came (VLAN, DSCP, port) is
+// beside the keys, for policies that read it.
 //
 // Used by: a worker, which fills its PolicyBurst with the packets of a burst without a connection,
 // and passes it to Policy::classify(). Cost: for a packet with ports, one copy of its addresses and
@@ -34,10 +35,21 @@ struct PolicyContext {
     std::uint32_t mark = 0;  ///< inherited from the master
 };
 
+/// By what means the packet came. Read only by a policy that judges_links().
+struct PolicyLink {
+    std::uint16_t vlan = 0;  ///< id of the outermost tag that has one; 0: none
+    std::uint8_t dscp = 0;
+    std::uint8_t in_port = kUnknownPort;  ///< PortId
+
+    static constexpr std::uint8_t kUnknownPort = 0xff;  ///< no rule names it
+};
+static_assert(kMaxPorts < PolicyLink::kUnknownPort);
+
 /// One new connection.
 struct PolicyQuery {
     Tuple tuple;  ///< of its first packet; for ICMP, dport must be icmp_port() of it
     PolicyContext context;
+    PolicyLink link = {};
 };
 
 /// Type and code of an ICMP or ICMPv6 packet, as a query's dport.
@@ -99,6 +111,7 @@ struct FamilyKeys {
     std::array<Key, kMaxBurst> keys;
     std::array<std::uint8_t, kMaxBurst> packet;
     unsigned n = 0;
+    std::array<PolicyLink, kMaxBurst> links;  ///< apart, since most policies do not read them
 
     /// Adds a key for packet i, whose addresses and ports the caller sets.
     Key& add(unsigned i, std::uint8_t protocol, const PolicyContext& c) noexcept {
@@ -126,21 +139,23 @@ class PolicyBurst {
             std::memcpy(key.dst, q.tuple.dst.bytes.data(), sizeof key.dst);
             key.sport = q.tuple.sport.raw();
             key.dport = q.tuple.dport.raw();
+            keys.links[keys.n - 1] = q.link;
         };
         q.tuple.src.family == Family::ipv4 ? add_to(ipv4_) : add_to(ipv6_);
     }
     /// The same from the packet's header fields: both addresses, the source's first, and both
-    /// ports, in network order.
-    void add(unsigned i, Family family, std::uint8_t protocol, const std::uint8_t* addresses,
-             const std::uint8_t* ports, const PolicyContext& context) noexcept {
-        const auto add_to = [&](auto& keys) {
+    /// ports, in network order. Returns the query's link, to be set if the policy judges_links().
+    PolicyLink& add(unsigned i, Family family, std::uint8_t protocol, const std::uint8_t* addresses,
+                    const std::uint8_t* ports, const PolicyContext& context) noexcept {
+        const auto add_to = [&](auto& keys) -> PolicyLink& {
             auto& key = keys.add(i, protocol, context);
             std::memcpy(key.src, addresses, sizeof key.src);
             std::memcpy(key.dst, addresses + sizeof key.src, sizeof key.dst);
             std::memcpy(&key.sport, ports, sizeof key.sport);
             std::memcpy(&key.dport, ports + sizeof key.sport, sizeof key.dport);
+            return keys.links[keys.n - 1];
         };
-        family == Family::ipv4 ? add_to(ipv4_) : add_to(ipv6_);
+        return family == Family::ipv4 ? add_to(ipv4_) : add_to(ipv6_);
     }
 
   private:

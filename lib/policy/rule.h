@@ -47,6 +47,9 @@ struct PolicyRule {
     /// `dport`; null: none.
     std::shared_ptr<const NumberSet<std::uint32_t>> services = nullptr;
     std::vector<std::uint8_t> icmp_types;  ///< only with dport empty; see icmp_port()
+    std::vector<PolicyRange> vlan;         ///< of PolicyLink, like the next two
+    std::vector<PolicyRange> dscp;
+    std::vector<PolicyRange> in_port;
     bool match_new = true;
     bool match_related = true;
     std::vector<HelperId> related;  ///< helpers whose expectations match_related covers

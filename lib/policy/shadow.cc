@@ -27,7 +27,7 @@ NumberSet<std::uint8_t> compared_origins(const PolicyRule& r) {
     return intersection(origins, NumberSet<std::uint8_t>{{kOriginNew, kOriginError}});
 }
 
-bool covers_ports(const std::vector<PolicyRange>& list, const std::vector<PolicyRange>& other) {
+bool covers_list(const std::vector<PolicyRange>& list, const std::vector<PolicyRange>& other) {
     return list.empty() || (!other.empty() && includes(numbers_of<std::uint32_t>(list),
                                                        numbers_of<std::uint32_t>(other)));
 }
@@ -49,6 +49,9 @@ std::optional<PolicyQuery> a_packet_of(const PolicyRule& r) {
         q.context.from = r.from.empty() ? ZoneId{0} : r.from.front();
         q.context.to = r.to.empty() ? ZoneId{0} : r.to.front();
         q.context.mark = r.mark;
+        if (!r.vlan.empty()) q.link.vlan = r.vlan.front().first;
+        if (!r.dscp.empty()) q.link.dscp = static_cast<std::uint8_t>(r.dscp.front().first);
+        if (!r.in_port.empty()) q.link.in_port = static_cast<std::uint8_t>(r.in_port.front().first);
         const std::uint8_t origin = origins.front().first;
         if (origin == kOriginUnknownError)
             q.context.state = CtState::invalid;
@@ -72,8 +75,9 @@ bool covers(const PolicyRule& rule, const PolicyRule& other) {
            covers_list(rule.to, zones_of(rule.to), other.to, zones_of(other.to)) &&
            (rule.family == Family::none || rule.family == other.family) &&
            rule.src.includes(other.src) && rule.dst.includes(other.dst) &&
-           covers_ports(rule.sport, other.sport) && (rule.mark_mask & ~other.mark_mask) == 0 &&
-           (other.mark & rule.mark_mask) == rule.mark &&
+           covers_list(rule.sport, other.sport) && covers_list(rule.vlan, other.vlan) &&
+           covers_list(rule.dscp, other.dscp) && covers_list(rule.in_port, other.in_port) &&
+           (rule.mark_mask & ~other.mark_mask) == 0 && (other.mark & rule.mark_mask) == rule.mark &&
            includes(origins_of(rule), compared_origins(other)) &&
            includes(services_of(rule), services_of(other));
 }

@@ -77,13 +77,17 @@ SavedConnection read_connection(Fields& f, const Plan& plan, const HelperSet& he
     check(f, set_key_class(c, t, static_cast<unsigned>(key_class), both_known));
     out.id = f.id("id");
     out.master = f.id("master");
+    c.flags = f.flags("flags", kConnFlags);
     const auto entry = read_edge(f, plan, "from"), exit = read_edge(f, plan, "to");
     check(f, set_zones(c, plan, entry, exit));
+    // An old file, and a record of an expected connection, has none of these.
+    set_first_link(c, plan, f.has("vlan") ? f.number("vlan", kVlans - 1) : 0,
+                   f.has("dscp") ? f.number("dscp", 63) : 0,
+                   f.has("in_port") ? f.text("in_port") : std::string());
     const auto profile =
         place(plan.timeout_names, f.text("timeouts"), [](const std::string& n) { return n; });
     c.set_timeouts(profile ? static_cast<unsigned>(*profile) + 1 : 0);
     c.expected_by = helper_of(plan, f.text("expected_by"));
-    c.flags = f.flags("flags", kConnFlags);
     c.timeout_ms = f.duration_ms("timeout_ms");
     out.idle_ms = f.duration_ms("idle_ms");
     f.read("age_ms", out.age_ms);
@@ -183,6 +187,13 @@ Json connection_record(const Plan& plan, const HelperSet& helpers, ConnId id, co
     out = common_into(std::move(out), plan, c.ct_zone(), c.rule, c.mark, c.label);
     out["from"] = plan.edges[c.edge(Direction::original)].name;
     out["to"] = plan.edges[c.edge(Direction::reply)].name;
+    if (!c.has(conn_flag::expected)) {
+        out["vlan"] = unsigned{c.first.vlan};
+        out["dscp"] = unsigned{c.first.dscp};
+        const unsigned port = c.first.in_port;
+        out["in_port"] =
+            port != 0 && port <= plan.ports.size() ? Json(plan.ports[port - 1].name) : Json();
+    }
     out["timeouts"] = text_or_null(plan.timeouts_name(c.timeouts()));
     out["expected_by"] = helper_or_null(plan, c.expected_by);
     out["flags"] = flags_json(c.flags, kConnFlags);

@@ -236,6 +236,7 @@ class BinaryForm : public ReaderForm {
         Tuple t;
         std::uint64_t key_class = 0, packets[2] = {}, counted[2] = {}, states = 0;
         std::uint64_t from = 0, to = 0, helper_name = 0, state_name = 0;
+        std::uint64_t vlan = 0, dscp = 0, in_port = 0;
         bool both_known = false, by_rule = false;
         Bytes8 sides[2], tracker;
         std::optional<Bytes8> helper_state;
@@ -257,6 +258,9 @@ class BinaryForm : public ReaderForm {
                 case conn_field::rule: c.rule = names_.rule(r.name("rule")); break;
                 case conn_field::mark: r.read("mark", c.mark); break;
                 case conn_field::label: r.read("label", c.label); break;
+                case conn_field::vlan: vlan = r.number("vlan", kVlans - 1); break;
+                case conn_field::dscp: dscp = r.number("dscp", 63); break;
+                case conn_field::in_port: in_port = r.name("in_port"); break;
                 case conn_field::from: from = r.name("from"); break;
                 case conn_field::to: to = r.name("to"); break;
                 case conn_field::timeouts:
@@ -296,6 +300,7 @@ class BinaryForm : public ReaderForm {
                     std::to_string(max_key_class(t.protocol)));
         r.check(set_key_class(c, t, static_cast<unsigned>(key_class), both_known));
         r.check(set_zones(c, *s_.plan, names_.edge(from), names_.edge(to)));
+        set_first_link(c, *s_.plan, vlan, dscp, names_.text(in_port).value_or(""));
         for (const Direction d : {Direction::original, Direction::reply})
             c.set_counts(d, packets[index(d)], counted[index(d)]);
         if (!has_state_names(t.protocol))

@@ -55,6 +55,7 @@ void RecordWriter::set_plan(const Plan& plan, const HelperSet& helpers) {
     helper_names_.assign(plan.helpers.size(), kUnknown);
     helper_versions_.assign(plan.helpers.size(), {});
     edges_.assign(plan.edges.size(), kUnknown);
+    ports_.assign(plan.ports.size(), kUnknown);
     timeouts_.assign(plan.timeout_names.size() + 1, kUnknown);
     // A table of another plan may have the address of one that was freed.
     layouts_.clear();
@@ -93,6 +94,12 @@ std::uint32_t RecordWriter::edge(EdgeId id) {
         return plan_->edges[id].in_use ? std::string_view(plan_->edges[id].name)
                                        : std::string_view();
     });
+}
+
+std::uint32_t RecordWriter::port(std::uint32_t number) {
+    if (number == 0) return 0;
+    return name(ports_, number - 1,
+                [&] { return std::string_view(plan_->ports[number - 1].name); });
 }
 
 std::uint32_t RecordWriter::layout(std::span<const Field> table, std::string_view version) {
@@ -200,6 +207,11 @@ bool RecordWriter::connection(ConnId id, const Conn& conn, const HelperImage* im
     record_.number(conn_field::rule, rule(c.rule));
     record_.number(conn_field::mark, c.mark);
     record_.number(conn_field::label, c.label);
+    if (!c.has(conn_flag::expected)) {
+        record_.number(conn_field::vlan, c.first.vlan);
+        record_.number(conn_field::dscp, c.first.dscp);
+        record_.number(conn_field::in_port, port(c.first.in_port));
+    }
     record_.number(conn_field::from, from);
     record_.number(conn_field::to, to);
     record_.number(conn_field::timeouts, name(timeouts_, c.timeouts(), [&] {

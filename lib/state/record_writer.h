@@ -57,6 +57,8 @@ class RecordWriter {
     std::uint32_t rule(RuleId id);
     std::uint32_t helper(HelperId id);
     std::uint32_t edge(EdgeId id);
+    /// `number`: FirstLink::in_port.
+    std::uint32_t port(std::uint32_t number);
     std::uint32_t layout(std::span<const Field> table, std::string_view version);
     void put_struct(state_wire::FieldWriter& into, std::uint32_t field,
                     std::span<const std::uint8_t> object, std::span<const Field> table,
@@ -84,7 +86,7 @@ class RecordWriter {
     std::vector<KnownLayout> layouts_;
     std::uint32_t next_layout_ = 1;
     // Numbers of names by the plan's numbers; kUnknown: not looked up yet.
-    std::vector<std::uint32_t> rules_, helper_names_, edges_, timeouts_;
+    std::vector<std::uint32_t> rules_, helper_names_, edges_, ports_, timeouts_;
     std::vector<std::string> helper_versions_;
     std::vector<std::uint32_t> states_;  ///< by protocol and state
 };

@@ -123,6 +123,17 @@ Misfit set_zones(Conn& c, const Plan& plan, std::optional<EdgeId> from, std::opt
     return {};
 }
 
+void set_first_link(Conn& c, const Plan& plan, std::uint64_t vlan, std::uint64_t dscp,
+                    std::string_view in_port) noexcept {
+    if (c.has(conn_flag::expected)) return;
+    c.first = {.vlan = static_cast<std::uint32_t>(vlan & 0xfff),
+               .dscp = static_cast<std::uint32_t>(dscp & 0x3f),
+               .in_port = 0,
+               .limited = 0};
+    for (std::uint32_t p = 0; p < plan.ports.size() && !in_port.empty(); ++p)
+        if (plan.ports[p].name == in_port) c.first.in_port = (p + 1) & 0xff;
+}
+
 bool has_state_names(std::uint8_t protocol) noexcept {
     return states_of(protocol) != 0;
 }

@@ -46,6 +46,10 @@ Misfit set_key_class(Conn& conn, const Tuple& ends, unsigned key_class, bool bot
 /// Sets the zones; nothing is a name that the plan lacks.
 Misfit set_zones(Conn& conn, const Plan& plan, std::optional<EdgeId> from,
                  std::optional<EdgeId> to);
+/// Sets how its first packet came; nothing of an expected connection. A port that the plan lacks is
+/// not known.
+void set_first_link(Conn& conn, const Plan& plan, std::uint64_t vlan, std::uint64_t dscp,
+                    std::string_view in_port) noexcept;
 /// Sets the state of a protocol's tracker by its name. False: it has no such state.
 bool set_state(Conn& conn, std::string_view name) noexcept;
 /// Whether its tracker's states have names; if not, it has two: 0 and 1.

@@ -119,7 +119,10 @@ enum : std::uint32_t {
     tracker = 30,
     helper = 31,
     helper_state = 32,  ///< fields of helper_field
-    expects_by_rule = 33
+    expects_by_rule = 33,
+    vlan = 34,  ///< of its first packet, like the next two; absent of an expected one
+    dscp = 35,
+    in_port = 36  ///< a name
 };
 }  // namespace conn_field
 namespace helper_field {

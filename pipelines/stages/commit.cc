@@ -36,6 +36,48 @@ HelperId helper_of(Worker& worker, const Batch& b, unsigned i, const Conn& conn,
     return helper;
 }
 
+/// The place that a new connection takes of its rule's limit. Gives it back unless the connection
+/// keeps it.
+class LimitShare {
+  public:
+    /// Of packet i, which stays as it is.
+    LimitShare(Worker& worker, const Batch& b, unsigned i) noexcept
+        : worker_(worker), b_(b), i_(i) {}
+    ~LimitShare() {
+        if (taken_) [[unlikely]]
+            with_owner([&](const RuleLimits::Who& who) { limits().close(who); });
+    }
+    LimitShare(const LimitShare&) = delete;
+    LimitShare& operator=(const LimitShare&) = delete;
+
+    /// Returns `none`, or why the limit does not admit the connection.
+    DropReason take(const RuleLimit& limit) noexcept {
+        DropReason why = DropReason::none;
+        with_owner([&](const RuleLimits::Who& who) { why = limits().open(who, limit, b_.now); });
+        taken_ = why == DropReason::none && limit.counts();
+        return why;
+    }
+    void keep(Conn& conn) noexcept {
+        if (!taken_) return;
+        conn.first.limited = 1;
+        taken_ = false;
+    }
+
+  private:
+    RuleLimits& limits() noexcept { return worker_.limits().rules(); }
+    /// Read anew: nearly no connection needs it.
+    template <class Fn>
+    void with_owner(Fn&& fn) noexcept {
+        const PacketInfo& info = b_.info[i_];
+        const IpAddr source = tuple_of(b_.data[i_], info)->src;
+        fn({b_.verdict[i_].rule, b_.plan->edges.zone_of(info.zones.from), source});
+    }
+    Worker& worker_;
+    const Batch& b_;
+    unsigned i_;
+    bool taken_ = false;
+};
+
 /// Creates the connection of packet i. False if another worker claimed its expectation first: the
 /// packet is then new like any other. If a later step fails, `made` releases what it took.
 bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
@@ -60,6 +102,15 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
             worker.limits().admit(plan.edges.zone_of(info.zones.from), source_of, b.now);
         if (why != DropReason::none) return drop(why);
     }
+    const RuleEffect& effect = plan.effect(verdict.rule);
+    LimitShare share(worker, b, i);
+    if (effect.limit != 0 && !expected) [[unlikely]] {
+        const DropReason why = share.take(plan.limits[effect.limit - 1u]);
+        if (why != DropReason::none) {
+            b.judge(i, verdict.rule);
+            return drop(why);
+        }
+    }
     if (expected && worker.tracking().is_call_taken(i)) [[unlikely]]
         return drop(DropReason::wrong_zone);
     // The claim may be lost, and later steps end other connections. So it comes first, once room
@@ -74,7 +125,6 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     }
     if (!made.create(i)) return table_full();
     Conn& conn = made.conn();
-    const RuleEffect& effect = plan.effect(verdict.rule);
     conn.set_timeouts(effect.timeouts);
     if (effect.liberal) conn.flags |= conn_flag::liberal;
     if (effect.sloppy) [[unlikely]]
@@ -90,6 +140,12 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
         conn.expected_by = plan.serves(match.helper) ? match.helper : kNoHelper;
         conn.mark = match.mark;
         conn.label = match.label;
+    } else {
+        const PolicyLink link = link_of(b, i);
+        conn.first = {.vlan = link.vlan & 0xfffu,
+                      .dscp = link.dscp & 0x3fu,
+                      .in_port = (link.in_port + 1u) & 0xffu,
+                      .limited = 0};
     }
     conn.mark = RuleEffect::set(conn.mark, effect.mark, effect.mark_mask);
     conn.label = RuleEffect::set(conn.label, effect.label, effect.label_mask);
@@ -112,11 +168,28 @@ bool begin_connection(Worker& worker, Batch& b, unsigned i) noexcept {
     if (expected) counters.connections_expected.add();
     if (effect.sloppy) [[unlikely]]
         counters.connections_sloppy.add();
+    share.keep(conn);
     made.commit();
     if (effect.log) [[unlikely]]
         worker.recording().log_accepted(i, verdict.rule);
     b.accept(i);
     return true;
+}
+
+/// Whether its rule's limit admits packet i, which the rule has accepted without a connection; else
+/// drops it.
+bool within_limit(Worker& worker, Batch& b, unsigned i) noexcept {
+    const RuleId rule = b.verdict[i].rule;
+    const RuleLimit* const limit = b.plan->limit_of(rule);
+    if (limit == nullptr) [[likely]]
+        return true;
+    const PacketInfo& info = b.info[i];
+    const IpAddr source = bare_tuple(b.data[i] + info.l3_off, info.family, info.protocol).src;
+    const DropReason why = worker.limits().rules().packet(
+        {rule, b.plan->edges.zone_of(info.zones.from), source}, *limit, b.now);
+    if (why == DropReason::none) return true;
+    b.drop(i, why);
+    return false;
 }
 
 /// A rule has accepted packet i without a connection. Worker::finish() counts those that it drops.
@@ -138,6 +211,7 @@ void judge_alone(Worker& worker, Batch& b, unsigned i) noexcept {
     const bool unknown = info.kind == L4Kind::icmp_error && rule == kNoRule;
     switch (b.verdict[i].action) {
         case PolicyAction::accept:
+            if (!within_limit(worker, b, i)) break;
             count_alone(worker, b, i);
             if (b.plan->effect(rule).untracked) worker.counters().passed_untracked.add();
             b.accept(i);
@@ -159,6 +233,7 @@ bool done_without_connection(Worker& worker, Batch& b, unsigned i) noexcept {
         const RuleEffect& effect = b.plan->effect(verdict.rule);
         if (effect.untracked) {
             b.judge(i, verdict.rule);
+            if (!within_limit(worker, b, i)) return true;
             count_alone(worker, b, i);
             worker.counters().passed_untracked.add();
             b.pass_untracked(i);

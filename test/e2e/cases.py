@@ -88,6 +88,7 @@ def all_cases():
     import cases_restart
     import cases_seeing
     import cases_rtsp
+    import cases_rules
     import cases_pptp
     import cases_sane
     import cases_sip
@@ -103,5 +104,5 @@ def all_cases():
                                cases_userspace, cases_zones, cases_asymmetric, cases_office,
                                cases_operation, cases_operator, cases_state, cases_restart, cases_control,
                                cases_config, cases_commands, cases_groups, cases_ports, cases_jumbo, cases_seeing,
-                               cases_capture)
+                               cases_capture, cases_rules)
             for case in group.cases()]

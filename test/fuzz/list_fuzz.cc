@@ -60,6 +60,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         check_addresses(item);
         check_numbers<PortKind>(item);
         check_numbers<ServiceKind>(item);
+        check_numbers<VlanKind>(item);
+        check_numbers<DscpKind>(item);
     }
     return 0;
 }

@@ -71,8 +71,8 @@ std::string file_with(const std::string& kind, const std::string& u) {
            "}], " + u + "}}]\n" + "groups: {" + u + "}\ntimeouts: {" + timeouts + "}\nlimits: {" +
            u + ", per_source: {" + u + "}, answers: {" + u + "}, per_worker: {" + u +
            "}, expectations_per: {" + u + "}}\npolicy: {" + u + ", rules: [{action: accept, " + u +
-           ", set: {" + u + "}, expect: {" + u + "}}]}\ncontrol: {" + u + "}\nstate: {" + u +
-           "}\nlog: {" + u + ", file: {" + u + "}}\n";
+           ", set: {" + u + "}, expect: {" + u + "}, limit: {" + u + "}, schedule: {" + u +
+           "}}]}\ncontrol: {" + u + "}\nstate: {" + u + "}\nlog: {" + u + ", file: {" + u + "}}\n";
 }
 
 std::map<std::string, std::set<std::string>> keys_of_loader() {

@@ -328,6 +328,27 @@ INSTANTIATE_TEST_SUITE_P(
             "icmp_type_of_tcp", "proto: tcp, icmp_type: 8, action: drop",
             "27: policy.rules[0].icmp_type: needs `proto: icmp` or `proto: icmpv6`, alone, since "
             "their types differ"),
+        in_rule("vlan_0", "vlan: 0, action: drop",
+                "10: policy.rules[0].vlan: 0 is no VLAN id (frames without one are `none`)"),
+        in_rule("vlan_4095", "vlan: 4095, action: drop",
+                "10: policy.rules[0].vlan: expected a VLAN id (1 to 4094), a range of them, or "
+                "none, found \"4095\""),
+        in_rule("vlan_range", "vlan: [not 20-10], action: drop",
+                "11: policy.rules[0].vlan[0]: the range 20-10 is empty (did you mean 10-20?)"),
+        in_rule("vlan_nothing", "vlan: [10, not 1-20], action: drop",
+                "11: policy.rules[0].vlan[0]: `not` leaves nothing of this list"),
+        in_rule("dscp", "dscp: express, action: drop",
+                "10: policy.rules[0].dscp: expected a code point such as ef, af11, cs1 or 0 to 63, "
+                "or a range of numbers, found \"express\""),
+        in_rule("in_port", "in_port: in2, action: drop",
+                "13: policy.rules[0].in_port: \"in2\" is not a port of this file (did you mean "
+                "\"in0\"?)"),
+        in_rule("not_in_port", "in_port: [not in2], action: drop",
+                "14: policy.rules[0].in_port[0]: \"in2\" is not a port of this file (did you mean "
+                "\"in0\"?)"),
+        in_rule("no_bridge", "in_port: in0, out_port: in0, action: drop",
+                "13: policy.rules[0].in_port: no bridge leads from these `in_port` to these "
+                "`out_port`, so nothing can match"),
         in_rule("icmp_over_ipv6", "proto: icmp, family: ipv6, action: drop",
                 "3: policy.rules[0]: icmp is not carried by ipv6, so nothing can match"),
         in_rule(

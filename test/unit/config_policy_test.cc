@@ -43,6 +43,22 @@ TEST(Config, RuleConditions) {
     EXPECT_THAT(s.policy.rules[3].icmp_types, ElementsAre(128));
 }
 
+TEST(Config, RuleConditionsOfTheLink) {
+    const auto rule = [](const std::string& keys) {
+        return good(with_rules("{action: accept, " + keys + "}")).policy.rules[0];
+    };
+    using Ranges = NumberSet<std::uint32_t>;
+    EXPECT_EQ(rule("vlan: 10").vlan, (Ranges{{10, 10}}));
+    EXPECT_EQ(rule("vlan: [none, 20-30, 31, not 25]").vlan, (Ranges{{0, 0}, {20, 24}, {26, 31}}));
+    EXPECT_EQ(rule("vlan: not none").vlan, (Ranges{{1, 4095}}));
+    EXPECT_EQ(rule("vlan: any").vlan, Ranges{});
+    EXPECT_EQ(rule("dscp: [ef, af11, 0-3]").dscp, (Ranges{{0, 3}, {10, 10}, {46, 46}}));
+    EXPECT_EQ(rule("dscp: not cs0").dscp, (Ranges{{1, 63}}));
+    EXPECT_THAT(rule("in_port: in0").in_port, ElementsAre(PortId{0}));
+    EXPECT_THAT(rule("out_port: not in0").out_port, ElementsAre(PortId{1}));
+    EXPECT_THAT(rule("in_port: any").in_port, IsEmpty());
+}
+
 TEST(Config, RuleStates) {
     const std::string helper = "helpers: [{name: ftp}]\n";
     const Spec s =

@@ -58,7 +58,9 @@ bool matches(const PolicyRule& r, const Lists& lists, const PolicyQuery& q) {
            any_or_in(r.protocols, q.tuple.protocol) &&
            any_or_within(r.sport, q.tuple.sport.host()) &&
            any_or_within(r.dport, q.tuple.dport.host()) &&
-           any_or_in(r.icmp_types, static_cast<std::uint8_t>(q.tuple.dport.host() >> 8));
+           any_or_in(r.icmp_types, static_cast<std::uint8_t>(q.tuple.dport.host() >> 8)) &&
+           any_or_within(r.vlan, q.link.vlan) && any_or_within(r.dscp, q.link.dscp) &&
+           any_or_within(r.in_port, q.link.in_port);
 }
 PolicyVerdict reference(const PolicyRules& rules, const std::vector<Lists>& lists,
                         const PolicyQuery& q) {
@@ -91,7 +93,7 @@ void classify(const Policy& policy, std::span<const PolicyQuery> queries, Policy
         std::memcpy(p + n, t.dst.bytes.data(), n);
         const std::uint16_t ports[] = {t.sport.raw(), t.dport.raw()};
         std::memcpy(p + 2 * n, ports, sizeof ports);
-        burst.add(i, t.src.family, t.protocol, p, p + 2 * n, queries[i].context);
+        burst.add(i, t.src.family, t.protocol, p, p + 2 * n, queries[i].context) = queries[i].link;
     }
     std::array<PolicyVerdict, kMaxBurst> again;
     policy.classify(burst, again.data());
@@ -255,6 +257,29 @@ TEST(Policy, MarksMatchUnderTheirMask) {
     EXPECT_EQ(rule_of(0x12345679), kNoRule);
 }
 
+TEST(Policy, VlanCodePointAndPort) {
+    const auto p = build({.rules = {{.vlan = {{10, 19}}, .in_port = {{0, 0}}},
+                                    {.vlan = {{0, 0}, {30, 4095}}, .dscp = {{46, 46}}},
+                                    {.dscp = {{0, 7}}, .in_port = {{2, 3}, {15, 15}}}}});
+    ASSERT_TRUE(p->judges_links());
+    const auto rule_of = [&](std::uint16_t vlan, std::uint8_t dscp, std::uint8_t in_port) {
+        auto q = tcp("192.0.2.1", "192.0.2.2", 80);
+        q.link = {vlan, dscp, in_port};
+        return classify(*p, q).rule;
+    };
+    EXPECT_EQ(rule_of(10, 46, 0), RuleId{0});
+    EXPECT_EQ(rule_of(19, 0, 0), RuleId{0});
+    EXPECT_EQ(rule_of(20, 0, 0), kNoRule);
+    EXPECT_EQ(rule_of(10, 46, 1), kNoRule);
+    EXPECT_EQ(rule_of(0, 46, 1), RuleId{1});
+    EXPECT_EQ(rule_of(4095, 46, PolicyLink::kUnknownPort), RuleId{1});
+    EXPECT_EQ(rule_of(29, 46, 1), kNoRule);
+    EXPECT_EQ(rule_of(29, 7, 15), RuleId{2});
+    EXPECT_EQ(rule_of(29, 8, 15), kNoRule);
+    EXPECT_EQ(rule_of(29, 7, PolicyLink::kUnknownPort), kNoRule);
+    EXPECT_FALSE(build({.rules = {{.dport = {{80, 80}}}}})->judges_links());
+}
+
 TEST(Policy, TwoPoliciesLiveSideBySide) {
     // As during a reload.
     const auto a = build({.rules = {{.action = PolicyAction::accept}}});
@@ -281,6 +306,11 @@ class Dice {
     std::uint16_t port() {
         return static_cast<std::uint16_t>(pick(
             {0, 1, 21, 79, 80, 81, 255, 256, 1023, 1024, 0x0800, 0x08ff, 0xff00, 65534, 65535}));
+    }
+    std::uint16_t vlan() { return static_cast<std::uint16_t>(pick({0, 1, 10, 11, 4094, 4095})); }
+    std::uint8_t dscp() { return static_cast<std::uint8_t>(pick({0, 1, 8, 46, 62, 63})); }
+    std::uint8_t in_port() {
+        return static_cast<std::uint8_t>(pick({0, 1, kMaxPorts - 1, PolicyLink::kUnknownPort}));
     }
     IpAddr address(Family f) {
         IpAddr a;
@@ -329,6 +359,20 @@ class Dice {
             r.icmp_types = some<std::uint8_t>(0, [&] {
                 return static_cast<std::uint8_t>(pick({0, 8, 255}));
             });
+        // Of most rules none, so that most still match.
+        const auto of_link = [&](auto one) { return some<PolicyRange>(one_in(3) ? 2 : 4, one); };
+        r.vlan = of_link([&] {
+            const auto a = vlan(), b = vlan();
+            return PolicyRange{std::min(a, b), std::max(a, b)};
+        });
+        r.dscp = of_link([&] {
+            const auto a = dscp(), b = dscp();
+            return PolicyRange{std::min(a, b), std::max(a, b)};
+        });
+        r.in_port = of_link([&] {
+            const std::uint16_t port = in_port();
+            return PolicyRange{port, port};
+        });
         r.match_new = !one_in(4);
         r.match_related = !one_in(3);
         r.related = some<HelperId>(2, [&] { return helper(); });
@@ -350,6 +394,7 @@ class Dice {
         } else if (one_in(8)) {
             q.context.state = one_in(2) ? CtState::established : CtState::invalid;
         }
+        q.link = {vlan(), dscp(), in_port()};
         return q;
     }
 
@@ -409,7 +454,7 @@ TEST(Policy, RulesOfManyBlocksAndSectionsAreStillInOrder) {
         std::array<PolicyQuery, kMaxBurst> q;
         std::array<PolicyVerdict, kMaxBurst> v;
         std::uint32_t last = 0;
-        for (unsigned burst = 0; burst < 100; ++burst) {
+        for (unsigned burst = 0; burst < 400; ++burst) {
             std::generate(q.begin(), q.end(), [&] { return dice.query(); });
             classify(*policy, q, v.data());
             for (unsigned i = 0; i < kMaxBurst; ++i) {
@@ -491,6 +536,18 @@ TEST(Shadow, FindsRulesBehindOneThatMatchesAllOfTheirs) {
                                   {.mark = 0x13, .mark_mask = 0xff, .action = kAccept},
                                   {.mark = 0x3, .mark_mask = 0xf, .action = kAccept}}}),
               "1<0");
+}
+
+TEST(Shadow, KnowsVlanCodePointAndPort) {
+    EXPECT_EQ(shadowed({.rules = {{.vlan = {{10, 19}}, .action = kAccept},
+                                  {.vlan = {{12, 12}, {15, 16}}, .dscp = {{46, 46}}},
+                                  {.vlan = {{0, 0}}}}}),
+              "1<0");
+    EXPECT_EQ(
+        shadowed({.rules = {{.dscp = {{46, 46}}}, {.in_port = {{1, 1}}}, {.vlan = {{5, 5}}}, {}}}),
+        "");
+    EXPECT_EQ(shadowed({.rules = {{.in_port = {{1, 1}, {3, 3}}}, {.in_port = {{3, 3}}}}}), "1<0");
+    EXPECT_EQ(shadowed({.rules = {{.in_port = {{1, 1}}}, {.in_port = {{1, 1}, {3, 3}}}}}), "");
 }
 
 TEST(Shadow, LeavesRulesAloneThatSomethingReaches) {

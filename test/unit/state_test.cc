@@ -77,6 +77,7 @@ std::vector<SavedConnection> of_each_protocol() {
     Conn six = conn_of(proto::udplite, 5, 6);
     six.key.family = 6;
     six.src[15] = six.dst[15] = 1;
+    six.first = {.vlan = 4095, .dscp = 63, .in_port = 2, .limited = 0};
     add(six);
     Conn sctp = conn_of(proto::sctp, 1, 2);
     sctp.sctp = {{1, 0xffffffff}, {}, {true, false}, true, 1};
@@ -640,6 +641,7 @@ TEST(LinesState, FilesOfEarlierVersionsAreRead) {
     const auto& c = std::get<SavedConnection>(got.records[0]);
     EXPECT_EQ(c.image.conn.tuple().to_string(), "udp 192.0.2.1:47942 > 192.0.2.2:53");
     EXPECT_EQ(c.id, (ConnId{1, 0, WorkerId{1}}));
+    EXPECT_EQ(c.image.conn.first.in_port, 0u) << "not known";
     // The other one has no zones.
     EXPECT_EQ(got.counts.bad[static_cast<unsigned>(RecordFault::no_zone)], 1u);
     EXPECT_EQ(got.problems, std::vector<std::string>{"line 3: connection.from: is missing"});

@@ -71,6 +71,7 @@ class World {
         options.expect_events = 64;
         options.conn_events = conn_events;
         options.packet_records = kPacketRecords;
+        options.wall_s = [this] { return wall_s; };
         options.handoff_ring = 128;
         auto built = Firewall::build(*loaded.spec, options);
         if (!built) {
@@ -102,6 +103,7 @@ class World {
 
     Firewall& fw() { return *firewall_; }
     Tick now{100'000};
+    std::int64_t wall_s = 0;  ///< the time of day, for schedules
 
     /// Packet buffers that nobody has given back.
     unsigned buffers_in_use() { return rte_mempool_in_use_count(pool_); }

@@ -13,6 +13,7 @@
 #include "config/key.h"
 #include "config/spec/log.h"
 #include "config/spec/mark.h"
+#include "config/spec/schedule.h"
 #include "config/spec/timeouts.h"
 #include "net/addr.h"
 #include "net/address_set.h"
@@ -129,6 +130,65 @@ struct ExpectSpec {
     }
 };
 
+/// So many in a period, on the average.
+struct RateSpec {
+    static constexpr std::uint32_t kMost = 1'000'000;
+    std::uint32_t number = 0;  ///< 0: no limit
+    std::uint32_t period_s = 1;
+    friend constexpr bool operator==(const RateSpec&, const RateSpec&) = default;
+};
+
+/// What a rule accepts from one source at most.
+struct PerSourceSpec {
+    RateSpec connections, packets;
+    std::uint32_t burst = 0;    ///< 0: the number of the rate
+    std::uint32_t at_once = 0;  ///< 0: no limit
+
+    bool any() const noexcept { return (connections.number | packets.number | at_once) != 0; }
+    friend bool operator==(const PerSourceSpec&, const PerSourceSpec&) = default;
+
+    template <class Keys>
+    static void describe(Keys& keys) {
+        keys.by_hand("connections",
+                     {.help = "connections begun: `100/s`, `20/m` or `5/h`. Not with "
+                              "`track: no`",
+                      .form = Form::rate,
+                      .type = "number a second, minute or hour: `100/s`",
+                      .default_text = "no limit",
+                      .range_text = "1 to 1000000"});
+        keys.by_hand("packets",
+                     {.help = "packets accepted without a connection: only with `track: no`, or "
+                              "with `icmp` and `icmpv6` alone, whose messages need none",
+                      .form = Form::rate,
+                      .type = "number a second, minute or hour",
+                      .default_text = "no limit",
+                      .range_text = "1 to 1000000"});
+        keys.by_hand("burst", {.help = "how many may come together after a pause",
+                               .range = {1, RateSpec::kMost},
+                               .form = Form::number,
+                               .default_text = "the number of the rate",
+                               .range_text = "1 to what the rate gives in an hour"});
+        keys.by_hand("at_once",
+                     {.help = "connections that run at the same time. Not with `track: no`",
+                      .range = {1, 1u << 30},
+                      .form = Form::number,
+                      .default_text = "no limit"});
+    }
+};
+
+struct LimitSpec : PerSourceSpec {
+    PerSourceSpec per_source;
+
+    template <class Keys>
+    static void describe(Keys& keys) {
+        PerSourceSpec::describe(keys);
+        keys.mapping("per_source", of<PerSourceSpec>,
+                     {.help = "the same four for each source: an IPv4 address, or an IPv6 /64",
+                      .own_table = false,
+                      .default_text = "no limit"});
+    }
+};
+
 inline constexpr std::string_view kFamilyWords[] = {"ipv4", "ipv6"};
 inline constexpr std::string_view kStateWords[] = {"new", "established", "related"};
 inline constexpr std::string_view kProtocolWords[] = {"tcp",  "udp",  "icmp",    "icmpv6",
@@ -153,6 +213,10 @@ struct RuleSpec {
     std::shared_ptr<const NumberSet<std::uint32_t>> services;
     /// Only with ICMP or ICMPv6 alone in `protocols`.
     std::vector<std::uint8_t> icmp_types;
+    NumberSet<std::uint32_t> vlan;  ///< ids; 0: no tag. Empty: any, also of the next two
+    NumberSet<std::uint32_t> dscp;
+    std::vector<PortId> in_port;
+    std::vector<PortId> out_port;
     /// States to match: at least one of the three is set. `established` is implied by "accepted
     /// before" and never reaches policy, so a rule with only that one matches nothing.
     bool match_new = true;
@@ -169,6 +233,8 @@ struct RuleSpec {
     bool liberal = false;       ///< TCP windows are not enforced
     TrackMode track = TrackMode::yes;
     std::optional<ExpectSpec> expect;  ///< excludes `helper`
+    std::optional<LimitSpec> limit;
+    std::optional<ScheduleSpec> schedule;  ///< none: always
     LogRate log;
     SpecMark where;
 
@@ -272,6 +338,40 @@ struct RuleSpec {
                       .instead = "any",
                       .type = "one or more names or 0 to 255",
                       .default_text = "any"});
+        keys.by_hand("vlan",
+                     {.help = "VLAN id of the outermost tag that has one; `none`: no such tag. "
+                              "Like all conditions it judges first packets: what follows in the "
+                              "connection may have another tag, unless "
+                              "[`zone_of_vlan`](#ports) or [`vlan_zones`](#bridges) part them",
+                      .range = {1, kVlans - 2},
+                      .form = Form::vlan,
+                      .shape = kSome,
+                      .instead = "any",
+                      .type = "one or more ids, ranges (`10-19`) or `none`; each may have `not ` "
+                              "before it",
+                      .default_text = "any",
+                      .range_text = "1 to 4094"});
+        keys.by_hand("dscp", {.help = "differentiated services code point of the first packet",
+                              .range = {0, 63},
+                              .form = Form::dscp,
+                              .shape = kSome,
+                              .instead = "any",
+                              .type = "one or more of `cs0` to `cs7`, `af11` to `af43`, `ef`, "
+                                      "`va`, `le`, 0 to 63, or ranges; each may have `not ` "
+                                      "before it",
+                              .default_text = "any"});
+        keys.by_hand("in_port", {.help = "port by which the first packet came",
+                                 .form = Form::port_name,
+                                 .shape = kSome,
+                                 .instead = "any",
+                                 .type = "one or more ports; each may have `not ` before it",
+                                 .default_text = "any"});
+        keys.by_hand("out_port", {.help = "port by which it leaves: the other end of its bridge",
+                                  .form = Form::port_name,
+                                  .shape = kSome,
+                                  .instead = "any",
+                                  .type = "one or more ports; each may have `not ` before it",
+                                  .default_text = "any"});
         keys.by_hand(
             "ct",
             {.help = "conntrack state of the packet. `related`: a helper expected the connection. "
@@ -318,6 +418,16 @@ struct RuleSpec {
             {.help =
                  "connections that the accepted ones expect, see below. Not together with `helper`",
              .default_text = "none"});
+        keys.mapping("schedule", of<ScheduleSpec>,
+                     {.help = "days and hours in which the rule is in force, see below. At other "
+                              "times it is as if it were not there; `on_change` decides about "
+                              "running connections",
+                      .default_text = "always"});
+        keys.mapping("limit", of<LimitSpec>,
+                     {.help = "what the rule accepts at most, see below. What is beyond is dropped "
+                              "(`rule_rate`, `rule_at_once`), and no later rule is tried. Expected "
+                              "connections do not count",
+                      .default_text = "no limit"});
         keys.by_hand("log", {.help = "a record of the first packet of each connection that this "
                                      "rule accepts, or of each packet that it drops or rejects, "
                                      "see [`log`](#log)",
