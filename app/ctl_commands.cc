@@ -43,8 +43,10 @@ const Json& args_of(const Json& command) {
     return it == command.end() ? kNone : *it;
 }
 
+/// Whether it takes the name of a file as a word.
 bool uses_file(const Json& command) {
-    return command.value("file", "none") != "none";
+    const std::string use = command.value("file", "none");
+    return use == "read" || use == "write";
 }
 /// Whether the user gives its arguments. Those of a command that reads a file are posternctl's.
 bool takes_arguments(const Json& command) {
@@ -100,6 +102,32 @@ const Json* find_arg(const Json& command, const std::string& name) {
     for (const Json& arg : args_of(command))
         if (arg.value("name", "") == name) return &arg;
     return nullptr;
+}
+
+const Json* filter_of(const Json& command) {
+    for (const Json& arg : args_of(command))
+        if (arg.value("type", "") == "filter") return &arg;
+    return nullptr;
+}
+
+/// Arguments of a command with a filter. Words of a filter contain equals signs, too: those that do
+/// not begin with an argument's name are the filter.
+Result<Json> read_with_filter(const Json& command, const std::string& filter, const Words& words) {
+    Json args = Json::object();
+    std::string text;
+    for (const std::string& word : words) {
+        const auto equals = word.find('=');
+        const std::string key = equals == std::string::npos ? "" : lower(word.substr(0, equals));
+        if (key.empty() || key == filter || find_arg(command, key) == nullptr) {
+            text += (text.empty() ? "" : " ") + word.substr(key == filter ? equals + 1 : 0);
+            continue;
+        }
+        if (args.contains(key))
+            return Error{name_of(command) + ": '" + key + "' is given more than once"};
+        args[key] = word.substr(equals + 1);
+    }
+    if (!text.empty()) args[filter] = text;
+    return args;
 }
 
 }  // namespace
@@ -219,6 +247,8 @@ Words CtlCommands::complete(const Words& words, ControlClient* client) const {
 Result<Json> read_arguments(const Json& command, const Words& words) {
     Json args = Json::object();
     const std::string name = name_of(command);
+    if (const Json* filter = filter_of(command); filter != nullptr)
+        return read_with_filter(command, filter->value("name", ""), words);
     const auto give = [&](const std::string& key, const std::string& value) -> Result<void> {
         if (args.contains(key)) return Error{name + ": '" + key + "' is given more than once"};
         const Json* arg = find_arg(command, key);
@@ -264,6 +294,8 @@ std::string help_of(const Json& command) {
     const Json& args = args_of(command);
     std::string usage = "Usage: posternctl [-s SOCKET] [--json] " + name_of(command);
     if (uses_file(command)) usage += " FILE";
+    if (command.value("file", "none") == "packets") usage += " [-w FILE]";
+    if (const Json* filter = filter_of(command)) usage += " [" + filter->value("name", "") + "]";
     std::size_t width = 0;
     bool optional = false, negatable = false;
     for (const Json& arg : args) {
@@ -280,6 +312,8 @@ std::string help_of(const Json& command) {
         out += line + "\n";
     if (command.value("file", "none") == "write")
         out += "\n" + help_row("FILE", "written by posternctl: a new file of mode 0600", 4);
+    if (command.value("file", "none") == "packets")
+        out += "\n" + help_row("-w FILE", "written by posternctl: a pcapng file of mode 0600", 7);
     if (command.value("file", "none") == "read")
         out += "\n" + help_row("FILE", "only you or root may own it or write to it", 4);
     if (takes_arguments(command) && !args.empty()) {

@@ -171,6 +171,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     if (!book) return book.error();
     fw->rule_book_ = std::make_unique<RuleBook>(std::move(*book));
     fw->rule_book_->prepare(plan.names.rules);
+    fw->taps_ = std::make_unique<TapStore>(fw->rcu_.get(), n);
     for (unsigned i = 0; i < n; ++i) {
         Worker::Parts p;
         p.id = WorkerId::from(i);
@@ -178,6 +179,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         p.steering = &steering;
         p.rings = fw->rings_.get();
         p.rule_sums = &fw->rule_book_->of_worker(i);
+        p.taps = fw->taps_.get();
         p.event_ring = options.conn_events;
         p.record_ring = options.packet_records;
         ConnTable::Config cc;

@@ -17,6 +17,7 @@
 #include "helper/helper_set.h"
 #include "helper/scanner_cache.h"
 #include "pipeline/rule_book.h"
+#include "pipeline/tap.h"
 #include "pipeline/worker.h"
 #include "plan/helpers.h"
 #include "plan/plan.h"
@@ -66,6 +67,8 @@ class Firewall {
     ExpectTable& expectations() noexcept { return *expectations_; }
     /// The counters of the rules. Control.
     RuleBook& rule_book() noexcept { return *rule_book_; }
+    /// The captures and traces that run. Control.
+    TapStore& taps() noexcept { return *taps_; }
     rte_rcu_qsbr* rcu() noexcept { return rcu_.get(); }
     /// Whether devices select workers by the symmetric hash. Call before any worker runs.
     void set_devices_steer(bool they_do) noexcept;
@@ -132,6 +135,7 @@ class Firewall {
     std::unique_ptr<ExpectTable> expectations_;
     std::unique_ptr<PeerRings> rings_;
     std::unique_ptr<RuleBook> rule_book_;
+    std::unique_ptr<TapStore> taps_;
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 

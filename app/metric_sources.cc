@@ -151,6 +151,7 @@ void add_metrics(MetricRegistry& registry, const MetricSources& sources) {
     add_rules(registry, fw);
     if (sources.control != nullptr)
         registry.add_set(metric_group::control, {}, sources.control->counters());
+    registry.add_set(metric_group::control, {}, fw.taps().counters());
     if (sources.restored != nullptr) add_restored(registry, *sources.restored);
     if (sources.log != nullptr) registry.add_set(metric_group::log, {}, sources.log->counters());
     if (sources.processes != nullptr) add_processes(registry, fw, *sources.processes);

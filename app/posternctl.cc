@@ -22,6 +22,7 @@
 
 #include "control/client.h"
 #include "control/suggest.h"
+#include "ctl_capture.h"
 #include "ctl_commands.h"
 #include "ctl_support.h"
 #include "ctl_view.h"
@@ -49,6 +50,8 @@ Options:
   --limit N           the first N rows only
   --all               rows of zeros, too (--json always has them)
   --watch[=SECONDS]   again every 2 seconds, or as often as given
+  -w, --write FILE    packets of a capture into this pcapng file; - is standard
+                      output
   -h, --help          this help; after a command, its own
   --version           the version of this program
   --bash-completion, --zsh-completion
@@ -60,11 +63,16 @@ Exit codes: 0 answered, 1 no daemon or no answer, 2 wrong command line, or a
 command that this socket does not take.
 )";
 
-const Words kOptions{"--socket", "--json",    "--columns",         "--wide",          "--no-header",
-                     "--sort",   "--reverse", "--limit",           "--all",           "--watch",
-                     "--help",   "--version", "--bash-completion", "--zsh-completion"};
+const Words kOptions{"--socket",        "--json",
+                     "--columns",       "--wide",
+                     "--no-header",     "--sort",
+                     "--reverse",       "--limit",
+                     "--all",           "--watch",
+                     "--write",         "--help",
+                     "--version",       "--bash-completion",
+                     "--zsh-completion"};
 /// Those with a value.
-const Words kValued{"-s", "--socket", "--columns", "--sort", "--limit"};
+const Words kValued{"-s", "--socket", "--columns", "--sort", "--limit", "-w", "--write"};
 
 constexpr const char* kBashCompletion = R"(# For bash: source <(posternctl --bash-completion)
 _posternctl() {
@@ -112,6 +120,7 @@ struct Options {
     std::string socket = kDefaultControlSocket;
     ViewOptions view;
     double watch_s = 0;  ///< 0: once
+    std::string write;   ///< a file for packets; empty: none
     bool help = false;
 };
 
@@ -205,7 +214,11 @@ int run_command(const Options& options, const Words& words) {
     const Json& command = *found.command;
     if (options.help) return print(describe(command, options.view.json));
     const Words rest(words.begin() + static_cast<std::ptrdiff_t>(found.words), words.end());
-    if (const std::string file = command.value("file", "none"); file != "none") {
+    const std::string file = command.value("file", "none");
+    if (!options.write.empty() && file != "packets")
+        return complain(command.value("command", "") + ": -w is for commands that capture packets",
+                        kUsage);
+    if (file == "read" || file == "write") {
         auto path = read_file_argument(command, rest);
         if (!path) return complain(path.error().message, kUsage);
         if (file == "read") return restore_state(options.socket, *path, options.view.json);
@@ -216,6 +229,11 @@ int run_command(const Options& options, const Words& words) {
     }
     auto args = read_arguments(command, rest);
     if (!args) return complain(args.error().message, kUsage);
+    if (auto compiled = compile_filters(command, *args); !compiled)
+        return complain(compiled.error().message, kUsage);
+    if (!options.write.empty())
+        return write_packets(options.socket, options.write, command.value("command", ""), *args,
+                             options.view.json);
     if (!command.value("endless", false)) return ask(*client, options, command, *args);
     // There may be no event for a long time.
     auto listener = ControlClient::connect(options.socket, 0);
@@ -299,6 +317,7 @@ int run(int argc, char** argv) {
     app.add_flag("--all", view.all);
     // The value only after '=', so that a command may follow.
     app.add_flag("--watch{2}", watch);
+    app.add_option("-w,--write", options.write)->take_last();
     app.set_help_flag("");
     app.add_flag("-h,--help", options.help);
     app.add_flag("--version", version);

@@ -35,6 +35,10 @@ class ControlClient {
 
     Reply next();
 
+    /// For a signal handler, which may shut it down: next() then reports `lost`, after all replies
+    /// that had come.
+    int fd() const noexcept { return fd_.get(); }
+
   private:
     explicit ControlClient(UniqueFd fd, unsigned timeout_s)
         : fd_(std::move(fd)), timeout_s_(timeout_s) {}

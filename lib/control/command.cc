@@ -9,7 +9,7 @@ const char* to_string(CellForm form) {
     return kNames[static_cast<unsigned>(form)];
 }
 const char* to_string(FileUse use) {
-    constexpr const char* kNames[] = {"none", "write", "read"};
+    constexpr const char* kNames[] = {"none", "write", "read", "packets"};
     return kNames[static_cast<unsigned>(use)];
 }
 
@@ -63,6 +63,7 @@ const char* type_name(ArgType type) {
         case ArgType::prefix: return "address or prefix";
         case ArgType::path: return "file";
         case ArgType::id: return "id";
+        case ArgType::filter: return "filter";
         case ArgType::port: return "port";
         case ArgType::ports: return "ports";
         case ArgType::time: return "time";
@@ -76,6 +77,8 @@ const char* type_help(ArgType type) {
     switch (type) {
         case ArgType::prefix: return "192.0.2.1, 192.0.2.0/24, 2001:db8::/32";
         case ArgType::id: return "WORKER/INDEX.GENERATION, as lists show it";
+        case ArgType::filter:
+            return "tcpdump's language (pcap-filter(7)): host 192.0.2.1 and tcp port 21";
         case ArgType::port: return "21, or a service's name: ftp";
         case ArgType::ports: return "21, ftp, 8000-8100, 1024- (at least), -1023 (at most)";
         case ArgType::time: return "30 (seconds), 30s, 5m, 2h, 1d, 1h30m";

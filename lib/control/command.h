@@ -42,6 +42,7 @@ enum class ArgType {
     prefix,   ///< an IP address, or a prefix ADDRESS/BITS, as text
     path,     ///< a file that the daemon reads; posternctl sends its absolute path
     id,       ///< of a connection or an expectation, as lists show it
+    filter,   ///< conditions on packets; posternctl compiles them (capture/filter.h)
     // A text or an integer, read by the handler:
     port,    ///< a port's number, or the name of its service
     ports,   ///< the same, or a range
@@ -104,8 +105,9 @@ const char* to_string(Effect effect);
 /// no file.
 enum class FileUse {
     none,
-    write,  ///< rows go into a new file, given as FILE
-    read    ///< FILE's records go to the daemon
+    write,   ///< rows go into a new file, given as FILE
+    read,    ///< FILE's records go to the daemon
+    packets  ///< rows are packets: with -w FILE they go into a new pcapng file
 };
 
 struct Command {

@@ -71,7 +71,8 @@ bool fit_type(Json& value, ArgType type) {
         case ArgType::address:
         case ArgType::prefix:
         case ArgType::path:
-        case ArgType::id: return value.is_string();
+        case ArgType::id:
+        case ArgType::filter: return value.is_string();
         case ArgType::integer:
             if (value.is_string())
                 if (const auto n = integer_of(value.get_ref<const std::string&>())) value = *n;

@@ -59,12 +59,13 @@ void Recording::log(unsigned i, Fate fate, LogRate rate, LogBudget& budget) noex
     if (!budget.take(rate, batch_.now)) return counters_.log_limited.add();
     PacketRecord* record = ring_.reserve();
     if (record == nullptr) return counters_.log_lost.add();
-    fill(*record, i, fate);
+    describe(*record, i, fate, batch_.data[i], rte_pktmbuf_data_len(batch_.pkt[i]));
     ring_.publish();
     counters_.log_records.add();
 }
 
-void Recording::fill(PacketRecord& r, unsigned i, Fate fate) const noexcept {
+void Recording::describe(PacketRecord& r, unsigned i, Fate fate, const std::uint8_t* data,
+                         std::uint32_t readable) const noexcept {
     const Batch& b = batch_;
     const PacketInfo& info = b.info[i];
     r = {};
@@ -83,13 +84,13 @@ void Recording::fill(PacketRecord& r, unsigned i, Fate fate) const noexcept {
     r.ethertype = info.ethertype;
     r.from = info.zones.from;
     r.to = info.zones.to;
+    if (info.family == Family::none || readable == 0) return;
     r.family = info.family;
-    if (info.family == Family::none) return;
     r.protocol = info.protocol;
     r.kind = info.kind;
     r.ct = info.ct;
     if (info.kind == L4Kind::tcp) r.tcp_flags = info.tcp_flags;
-    if (const auto tuple = tuple_of(b.data[i], info)) {
+    if (const auto tuple = tuple_of(data, info)) {
         std::memcpy(r.src, tuple->src.bytes.data(), sizeof r.src);
         std::memcpy(r.dst, tuple->dst.bytes.data(), sizeof r.dst);
         r.sport = tuple->sport;
@@ -105,9 +106,9 @@ void Recording::fill(PacketRecord& r, unsigned i, Fate fate) const noexcept {
         r.conn = conns_.id_of(info.conn);
     const bool icmp = info.protocol == proto::icmp || info.protocol == proto::icmpv6;
     if (icmp && info.kind != L4Kind::unparsed && info.kind != L4Kind::other &&
-        info.l4_off + 2u <= rte_pktmbuf_data_len(b.pkt[i])) {
-        r.icmp_type = b.data[i][info.l4_off];
-        r.icmp_code = b.data[i][info.l4_off + 1];
+        info.l4_off + 2u <= readable) {
+        r.icmp_type = data[info.l4_off];
+        r.icmp_code = data[info.l4_off + 1];
         r.has_icmp = true;
     }
 }

@@ -48,13 +48,18 @@ class Recording {
     /// The packets of the batch that will be freed. Call if the plan logs drops.
     void log_dropped() noexcept;
 
+    /// Fills in all of `record` for packet i, whose headers are in the first `readable` bytes at
+    /// `data`; 0: they are not there, and it gets no addresses. Its own are in Batch::data, until
+    /// it becomes an answer.
+    void describe(PacketRecord& record, unsigned i, Fate fate, const std::uint8_t* data,
+                  std::uint32_t readable) const noexcept;
+
     /// Control reads it.
     SpscRing<PacketRecord>& ring() noexcept { return ring_; }
 
   private:
     LogRate rate_of(unsigned i, LogBudget*& budget) noexcept;
     void log(unsigned i, Fate fate, LogRate rate, LogBudget& budget) noexcept;
-    void fill(PacketRecord& record, unsigned i, Fate fate) const noexcept;
 
     Batch& batch_;
     const ConnTable& conns_;

@@ -82,8 +82,12 @@ TurnDone run_turn(Worker& worker, Io& io, Tick now, std::uint64_t cookie = 0) {
     TurnDone done;
     rte_mbuf* pkts[kMaxBurst];
     const auto work = [&](unsigned n, Arrival from) {
-        worker.begin(pkts, n, now, cookie, from);
-        worker.run_stages();
+        if (worker.is_tapped()) [[unlikely]] {
+            worker.run_tapped(pkts, n, now, cookie, from);
+        } else {
+            worker.begin(pkts, n, now, cookie, from);
+            worker.run_stages();
+        }
         conclude(worker, io);
         done.packets += n;
     };

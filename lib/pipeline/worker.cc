@@ -33,6 +33,7 @@ Worker::Worker(Parts parts)
                 .counters = counters_}),
       rules_(*parts.rule_sums, *conns_),
       recording_(batch_, *conns_, rules_, counters_, parts.record_ring),
+      tapping_(parts.taps, batch_, *conns_, recording_, *reassembly_, counters_),
       tracking_(*conns_, batch_, limits_, helping_, peers_, rules_, counters_, parts.event_ring),
       sweep_(tracking_, helping_, batch_, parts.plans->take()->version) {
     batch_.plan = plans_->take();
@@ -92,6 +93,28 @@ void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t co
         counters_.rx_bytes.add(bytes);
     }
     counters_.turns.add();
+}
+
+void Worker::run_tapped(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie,
+                        Arrival from) noexcept {
+    begin(pkts, n, now, cookie, from);
+    run_tapped_from(0);
+}
+
+/// From a later stage on: packets that were held.
+void Worker::run_tapped_from(std::size_t first) noexcept {
+    if (first == 0)
+        tapping_.begin();
+    else
+        tapping_.begin_resumed();
+    const auto& stages = batch_.plan->stages;
+    for (std::size_t s = first; s < stages.size(); ++s) {
+        if (batch_[stages[s]->on] == 0) continue;
+        tapping_.enter(*stages[s]);
+        stages[s]->run(*this, batch_);
+        tapping_.leave(*stages[s]);
+    }
+    tapping_.decided();
 }
 
 void Worker::finish() noexcept {

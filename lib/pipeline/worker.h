@@ -36,6 +36,7 @@
 #include "pipeline/rule_counts.h"
 #include "pipeline/stage.h"
 #include "pipeline/sweep.h"
+#include "pipeline/tapping.h"
 #include "pipeline/tracking.h"
 #include "pipeline/worker_limits.h"
 #include "plan/plan.h"
@@ -77,7 +78,8 @@ struct WorkerCounters : TurnCounters,
                         TrackingCounters,
                         ExpectingCounters,
                         HelpingCounters,
-                        RecordingCounters {
+                        RecordingCounters,
+                        TappingCounters {
     /// Calls read(const MetricDesc&, const Counter&) for each of them, except drops by reason.
     template <class Read>
     void each(Read&& read) const {
@@ -88,6 +90,7 @@ struct WorkerCounters : TurnCounters,
         ExpectingCounters::each(read);
         HelpingCounters::each(read);
         RecordingCounters::each(read);
+        TappingCounters::each(read);
     }
 };
 
@@ -123,6 +126,7 @@ class Worker {
         UserspaceLink* userspace = nullptr;
         const PeerRings* rings = nullptr;
         RuleSumsMemory* rule_sums = nullptr;  ///< this worker's
+        const TapStore* taps = nullptr;       ///< null: no captures, no traces
         /// Capacity for connection events until control reads them; 0: no events.
         std::uint32_t event_ring = 0;
         /// The same for records of packets.
@@ -141,11 +145,17 @@ class Worker {
         batch_.now = now;
         batch_.cookie = cookie;
         tracking_.begin_turn();
+        tapping_.begin_turn();
     }
     /// Takes `n` packets. Each packet's mbuf->port is a PortId.
     void begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie = 0,
                Arrival from = Arrival::port) noexcept;
     void run_stages() noexcept { run_stages_from(0); }
+    /// Whether captures or traces run in this turn.
+    bool is_tapped() const noexcept { return tapping_.on(); }
+    /// begin() and run_stages() for them.
+    void run_tapped(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t cookie,
+                    Arrival from) noexcept;
     /// Moves accepted packets to tx(), frees dropped ones, counts.
     void finish() noexcept;
     std::array<TxBuffer, kMaxPorts>& tx() noexcept { return tx_; }
@@ -158,7 +168,10 @@ class Worker {
     /// the remaining stages, and returns true: finish() and tx() follow. Bounded work; once a turn.
     bool resume() noexcept {
         if (!helping_.resume()) return false;
-        run_stages_from(after_helpers_);
+        if (tapping_.on()) [[unlikely]]
+            run_tapped_from(after_helpers_);
+        else
+            run_stages_from(after_helpers_);
         return true;
     }
     /// Ends expired connections and expectations; bounded work. Once a turn, also when idle. False
@@ -197,6 +210,7 @@ class Worker {
         for (std::size_t s = first; s < stages.size(); ++s)
             if (batch_[stages[s]->on] != 0) stages[s]->run(*this, batch_);
     }
+    void run_tapped_from(std::size_t first) noexcept;
     void adopt(const Plan& plan) noexcept;
     /// Frees the dropped packets of the batch, and counts them.
     void free_dropped() noexcept;
@@ -218,6 +232,7 @@ class Worker {
     Helping helping_;
     RuleCounts rules_;
     Recording recording_;
+    Tapping tapping_;
     Tracking tracking_;
     Sweep sweep_;
     Requests requests_;

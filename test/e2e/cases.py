@@ -71,6 +71,7 @@ def all_cases():
     import cases_expect
     import cases_broadcast
     import cases_browser
+    import cases_capture
     import cases_ftp
     import cases_ftp_odd
     import cases_irc
@@ -99,5 +100,5 @@ def all_cases():
                                cases_pptp, cases_broadcast, cases_browser, cases_traffic, cases_pools,
                                cases_userspace, cases_zones, cases_asymmetric, cases_office,
                                cases_operation, cases_operator, cases_state, cases_restart, cases_control,
-                               cases_config, cases_ports, cases_jumbo, cases_seeing)
+                               cases_config, cases_ports, cases_jumbo, cases_seeing, cases_capture)
             for case in group.cases()]

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <rte_mbuf.h>
@@ -115,6 +116,15 @@ class World {
         worker.begin(&m, 1, now);
         worker.run_stages();
         put_out(worker);
+        turn();
+        return sent_ != 0;
+    }
+    /// The same by a whole turn of that worker, so that captures and traces see it.
+    bool send_by_turn(const frames::Frame& frame, PortId port, unsigned on = 0) {
+        sent_ = 0;
+        Io io(*this, fw().worker(on));
+        io.next = packet(frame, port);
+        run_turn(io.worker, io, now);
         turn();
         return sent_ != 0;
     }
@@ -234,13 +244,17 @@ class World {
     }
 
   private:
-    /// Nothing comes from outside; see send_burst().
+    /// Only `next` comes from outside; see send_burst().
     struct Io : TurnIoDefaults {
         World& world;
         Worker& worker;
+        rte_mbuf* next = nullptr;
 
         Io(World& its, Worker& w) : world(its), worker(w) {}
-        unsigned receive(rte_mbuf**) { return 0; }
+        unsigned receive(rte_mbuf** pkts) {
+            pkts[0] = next;
+            return std::exchange(next, nullptr) != nullptr ? 1 : 0;
+        }
         void send(PortId port, rte_mbuf** pkts, unsigned n) {
             for (unsigned i = 0; i < n; ++i) {
                 const auto* data = rte_pktmbuf_mtod(pkts[i], const std::uint8_t*);
