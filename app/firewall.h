@@ -54,6 +54,7 @@ struct FirewallOptions {
     std::function<std::int64_t()> wall_s;
 };
 
+/// Many methods: one accessor for each part that control uses.
 class Firewall {
   public:
     static Result<std::unique_ptr<Firewall>> build(const Spec& spec,

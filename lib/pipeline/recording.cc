@@ -59,13 +59,14 @@ void Recording::log(unsigned i, Fate fate, LogRate rate, LogBudget& budget) noex
     if (!budget.take(rate, batch_.now)) return counters_.log_limited.add();
     PacketRecord* record = ring_.reserve();
     if (record == nullptr) return counters_.log_lost.add();
-    describe(*record, i, fate, batch_.data[i], rte_pktmbuf_data_len(batch_.pkt[i]));
+    describe(*record, i, fate, batch_.data[i], rte_pktmbuf_data_len(batch_.pkt[i]),
+             rte_pktmbuf_pkt_len(batch_.pkt[i]));
     ring_.publish();
     counters_.log_records.add();
 }
 
 void Recording::describe(PacketRecord& r, unsigned i, Fate fate, const std::uint8_t* data,
-                         std::uint32_t readable) const noexcept {
+                         std::uint32_t readable, std::uint32_t frame_bytes) const noexcept {
     const Batch& b = batch_;
     const PacketInfo& info = b.info[i];
     r = {};
@@ -75,7 +76,7 @@ void Recording::describe(PacketRecord& r, unsigned i, Fate fate, const std::uint
     r.why = fate == Fate::accept ? DropReason::none : info.why;
     r.judged = (b.judged & bit(i)) != 0;
     r.rule = b.rule_of(i);
-    r.frame_bytes = rte_pktmbuf_pkt_len(b.pkt[i]);
+    r.frame_bytes = frame_bytes;
     r.in_port = info.in_port;
     const PortPlan& port = b.plan->ports[info.in_port.number()];
     r.has_out_port = port.has_peer;

@@ -50,9 +50,9 @@ class Recording {
 
     /// Fills in all of `record` for packet i, whose headers are in the first `readable` bytes at
     /// `data`; 0: they are not there, and it gets no addresses. Its own are in Batch::data, until
-    /// it becomes an answer.
+    /// it becomes an answer. Does not touch the packet otherwise.
     void describe(PacketRecord& record, unsigned i, Fate fate, const std::uint8_t* data,
-                  std::uint32_t readable) const noexcept;
+                  std::uint32_t readable, std::uint32_t frame_bytes) const noexcept;
 
     /// Control reads it.
     SpscRing<PacketRecord>& ring() noexcept { return ring_; }

@@ -147,29 +147,32 @@ void Tapping::put(const TapConfig& config, Tap::OfWorker& mine, unsigned i, TapP
     const PacketInfo& info = b.info[i];
     TapRecord& r = *record;
     const std::uint8_t* const came = mine.came.get() + i * config.snap;
-    std::uint32_t length = rte_pktmbuf_pkt_len(b.pkt[i]);
-    if (point != TapPoint::transmit && mine.kept[i] != 0) {
-        length = mine.length[i];
+    // Another worker, or nobody, may have the packet by now: only its copy may be read. Of an
+    // answer only the copy has the headers that `info` describes.
+    const bool gone = fate == TapFate::handed || fate == TapFate::held;
+    const bool answered = (b[MaskId::answer] & bit(i)) != 0;
+    std::uint32_t length = 0;
+    if (gone || (point != TapPoint::transmit && mine.kept[i] != 0)) {
         r.kept = mine.kept[i];
+        if (r.kept != 0) length = mine.length[i];
         std::memcpy(r.bytes, came, r.kept);
     } else {
+        length = rte_pktmbuf_pkt_len(b.pkt[i]);
         r.kept = copy_head(r.bytes, b.pkt[i], config.snap);
     }
-    const bool answered = (b[MaskId::answer] & bit(i)) != 0;
-    const std::uint8_t* data = b.data[i];
-    std::uint32_t readable = rte_pktmbuf_data_len(b.pkt[i]);
-    if (answered) {
-        // Its headers are in the copy only. A datagram's last fragment has other ones.
-        const bool whole = !b.chains && mine.kept[i] >= info.l4_off + kPorts;
-        data = came;
-        readable = whole ? mine.kept[i] : 0;
+    const std::uint8_t* data = came;
+    std::uint32_t readable = 0;
+    if (!gone && !answered) {
+        data = b.data[i];
+        readable = rte_pktmbuf_data_len(b.pkt[i]);
+    } else if (!b.chains && mine.kept[i] >= info.l4_off + kPorts) {
+        readable = mine.kept[i];  // a datagram's last fragment would have other headers
     }
     recording_.describe(r.packet, i,
                         fate == TapFate::accept   ? Fate::accept
                         : fate == TapFate::reject ? Fate::reject
                                                   : Fate::drop,
-                        data, readable);
-    r.packet.frame_bytes = length;
+                        data, readable, length);
     if (answered && point == TapPoint::transmit) {
         std::swap(r.packet.src, r.packet.dst);
         std::swap(r.packet.sport, r.packet.dport);
