@@ -137,10 +137,11 @@ class SumsSource : public RowSource {
     std::size_t at_ = 0;
 };
 
-constexpr DropReason kLimitReasons[] = {DropReason::ct_table_full, DropReason::source_half_open,
-                                        DropReason::source_rate,   DropReason::worker_rate,
-                                        DropReason::zone_full,     DropReason::fragment_full,
-                                        DropReason::helper,        DropReason::expect};
+constexpr DropReason kLimitReasons[] = {
+    DropReason::ct_table_full, DropReason::source_half_open, DropReason::source_rate,
+    DropReason::worker_rate,   DropReason::zone_full,        DropReason::fragment_full,
+    DropReason::helper,        DropReason::expect,           DropReason::rule_rate,
+    DropReason::rule_at_once,  DropReason::rule_source_rate, DropReason::rule_source_at_once};
 
 /// Counts records of dropped packets by source and reason.
 class LimitsSource : public RowSource {

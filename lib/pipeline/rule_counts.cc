@@ -19,7 +19,7 @@ constexpr std::size_t kAllSums = std::size_t{kMaxRuleNumbers} + 2;
 constexpr std::size_t kSumsAPage = 4096 / sizeof(RuleSums);
 constexpr std::uint32_t kAhead = 8;    ///< slots
 constexpr std::uint32_t kPass = 8192;  ///< milliseconds, of a table that kMostAStep does not bound
-constexpr std::uint32_t kMostAStep = 128;  ///< slots: a turn stays short
+constexpr std::uint32_t kLeastAStep = 16, kMostAStep = 128;  ///< slots: a turn stays short
 
 }  // namespace
 
@@ -50,7 +50,7 @@ RuleCounts::RuleCounts(const RuleSumsMemory& sums, ConnTable& conns)
     : sums_(sums.all()),
       conns_(conns),
       counted_(std::make_unique<std::uint8_t[]>(std::size_t{conns.capacity()} + 1)),
-      slots_a_step_(std::clamp(conns.capacity() / kPass, 1u, kMostAStep)) {}
+      slots_a_step_(std::clamp(conns.capacity() / kPass, kLeastAStep, kMostAStep)) {}
 
 void RuleCounts::catch_up(std::uint32_t slot) noexcept {
     Conn& conn = conns_.at(slot);

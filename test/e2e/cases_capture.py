@@ -219,12 +219,12 @@ def top_shows(bench):
            sources[0]['bytes_s'] is None, f'sources: {sources}')
     expect(daemon.ctl('top', 'destinations', 'period=0', 'rule=ftp-control')[0]['name'] ==
            laboratory.OUTSIDE4, 'destinations')
-    limits = lab.start('limits', 'middle', *daemon.ctl_argv('top', 'limits', 'period=3s'))
+    limits = lab.start('limits', 'middle', *daemon.ctl_argv('top', 'limits', 'period=10s'))
     bench.eventually(lambda: sum_of(daemon, 'captures') == 1, 'top limits does not run')
     before = daemon.drops().get('source_rate', 0)
     while daemon.drops().get('source_rate', 0) < before + 2 and limits.running():
         knock(lab, 4444, 3)
-    expect(limits.wait(20) == 0, 'top limits failed')
+    expect(limits.wait(30) == 0, 'top limits failed')
     rows = [json.loads(line) for line in limits.stdout.splitlines()]
     expect(rows and rows[0]['name'] == laboratory.INSIDE4 and rows[0]['reason'] == 'source_rate' and
            rows[0]['dropped'] >= 2, f'limits: {rows}')

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// LiveSet: a set of addresses that changes while workers look addresses up.
+//
+// An entry is a prefix of either family, perhaps with a time at which it expires. An address is in
+// the set if any entry contains it, so entries may overlap, and deleting one never uncovers or
+// hides another. The set has a hash table for each length that occurs: hosts, the common case, are
+// one table and one look-up.
+//
+// Synchronisation: control writes, workers read without locks. Control changes tables in place; it
+// replaces a table, and the list of tables, by publishing a new list (`contents_`). What was
+// replaced is freed after a grace period, by collect(). An expired entry is in no look-up any more,
+// whether or not expire() has removed it.
+//
+// Life-cycle: shared by the plans whose configuration has it (shared_ptr); control frees it with
+// the last one, when no worker can read it. Cost of a look-up: one line of memory for each length;
+// those of a burst overlap.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/types.h"
+#include "net/addr.h"
+#include "net/keyed_hash.h"
+#include "sets/set_table.h"
+
+struct rte_rcu_qsbr;
+
+namespace postern {
+
+struct SetContents;
+
+/// Seconds for the timeouts of entries. One for all sets of a firewall.
+class SetClock {
+  public:
+    SetTime now() const noexcept { return now_.load(std::memory_order_relaxed); }
+    /// Control, at least once in 24 days.
+    void advance(Tick now) noexcept;
+
+  private:
+    std::optional<Tick> last_;
+    std::uint64_t passed_ms_ = 0;
+    std::atomic<SetTime> now_{1};  // control: w, workers: r; relaxed: a number by itself
+};
+
+/// What all sets of a firewall share.
+struct SetShared {
+    rte_rcu_qsbr* rcu = nullptr;  ///< its readers are the workers; null: nobody else reads
+    HashSecret secret{};
+    SetClock clock;
+};
+
+struct SetEntry {
+    Prefix prefix;
+    SetTime until = kForEver;
+};
+
+class LiveSet {
+  public:
+    explicit LiveSet(std::shared_ptr<const SetShared> shared);
+    /// An empty set beside `other`, with the same clock.
+    struct Empty {};
+    LiveSet(const LiveSet& other, Empty) : LiveSet(other.shared_) {}
+    ~LiveSet();
+    LiveSet(const LiveSet&) = delete;
+    LiveSet& operator=(const LiveSet&) = delete;
+
+    // --- workers ---
+    /// Sets `bit` in out[k] if addresses[k] is in the set; at most kMaxBurst addresses.
+    void find(const std::uint32_t* addresses, unsigned n, std::uint32_t bit,
+              std::uint32_t* out) const noexcept;
+    void find(const Wide* addresses, unsigned n, std::uint32_t bit,
+              std::uint32_t* out) const noexcept;
+
+    // --- control ---
+    enum class Added : std::uint8_t {
+        added,
+        updated  ///< it was there, and has another time now
+    };
+    /// The caller keeps to its limit, see has().
+    Added add(const SetEntry& entry);
+    /// False: it is not there.
+    bool remove(const Prefix& prefix);
+    /// Whether exactly this entry is there.
+    bool has(const Prefix& prefix) const;
+    void flush();
+    /// Takes the contents of `other`, which nobody else reads, at once: a reader sees either all
+    /// of the old or all of the new ones.
+    void take(LiveSet&& other);
+    /// Removes expired entries among the next `lines` lines of the tables. Returns their number.
+    std::size_t expire(std::size_t lines);
+    /// The same for all of them.
+    std::size_t expire() { return expire(SIZE_MAX); }
+    /// Frees what no reader holds any more.
+    void collect();
+
+    /// Of control's thread.
+    struct Counters {
+        std::uint64_t added = 0, deleted = 0, expired = 0;
+        std::uint64_t refused = 0;  ///< for lack of room; the caller counts them
+    };
+    Counters& counters() noexcept { return counters_; }
+    const Counters& counters() const noexcept { return counters_; }
+
+    /// Entries, perhaps with some that have just expired.
+    std::size_t size() const noexcept { return size_; }
+    std::size_t bytes() const noexcept;
+    bool contains(const IpAddr& address) const;
+    SetTime now() const noexcept { return shared_->clock.now(); }
+    /// The time that an entry added now expires; 0: never.
+    SetTime until(std::uint32_t timeout_s) const noexcept {
+        return timeout_s == 0 ? kForEver : now() + timeout_s;
+    }
+
+    /// A walk over the entries that stays valid while the set changes: each entry that is there
+    /// from begin to end comes exactly once.
+    class Walk {
+      public:
+        explicit Walk(const LiveSet& set);
+        /// Calls fn(entry) for those of the next line. False: there was no further line.
+        bool step(const std::function<void(const SetEntry&)>& fn);
+
+      private:
+        std::shared_ptr<const SetContents> contents_;
+        std::shared_ptr<const SetShared> shared_;
+        std::size_t part_ = 0, line_ = 0;
+    };
+
+  private:
+    template <class Key>
+    void find_in(const Key* addresses, unsigned n, std::uint32_t bit,
+                 std::uint32_t* out) const noexcept;
+    template <class Key>
+    Added add_key(unsigned length, const Key& key, SetTime until);
+    template <class Key>
+    bool remove_key(unsigned length, const Key& key);
+    template <class Key>
+    std::size_t expire_part(std::size_t part, std::size_t from, std::size_t to);
+    void publish(std::shared_ptr<const SetContents> next);
+
+    struct Retired {
+        std::shared_ptr<const SetContents> contents;
+        std::uint64_t token;
+    };
+    std::shared_ptr<const SetShared> shared_;
+    std::shared_ptr<const SetContents> held_;            // the current contents
+    std::atomic<const SetContents*> contents_{nullptr};  // control: w, workers: r
+    std::deque<Retired> retired_;                        // oldest first
+    std::size_t size_ = 0;
+    Counters counters_;
+    bool timed_ = false;  ///< an entry may expire
+    std::size_t expire_part_ = 0, expire_line_ = 0;
+};
+
+}  // namespace postern
