@@ -41,7 +41,7 @@ std::map<std::string, Counts> counts(World& world) {
 
 /// Longer than a pass over the table takes, and shorter than any timeout.
 void pass_over_the_table(World& world) {
-    world.pass(1000);
+    world.pass(1000, 5);
 }
 
 class RuleCountsTest : public ::testing::TestWithParam<unsigned> {};
@@ -85,7 +85,7 @@ TEST_P(RuleCountsTest, EveryPacketCountsOnceWhateverBecomesOfItsConnection) {
         }
         if (random() % 50 == 0) world.pass(static_cast<std::uint32_t>(random() % 700));
         if (random() % 500 != 0) continue;
-        world.pass(500);  // a whole pass, less than a timeout
+        world.pass(500, 5);  // a whole pass, less than a timeout
         ASSERT_EQ(counts(world), expected) << i;
     }
     world.pass(5000);  // all have ended
