@@ -342,7 +342,7 @@ struct RuleSpec {
                      {.help = "VLAN id of the outermost tag that has one; `none`: no such tag. "
                               "Like all conditions it judges first packets: what follows in the "
                               "connection may have another tag, unless "
-                              "[`zone_of_vlan`](#ports) or [`vlan_zones`](#bridges) part them",
+                              "`zone_of_vlan` or `vlan_zones` part them",
                       .range = {1, kVlans - 2},
                       .form = Form::vlan,
                       .shape = kSome,
