@@ -23,7 +23,7 @@ namespace {
 constexpr int kOk = 0, kFailed = 1, kUsage = 2;
 constexpr std::size_t kBlock = 512;
 // Addresses of users and of their peers are not for a bug report; descriptions are known.
-const Words kLeftOut{"help", "complete", "conntrack list", "expect list"};
+const Words kLeftOut{"help", "complete", "conntrack list", "expect list", "top"};
 
 /// A tar archive (POSIX.1-1988, ustar) in memory.
 class Tar {
