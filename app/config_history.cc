@@ -8,17 +8,15 @@
 #include <iterator>
 
 #include <fcntl.h>
-#include <nlohmann/json.hpp>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/command.h"
 #include "state/file.h"
 
 namespace postern {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr const char* kIndex = "/index.json";
 constexpr const char* kUnconfirmed = "/unconfirmed.yaml";

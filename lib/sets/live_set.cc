@@ -13,9 +13,6 @@
 namespace postern {
 namespace {
 
-template <class Key>
-constexpr unsigned kBits = sizeof(Key) * 8;
-
 constexpr std::uint32_t masked(std::uint32_t key, std::uint32_t mask) noexcept {
     return key & mask;
 }
