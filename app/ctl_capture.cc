@@ -16,16 +16,10 @@
 #include "capture/filter.h"
 #include "capture/pcapng.h"
 #include "control/client.h"
+#include "ctl_exit.h"
 
 namespace postern {
 namespace {
-
-constexpr int kOk = 0, kFailed = 1, kUsage = 2;
-
-int complain(const std::string& message, int code) {
-    std::fprintf(stderr, "posternctl: %s\n", message.c_str());
-    return code;
-}
 
 // Of the one capture of this process. A signal ends the connection, so that the rows which have
 // come are read, and then the end: no signal comes too early or too late.

@@ -15,16 +15,6 @@ std::string name_of(const Json& command) {
     return command.value("command", "");
 }
 
-Words split(const std::string& text) {
-    Words words;
-    for (std::size_t at = 0;;) {
-        const std::size_t blank = text.find(' ', at);
-        words.push_back(text.substr(at, blank - at));
-        if (blank == std::string::npos) return words;
-        at = blank + 1;
-    }
-}
-
 std::string join(const Words& words, std::size_t n, const char* between = " ") {
     std::string all;
     for (std::size_t i = 0; i < std::min(n, words.size()); ++i)
@@ -75,12 +65,6 @@ std::string takes(const Json& command) {
     const Words names = names_of(args_of(command));
     if (names.empty()) return "; it takes none";
     return "; it takes " + join(names, names.size(), "=, ") + "=";
-}
-
-std::string lower(std::string text) {
-    for (char& c : text)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return text;
 }
 
 /// The types of these arguments that have a form of their own: "PORTS  21, ftp, ...".
@@ -158,7 +142,7 @@ CtlCommands CtlCommands::known() {
 CtlCommands::Match CtlCommands::match(const Words& words) const {
     Match best;
     for (const Json& command : commands_) {
-        const Words name = split(name_of(command));
+        const Words name = split(name_of(command), ' ');
         if (begins_with(words, name) && name.size() > best.words) best = {&command, name.size()};
     }
     return best;
@@ -167,7 +151,7 @@ CtlCommands::Match CtlCommands::match(const Words& words) const {
 std::string CtlCommands::no_match(const Words& words) const {
     Words names, next;
     for (const Json& command : commands_) {
-        const Words name = split(name_of(command));
+        const Words name = split(name_of(command), ' ');
         names.push_back(name_of(command));
         if (name.size() > 1 && name[0] == words[0]) next.push_back(name[1]);
     }
@@ -190,7 +174,7 @@ std::string CtlCommands::list(const Words& beginning) const {
         width = std::max(width, name_of(command).size());
     std::string out;
     for (const Json& command : commands_)
-        if (begins_with(split(name_of(command)), beginning))
+        if (begins_with(split(name_of(command), ' '), beginning))
             out += help_row(name_of(command), command.value("help", ""), width);
     return out;
 }
@@ -208,7 +192,7 @@ Words CtlCommands::complete(const Words& words, ControlClient* client) const {
     const Match found = match(before);
     if (found.command == nullptr) {
         for (const Json& command : commands_) {
-            const Words name = split(name_of(command));
+            const Words name = split(name_of(command), ' ');
             if (begins_with(name, before)) add(name[before.size()]);
         }
         return out;

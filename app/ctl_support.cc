@@ -16,11 +16,11 @@
 #include <unistd.h>
 
 #include "base/unique_fd.h"
+#include "ctl_exit.h"
 
 namespace postern {
 namespace {
 
-constexpr int kOk = 0, kFailed = 1, kUsage = 2;
 constexpr std::size_t kBlock = 512;
 // Addresses of users and of their peers are not for a bug report; descriptions are known.
 const Words kLeftOut{"help", "complete", "conntrack list", "expect list", "top"};
@@ -103,10 +103,9 @@ bool belongs(const Json& command) {
            std::ranges::none_of(args, [](const Json& a) { return a.value("required", false); });
 }
 
-int complain(const std::string& file) {
-    std::fprintf(stderr, "posternctl: cannot write %s: %s\n", file.c_str(),
-                 std::generic_category().message(errno).c_str());
-    return kFailed;
+int cannot_write(const std::string& file) {
+    return complain("cannot write " + file + ": " + std::generic_category().message(errno),
+                    kFailed);
 }
 
 }  // namespace
@@ -128,12 +127,12 @@ int write_support(const std::string& socket, const CtlCommands& commands, const 
     const std::string bytes = tar.take();
     const UniqueFd fd(
         ::open(words[0].c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd) return complain(words[0]);
+    if (!fd) return cannot_write(words[0]);
     for (std::size_t at = 0; at < bytes.size();) {
         const ssize_t n = ::write(fd.get(), bytes.data() + at, bytes.size() - at);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) {
-            const int code = complain(words[0]);
+            const int code = cannot_write(words[0]);
             ::unlink(words[0].c_str());
             return code;
         }

@@ -55,4 +55,20 @@ std::size_t output_width() {
     return kUsualWidth;
 }
 
+std::string lower(std::string text) {
+    for (char& c : text)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return text;
+}
+
+std::vector<std::string> split(const std::string& text, char between) {
+    std::vector<std::string> parts;
+    for (std::size_t at = 0;;) {
+        const std::size_t end = text.find(between, at);
+        parts.push_back(text.substr(at, end - at));
+        if (end == std::string::npos) return parts;
+        at = end + 1;
+    }
+}
+
 }  // namespace postern

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Text for a terminal: its width in columns, lines broken at blanks.
+// Text for a terminal: its width in columns, lines broken at blanks. And what else posternctl
+// does to texts.
 #pragma once
 
 #include <string>
@@ -20,5 +21,10 @@ std::string help_row(const std::string& left, std::string_view right, std::size_
 
 /// The columns of the terminal of standard output; 80 if it is none.
 std::size_t output_width();
+
+/// The text with ASCII capitals made small.
+std::string lower(std::string text);
+/// The parts of the text between these characters: one more than there are of them.
+std::vector<std::string> split(const std::string& text, char between);
 
 }  // namespace postern

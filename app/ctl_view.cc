@@ -49,25 +49,9 @@ std::string text_of(const Json& value) {
     }
 }
 
-std::vector<std::string> split(const std::string& path) {
-    std::vector<std::string> parts;
-    for (std::size_t at = 0;;) {
-        const std::size_t dot = path.find('.', at);
-        parts.push_back(path.substr(at, dot - at));
-        if (dot == std::string::npos) return parts;
-        at = dot + 1;
-    }
-}
-
 std::string upper(std::string text) {
     for (char& c : text)
         if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-    return text;
-}
-
-std::string lower(std::string text) {
-    for (char& c : text)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     return text;
 }
 
@@ -117,7 +101,7 @@ CellReader::CellReader(const Json& column)
       right_(column.value("right", false)),
       rank_(column.value("rank", 0u)) {
     for (const std::string& path : column.value("fields", std::vector<std::string>{}))
-        fields_.push_back(split(path));
+        fields_.push_back(split(path, '.'));
 }
 
 CellReader CellReader::of_field(const std::string& field) {

@@ -24,16 +24,13 @@
 #include "control/suggest.h"
 #include "ctl_capture.h"
 #include "ctl_commands.h"
+#include "ctl_exit.h"
 #include "ctl_support.h"
 #include "ctl_view.h"
 #include "state_file.h"
 
 namespace postern {
 namespace {
-
-constexpr int kOk = 0;
-constexpr int kFailed = 1;
-constexpr int kUsage = 2;
 
 constexpr const char* kHelp =
     R"(Usage: posternctl [OPTIONS] COMMAND [VALUE...] [KEY=VALUE...]
@@ -101,11 +98,6 @@ _posternctl() {
 }
 if [[ ${funcstack[1]} == _posternctl ]]; then _posternctl "$@"; else compdef _posternctl posternctl; fi
 )";
-
-int complain(const std::string& message, int code) {
-    std::fprintf(stderr, "posternctl: %s\n", message.c_str());
-    return code;
-}
 
 int print(const std::string& text) {
     Output out;

@@ -52,9 +52,9 @@ void Loader::advise() {
         for (const auto& [vlan, zone] : p.zone_of_vlan)
             populated[zone.number()] = true;
         if (!bridged[i])
-            report_.warning(
-                p.where, "ports[" + std::to_string(i) + "]",
-                "port " + quoted(p.name) + " is in no bridge, so what comes in by it is dropped");
+            report_.warning(p.where, "ports[" + std::to_string(i) + "]",
+                            "port " + in_quotes(p.name) +
+                                " is in no bridge, so what comes in by it is dropped");
     }
 
     advise_of_shared_zones();
@@ -75,7 +75,7 @@ void Loader::advise() {
                                                [&](ZoneId z) { return populated[z.number()]; }))
                 report_.warning(r.where, rule_path(i),
                                 "no port is in zone " +
-                                    quoted(spec_.zones[list->front().number()].name) +
+                                    in_quotes(spec_.zones[list->front().number()].name) +
                                     ", so nothing can match");
         for (const std::uint8_t protocol : r.protocols)
             if (r.family != Family::ipv4 && is_ipv6_extension(protocol))
@@ -112,7 +112,7 @@ void Loader::advise() {
             if (port != h.ports.end())
                 report_.warning(r.where, rule_path(i),
                                 "accepts port " + std::to_string(*port) + " without helper " +
-                                    quoted(h.name) + " (add `helper: " + h.name + "`?)");
+                                    in_quotes(h.name) + " (add `helper: " + h.name + "`?)");
         }
     }
     for (std::size_t h = 0; h < spec_.helpers.size(); ++h) {

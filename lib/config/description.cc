@@ -288,7 +288,7 @@ MappingDescription describe_params(const std::string& path,
 
 Result<std::string> with_key_tables(const Schema& schema, const std::string& document) {
     std::map<std::string, std::string> tables = all_tables(schema);
-    const std::regex quoted("`([^`]+)`(?: of `([^`]+)`)?");
+    const std::regex in_quotes("`([^`]+)`(?: of `([^`]+)`)?");
     std::istringstream in(document);
     std::string out, path;
     bool replacing = false;
@@ -298,7 +298,7 @@ Result<std::string> with_key_tables(const Schema& schema, const std::string& doc
         replacing = false;
         if (line.starts_with("#")) {
             std::smatch m;
-            path = std::regex_search(line, m, quoted) ? m.str(1) : "";
+            path = std::regex_search(line, m, in_quotes) ? m.str(1) : "";
             if (m.size() > 2 && m[2].matched) path += " of " + m.str(2);
             // A mapping without keys has no table.
             if (const auto at = tables.find(path); at != tables.end() && at->second.empty())

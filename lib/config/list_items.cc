@@ -77,7 +77,7 @@ Item<Addresses> AddressKind::parse(std::string_view text) {
     if (const auto prefix = Prefix::parse(text)) return {only(AddressRange::of(*prefix)), {}};
     if (const auto prefix = without_host_bits(text))
         return {{},
-                quoted(text) + " has bits set beyond its length (did you mean " +
+                in_quotes(text) + " has bits set beyond its length (did you mean " +
                     prefix->to_string() + "?)"};
     const std::size_t dash = text.find('-');
     if (dash == std::string_view::npos) return {};
@@ -85,7 +85,7 @@ Item<Addresses> AddressKind::parse(std::string_view text) {
     const auto last = IpAddr::parse(trimmed(text.substr(dash + 1)));
     if (!first || !last) return {};
     if (first->family != last->family)
-        return {{}, "the ends of " + quoted(text) + " are of different families"};
+        return {{}, "the ends of " + in_quotes(text) + " are of different families"};
     if (*first > *last)
         return {{},
                 "the range " + std::string(text) + " is empty (did you mean " + last->to_string() +

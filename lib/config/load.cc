@@ -22,7 +22,8 @@ constexpr std::size_t kMaxFileBytes = std::size_t{64} << 20;
 }  // namespace
 
 void Names::add(const Value& at, const std::string& name) {
-    if (!index_.try_emplace(name, order_.size()).second) at.error(quoted(name) + " is given twice");
+    if (!index_.try_emplace(name, order_.size()).second)
+        at.error(in_quotes(name) + " is given twice");
     order_.push_back(name);
 }
 
@@ -31,7 +32,7 @@ std::optional<std::size_t> Names::find(const Value& at, std::string_view name) c
     if (at.scalar() == name) return find(at);
     const std::vector<std::string_view> views(order_.begin(), order_.end());
     if (!order_.empty() || !quiet_when_empty)
-        at.error(quoted(name) + " is not " + what_ + suggestion(name, views));
+        at.error(in_quotes(name) + " is not " + what_ + suggestion(name, views));
     return std::nullopt;
 }
 

@@ -8,8 +8,6 @@
 namespace postern::config {
 namespace {
 
-constexpr std::size_t kMaxPath = 4000;
-
 struct OwnOption {
     std::string_view option;  // long, or a single letter
     std::string_view instead;
@@ -69,8 +67,8 @@ void Loader::eal(const Value& v) {
             if (*arg == "--")
                 item.error("\"--\" ends the EAL's arguments and may not be given");
             else if (const auto* own = own_option(*arg))
-                item.error(quoted(*arg) + " is set by Postern (use " + std::string(own->instead) +
-                           ")");
+                item.error(in_quotes(*arg) + " is set by Postern (use " +
+                           std::string(own->instead) + ")");
             else
                 spec_.eal.args.push_back(*arg);
         }

@@ -111,13 +111,14 @@ void Groups::define(Map& map) {
         if (!name) continue;
         const auto literal = Kind::parse(*name);
         if (*name == "any" || *name == "not" || literal.set || !literal.problem.empty())
-            item.key.error(quoted(*name) + " cannot be the name of a group of " +
+            item.key.error(in_quotes(*name) + " cannot be the name of a group of " +
                            std::string(Kind::kMany) + ": it means something else in a list");
         else if (name->find('.') != std::string::npos)
-            item.key.error(quoted(*name) + " cannot be the name of a group: it has a dot, like " +
+            item.key.error(in_quotes(*name) +
+                           " cannot be the name of a group: it has a dot, like " +
                            "addresses and names of hosts");
         else if (!other_kind(*name).empty())
-            item.key.error(quoted(*name) + " is a group of " + std::string(other_kind(*name)) +
+            item.key.error(in_quotes(*name) + " is a group of " + std::string(other_kind(*name)) +
                            " already");
         else
             table<Kind>().try_emplace(*name, Group<Kind>{item.key, item.value, nullptr, false});
@@ -151,7 +152,8 @@ std::shared_ptr<const typename Kind::Set> Groups::resolve(std::string_view name,
         std::string path;
         for (auto link = first; link != chain_.end(); ++link)
             path += *link + " -> ";
-        at.error("group " + quoted(name) + " contains itself (" + path + std::string(name) + ")");
+        at.error("group " + in_quotes(name) + " contains itself (" + path + std::string(name) +
+                 ")");
         return nullptr;
     }
     group.begun = true;
@@ -273,13 +275,13 @@ void Groups::unknown(std::string_view text, const Value& at, const std::string& 
     if (groups) what += ", nor a group of " + std::string(Kind::kMany);
     if (!line.empty()) return at.error(line + " " + what);
     if (!other.empty())
-        return at.error(quoted(text) + " is a group of " + std::string(other) + ", not of " +
+        return at.error(in_quotes(text) + " is a group of " + std::string(other) + ", not of " +
                         std::string(Kind::kMany));
     if (groups && looks_like_a_name(text)) {
         std::vector<std::string_view> names;
         for (const auto& [name, group] : table<Kind>())
             names.push_back(name);
-        return at.error(quoted(text) + " " + what + suggestion(text, names));
+        return at.error(in_quotes(text) + " " + what + suggestion(text, names));
     }
     // In the words of a single value, which know its other mistakes.
     if constexpr (std::is_same_v<Kind, AddressKind>) {

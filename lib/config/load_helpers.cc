@@ -32,7 +32,7 @@ void Loader::helpers(const Value& v) {
                 helper.name = *s;
                 helper_names_.add(*name, *s);
                 if (process && std::count(kinds.begin(), kinds.end(), *s) != 0)
-                    name->error(quoted(*s) +
+                    name->error(in_quotes(*s) +
                                 " is a helper of this build; one in another process "
                                 "needs another name");
                 if (!kind_value && !process)
@@ -102,7 +102,7 @@ UserspaceSpec Loader::userspace(const Value& v, HelperSpec& helper) {
         for (const auto& t : transports->one_or_more())
             if (const auto i = t.choice(about.words, std::string(about.noun))) {
                 if (std::count(helper.protocols.begin(), helper.protocols.end(), kProtocols[*i]))
-                    t.error(quoted(about.words[*i]) + " is given twice");
+                    t.error(in_quotes(about.words[*i]) + " is given twice");
                 else
                     helper.protocols.push_back(kProtocols[*i]);
             }
@@ -120,7 +120,7 @@ UserspaceSpec Loader::userspace(const Value& v, HelperSpec& helper) {
                 if (auto s = name->name()) {
                     if (std::any_of(out.classes.begin(), out.classes.end(),
                                     [&](const auto& other) { return other.name == *s; }))
-                        name->error(quoted(*s) + " is given twice");
+                        name->error(in_quotes(*s) + " is given twice");
                     c.name = *s;
                 }
             of.require("proto");

@@ -18,7 +18,7 @@ void Loader::timeouts(const Value& v) {
             TimeoutProfileSpec profile;
             if (auto name = item.key.name()) profile.name = *name;
             if (profile.name == "linux" || profile.name == "rfc" || profile.name == "default")
-                item.key.error(quoted(profile.name) + " has its meaning already");
+                item.key.error(in_quotes(profile.name) + " has its meaning already");
             // Profiles before it may be its base.
             Map one(item.value);
             timeouts_of(one, profile);

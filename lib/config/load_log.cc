@@ -8,8 +8,6 @@
 namespace postern::config {
 namespace {
 
-constexpr std::size_t kMaxPath = 4000;
-
 std::vector<std::string_view> reasons() {
     std::vector<std::string_view> all;
     for (unsigned r = 1; r < kDropReasons; ++r)

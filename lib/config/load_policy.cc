@@ -487,7 +487,7 @@ void Loader::rule(const Value& v) {
     if (name)
         if (auto s = name->name()) rule.name = *s;
     if (!rule_names_.insert(rule.name).second)
-        (name ? *name : v).error("rule name " + quoted(rule.name) + " is given twice");
+        (name ? *name : v).error("rule name " + in_quotes(rule.name) + " is given twice");
     // Lists and metrics show both.
     if (rule.name == "default") name->error("\"default\" is the name of the policy's default");
 

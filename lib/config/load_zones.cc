@@ -102,9 +102,9 @@ void Loader::ports(const Value& v) {
             if (auto s = device->text(1024)) {
                 port.device = *s;
                 if (s->find_first_of(" \t") != std::string::npos)
-                    device->error("a device has no spaces, found " + quoted(*s));
+                    device->error("a device has no spaces, found " + in_quotes(*s));
                 else if (!devices.insert(device_identity(port)).second)
-                    device->error("device " + quoted(device_identity(port)) + " is given twice");
+                    device->error("device " + in_quotes(device_identity(port)) + " is given twice");
             }
         if (auto zone = map.require("zone"))
             if (auto id = zone_names_.find(*zone)) port.zone = ZoneId::from(*id);

@@ -21,6 +21,8 @@
 
 namespace postern::config {
 
+inline constexpr std::size_t kMaxPath = 4000;
+
 /// Names of one kind (zones, ports, …) in the file's order; the index is the id.
 class Names {
   public:

@@ -104,7 +104,7 @@ void Report::move_to(LoadResult& result) {
     result.warnings = std::move(warnings_);
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     constexpr std::size_t kMax = 60;
     std::string out = "\"";
     for (const char c : text.substr(0, kMax))
@@ -147,7 +147,7 @@ SpecMark Value::mark() const {
 std::string Value::found() const {
     if (node_.IsMap()) return "a mapping";
     if (node_.IsSequence()) return "a list";
-    if (node_.IsScalar()) return quoted(node_.Scalar());
+    if (node_.IsScalar()) return in_quotes(node_.Scalar());
     return "nothing";
 }
 
@@ -169,7 +169,7 @@ std::optional<std::string> Value::text(std::size_t max_length) const {
     }
     for (const char c : s)
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-            error("expected one line of text, found a control character in " + quoted(s));
+            error("expected one line of text, found a control character in " + in_quotes(s));
             return std::nullopt;
         }
     return s;
@@ -223,8 +223,8 @@ std::optional<Prefix> Value::prefix() const {
     const auto s = scalar();
     if (auto prefix = s ? Prefix::parse(*s) : std::nullopt) return prefix;
     if (const auto trimmed = s ? trimmed_prefix(*s) : std::nullopt)
-        error(quoted(*s) + " has bits set beyond its length (did you mean " + trimmed->to_string() +
-              "?)");
+        error(in_quotes(*s) + " has bits set beyond its length (did you mean " +
+              trimmed->to_string() + "?)");
     else
         error("expected an address or prefix such as 192.0.2.0/24 or 2001:db8::/32, found " +
               found());
@@ -260,7 +260,7 @@ std::optional<std::size_t> Value::choice(std::span<const std::string_view> names
     }
     const auto it = std::find(names.begin(), names.end(), *s);
     if (it != names.end()) return static_cast<std::size_t>(it - names.begin());
-    error(quoted(*s) + " is not " + what + suggestion(*s, names));
+    error(in_quotes(*s) + " is not " + what + suggestion(*s, names));
     return std::nullopt;
 }
 
@@ -399,7 +399,7 @@ void Map::finish() {
         if (e.used) continue;
         if (find(e.key) != nullptr) throw std::logic_error("nobody reads key " + e.key);
         self_.report_->error(e.key_mark, self_.path_,
-                             "unknown key " + quoted(e.key) + suggestion(e.key, known));
+                             "unknown key " + in_quotes(e.key) + suggestion(e.key, known));
     }
 }
 

@@ -41,7 +41,7 @@ class Report {
 };
 
 /// Text from the file for display: quoted, control characters replaced, cut when long.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 /// " (did you mean "x"?)" or " (expected one of: a, b, c)", or nothing when there are no
 /// candidates.
 std::string suggestion(std::string_view text, std::span<const std::string_view> candidates);

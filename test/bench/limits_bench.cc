@@ -281,12 +281,12 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
     postern::bench::Options o;
-    CLI::App app{"What the cycles of the whole path consist of"};
-    app.add_option("--flows", o.flows, "numbers of connections, ascending")->delimiter(',');
-    app.add_option("--packets", o.packets, "packets a run")->check(CLI::Range(1u << 10, 1u << 24));
-    o.add_to(app);
-    app.get_option("--only")->check(
-        CLI::IsMember({"stages", "latency", "floor", "handover", "gaps"}));
-    CLI11_PARSE(app, argc, argv);
+    postern::bench::CommandLine line{"What the cycles of the whole path consist of"};
+    line.numbers("--flows", o.flows, "numbers of connections, ascending");
+    line.number("--packets", o.packets, "packets a run", 1u << 10, 1u << 24);
+    o.MachineOptions::add_to(line);
+    line.number("--runs", o.runs, "runs of each row", 1, 1000);
+    line.word("--only", o.only, {"stages", "latency", "floor", "handover", "gaps"}, "one part");
+    line.parse(argc, argv);
     return postern::bench::run(o);
 }

@@ -113,13 +113,13 @@ int run(const MachineOptions& machine, std::uint32_t connections) {
 }  // namespace postern::bench
 
 int main(int argc, char** argv) {
-    CLI::App app("What lists of connections do to traffic");
+    postern::bench::CommandLine line("What lists of connections do to traffic");
     std::uint32_t connections = 1'000'000;
     bool quick = false;
     postern::bench::MachineOptions machine;
-    app.add_option("--connections", connections)->check(CLI::Range(1000, 16'000'000));
-    machine.add_to(app);
-    app.add_flag("--quick", quick, "small and short: only whether it works");
-    CLI11_PARSE(app, argc, argv);
+    line.number("--connections", connections, "of the table", 1000, 16'000'000);
+    machine.add_to(line);
+    line.flag("--quick", quick, postern::bench::kQuickHelp);
+    line.parse(argc, argv);
     return postern::bench::run(machine, quick ? 20'000 : connections);
 }

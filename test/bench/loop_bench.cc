@@ -121,15 +121,15 @@ int run(const MachineOptions& machine, std::uint32_t connections, unsigned runs)
 }  // namespace postern::bench
 
 int main(int argc, char** argv) {
-    CLI::App app("What the statistics of a worker's loop cost");
+    postern::bench::CommandLine line("What the statistics of a worker's loop cost");
     std::uint32_t connections = 100'000;
     unsigned runs = 15;
     bool quick = false;
     postern::bench::MachineOptions machine;
-    app.add_option("--connections", connections)->check(CLI::Range(1000, 16'000'000));
-    app.add_option("--runs", runs)->check(CLI::Range(1, 1000));
-    machine.add_to(app);
-    app.add_flag("--quick", quick, "small and short: only whether it works");
-    CLI11_PARSE(app, argc, argv);
+    line.number("--connections", connections, "of the table", 1000, 16'000'000);
+    line.number("--runs", runs, "runs of each row", 1, 1000);
+    machine.add_to(line);
+    line.flag("--quick", quick, postern::bench::kQuickHelp);
+    line.parse(argc, argv);
     return postern::bench::run(machine, quick ? 1000 : connections, quick ? 1 : runs);
 }

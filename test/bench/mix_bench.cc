@@ -182,13 +182,13 @@ class Report {
         std::printf("%-52s %10.1f %10.1f  %s\n", name.c_str(), values.front(),
                     values[values.size() / 2], unit);
         std::fflush(stdout);
-        rows_.push_back({{"name", name}, {"unit", unit}, {"values", values}});
+        rows_.push_back({name, 0, unit, std::move(values)});
     }
-    nlohmann::json json() const { return {{"ghz", ghz_}, {"rows", rows_}}; }
+    void save(const RowOptions& o) const { o.save(ghz_, rows_); }
 
   private:
     double ghz_;
-    nlohmann::json rows_ = nlohmann::json::array();
+    std::vector<Row> rows_;
 };
 
 /// What opens a connection; of UDP, two packets of each side make a stream.
@@ -547,7 +547,7 @@ int run(Options& o) {
     for (const bool ftp : {false, true})
         for (const unsigned workers : {1u, 2u})
             sessions(o, pool, report, ftp, workers);
-    o.save(report.json());
+    report.save(o);
     return 0;
 }
 
@@ -556,13 +556,13 @@ int run(Options& o) {
 
 int main(int argc, char** argv) {
     postern::bench::Options o;
-    CLI::App app{"Mixed loads, whole sessions and several workers, from memory to memory"};
-    app.add_option("--flows", o.flows, "connections of the mixes")
-        ->check(CLI::Range(64u, 1u << 22));
-    app.add_option("--packets", o.packets, "of a run of a mix")->check(CLI::Range(1000u, 1u << 26));
-    app.add_option("--sessions", o.sessions, "of a run")->check(CLI::Range(10u, 1u << 20));
-    o.add_to(app);
-    o.add_json_to(app);
-    CLI11_PARSE(app, argc, argv);
+    postern::bench::CommandLine line{
+        "Mixed loads, whole sessions and several workers, from memory to memory"};
+    line.number("--flows", o.flows, "connections of the mixes", 64, 1u << 22);
+    line.number("--packets", o.packets, "of a run of a mix", 1000, 1u << 26);
+    line.number("--sessions", o.sessions, "of a run", 10, 1u << 20);
+    o.add_to(line);
+    o.add_json_to(line);
+    line.parse(argc, argv);
     return postern::bench::run(o);
 }

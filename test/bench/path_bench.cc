@@ -54,18 +54,15 @@ class Report {
         keep(name, flows, unit, {value});
     }
     double ghz() const { return ghz_; }
-    /// All rows, each with the values of its runs.
-    nlohmann::json json() const {
-        return {{"ghz", ghz_}, {"hugepages", rte_eal_has_hugepages() != 0}, {"rows", rows_}};
-    }
+    void save(const RowOptions& o) const { o.save(ghz_, rows_); }
 
   private:
     void keep(const std::string& name, std::uint32_t flows, const char* unit,
               const std::vector<double>& values) {
-        rows_.push_back({{"name", name}, {"flows", flows}, {"unit", unit}, {"values", values}});
+        rows_.push_back({name, flows, unit, values});
     }
 
-    nlohmann::json rows_ = nlohmann::json::array();
+    std::vector<Row> rows_;
     double ghz_;
     double first_ = 0;
 };
@@ -316,7 +313,7 @@ int run(Options& o) {
     create_and_expire(o, pool, report, kKinds[2]);
     ended(o, pool, report);
     memory(o, pool, report);
-    o.save(report.json());
+    report.save(o);
     return 0;
 }
 
@@ -325,11 +322,11 @@ int run(Options& o) {
 
 int main(int argc, char** argv) {
     postern::bench::Options o;
-    CLI::App app{"Cycles a packet of the whole path, from memory to memory"};
-    app.add_option("--flows", o.flows, "numbers of connections, ascending")->delimiter(',');
-    o.add_to(app);
-    o.add_json_to(app);
-    app.add_flag("--quick", o.quick, "small and short: only whether it works");
-    CLI11_PARSE(app, argc, argv);
+    postern::bench::CommandLine line{"Cycles a packet of the whole path, from memory to memory"};
+    line.numbers("--flows", o.flows, "numbers of connections, ascending");
+    o.add_to(line);
+    o.add_json_to(line);
+    line.flag("--quick", o.quick, postern::bench::kQuickHelp);
+    line.parse(argc, argv);
     return postern::bench::run(o);
 }

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +18,7 @@
 #include <rte_rcu_qsbr.h>
 #include <sys/resource.h>
 
+#include "die.h"
 #include "firewall.h"
 #include "helper/registry.h"
 #include "net/packet.h"
@@ -31,11 +31,6 @@ inline constexpr PortId kInside{0}, kOutside{1};
 /// As a NIC leaves packets whose checksums it has found right; their bytes have none.
 inline constexpr std::uint64_t kVouched = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
 inline constexpr std::uint32_t kLiveFlows = 1000;  ///< kept alive while others expire
-
-[[noreturn]] inline void die(const std::string& text) {
-    std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, text.c_str());
-    std::exit(1);
-}
 
 struct Kind {
     const char* name;

@@ -203,15 +203,15 @@ int run(const Options& o) {
 }  // namespace postern::bench
 
 int main(int argc, char** argv) {
-    CLI::App app("What replacing a large plan does to traffic");
+    postern::bench::CommandLine line("What replacing a large plan does to traffic");
     postern::bench::Options o;
-    app.add_option("--rules", o.rules)->check(CLI::Range(1, 65'000 - 1));
-    app.add_option("--connections", o.connections)->check(CLI::Range(1000, 16'000'000));
-    app.add_option("--loads", o.loads)->check(CLI::Range(1, 1000));
-    app.add_option("--worker-cpu", o.worker_cpu, "the worker's CPU; --cpu is control's");
-    o.add_to(app);
-    app.add_flag("--quick", o.quick, "small and short: only whether it works");
-    CLI11_PARSE(app, argc, argv);
+    line.number("--rules", o.rules, "of a plan", 1, 65'000 - 1);
+    line.number("--connections", o.connections, "of the table", 1000, 16'000'000);
+    line.number("--loads", o.loads, "of plans", 1, 1000);
+    line.number("--worker-cpu", o.worker_cpu, "the worker's CPU; --cpu is control's");
+    o.add_to(line);
+    line.flag("--quick", o.quick, postern::bench::kQuickHelp);
+    line.parse(argc, argv);
     if (o.quick) o.rules = 200, o.connections = 2000, o.loads = 2;
     return postern::bench::run(o);
 }

@@ -191,16 +191,16 @@ int run(const MachineOptions& machine, std::uint32_t connections) {
 }  // namespace postern::bench
 
 int main(int argc, char** argv) {
-    CLI::App app("Putting saved connections back");
+    postern::bench::CommandLine line("Putting saved connections back");
     std::uint32_t connections = 1'000'000;
     bool quick = false;
     std::string file;
     postern::bench::MachineOptions machine;
-    app.add_option("--connections", connections)->check(CLI::Range(1000, 16'000'000));
-    machine.add_to(app);
-    app.add_flag("--quick", quick, "small and short: only whether it works");
-    app.add_option("--write", file, "only write a file of them");
-    CLI11_PARSE(app, argc, argv);
+    line.number("--connections", connections, "of the table", 1000, 16'000'000);
+    machine.add_to(line);
+    line.flag("--quick", quick, postern::bench::kQuickHelp);
+    line.text("--write", file, "only write a file of them");
+    line.parse(argc, argv);
     if (!file.empty()) return postern::bench::write_file(machine, connections, file);
     return postern::bench::run(machine, quick ? 20'000 : connections);
 }

@@ -2,13 +2,11 @@
 // What the benchmarks of the whole path are told alike, and how each of them starts.
 #pragma once
 
-#include <fstream>
 #include <string>
 
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 #include <sched.h>
 
+#include "command_line.h"
 #include "path_lab.h"
 #include "port/eal.h"
 
@@ -19,9 +17,9 @@ struct MachineOptions {
     int cpu = -1;  ///< negative: any
     bool no_huge = false;
 
-    void add_to(CLI::App& app) {
-        app.add_option("--cpu", cpu, "run on this CPU");
-        app.add_flag("--no-huge", no_huge, "do not use hugepages");
+    void add_to(CommandLine& line) {
+        line.number("--cpu", cpu, "run on this CPU");
+        line.flag("--no-huge", no_huge, "do not use hugepages");
     }
 };
 
@@ -34,19 +32,16 @@ struct RowOptions : MachineOptions {
     bool wants(const std::string& row) const {
         return only.empty() || row.find(only) != std::string::npos;
     }
-    void add_to(CLI::App& app) {
-        MachineOptions::add_to(app);
-        app.add_option("--runs", runs, "runs of each row")->check(CLI::Range(1u, 1000u));
-        app.add_option("--only", only, "rows whose name has this in it");
+    void add_to(CommandLine& line) {
+        MachineOptions::add_to(line);
+        line.number("--runs", runs, "runs of each row", 1, 1000);
+        line.text("--only", only, "rows whose name has this in it");
     }
-    void add_json_to(CLI::App& app) {
-        app.add_option("--json", json, "write every run's value to this file, too");
+    void add_json_to(CommandLine& line) {
+        line.text("--json", json, "write every run's value to this file, too");
     }
-    void save(const nlohmann::json& rows) const {
-        if (json.empty()) return;
-        std::ofstream out(json);
-        out << rows.dump(1) << '\n';
-        if (!out.flush()) die("cannot write " + json);
+    void save(double ghz, const std::vector<Row>& rows) const {
+        if (!json.empty()) save_rows(json, ghz, rows);
     }
 };
 

@@ -158,16 +158,16 @@ int run(const MachineOptions& machine, std::uint32_t connections, const std::str
 }  // namespace postern::bench
 
 int main(int argc, char** argv) {
-    CLI::App app("Saving and reading connections");
+    postern::bench::CommandLine line("Saving and reading connections");
     std::uint32_t connections = 1'000'000;
     std::string path = "/tmp/state_bench";
     bool quick = false;
     postern::bench::MachineOptions machine;
-    app.add_option("--connections", connections)->check(CLI::Range(1000, 16'000'000));
-    app.add_option("--file", path);
-    machine.add_to(app);
-    app.add_flag("--quick", quick, "small and short: only whether it works");
-    CLI11_PARSE(app, argc, argv);
+    line.number("--connections", connections, "of the table", 1000, 16'000'000);
+    line.text("--file", path, "the file that is written and read");
+    machine.add_to(line);
+    line.flag("--quick", quick, postern::bench::kQuickHelp);
+    line.parse(argc, argv);
     if (quick) path += "." + std::to_string(::getpid());
     return postern::bench::run(machine, quick ? 20'000 : connections, path);
 }

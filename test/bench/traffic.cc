@@ -29,7 +29,6 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <rte_cycles.h>
 #include <rte_dev.h>
@@ -37,6 +36,7 @@
 #include <rte_mbuf.h>
 #include <sched.h>
 
+#include "command_line.h"
 #include "path_lab.h"
 #include "port/eal.h"
 #include "sessions.h"
@@ -394,20 +394,19 @@ int run(Options& o) {
 
 int main(int argc, char** argv) {
     postern::bench::Options o;
-    CLI::App app{"Sends over two ports what a firewall between them has to carry, and counts it"};
-    app.add_option("--in", o.in, "virtual device towards the inside port")->required();
-    app.add_option("--out", o.out, "virtual device towards the outside port")->required();
-    app.add_option("--frame", o.frame_bytes, "udp: bytes of a frame, without its check sequence")
-        ->check(CLI::Range(60u, 1514u));
-    app.add_option("--sessions", o.sessions.slots, "tcp, ftp: how many at once")
-        ->check(CLI::Range(1u, 65'536u));
-    app.add_option("--transfers", o.sessions.transfers, "ftp: of each session");
-    app.add_option("--bytes", o.sessions.data_bytes, "tcp, ftp: of each transfer");
-    app.add_option("--to-server-mac", o.to_server_mac, "where frames from inside go");
-    app.add_option("--to-client-mac", o.to_client_mac, "where frames from outside go");
-    app.add_option("--cpu", o.cpu, "run on this CPU");
-    app.add_option("--receive-queues", o.receive_queues, "of each port")
-        ->check(CLI::Range(1u, 16u));
-    CLI11_PARSE(app, argc, argv);
+    postern::bench::CommandLine line{
+        "Sends over two ports what a firewall between them has to carry, and counts it"};
+    line.required_text("--in", o.in, "virtual device towards the inside port");
+    line.required_text("--out", o.out, "virtual device towards the outside port");
+    line.number("--frame", o.frame_bytes, "udp: bytes of a frame, without its check sequence", 60,
+                1514);
+    line.number("--sessions", o.sessions.slots, "tcp, ftp: how many at once", 1, 65'536);
+    line.number("--transfers", o.sessions.transfers, "ftp: of each session");
+    line.number("--bytes", o.sessions.data_bytes, "tcp, ftp: of each transfer");
+    line.text("--to-server-mac", o.to_server_mac, "where frames from inside go");
+    line.text("--to-client-mac", o.to_client_mac, "where frames from outside go");
+    line.number("--cpu", o.cpu, "run on this CPU");
+    line.number("--receive-queues", o.receive_queues, "of each port", 1, 16);
+    line.parse(argc, argv);
     return postern::bench::run(o);
 }
