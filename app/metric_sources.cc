@@ -97,19 +97,19 @@ void add_processes(MetricRegistry& registry, Firewall& fw, const UserspaceServer
 
 void add_port(MetricRegistry& registry, const MetricSources& sources, PortId p) {
     Firewall& fw = *sources.firewall;
-    registry.add(metric_group::port, {{"port", fw.plan().ports[p.number()].name}},
-                 [sources, p](const Reader& read) {
-                     std::uint64_t wrong_zone = 0, spoofed = 0;
-                     for (unsigned w = 0; w < sources.firewall->workers(); ++w) {
-                         const WorkerCounters& c = sources.firewall->worker(w).counters();
-                         wrong_zone += c.wrong_zone[p.number()].get();
-                         spoofed += c.spoofed[p.number()].get();
-                     }
-                     read(WorkerCounters::kWrongZoneDesc, wrong_zone);
-                     read(WorkerCounters::kSpoofedDesc, spoofed);
-                     if (sources.ports != nullptr) sources.ports->stats(p).each(read);
-                     if (sources.watch != nullptr) sources.watch->counters(p).each(read);
-                 });
+    registry.add(
+        metric_group::port, {{"port", fw.plan().ports[p.number()].name}},
+        [sources, p](const Reader& read) {
+            for (unsigned r = 1; r < kDropReasons; ++r) {
+                std::uint64_t frames = 0;
+                for (unsigned w = 0; w < sources.firewall->workers(); ++w)
+                    frames += sources.firewall->worker(w).counters().drops_at[p.number()][r].get();
+                read.with({"reason", std::string(drop_reason_table()[r].name)},
+                          WorkerCounters::kDropsAtDesc, frames);
+            }
+            if (sources.ports != nullptr) sources.ports->stats(p).each(read);
+            if (sources.watch != nullptr) sources.watch->counters(p).each(read);
+        });
 }
 
 void add_restored(MetricRegistry& registry, const RestoreSummary& restored) {

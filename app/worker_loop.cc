@@ -53,20 +53,23 @@ class PortsIo : public TurnIoDefaults {
         return 0;
     }
     void send(PortId port, rte_mbuf** pkts, unsigned n) noexcept {
-        count(ports_.send(port, worker_.id(), pkts, n));
+        count(port, ports_.send(port, worker_.id(), pkts, n));
     }
     unsigned send_for_others() noexcept {
-        PortSet::Unsent unsent;
-        const unsigned found = ports_.send_for_others(worker_.id(), unsent);
-        count(unsent);
+        unsigned found = 0;
+        for (unsigned p = 0; p < ports_.size(); ++p) {
+            PortSet::Unsent unsent;
+            found += ports_.send_for_others(PortId::from(p), worker_.id(), unsent);
+            count(PortId::from(p), unsent);
+        }
         return found;
     }
     void quiescent() noexcept { rte_rcu_qsbr_quiescent(firewall_.rcu(), worker_.id().number()); }
 
   private:
-    void count(const PortSet::Unsent& unsent) noexcept {
-        if (unsent.full != 0) worker_.count_unsent(unsent.full, DropReason::tx_full);
-        if (unsent.down != 0) worker_.count_unsent(unsent.down, DropReason::link_down);
+    void count(PortId port, const PortSet::Unsent& unsent) noexcept {
+        if (unsent.full != 0) worker_.count_unsent(port, unsent.full, DropReason::tx_full);
+        if (unsent.down != 0) worker_.count_unsent(port, unsent.down, DropReason::link_down);
     }
 
     Firewall& firewall_;

@@ -16,13 +16,14 @@ std::vector<std::string> port_names(const Plan& plan) {
     return names;
 }
 
-/// What is counted at this port of packets that go no further.
+/// Packets of this port that went no further, by reason; none of reasons that did not occur.
 std::vector<Json> port_drops(const CommandContext& context, const std::string& name) {
     std::vector<Json> rows;
     context.metrics.for_each([&](const MetricSample& s) {
-        const bool drop = s.desc.name == "wrong_zone" || s.desc.name == "spoofed";
-        if (drop && s.group == metric_group::port && s.label("port") == name)
-            rows.push_back({{"field", "drops_" + std::string(s.desc.name)}, {"value", s.value}});
+        if (s.desc.name == WorkerCounters::kDropsAtDesc.name && s.value != 0 &&
+            s.group == metric_group::port && s.label("port") == name)
+            rows.push_back(
+                {{"field", "drops_" + std::string(s.label("reason"))}, {"value", s.value}});
     });
     return rows;
 }

@@ -19,17 +19,22 @@ struct DropCounters {
     std::array<Counter, kDropReasons> drops;
     static constexpr MetricDesc kDropsDesc{"drops", "packets not forwarded, by reason",
                                            Unit::packets};
-    std::array<Counter, kMaxPorts> wrong_zone;  ///< of these, for this reason, by input port
-    static constexpr MetricDesc kWrongZoneDesc{
-        "wrong_zone", "frames dropped because their connection is between other zones",
-        Unit::packets};
-    std::array<Counter, kMaxPorts> spoofed;
-    static constexpr MetricDesc kSpoofedDesc{
-        "spoofed", "frames dropped because their source address belongs to another zone",
+    /// The same by port: the one that they came in at, or that did not take them (`tx_full`,
+    /// `link_down`).
+    std::array<std::array<Counter, kDropReasons>, kMaxPorts> drops_at;
+    static constexpr MetricDesc kDropsAtDesc{
+        "port_drops",
+        "packets not forwarded, by reason and by the port they came in at or did not "
+        "leave by",
         Unit::packets};
 
-    void count_dropped(unsigned frames, DropReason why) noexcept {
+    /// Counts by reason; not in `dropped`.
+    void count_reason(unsigned frames, DropReason why, PortId port) noexcept {
         drops[static_cast<unsigned>(why)].add(frames);
+        drops_at[port.number()][static_cast<unsigned>(why)].add(frames);
+    }
+    void count_dropped(unsigned frames, DropReason why, PortId port) noexcept {
+        count_reason(frames, why, port);
         dropped.add(frames);
     }
 };

@@ -193,11 +193,10 @@ void Reassembly::remove(std::uint32_t d) noexcept {
 
 void Reassembly::drop_pieces(std::uint32_t d, DropReason why, WorkerCounters& counters) noexcept {
     Datagram& g = datagrams_[d];
-    counters.dropped.add(g.pieces);
-    counters.drops[static_cast<unsigned>(why)].add(g.pieces);
     held_ -= g.pieces;
     while (g.first != kNone) {
         Piece& p = pieces_[g.first];
+        counters.count_dropped(1, why, PortId::from(p.m->port));
         rte_pktmbuf_free(p.m);
         const std::uint32_t next = p.next;
         p.next = free_piece_;

@@ -208,7 +208,7 @@ void Helping::drop_waiting(std::uint32_t slot, HelperId helper) noexcept {
     HeldPackets::Waiting& w = held_->waiting(slot);
     while (w.first != 0) {
         const HeldPackets::Held held = held_->take(slot, helper);
-        drops_.count_dropped(held.frames, DropReason::helper_gone);
+        drops_.count_dropped(held.frames, DropReason::helper_gone, PortId::from(held.packet->port));
         rte_pktmbuf_free(held.packet);
     }
     counters_.helper_waits.set(held_->frames());

@@ -145,54 +145,43 @@ void Worker::finish() noexcept {
     free_dropped();
 }
 
-/// Neighbours are mostly dropped for one reason, by one rule: they are counted together.
+/// Neighbours mostly came in at one port, and are dropped for one reason, by one rule: they are
+/// counted together.
 void Worker::free_dropped() noexcept {
     Batch& b = batch_;
     unsigned n = 0, first = 0, frames = 0;  // of the run of equals: its first, its frames before
     rte_mbuf* dead[kMaxBurst];
     DropReason why = DropReason::none;
     RuleId rule = kNoRule;
+    PortId port{0};
     std::uint32_t bytes = 0;
-    bool by_port = false;
     const auto count_run = [&]() noexcept {
         unsigned of_run = n - first;
         if (b.chains)
             for (unsigned k = first; k < n; ++k)
                 of_run += reassembly_->frames_of(dead[k]) - 1;
         frames += of_run;
-        counters_.drops[static_cast<unsigned>(why)].add(of_run);
+        counters_.count_reason(of_run, why, port);
         if (why == DropReason::policy || why == DropReason::reject)
             rules_.judged(rule, n - first, bytes, b.now);
-        by_port |= why == DropReason::wrong_zone || why == DropReason::spoofed;
     };
     for_each(b[MaskId::drop], [&](unsigned i) {
         const PacketInfo& info = b.info[i];
         // The rule of packets about which none has decided is that of an earlier packet.
-        if (info.why != why || b.rule[i] != rule) [[unlikely]] {
+        if (info.why != why || b.rule[i] != rule || info.in_port != port) [[unlikely]] {
             if (n != first) count_run();
             first = n;
             bytes = 0;
             why = info.why;
             rule = b.rule[i];
+            port = info.in_port;
         }
         bytes += rte_pktmbuf_pkt_len(b.pkt[i]);
         dead[n++] = b.pkt[i];
     });
     count_run();
     counters_.dropped.add(frames);
-    if (by_port) count_by_port();
     rte_pktmbuf_free_bulk(dead, n);
-}
-
-void Worker::count_by_port() noexcept {
-    Batch& b = batch_;
-    for_each(b[MaskId::drop], [&](unsigned i) {
-        const PacketInfo& info = b.info[i];
-        const unsigned frames = b.chains ? reassembly_->frames_of(b.pkt[i]) : 1;
-        if (info.why == DropReason::wrong_zone)
-            counters_.wrong_zone[info.in_port.number()].add(frames);
-        if (info.why == DropReason::spoofed) counters_.spoofed[info.in_port.number()].add(frames);
-    });
 }
 
 bool Worker::send_fragments(unsigned i, TxBuffer& out) noexcept {

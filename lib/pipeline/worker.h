@@ -161,9 +161,9 @@ class Worker {
     void finish() noexcept;
     std::array<TxBuffer, kMaxPorts>& tx() noexcept { return tx_; }
     /// Accepted packets that a port did not take, and why.
-    void count_unsent(unsigned n, DropReason why) noexcept {
+    void count_unsent(PortId port, unsigned n, DropReason why) noexcept {
         counters_.unsent.add(n);
-        counters_.count_dropped(n, why);
+        counters_.count_dropped(n, why, port);
     }
     /// Resumes packets held for a helper's process. If there are some, begins a batch of them, runs
     /// the remaining stages, and returns true: finish() and tx() follow. Bounded work; once a turn.
@@ -215,8 +215,6 @@ class Worker {
     void adopt(const Plan& plan) noexcept;
     /// Frees the dropped packets of the batch, and counts them.
     void free_dropped() noexcept;
-    /// Counts those of them whose reason is counted by input port, too.
-    void count_by_port() noexcept;
     void find_stage_after_helpers() noexcept;
     /// Queues accepted packet i as its original fragments; false if there is no room for them.
     bool send_fragments(unsigned i, TxBuffer& out) noexcept;

@@ -417,18 +417,14 @@ PortSet::Unsent PortSet::send(PortId p, WorkerId w, rte_mbuf** pkts, unsigned n)
     return {n - queued, 0};
 }
 
-unsigned PortSet::send_for_others(WorkerId w, Unsent& unsent) noexcept {
-    unsigned found = 0;
-    for (Port& port : ports_) {
-        if (w.number() >= port.tx_rings.size()) continue;
-        rte_mbuf* pkts[kMaxBurst];
-        const unsigned n = rte_ring_sc_dequeue_burst(
-            port.tx_rings[w.number()], reinterpret_cast<void**>(pkts), kMaxBurst, nullptr);
-        if (n == 0) continue;
-        found += n;
-        unsent += transmit(port, w, w.number(), pkts, n);
-    }
-    return found;
+unsigned PortSet::send_for_others(PortId p, WorkerId w, Unsent& unsent) noexcept {
+    Port& port = ports_[p.number()];
+    if (w.number() >= port.tx_rings.size()) return 0;
+    rte_mbuf* pkts[kMaxBurst];
+    const unsigned n = rte_ring_sc_dequeue_burst(
+        port.tx_rings[w.number()], reinterpret_cast<void**>(pkts), kMaxBurst, nullptr);
+    if (n != 0) unsent = transmit(port, w, w.number(), pkts, n);
+    return n;
 }
 
 PortSet::Stats PortSet::device_stats(const Port& port) const {

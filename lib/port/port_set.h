@@ -95,16 +95,12 @@ class PortSet {
     struct Unsent {
         unsigned full = 0;  ///< the queue did not take them
         unsigned down = 0;  ///< the link is down, or the device gone
-        void operator+=(const Unsent& more) noexcept {
-            full += more.full;
-            down += more.down;
-        }
     };
     /// Sends all, or frees those that the queue does not take.
     Unsent send(PortId p, WorkerId w, rte_mbuf** pkts, unsigned n) noexcept;
-    /// Sends packets that workers without a queue of their own left for w. Once a turn. Returns
-    /// their number.
-    unsigned send_for_others(WorkerId w, Unsent& unsent) noexcept;
+    /// Sends packets that workers without a queue of their own at this port left for w. Once a
+    /// turn. Returns their number.
+    unsigned send_for_others(PortId p, WorkerId w, Unsent& unsent) noexcept;
 
     /// Whether this port's packets come from this machine's kernel, which may leave checksums and
     /// segmentation to a missing device.

@@ -55,7 +55,8 @@ bool reject(Worker& worker, Batch& b, unsigned i) noexcept {
     }
     const std::uint32_t bytes = rte_pktmbuf_pkt_len(m);
     if (worker.reassembly().is_chain(m)) {
-        worker.counters().count_dropped(worker.reassembly().frames_of(m) - 1, DropReason::reject);
+        worker.counters().count_dropped(worker.reassembly().frames_of(m) - 1, DropReason::reject,
+                                        info.in_port);
         worker.reassembly().keep_first(m);
     }
     if (m->nb_segs != 1 || (info.kind == L4Kind::tcp ? !answer_with_reset(m, b.data[i], info, t)
@@ -69,7 +70,7 @@ bool reject(Worker& worker, Batch& b, unsigned i) noexcept {
     // The received packet is dropped; the answer in its buffer is a new packet.
     worker.rules().judged(b.verdict[i].rule, 1, bytes, b.now);
     worker.counters().rejected.add();
-    worker.counters().count_dropped(1, DropReason::reject);
+    worker.counters().count_dropped(1, DropReason::reject, info.in_port);
     b.accept(i);
     b[MaskId::answer] |= bit(i);
     return true;

@@ -9,6 +9,7 @@ import lab as laboratory
 from cases import Case, expect
 from cases_control import check_refuses
 from cases_operation import refuses, variant
+from cases_seeing import knock
 from middle import POSTERN, POSTERNCTL, Postern, Setting
 from peers import FtpServer, SteppedClient
 
@@ -128,7 +129,14 @@ def numbers_of_devices(bench):
     expect(all(re.fullmatch('([0-9A-F]{2}:){5}[0-9A-F]{2}', row['mac']) for row in ports), ports)
     fields = {row['field']: row['value'] for row in daemon.ctl('port', 'show', 'IN0')}
     expect(fields['rx_packets'] > 0 and fields['rx_bytes'] > 60, fields)
-    expect('drops_spoofed' in fields, fields)
+    knock(bench.lab, 9, count=3)
+
+    def drops_at(name):
+        return {row['field']: row['value'] for row in daemon.ctl('port', 'show', name)
+                if row['field'] == 'drops_policy'}
+    bench.eventually(lambda: drops_at('in0') == {'drops_policy': 3},
+                     'three knocks, and no drops of in0')
+    expect(all(drops_at(row['name']) == {} for row in ports if row['name'] != 'in0'), ports)
     done = laboratory.run(*daemon.ctl_argv('port', 'show', 'in1'), check=False)
     expect(done.returncode == 2 and "did you mean 'in0'" in done.stderr, done.stderr)
     workers = daemon.ctl('worker', 'list')

@@ -70,10 +70,7 @@ class SecurityZones : public ::testing::TestWithParam<std::tuple<unsigned, bool>
                world.send(segment(f, kAck, 1001, 5001), client);
     }
     static std::uint64_t wrong_zone(World& world, PortId port) {
-        std::uint64_t n = 0;
-        for (unsigned w = 0; w < world.fw().workers(); ++w)
-            n += world.fw().worker(w).counters().wrong_zone[port.number()].get();
-        return n;
+        return world.drops_at(port, DropReason::wrong_zone);
     }
 };
 INSTANTIATE_TEST_SUITE_P(All, SecurityZones,

@@ -192,8 +192,9 @@ TEST(Burst, WhatNoStageDecidesAboutIsBookedAsUndecided) {
 TEST(Burst, FramesThatAPortDoesNotTakeAreDroppedOnce) {
     World world(kInsideOut, 1);
     world.from_inside(frames::udp(flow("192.0.2.1", 1000, "192.0.2.2", 53), "x"));
-    world.fw().worker(0).count_unsent(1, DropReason::tx_full);
+    world.fw().worker(0).count_unsent(World::kOutside, 1, DropReason::tx_full);
     EXPECT_EQ(world.sum(&WorkerCounters::unsent), 1u);
+    EXPECT_EQ(world.drops_at(World::kOutside, DropReason::tx_full), 1u);
     EXPECT_EQ(world.unbalanced(), "");
 }
 

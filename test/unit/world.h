@@ -182,6 +182,14 @@ class World {
         return n;
     }
 
+    /// Those of one port.
+    std::uint64_t drops_at(PortId port, DropReason r) {
+        std::uint64_t n = 0;
+        for (unsigned w = 0; w < fw().workers(); ++w)
+            n += fw().worker(w).counters().drops_at[port.number()][static_cast<unsigned>(r)].get();
+        return n;
+    }
+
     /// Turns of every worker: what others left for it, and its housekeeping.
     void turn() {
         for (unsigned round = 0; round < 2; ++round)
@@ -204,6 +212,10 @@ class World {
         const std::uint64_t sent = sum(&C::tx_packets) - sum(&C::unsent);
         const std::uint64_t held = sum(&C::fragments_held) + sum(&C::helper_waits);
         const std::uint64_t dropped = sum(&C::dropped);
+        std::uint64_t by_port = 0;
+        for (unsigned p = 0; p < kMaxPorts; ++p)
+            for (unsigned r = 0; r < kDropReasons; ++r)
+                by_port += drops_at(PortId::from(p), static_cast<DropReason>(r));
         std::string wrong;
         const auto compare = [&](const char* what, std::uint64_t a, std::uint64_t b) {
             if (a != b)
@@ -212,6 +224,7 @@ class World {
         };
         compare("handed over, taken over", sum(&C::handed_off), sum(&C::taken_over));
         compare("dropped, sum of drops", dropped, drops);
+        compare("dropped, sum of drops by port", dropped, by_port);
         compare("received + answers, sent + dropped + held", in, sent + dropped + held);
         return wrong;
     }
