@@ -34,6 +34,13 @@ std::vector<std::string> zones_of(const Plan& plan) {
     return names;
 }
 
+std::vector<std::string> sets_of(const Plan& plan) {
+    std::vector<std::string> names;
+    for (const SetPlan& s : plan.sets)
+        names.push_back(s.name);
+    return names;
+}
+
 /// Decimal, or hexadecimal after 0x.
 std::optional<std::uint64_t> number(std::string_view text, std::uint64_t max) {
     const bool hex = text.starts_with("0x");
@@ -158,6 +165,17 @@ std::optional<RuleId> Args::rule(const char* name) {
     return std::nullopt;
 }
 
+const SetPlan* Args::set(const char* name) {
+    if (!has(name)) return nullptr;
+    const auto i = find_name(
+        plan_.sets, text(name), [](const SetPlan& s) -> auto& { return s.name; });
+    if (i) return &plan_.sets[*i];
+    wrong(name, "there is no set \"" + text(name) + "\"" +
+                    (plan_.sets.empty() ? " (the configuration has no `sets`)"
+                                        : suggestion(text(name), sets_of(plan_))));
+    return nullptr;
+}
+
 std::uint64_t Args::edges(const char* name) {
     if (!has(name)) return ~std::uint64_t{0};
     std::uint64_t edges = plan_.edges.edges_in(text(name));
@@ -229,6 +247,10 @@ std::function<std::vector<std::string>()> rule_names(PlanSource plan) {
 
 std::function<std::vector<std::string>()> zone_names(PlanSource plan) {
     return [plan = std::move(plan)] { return zones_of(plan()); };
+}
+
+std::function<std::vector<std::string>()> set_names(PlanSource plan) {
+    return [plan = std::move(plan)] { return sets_of(plan()); };
 }
 
 Conditions Conditions::of(const Json& args) {

@@ -44,6 +44,8 @@ class Args {
     std::optional<Prefix> prefix(const char* name);
     std::optional<HelperId> helper(const char* name);
     std::optional<RuleId> rule(const char* name);
+    /// Null: not given, or there is none of this name. Valid as long as the plan.
+    const SetPlan* set(const char* name);
     /// The edges of a security zone, bit n for the edge n; all of them if it is not given.
     std::uint64_t edges(const char* name);
     /// A connection's id (id_text.h).
@@ -89,6 +91,7 @@ using PlanSource = std::function<const Plan&()>;
 std::function<std::vector<std::string>()> helper_names(PlanSource plan);
 std::function<std::vector<std::string>()> rule_names(PlanSource plan);
 std::function<std::vector<std::string>()> zone_names(PlanSource plan);
+std::function<std::vector<std::string>()> set_names(PlanSource plan);
 
 inline std::vector<std::string> words_of(std::span<const std::string_view> words) {
     return {words.begin(), words.end()};

@@ -245,10 +245,16 @@ Result<Json> read_arguments(const Json& command, const Words& words) {
         const auto equals = word.find('=');
         if (equals == std::string::npos || equals == 0) {
             std::string free;
-            for (const Json& arg : args_of(command))
+            for (const Json& arg : args_of(command)) {
+                const std::string of = arg.value("name", "");
                 if (free.empty() && arg.value("positional", false) &&
-                    !args.contains(arg.value("name", "")))
-                    free = arg.value("name", "");
+                    (!args.contains(of) || arg.value("repeated", false)))
+                    free = of;
+            }
+            if (args.contains(free)) {  // it takes all further words
+                args[free] = args[free].get<std::string>() + "," + word;
+                continue;
+            }
             if (free.empty())
                 return Error{name + ": '" + word + "' is not KEY=VALUE" + takes(command)};
             if (auto r = give(free, word); !r) return r.error();
@@ -287,7 +293,10 @@ std::string help_of(const Json& command) {
         negatable = negatable || arg.value("negatable", false);
         width = std::max(width, std::min<std::size_t>(shape_of(arg).size(), 26));
         if (arg.value("required", false))
-            usage += " " + (arg.value("positional", false) ? arg.value("name", "") : shape_of(arg));
+            usage +=
+                " " + (arg.value("positional", false)
+                           ? arg.value("name", "") + (arg.value("repeated", false) ? "..." : "")
+                           : shape_of(arg));
         else
             optional = true;
     }

@@ -127,12 +127,18 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         rte_rcu_qsbr_thread_register(fw->rcu_.get(), i);
 
     fw->wall_s_ = options.wall_s ? options.wall_s : system_seconds;
+    fw->set_shared_ = std::make_shared<SetShared>();
+    fw->set_shared_->rcu = fw->rcu_.get();
+    fw->set_shared_->secret = options.secret;
+    fw->set_shared_->clock.advance(options.start);
     auto compiled = compile(spec, {}, catalogue(),
                             {.workers = options.workers,
                              .believe_checksums = options.believe_checksums,
                              .scanner_cache = options.scanner_cache,
-                             .wall_s = fw->wall_s_()});
+                             .wall_s = fw->wall_s_(),
+                             .set_shared = fw->set_shared_});
     if (!compiled) return compiled.error();
+    fw->remember_sets(*compiled);
     fw->plans_ = std::make_unique<PlanStore>(fw->rcu_.get(), std::move(compiled.value()));
     const Plan& plan = fw->plan();
     Steering& steering = fw->steering_;
@@ -284,7 +290,9 @@ Firewall::PlanBasis Firewall::plan_basis() {
             .max_message = worker(0).helpers().max_message(),
             .helpers_in_service = plan().helpers_in_service,
             .names_version = names_version_,
-            .wall_s = wall_s_()};
+            .wall_s = wall_s_(),
+            .sets = sets_,
+            .set_shared = set_shared_};
 }
 
 Result<Plan> Firewall::compile_plan(const Spec& spec, const PlanBasis& basis) {
@@ -292,7 +300,9 @@ Result<Plan> Firewall::compile_plan(const Spec& spec, const PlanBasis& basis) {
                             {.previous_helpers = basis.helpers,
                              .workers = basis.workers,
                              .believe_checksums = basis.believe_checksums,
-                             .wall_s = basis.wall_s});
+                             .wall_s = basis.wall_s,
+                             .sets = basis.sets,
+                             .set_shared = basis.set_shared});
     if (!compiled) return compiled;
     const HelperSet& set = compiled.value().helper_instances->set();
     for (unsigned id = 1; id < kMaxHelpers; ++id) {
@@ -343,6 +353,7 @@ void Firewall::publish_plan(Plan plan) {
             w->helping().prepare_known_flows();
     rule_book_->prepare(plan.names.rules);
     rule_limits_->prepare(plan);
+    remember_sets(plan);
     plans_->publish(std::move(plan));
     names_version_ = this->plan().version;
     followed_min_ = -1;  // it may have been compiled before the present minute
@@ -358,6 +369,32 @@ void Firewall::remove_helper(HelperId id) {
     publish_plan(std::move(next));
     names_version_ = names;
     removed_by_[id] = plan().version;
+}
+
+void Firewall::recheck() {
+    Plan next = plan();
+    next.sweep = next.recheck = true;
+    const std::uint64_t names = names_version_;
+    publish_plan(std::move(next));
+    names_version_ = names;
+}
+
+void Firewall::remember_sets(const Plan& plan) {
+    for (const SetPlan& s : plan.sets)
+        sets_[s.name] = s.set;
+}
+
+void Firewall::forget_former_sets() {
+    std::erase_if(sets_, [&](const auto& known) { return !plan().find_set(known.first); });
+}
+
+void Firewall::tend_sets(Tick now) {
+    constexpr std::size_t kLinesATurn = 1024;
+    set_shared_->clock.advance(now);
+    for (const auto& [name, set] : sets_) {
+        (void)set->expire(kLinesATurn);
+        set->collect();
+    }
 }
 
 bool Firewall::is_gone(HelperId id) const noexcept {

@@ -105,6 +105,8 @@ class Firewall {
         std::uint64_t helpers_in_service = 0;  ///< as Plan has them
         std::uint64_t names_version = 0;       ///< of the plan whose names these are
         std::int64_t wall_s = 0;               ///< the time, for schedules
+        KnownSets sets;
+        std::shared_ptr<const SetShared> set_shared;
     };
     PlanBasis plan_basis();
     /// Compiles `spec`. Any thread. Differences named by needs_restart() are not adopted.
@@ -115,6 +117,14 @@ class Firewall {
     [[nodiscard]] bool publish_compiled(Plan plan, const PlanBasis& basis);
     /// Compiles and publishes, on this thread. An error changes nothing.
     Result<void> replace_plan(const Spec& spec);
+    /// Judges all running connections again, as another configuration with `on_change: recheck`
+    /// does.
+    void recheck();
+    /// Moves the clock of the sets' entries on, removes some that have expired, and frees what no
+    /// worker reads any more. Control, regularly.
+    void tend_sets(Tick now);
+    /// Forgets sets that the plan lacks: no earlier configuration may come back with them.
+    void forget_former_sets();
     /// Publishes a plan that was compiled for this firewall, with the current next_names() and
     /// plan().helper_instances.
     void publish_plan(Plan plan);
@@ -146,6 +156,7 @@ class Firewall {
         void operator()(void* p) const noexcept;
     };
     Firewall() = default;
+    void remember_sets(const Plan& plan);
 
     std::uint64_t names_version_ = 1;  ///< of the last plan that was compiled
     Steer steer_ = Steer::automatic;
@@ -158,6 +169,8 @@ class Firewall {
     // The order matters: later members use earlier ones.
     std::unique_ptr<rte_rcu_qsbr, FreeAligned> rcu_;
     Steering steering_;
+    std::shared_ptr<SetShared> set_shared_;
+    KnownSets sets_;  ///< of the plan, and former ones
     std::unique_ptr<PlanStore> plans_;
     std::unique_ptr<UserspaceLink> userspace_;
     std::unique_ptr<ExpectTable> expectations_;

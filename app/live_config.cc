@@ -160,6 +160,7 @@ Result<void> LiveConfig::confirm(const std::string& by) {
     if (auto written = write_start_file(); !written)
         return Error{written.error().message + "; so it is not confirmed"};
     confirm_by_.reset();
+    fw_.forget_former_sets();
     spdlog::info("configuration {} is confirmed by {}", history_.entries().back().number, by);
     return history_.confirm_newest();
 }
@@ -268,6 +269,7 @@ std::optional<Result<LiveConfig::Change>> LiveConfig::adopt(ConfigBuild::Built b
     confirm_by_ = job.is_trial() ? std::optional(now + *job.confirm_within) : std::nullopt;
     keep(job, change);
     if (job.is_trial()) return Result<Change>(std::move(change));
+    fw_.forget_former_sets();
     if (auto written = write_start_file(); !written)
         return Result<Change>(Error{
             "configuration " + std::to_string(change.number) +

@@ -85,6 +85,35 @@ void add_rules(MetricRegistry& registry, Firewall& fw) {
     });
 }
 
+/// Sets change with plans.
+void add_sets(MetricRegistry& registry, Firewall& fw) {
+    static constexpr MetricDesc kEntries{"set_entries", "entries of the set", Unit::slots,
+                                         MetricKind::gauge};
+    static constexpr MetricDesc kMax{"set_entries_max", "entries that the set may have",
+                                     Unit::slots, MetricKind::gauge};
+    static constexpr MetricDesc kBytes{"set_bytes", "memory of the set", Unit::bytes,
+                                       MetricKind::gauge};
+    static constexpr MetricDesc kAdded{"set_added", "entries added since the set is there",
+                                       Unit::events};
+    static constexpr MetricDesc kDeleted{"set_deleted", "entries deleted", Unit::events};
+    static constexpr MetricDesc kExpired{"set_expired", "entries that expired", Unit::events};
+    static constexpr MetricDesc kNoRoom{"set_refused", "entries refused for lack of room",
+                                        Unit::events};
+    registry.add(metric_group::set, {}, [&fw](const Reader& read) {
+        for (const SetPlan& s : fw.plan().sets) {
+            const MetricLabel name{"set", s.name};
+            const LiveSet::Counters& c = s.set->counters();
+            read.with(name, kEntries, std::uint64_t{s.set->size()});
+            read.with(name, kMax, std::uint64_t{s.max});
+            read.with(name, kBytes, std::uint64_t{s.set->bytes()});
+            read.with(name, kAdded, c.added);
+            read.with(name, kDeleted, c.deleted);
+            read.with(name, kExpired, c.expired);
+            read.with(name, kNoRoom, c.refused);
+        }
+    });
+}
+
 void add_processes(MetricRegistry& registry, Firewall& fw, const UserspaceServer& processes) {
     registry.add(metric_group::process, {}, [&fw, &processes](const Reader& read) {
         for (std::size_t h = 0; h < fw.plan().helpers.size(); ++h)
@@ -149,6 +178,7 @@ void add_metrics(MetricRegistry& registry, const MetricSources& sources) {
     add_drops(registry, fw);
     add_helpers(registry, fw);
     add_rules(registry, fw);
+    add_sets(registry, fw);
     if (sources.control != nullptr)
         registry.add_set(metric_group::control, {}, sources.control->counters());
     registry.add_set(metric_group::control, {}, fw.taps().counters());

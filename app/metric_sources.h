@@ -20,7 +20,7 @@ namespace metric_group {
 inline constexpr std::string_view worker = "worker", drops = "drops", helper = "helper",
                                   process = "process", expect = "expect", port = "port",
                                   control = "control", restore = "restore", rule = "rule",
-                                  log = "log";
+                                  log = "log", set = "set";
 }
 
 /// The owners; null: absent (in a test, a replay). All outlive the registry's use.

@@ -92,6 +92,7 @@ class ControlShare {
         fw_.expectations().owner(static_cast<OwnerId>(fw_.workers())).tick({now}, 4096);
         rte_rcu_qsbr_thread_offline(fw_.rcu(), fw_.control_reader());
         fw_.reclaim_plans();
+        fw_.tend_sets(now);
         fw_.taps().turn(TapStore::Clock::now());
         look_at_rules(now);
         for (unsigned w = 0; w < fw_.workers() && !warned_; ++w) {

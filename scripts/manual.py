@@ -131,7 +131,8 @@ def posternctl_page(posternctl, commands):
         uses_file = command['file'] != 'none'
         args = [] if command['file'] == 'read' else command['args']
         words = [command['command'], *(['FILE'] if uses_file else [])]
-        words += [arg['name'] if arg['positional'] else f'{arg["name"]}={type_of(arg)}'
+        words += [arg['name'] + ('...' if arg.get('repeated') else '') if arg['positional']
+                  else f'{arg["name"]}={type_of(arg)}'
                   for arg in args if arg['required']]
         lines += [f'.SS {roff(" ".join(words))}', roff(command['help'] + '.')]
         if command['effect'] == 'write':

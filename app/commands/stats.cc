@@ -18,8 +18,8 @@ std::vector<Json> stats_rows(const MetricRegistry& metrics) {
     std::vector<Json> rows;
     metrics.for_each([&rows](const MetricSample& s) {
         // These have views of their own.
-        for (const auto other :
-             {metric_group::drops, metric_group::helper, metric_group::process, metric_group::rule})
+        for (const auto other : {metric_group::drops, metric_group::helper, metric_group::process,
+                                 metric_group::rule, metric_group::set})
             if (s.group == other) return;
         rows.push_back({{"worker", place_of(s)},
                         {"name", s.desc.name},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Advice on probable mistakes, for a file without errors.
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "config/loader.h"
@@ -28,8 +29,9 @@ void Loader::advise_of_nothing(const RuleSpec& r, const std::string& path) {
     if (!r.match_new && !r.match_related)
         warn(
             "`ct: established` alone matches nothing: packets of accepted connections always pass");
-    for (const auto& [key, set] : {std::pair{"src", &r.src}, std::pair{"dst", &r.dst}})
-        if (!set->has(Family::ipv4) && !set->has(Family::ipv6))
+    for (const auto& [key, list, sets] :
+         {std::tuple{"src", &r.src, &r.src_sets}, std::tuple{"dst", &r.dst, &r.dst_sets}})
+        if (!sets->allows(Family::ipv4, *list) && !sets->allows(Family::ipv6, *list))
             warn("`" + std::string(key) + "` has no address, so nothing can match");
     for (const auto& [key, list] : {std::pair{"sport", &r.sport}, std::pair{"dport", &r.dport}})
         if (*list == std::vector{PortRange{0, 0}})

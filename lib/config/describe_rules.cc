@@ -74,8 +74,8 @@ class RuleLine {
         zones("from", rule_.from);
         zones("to", rule_.to);
         if (rule_.family != Family::none) add("family", to_string(rule_.family));
-        addresses("src", rule_.src);
-        addresses("dst", rule_.dst);
+        addresses("src", rule_.src, rule_.src_sets);
+        addresses("dst", rule_.dst, rule_.dst_sets);
         protocols();
         if (!rule_.sport.empty()) add("sport", listed(texts_of(rule_.sport)));
         if (!rule_.dport.empty()) add("dport", listed(texts_of(rule_.dport)));
@@ -109,9 +109,19 @@ class RuleLine {
             names.push_back(spec_.zones[z.number()].name);
         if (!names.empty()) add(what, listed(names));
     }
-    void addresses(std::string_view what, const AddressSet& set) {
-        if (set.is_any()) return;
-        const Texts texts = texts_of(set);
+    void addresses(std::string_view what, const AddressSet& list, const SetCondition& sets) {
+        Texts texts;
+        for (std::size_t s = 0; s < spec_.sets.size(); ++s) {
+            const std::string name = "set " + spec_.sets[s].name;
+            if ((sets.any >> s & 1) != 0)
+                texts.push_back(name + (sets.within.is_any() ? "" : " (in part)"));
+            if ((sets.none >> s & 1) != 0) texts.push_back("not " + name);
+        }
+        if (list.is_any() && texts.empty()) return;
+        if (!list.is_any()) {
+            const Texts ranges = texts_of(list);
+            texts.insert(texts.end(), ranges.begin(), ranges.end());
+        }
         add(what, texts.empty() ? "no address" : listed(texts));
     }
     void protocols() {

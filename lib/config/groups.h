@@ -17,6 +17,7 @@
 
 #include "config/list_items.h"
 #include "config/reader.h"
+#include "config/spec/sets.h"
 
 namespace postern::config {
 
@@ -25,15 +26,24 @@ class Groups {
     /// `file`: the configuration; included files are relative to its folder.
     explicit Groups(const std::string& file);
 
+    /// A set of `sets`, which lists may name like a group. Before read(). Reports a name that no
+    /// list could mean; returns whether it is one.
+    bool add_set(const Value& at, const std::string& name);
     /// The section `groups`. Reports its errors, also of groups that no rule names.
     void read(const Value& v);
 
     /// The set of a list's items: all of its items without those behind `not`; null after an error,
     /// which is reported. Only with `not`: everything else. `files`: the list may include files.
+    /// `sets`: takes the live sets that a list of addresses names; null: it may name none.
     template <class Kind>
     std::shared_ptr<const typename Kind::Set> set_of_list(const std::vector<Value>& items,
-                                                          bool files = false);
+                                                          bool files = false,
+                                                          SetCondition* sets = nullptr);
 
+    /// A path in the configuration, from the daemon's folder.
+    std::string path_of(const std::string& name) const {
+        return name.front() == '/' ? name : folder_ + name;
+    }
     /// The files that were read, each once.
     std::vector<IncludedFile> take_included() { return std::move(included_); }
 
@@ -57,6 +67,9 @@ class Groups {
     std::shared_ptr<const typename Kind::Set> resolve(std::string_view name, const Value& at);
     template <class Kind>
     void add(List<Kind>& list, std::string_view text, const Value& at, const std::string& line);
+    /// The error of a name that means something else in a list, or has a dot; empty: none.
+    template <class Kind>
+    static std::string bad_name(const std::string& name, const std::string& of);
     template <class Kind>
     void add_file(List<Kind>& list, const Value& item);
     template <class Kind>
@@ -73,6 +86,7 @@ class Groups {
     std::tuple<Table<AddressKind>, Table<PortKind>, Table<ServiceKind>, Table<VlanKind>,
                Table<DscpKind>>
         tables_;
+    std::vector<std::string> sets_;   ///< names; the index is the bit in a SetCondition
     std::vector<std::string> chain_;  ///< names of the groups being read
     std::vector<IncludedFile> included_;
 };

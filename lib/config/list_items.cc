@@ -181,6 +181,12 @@ bool is_empty(const Addresses& set) {
 bool is_empty(const NumberSet<std::uint32_t>& set) {
     return set.empty();
 }
+Addresses every_address() {
+    return {{{0, UINT32_MAX}}, {{Wide{}, NumberLimits<Wide>::kMax}}};
+}
+bool is_everything(const Addresses& set) {
+    return set == every_address();
+}
 
 std::vector<ListLine> lines_of(std::string_view text) {
     std::vector<ListLine> out;

@@ -96,6 +96,8 @@ Addresses without(const Addresses& set, const Addresses& part);
 NumberSet<std::uint32_t> without(const NumberSet<std::uint32_t>& set,
                                  const NumberSet<std::uint32_t>& part);
 bool is_empty(const Addresses& set);
+Addresses every_address();
+bool is_everything(const Addresses& set);
 bool is_empty(const NumberSet<std::uint32_t>& set);
 
 /// A line of an included file, without its comment and the blanks around it.

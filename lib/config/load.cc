@@ -60,6 +60,7 @@ Spec Loader::load(const YAML::Node& root) {
     section("ports", &Loader::ports);
     section("bridges", &Loader::bridges);
     section("helpers", &Loader::helpers);
+    section("sets", &Loader::sets);  // before groups, which must not have their names
     if (auto v = map.get("groups")) groups_.read(*v);
     section("timeouts", &Loader::timeouts);
     section("limits", &Loader::limits);

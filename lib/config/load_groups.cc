@@ -43,7 +43,7 @@ Result<std::string> read_list_file(const std::string& path) {
 template <class Kind>
 typename Kind::Set everything() {
     if constexpr (std::is_same_v<Kind, AddressKind>)
-        return {{{0, UINT32_MAX}}, {{Wide{}, NumberLimits<Wide>::kMax}}};
+        return every_address();
     else
         return {{0, Kind::kLast}};
 }
@@ -75,6 +75,7 @@ struct Groups::List {
     bool any_with = false, any_without = false, failed = false;
     /// The only item so far, if it is a group.
     std::shared_ptr<const typename Kind::Set> whole;
+    SetCondition* sets = nullptr;  ///< see set_of_list()
 
     void add(std::shared_ptr<const typename Kind::Set> set, bool negated) {
         whole = any_with || any_without || negated ? nullptr : set;
@@ -102,6 +103,29 @@ void Groups::read(const Value& v) {
 }
 
 template <class Kind>
+std::string Groups::bad_name(const std::string& name, const std::string& of) {
+    const auto literal = Kind::parse(name);
+    if (name == "any" || name == "not" || literal.set || !literal.problem.empty())
+        return in_quotes(name) + " cannot be the name of a " + of +
+               ": it means something else in a list";
+    if (name.find('.') != std::string::npos)
+        return in_quotes(name) + " cannot be the name of a " + of.substr(0, of.find(' ')) +
+               ": it has a dot, like addresses and names of hosts";
+    return {};
+}
+
+bool Groups::add_set(const Value& at, const std::string& name) {
+    const std::string wrong = bad_name<AddressKind>(name, "set");
+    if (!wrong.empty())
+        at.error(wrong);
+    else if (std::ranges::find(sets_, name) != sets_.end())
+        at.error(in_quotes(name) + " is given twice");
+    else
+        return sets_.push_back(name), true;
+    return false;
+}
+
+template <class Kind>
 void Groups::define(Map& map) {
     const auto given = map.get(Kind::kKey);
     if (!given) return;
@@ -109,14 +133,11 @@ void Groups::define(Map& map) {
     for (const auto& item : of.items()) {
         const auto name = item.key.name();
         if (!name) continue;
-        const auto literal = Kind::parse(*name);
-        if (*name == "any" || *name == "not" || literal.set || !literal.problem.empty())
-            item.key.error(in_quotes(*name) + " cannot be the name of a group of " +
-                           std::string(Kind::kMany) + ": it means something else in a list");
-        else if (name->find('.') != std::string::npos)
-            item.key.error(in_quotes(*name) +
-                           " cannot be the name of a group: it has a dot, like " +
-                           "addresses and names of hosts");
+        const std::string wrong = bad_name<Kind>(*name, "group of " + std::string(Kind::kMany));
+        if (!wrong.empty())
+            item.key.error(wrong);
+        else if (std::ranges::find(sets_, *name) != sets_.end())
+            item.key.error(in_quotes(*name) + " is the name of a set already");
         else if (!other_kind(*name).empty())
             item.key.error(in_quotes(*name) + " is a group of " + std::string(other_kind(*name)) +
                            " already");
@@ -171,8 +192,9 @@ std::shared_ptr<const typename Kind::Set> Groups::resolve(std::string_view name,
 
 template <class Kind>
 std::shared_ptr<const typename Kind::Set> Groups::set_of_list(const std::vector<Value>& items,
-                                                              bool files) {
+                                                              bool files, SetCondition* sets) {
     List<Kind> list;
+    list.sets = sets;
     std::set<std::string> seen;
     for (const Value& item : items) {
         if (files && item.is_map()) {
@@ -194,11 +216,18 @@ std::shared_ptr<const typename Kind::Set> Groups::set_of_list(const std::vector<
         }
     }
     if (list.failed) return nullptr;
+    const bool some_of_sets = sets != nullptr && sets->any != 0;
     if (list.whole) return list.whole;
-    auto set =
-        list.any_with || !list.any_without ? finished(std::move(list.with)) : everything<Kind>();
-    if (list.any_without) set = without(set, finished(std::move(list.without)));
-    if (list.any_without && is_empty(set)) {
+    const bool all_but = !list.any_with && !some_of_sets &&
+                         (list.any_without || (sets != nullptr && sets->none != 0));
+    auto set = all_but ? everything<Kind>() : finished(std::move(list.with));
+    if (list.any_without) {
+        const auto left_out = finished(std::move(list.without));
+        set = without(set, left_out);
+        if constexpr (std::is_same_v<Kind, AddressKind>)
+            if (some_of_sets) sets->within = AddressSet(without(everything<Kind>(), left_out));
+    }
+    if (list.any_without && is_empty(set) && !some_of_sets) {
         items.front().error("`not` leaves nothing of this list");
         return nullptr;
     }
@@ -213,8 +242,18 @@ void Groups::add(List<Kind>& list, std::string_view text, const Value& at,
     const bool negated = take_not(text);
     auto item = Kind::parse(text);
     std::shared_ptr<const typename Kind::Set> set;
+    const auto live = std::ranges::find(sets_, text);
     if (item.set) {
         set = std::make_shared<const typename Kind::Set>(std::move(*item.set));
+    } else if (item.problem.empty() && live != sets_.end()) {
+        if (list.sets != nullptr) {
+            const std::uint32_t bit = 1u << (live - sets_.begin());
+            (negated ? list.sets->none : list.sets->any) |= bit;
+            return;
+        }
+        // A file's text is not repeated.
+        at.error((line.empty() ? in_quotes(text) : line + ":") +
+                 " is a set: only `src` and `dst` of rules may name one");
     } else if (item.problem.empty() && table<Kind>().find(text) != table<Kind>().end()) {
         set = resolve<Kind>(text, at);
     } else if (!item.problem.empty()) {
@@ -239,7 +278,7 @@ void Groups::add_file(List<Kind>& list, const Value& item) {
         list.failed = true;
         return;
     }
-    const auto text = read_list_file(name->front() == '/' ? *name : folder_ + *name);
+    const auto text = read_list_file(path_of(*name));
     const auto lines = text ? lines_of(text.value()) : std::vector<ListLine>{};
     if (std::ranges::find(included_, *name, &IncludedFile::name) == included_.end())
         included_.push_back(
@@ -270,9 +309,11 @@ void Groups::add_file(List<Kind>& list, const Value& item) {
 template <class Kind>
 void Groups::unknown(std::string_view text, const Value& at, const std::string& line) {
     const std::string_view other = other_kind(text);
-    const bool groups = !table<Kind>().empty();
+    const bool sets = std::is_same_v<Kind, AddressKind> && !sets_.empty();
+    const bool groups = !table<Kind>().empty() || sets;
     std::string what = "is not " + std::string(Kind::kOne);
-    if (groups) what += ", nor a group of " + std::string(Kind::kMany);
+    if (!table<Kind>().empty()) what += ", nor a group of " + std::string(Kind::kMany);
+    if (sets) what += ", nor a set";
     if (!line.empty()) return at.error(line + " " + what);
     if (!other.empty())
         return at.error(in_quotes(text) + " is a group of " + std::string(other) + ", not of " +
@@ -281,6 +322,7 @@ void Groups::unknown(std::string_view text, const Value& at, const std::string& 
         std::vector<std::string_view> names;
         for (const auto& [name, group] : table<Kind>())
             names.push_back(name);
+        if (sets) names.insert(names.end(), sets_.begin(), sets_.end());
         return at.error(in_quotes(text) + " " + what + suggestion(text, names));
     }
     // In the words of a single value, which know its other mistakes.
@@ -297,14 +339,14 @@ void Groups::unknown(std::string_view text, const Value& at, const std::string& 
 }
 
 template std::shared_ptr<const Addresses> Groups::set_of_list<AddressKind>(
-    const std::vector<Value>&, bool);
+    const std::vector<Value>&, bool, SetCondition*);
 template std::shared_ptr<const NumberSet<std::uint32_t>> Groups::set_of_list<PortKind>(
-    const std::vector<Value>&, bool);
+    const std::vector<Value>&, bool, SetCondition*);
 template std::shared_ptr<const NumberSet<std::uint32_t>> Groups::set_of_list<ServiceKind>(
-    const std::vector<Value>&, bool);
+    const std::vector<Value>&, bool, SetCondition*);
 template std::shared_ptr<const NumberSet<std::uint32_t>> Groups::set_of_list<VlanKind>(
-    const std::vector<Value>&, bool);
+    const std::vector<Value>&, bool, SetCondition*);
 template std::shared_ptr<const NumberSet<std::uint32_t>> Groups::set_of_list<DscpKind>(
-    const std::vector<Value>&, bool);
+    const std::vector<Value>&, bool, SetCondition*);
 
 }  // namespace postern::config

@@ -69,7 +69,8 @@ void Loader::condition(Map& map, std::string_view key, std::vector<T>& out, Fn p
     }
 }
 
-void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, AddressSet& out) {
+void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, AddressSet& out,
+                       SetCondition& sets) {
     const auto items = items_of(map, key);
     if (!items) return;
     bool other_family = false;
@@ -82,7 +83,9 @@ void Loader::addresses(Map& map, std::string_view key, RuleSpec& rule, AddressSe
             other_family = true;
         }
     if (other_family) return;
-    if (auto set = groups_.set_of_list<AddressKind>(*items)) out = AddressSet(std::move(set));
+    auto list = groups_.set_of_list<AddressKind>(*items, false, &sets);
+    // `not SET` alone leaves all addresses: as any address they cost the policy nothing.
+    if (list && !(sets.none != 0 && is_everything(*list))) out = AddressSet(std::move(list));
 }
 
 namespace {
@@ -458,13 +461,14 @@ ExpectSpec Loader::expect(const Value& v) {
 
 void Loader::check_families(const Value& v, RuleSpec& rule) {
     const auto possible = [&](Family f) {
-        return (rule.family == Family::none || rule.family == f) && rule.src.has(f) &&
-               rule.dst.has(f);
+        return (rule.family == Family::none || rule.family == f) &&
+               rule.src_sets.allows(f, rule.src) && rule.dst_sets.allows(f, rule.dst);
     };
-    const auto has_none = [](const AddressSet& set) {
-        return !set.has(Family::ipv4) && !set.has(Family::ipv6);
+    const auto has_none = [](const AddressSet& list, const SetCondition& sets) {
+        return !sets.allows(Family::ipv4, list) && !sets.allows(Family::ipv6, list);
     };
-    if (has_none(rule.src) || has_none(rule.dst)) return;  // of files without entries; see advise()
+    // Of files without entries; see advise().
+    if (has_none(rule.src, rule.src_sets) || has_none(rule.dst, rule.dst_sets)) return;
     if (!possible(Family::ipv4) && !possible(Family::ipv6))
         v.error("`src` and `dst` are of different families, so nothing can match");
     const auto only = [&](std::uint8_t protocol) {
@@ -501,8 +505,8 @@ void Loader::rule(const Value& v) {
         if (const auto i = map.choice("family"))
             rule.family = *i == 0 ? Family::ipv4 : Family::ipv6;
     }
-    addresses(map, "src", rule, rule.src);
-    addresses(map, "dst", rule, rule.dst);
+    addresses(map, "src", rule, rule.src, rule.src_sets);
+    addresses(map, "dst", rule, rule.dst, rule.dst_sets);
     condition(map, "proto", rule.protocols, [&](const Value& item) -> std::optional<std::uint8_t> {
         const About& about = map.about("proto");
         const auto s = item.scalar();

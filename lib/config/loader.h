@@ -80,6 +80,8 @@ class Loader {
     bool is_child(const std::string& kind) const;
     void helper_params(const Value* v, const std::vector<ParamSchema>& params, HelperSpec& helper);
     UserspaceSpec userspace(const Value& v, HelperSpec& helper);
+    void sets(const Value& v);
+    void set_contents(Map& map, LiveSetSpec& set);
     void timeouts(const Value& v);
     template <class Profile>
     void timeouts_of(Map& map, Profile& out);
@@ -87,7 +89,8 @@ class Loader {
     void limits(const Value& v);
     void policy(const Value& v);
     void rule(const Value& v);
-    void addresses(Map& map, std::string_view key, RuleSpec& rule, AddressSet& out);
+    void addresses(Map& map, std::string_view key, RuleSpec& rule, AddressSet& out,
+                   SetCondition& sets);
     /// The items of a condition on lists; nothing if it always holds, or after an error.
     std::optional<std::vector<Value>> items_of(Map& map, std::string_view key);
     void port_ranges(Map& map, std::string_view key, const RuleSpec& rule,

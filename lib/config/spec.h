@@ -22,6 +22,7 @@
 #include "config/spec/limits.h"
 #include "config/spec/log.h"
 #include "config/spec/policy.h"
+#include "config/spec/sets.h"
 #include "config/spec/state.h"
 #include "config/spec/timeouts.h"
 #include "config/spec/zones.h"
@@ -86,6 +87,7 @@ struct Spec {
     std::vector<PortSpec> ports;  ///< a PortId is an index; 1..kMaxPorts
     std::vector<BridgeSpec> bridges;
     std::vector<HelperSpec> helpers;  ///< a HelperId is an index plus 1; at most kMaxHelpers - 1
+    std::vector<LiveSetSpec> sets;    ///< at most kMaxSets
     TimeoutSeconds timeouts;
     std::vector<TimeoutProfileSpec> timeout_profiles;  ///< those that rules use
     LimitsSpec limits;
@@ -128,6 +130,11 @@ struct Spec {
                       .default_text = "none"});
         keys.mapping("groups", of<GroupsSpec>,
                      {.help = "lists of addresses, ports and services with names, for rules",
+                      .default_text = "none"});
+        keys.mapping("sets", of<LiveSetSpec>,
+                     {.help = "sets of addresses that commands change, for rules",
+                      .shape = Shape::list,
+                      .type = "list, at most 32",
                       .default_text = "none"});
         keys.mapping("timeouts", of<TimeoutsSpec>,
                      {.help = "how long a silent connection is kept", .default_text = "Linux's"});

@@ -22,6 +22,7 @@ Json describe(const ArgSpec& a) {
     if (!a.values.empty()) out["values"] = a.values;
     if (a.candidates) out["completed"] = true;
     if (a.negatable) out["negatable"] = true;
+    if (a.repeated) out["repeated"] = true;
     if (const std::string form = type_help(a.type); !form.empty()) out["form"] = form;
     return out;
 }

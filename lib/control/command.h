@@ -76,6 +76,8 @@ struct ArgSpec {
     std::function<std::vector<std::string>()> candidates{};
     /// A condition of which "!VALUE" is the contrary.
     bool negatable = false;
+    /// Positional: takes all further words. posternctl puts commas between them.
+    bool repeated = false;
 };
 
 /// The display of some fields of a row as one cell in posternctl. A field may be `a.b`: b of the

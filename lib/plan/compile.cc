@@ -202,6 +202,23 @@ void log_plan_of(const LogSpec& spec, unsigned workers, LogPlan& out) {
     }
 }
 
+/// A new set gets the contents that its description names; one that is known keeps its own.
+std::vector<SetPlan> sets_of(const Spec& spec, const CompileOptions& options) {
+    std::vector<SetPlan> out;
+    const auto shared = options.set_shared ? options.set_shared : std::make_shared<SetShared>();
+    for (const LiveSetSpec& s : spec.sets) {
+        SetPlan& plan = out.emplace_back(SetPlan{s.name, s.max, s.timeout_s, nullptr});
+        if (const auto known = options.sets.find(s.name); known != options.sets.end()) {
+            plan.set = known->second;
+            continue;
+        }
+        plan.set = std::make_shared<LiveSet>(shared);
+        for (const TimedPrefix& e : *s.entries)
+            plan.set->add({e.prefix, plan.set->until(e.timeout_s.value_or(s.timeout_s))});
+    }
+    return out;
+}
+
 }  // namespace
 
 std::vector<bool> rules_in_force(const Spec& spec, std::int64_t wall_s) {
@@ -312,7 +329,11 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
         plan.stages.push_back(catalogue.find_stage(name));
     if (const auto wrong = catalogue.order_problem(plan.stages))
         return Error{"pipeline: " + *wrong};
-    auto policy = build_policy(spec, numbers.rules);
+    plan.sets = sets_of(spec, options);
+    PolicyLiveSets live_sets;
+    for (const SetPlan& s : plan.sets)
+        live_sets.push_back(s.set);
+    auto policy = build_policy(spec, numbers.rules, std::move(live_sets));
     if (!policy) return policy.error();
     plan.policy = std::move(policy.value());
     plan.names = std::move(names);

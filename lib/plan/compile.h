@@ -33,6 +33,9 @@ struct CompileOptions {
     bool believe_checksums = false;         ///< overrides the ports' `checksums`: see Plan
     ScannerCache* scanner_cache = nullptr;  ///< used while compiling only
     std::int64_t wall_s = 0;                ///< the time for schedules, seconds after 1970
+    KnownSets sets;                         ///< of earlier plans: they keep their contents
+    /// For new sets; null: a clock and a secret of their own, and no reader but this thread.
+    std::shared_ptr<const SetShared> set_shared;
 };
 
 /// Which rules are in force at this time, in their order. Those without a schedule always are.

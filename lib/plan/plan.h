@@ -4,6 +4,8 @@
 #pragma once
 
 #include <array>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +22,7 @@
 #include "plan/port_plan.h"
 #include "policy/policy.h"
 #include "policy/zone_prefixes.h"
+#include "sets/live_set.h"
 
 namespace postern {
 
@@ -123,6 +126,17 @@ struct LogPlan {
     std::array<LogRate, kDropReasons> of_reasons{};
 };
 
+/// A set of addresses, whose contents outlive the plan. Control only: the policy has its own
+/// reference.
+struct SetPlan {
+    std::string name;
+    std::uint32_t max = 0;
+    std::uint32_t timeout_s = 0;  ///< of entries that name none; 0: for ever
+    std::shared_ptr<LiveSet> set;
+};
+/// Sets by name.
+using KnownSets = std::map<std::string, std::shared_ptr<LiveSet>, std::less<>>;
+
 /// The name that lists, logs and metrics give to the default; no rule has it.
 inline constexpr std::string_view kDefaultRule = "default";
 
@@ -150,6 +164,7 @@ struct Plan {
     std::shared_ptr<const ZonePrefixes> zone_prefixes;  ///< null: no zone has any
     std::vector<std::string> timeout_names;             ///< of TrackConfig::timeouts from [1] on
     std::shared_ptr<const Policy> policy;
+    std::vector<SetPlan> sets;  ///< in the file's order
     TrackConfig track;
     /// A rule is sloppy or untracked: policy also judges packets that can begin no connection.
     bool asks_about_all = false;
@@ -188,6 +203,13 @@ struct Plan {
     /// Of a profile; 0 is the default, which has no name.
     const std::string& timeouts_name(unsigned profile) const noexcept {
         return profile == 0 ? none() : at_or_none(timeout_names, profile - 1);
+    }
+
+    /// Null: there is no set of this name.
+    const SetPlan* find_set(std::string_view name) const noexcept {
+        for (const SetPlan& s : sets)
+            if (s.name == name) return &s;
+        return nullptr;
     }
 
     bool serves(HelperId helper) const noexcept { return (helpers_in_service >> helper & 1) != 0; }

@@ -2,6 +2,8 @@
 #include "plan/policy_rules.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "policy/shadow.h"
 
@@ -50,11 +52,32 @@ std::vector<PolicyRange> in_ports_of(const Spec& spec, const RuleSpec& rule) {
     return out;
 }
 
+/// One of the alternatives of a condition on an address.
+struct Side {
+    AddressSet list;
+    PolicySets sets;
+};
+/// The policy has no "or" between fields, and its fields are the addresses and each byte of sets.
+std::vector<Side> sides_of(const AddressSet& list, const SetCondition& sets) {
+    if (sets.any == 0) return {{list, {0, sets.none}}};
+    std::vector<Side> out;
+    if (list.has(Family::ipv4) || list.has(Family::ipv6)) out.push_back({list, {0, sets.none}});
+    for (unsigned b = 0; b < kPolicySetBytes; ++b)
+        if (const std::uint32_t any = sets.any & 0xffu << 8 * b; any != 0)
+            out.push_back({sets.within, {any, sets.none}});
+    return out;
+}
+static_assert(kMaxSets == kMaxPolicySets);
+
 /// The index in the Spec of each rule of the policy.
-std::vector<std::size_t> enabled_rules(const Spec& spec) {
+std::vector<std::size_t> origins_of_rules(const Spec& spec) {
     std::vector<std::size_t> out;
-    for (std::size_t i = 0; i < spec.policy.rules.size(); ++i)
-        if (spec.policy.rules[i].enabled) out.push_back(i);
+    for (std::size_t i = 0; i < spec.policy.rules.size(); ++i) {
+        const RuleSpec& r = spec.policy.rules[i];
+        if (r.enabled)
+            out.insert(out.end(),
+                       sides_of(r.src, r.src_sets).size() * sides_of(r.dst, r.dst_sets).size(), i);
+    }
     return out;
 }
 
@@ -67,13 +90,16 @@ PolicyRules to_policy_rules(const Spec& spec, const std::vector<RuleId>& ids) {
     for (std::size_t i = 0; i < spec.policy.rules.size(); ++i) {
         const RuleSpec& r = spec.policy.rules[i];
         if (!r.enabled) continue;
-        out.ids.push_back(ids.empty() ? RuleId::from(i) : ids[i]);
-        out.rules.push_back({
+        const auto sources = sides_of(r.src, r.src_sets);
+        const auto destinations = sides_of(r.dst, r.dst_sets);
+        PolicyRule rule{
             .from = r.from,
             .to = r.to,
             .family = r.family,
-            .src = r.src,
-            .dst = r.dst,
+            .src = {},
+            .dst = {},
+            .src_sets = {},
+            .dst_sets = {},
             .protocols = r.protocols,
             .sport = to_ranges(r.sport),
             .dport = to_ranges(r.dport),
@@ -90,16 +116,27 @@ PolicyRules to_policy_rules(const Spec& spec, const std::vector<RuleId>& ids) {
             .untracked = r.track == TrackMode::no,
             .action = to_policy_action(r.action),
             .helper = r.helper,
-        });
+        };
+        for (const Side& source : sources)
+            for (const Side& destination : destinations) {
+                rule.src = source.list;
+                rule.src_sets = source.sets;
+                rule.dst = destination.list;
+                rule.dst_sets = destination.sets;
+                out.ids.push_back(ids.empty() ? RuleId::from(i) : ids[i]);
+                out.rules.push_back(rule);
+            }
     }
     return out;
 }
 
-Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, const std::vector<RuleId>& ids) {
+Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, const std::vector<RuleId>& ids,
+                                             PolicyLiveSets sets) {
     PolicyRules rules = to_policy_rules(spec, ids);
-    const std::vector<std::size_t> enabled = enabled_rules(spec);
+    rules.sets = std::move(sets);
+    const std::vector<std::size_t> origins = origins_of_rules(spec);
     rules.name_of = [&](std::size_t i) {
-        const RuleSpec& r = spec.policy.rules[enabled[i]];
+        const RuleSpec& r = spec.policy.rules[origins[i]];
         return "rule " + r.name + " (line " + std::to_string(r.where.line) + ")";
     };
     return Policy::build(rules);
@@ -107,17 +144,28 @@ Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, const std::vector
 
 std::vector<Diagnostic> shadow_warnings(const Spec& spec, const Policy& policy,
                                         const std::string& file) {
-    const std::vector<std::size_t> enabled = enabled_rules(spec);
+    const std::vector<std::size_t> origins = origins_of_rules(spec);
+    const auto shadowed = shadowed_rules(to_policy_rules(spec), policy);
     std::vector<Diagnostic> out;
-    for (const ShadowedRule& s : shadowed_rules(to_policy_rules(spec), policy)) {
-        const RuleSpec& rule = spec.policy.rules[enabled[s.rule]];
-        const RuleSpec& by = spec.policy.rules[enabled[s.by]];
-        // At other times the later one may match.
-        if (by.schedule) continue;
+    auto next = shadowed.begin();
+    for (std::size_t first = 0, end = 0; first < origins.size(); first = end) {
+        // All parts of a rule have to be covered by rules that are there at all times. The first
+        // part has no other part of its rule before it, so `by` is another rule.
+        std::size_t covered = 0;
+        const RuleSpec* by = nullptr;
+        for (; end < origins.size() && origins[end] == origins[first]; ++end) {
+            if (next == shadowed.end() || next->rule != end) continue;
+            const RuleSpec& other = spec.policy.rules[origins[next++->by]];
+            if (other.schedule) continue;
+            ++covered;
+            if (by == nullptr) by = &other;
+        }
+        if (covered != end - first) continue;
+        const RuleSpec& rule = spec.policy.rules[origins[first]];
         out.push_back({file, rule.where.line, rule.where.column,
-                       "policy.rules[" + std::to_string(enabled[s.rule]) +
-                           "]: can never match: \"" + by.name + "\" (line " +
-                           std::to_string(by.where.line) + ") matches all that it does"});
+                       "policy.rules[" + std::to_string(origins[first]) + "]: can never match: \"" +
+                           by->name + "\" (line " + std::to_string(by->where.line) +
+                           ") matches all that it does"});
     }
     return out;
 }

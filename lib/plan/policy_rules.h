@@ -16,12 +16,18 @@ namespace postern {
 
 PolicyAction to_policy_action(RuleAction action);
 
+/// By their place in Spec::sets.
+using PolicyLiveSets = std::vector<std::shared_ptr<const LiveSet>>;
+
 /// The enabled rules in the same order, with these numbers; without numbers a RuleId is an index
-/// into spec.policy.rules.
+/// into spec.policy.rules. A rule whose lists have live sets beside other addresses becomes several
+/// with one number.
 PolicyRules to_policy_rules(const Spec& spec, const std::vector<RuleId>& ids = {});
 
 /// An error names the rule and its line.
-Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, const std::vector<RuleId>& ids = {});
+/// Without `sets` all of them are empty.
+Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, const std::vector<RuleId>& ids = {},
+                                             PolicyLiveSets sets = {});
 
 /// Warnings of rules that can never match, because an earlier rule matches all that they do.
 /// `policy` is built from `spec`; `file` is its name in the warnings.

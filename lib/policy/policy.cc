@@ -3,20 +3,24 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <deque>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "net/bytes.h"
 #include "policy/rule_fields.h"
+#include "sets/live_set.h"
 
 namespace postern {
 namespace {
 
-/// Of one query: source, destination, service, source port, the bytes, and those of the link.
-constexpr std::size_t kMaxFields = 4 + sizeof(PolicyKeyBytes) + 3;
+/// Of one query: source, destination, service, source port, the bytes, those of the link, and the
+/// sets of both sides.
+constexpr std::size_t kMaxFields = 4 + sizeof(PolicyKeyBytes) + 3 + 2 * kPolicySetBytes;
 
 std::vector<std::uint8_t> sections_of(const PolicyRules& rules) {
     std::vector<std::uint8_t> out;
@@ -32,6 +36,10 @@ std::vector<std::uint8_t> sections_of(const PolicyRules& rules) {
 struct Policy::Found {
     RuleSetId sets[kMaxFields][kMaxBurst];
     unsigned fields = 0;
+};
+
+struct Policy::SetBits {
+    std::uint32_t src[kMaxBurst], dst[kMaxBurst];
 };
 
 /// Adds the indexes of the fields, one after the other.
@@ -97,6 +105,30 @@ class Policy::Builder {
         policy_.judges_links_ = policy_.vlan_ || !policy_.link_fields_.empty();
     }
 
+    void sets() {
+        for (const bool of_dst : {false, true})
+            for (unsigned b = 0; b < kPolicySetBytes; ++b) {
+                const auto of = [&](const PolicyRule& r) -> const PolicySets& {
+                    return of_dst ? r.dst_sets : r.src_sets;
+                };
+                const auto index = byte(
+                    [&](const PolicyRule& r) {
+                        return ((of(r).any | of(r).none) >> 8 * b & 0xff) != 0;
+                    },
+                    [&](const PolicyRule& r) { return set_bytes(of(r), b); });
+                if (index) policy_.set_fields_.push_back({of_dst, b, *index});
+            }
+        for (std::size_t s = 0; s < rules_.sets.size(); ++s) {
+            if (rules_.sets[s] == nullptr) continue;
+            const std::uint32_t bit = 1u << s;
+            for (const PolicyRule& r : rules_.rules) {
+                policy_.src_sets_ |= (r.src_sets.any | r.src_sets.none) & bit;
+                policy_.dst_sets_ |= (r.dst_sets.any | r.dst_sets.none) & bit;
+            }
+        }
+        if (policy_.judges_sets()) policy_.sets_ = rules_.sets;
+    }
+
   private:
     template <class T, class Index>
     void finish(FieldClasses<T>& classes, const char* what, std::optional<Index>& out) {
@@ -145,7 +177,7 @@ class Policy::Builder {
         for (std::size_t i = 0; i < rules_.rules.size(); ++i)
             if (names(rules_.rules[i])) classes.add(i, sets.emplace_back(of(rules_.rules[i])));
         std::optional<ByteIndex> index;
-        finish(classes, "zones, states, marks, DSCP or ports", index);
+        finish(classes, "zones, states, marks, DSCP, ports or sets", index);
         return index;
     }
     void keep(std::size_t offset, const std::optional<ByteIndex>& index) {
@@ -176,12 +208,15 @@ Result<std::unique_ptr<Policy>> Policy::build(const PolicyRules& rules, std::siz
     builder.ports();
     builder.bytes();
     builder.links();
+    builder.sets();
     if (!builder.ok()) return builder.error();
     return policy;
 }
 
 std::size_t Policy::bytes() const noexcept {
-    std::size_t n = bits_.bytes() + (byte_fields_.size() + link_fields_.size()) * sizeof(ByteField);
+    std::size_t n = bits_.bytes() +
+                    (byte_fields_.size() + link_fields_.size()) * sizeof(ByteField) +
+                    set_fields_.size() * sizeof(SetField);
     const auto add = [&](const auto& index) { n += index ? index->bytes() : 0; };
     add(ipv4_.src), add(ipv4_.dst), add(ipv6_.src), add(ipv6_.dst), add(service_), add(sport_);
     add(context_), add(vlan_);
@@ -257,6 +292,42 @@ void Policy::find_all(const FamilyKeys<Key>& family, const AddressIndexes<Index>
         find_links(family.links.data(), family.n, found);
 }
 
+template <class Key>
+void Policy::look_up_sets(const FamilyKeys<Key>& family, Found& found) const noexcept {
+    using Address = std::conditional_t<Key::kFamily == Family::ipv4, std::uint32_t, Wide>;
+    const auto read = [](const std::uint8_t* at) -> Address {
+        if constexpr (Key::kFamily == Family::ipv4)
+            return wire::be32(at);
+        else
+            return {__builtin_bswap64(wire::raw64(at)), __builtin_bswap64(wire::raw64(at + 8))};
+    };
+    SetBits bits;
+    const auto look_up = [&](std::uint32_t sets, auto address, std::uint32_t* out) {
+        std::fill_n(out, family.n, 0u);
+        if (sets == 0) return;
+        Address addresses[kMaxBurst];
+        for (unsigned k = 0; k < family.n; ++k)
+            addresses[k] = read(address(family.keys[k]));
+        for (; sets != 0; sets &= sets - 1)
+            sets_[static_cast<unsigned>(std::countr_zero(sets))]->find(addresses, family.n,
+                                                                       sets & -sets, out);
+    };
+    look_up(
+        src_sets_, [](const Key& key) { return key.src; }, bits.src);
+    look_up(
+        dst_sets_, [](const Key& key) { return key.dst; }, bits.dst);
+    find_sets(bits, family.n, found);
+}
+
+void Policy::find_sets(const SetBits& bits, unsigned n, Found& found) const noexcept {
+    for (const SetField& field : set_fields_) {
+        RuleSetId* const out = found.sets[found.fields++];
+        const std::uint32_t* const in = field.of_dst ? bits.dst : bits.src;
+        for (unsigned k = 0; k < n; ++k)
+            out[k] = field.index[static_cast<std::uint8_t>(in[k] >> 8 * field.byte)];
+    }
+}
+
 void Policy::find_links(const PolicyLink* links, unsigned n, Found& found) const noexcept {
     if (vlan_) {
         std::uint32_t values[kMaxBurst];
@@ -277,6 +348,8 @@ void Policy::answer(const FamilyKeys<Key>& family, const AddressIndexes<Index>& 
     if (family.n == 0) return;
     Found found;
     find_all(family, addresses, found);
+    if (judges_sets()) [[unlikely]]
+        look_up_sets(family, found);
     std::uint32_t rules[kMaxBurst];
     // Every rule has a condition on the origin: without a field there is no rule.
     if (found.fields == 0)
@@ -302,6 +375,10 @@ std::vector<std::uint32_t> Policy::matching(const PolicyQuery& query, std::size_
     const auto collect = [&](const auto& family, const auto& addresses) {
         if (family.n == 0) return;
         find_all(family, addresses, found);
+        SetBits bits;
+        bits.src[0] = query.src_sets;
+        bits.dst[0] = query.dst_sets;
+        find_sets(bits, 1, found);
         std::array<RuleSetId, kMaxFields> sets;
         for (unsigned f = 0; f < found.fields; ++f)
             sets[f] = found.sets[f][0];

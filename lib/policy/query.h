@@ -50,6 +50,9 @@ struct PolicyQuery {
     Tuple tuple;  ///< of its first packet; for ICMP, dport must be icmp_port() of it
     PolicyContext context;
     PolicyLink link = {};
+    /// The sets that its addresses are taken to be in. For Policy::matching() only: classify()
+    /// looks them up.
+    std::uint32_t src_sets = 0, dst_sets = 0;
 };
 
 /// Type and code of an ICMP or ICMPv6 packet, as a query's dport.

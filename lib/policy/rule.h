@@ -32,6 +32,18 @@ struct PolicyRange {
     std::uint16_t last = 0;
 };
 
+class LiveSet;
+
+/// Live sets, a bit each (PolicyRules::sets): an address must be in one of `any`, if there are any,
+/// and in none of `none`. The bits of `any` are of one byte: a byte is a field by itself.
+struct PolicySets {
+    std::uint32_t any = 0, none = 0;
+
+    bool is_any() const noexcept { return (any | none) == 0; }
+    friend constexpr bool operator==(const PolicySets&, const PolicySets&) = default;
+};
+inline constexpr unsigned kMaxPolicySets = 32, kPolicySetBytes = kMaxPolicySets / 8;
+
 /// All conditions must hold; of a list one item must match; an empty list means "any". The first
 /// rule that matches decides.
 struct PolicyRule {
@@ -40,6 +52,8 @@ struct PolicyRule {
     Family family = Family::none;  ///< none = both
     AddressSet src;                ///< addresses of a family that `family` excludes are ignored
     AddressSet dst;
+    PolicySets src_sets;
+    PolicySets dst_sets;
     std::vector<std::uint8_t> protocols;
     std::vector<PolicyRange> sport;  ///< host byte order
     std::vector<PolicyRange> dport;
@@ -64,6 +78,8 @@ struct PolicyRules {
     std::vector<PolicyRule> rules;
     std::vector<RuleId> ids;  ///< of the rules, in their order; empty: their index
     PolicyAction fallback = PolicyAction::drop;  ///< if no rule matches
+    /// By their bits. One that is missing, or null, has no address.
+    std::vector<std::shared_ptr<const LiveSet>> sets = {};
     /// Names a rule in messages, by its index; unset: "rule INDEX".
     std::function<std::string(std::size_t)> name_of = {};
 };

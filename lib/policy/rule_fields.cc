@@ -53,6 +53,14 @@ NumberSet<std::uint32_t> services_of(const PolicyRule& r) {
         add(static_cast<std::uint8_t>(protocol));
     return set_of(std::move(out));
 }
+NumberSet<std::uint8_t> set_bytes(const PolicySets& sets, unsigned byte) {
+    const std::uint32_t any = sets.any >> 8 * byte & 0xff, none = sets.none >> 8 * byte & 0xff;
+    std::vector<NumberRange<std::uint8_t>> out;
+    for (unsigned v = 0; v < 256; ++v)
+        if ((any == 0 || (v & any) != 0) && (v & none) == 0)
+            out.push_back({static_cast<std::uint8_t>(v), static_cast<std::uint8_t>(v)});
+    return set_of(std::move(out));
+}
 NumberSet<std::uint8_t> masked_bytes(std::uint8_t value, std::uint8_t mask) {
     std::vector<NumberRange<std::uint8_t>> out;
     for (unsigned v = 0; v < 256; ++v)

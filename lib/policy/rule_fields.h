@@ -27,6 +27,8 @@ NumberSet<std::uint8_t> origins_of(const PolicyRule& r);
 /// Whether the rule names ports, or ICMP types in their place.
 bool names_ports(const PolicyRule& r);
 NumberSet<std::uint32_t> services_of(const PolicyRule& r);
+/// The values of a byte of set bits that the condition accepts.
+NumberSet<std::uint8_t> set_bytes(const PolicySets& sets, unsigned byte);
 NumberSet<std::uint8_t> masked_bytes(std::uint8_t value, std::uint8_t mask);
 
 }  // namespace postern

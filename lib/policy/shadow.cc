@@ -32,11 +32,25 @@ bool covers_list(const std::vector<PolicyRange>& list, const std::vector<PolicyR
                                                        numbers_of<std::uint32_t>(other)));
 }
 
+/// Whether sets of one condition may hold what they please: of each byte.
+bool covers_sets(const PolicySets& sets, const PolicySets& other) {
+    for (unsigned b = 0; b < kPolicySetBytes && !sets.is_any(); ++b)
+        if (!includes(set_bytes(sets, b), set_bytes(other, b))) return false;
+    return true;
+}
+/// Bits that the condition accepts; nothing if it accepts none.
+std::optional<std::uint32_t> bits_of(const PolicySets& sets) {
+    const std::uint32_t usable = sets.any & ~sets.none;
+    if (sets.any != 0 && usable == 0) return std::nullopt;
+    return usable & -usable;
+}
+
 /// A packet that the rule matches; nothing if it matches none.
 std::optional<PolicyQuery> a_packet_of(const PolicyRule& r) {
     const auto origins = compared_origins(r);
     const auto services = services_of(r);
-    if (origins.empty() || services.empty()) return std::nullopt;
+    const auto src_sets = bits_of(r.src_sets), dst_sets = bits_of(r.dst_sets);
+    if (origins.empty() || services.empty() || !src_sets || !dst_sets) return std::nullopt;
     for (const Family family : {Family::ipv4, Family::ipv6}) {
         if (r.family != Family::none && r.family != family) continue;
         const auto src = r.src.first(family), dst = r.dst.first(family);
@@ -49,6 +63,8 @@ std::optional<PolicyQuery> a_packet_of(const PolicyRule& r) {
         q.context.from = r.from.empty() ? ZoneId{0} : r.from.front();
         q.context.to = r.to.empty() ? ZoneId{0} : r.to.front();
         q.context.mark = r.mark;
+        q.src_sets = *src_sets;
+        q.dst_sets = *dst_sets;
         if (!r.vlan.empty()) q.link.vlan = r.vlan.front().first;
         if (!r.dscp.empty()) q.link.dscp = static_cast<std::uint8_t>(r.dscp.front().first);
         if (!r.in_port.empty()) q.link.in_port = static_cast<std::uint8_t>(r.in_port.front().first);
@@ -75,9 +91,11 @@ bool covers(const PolicyRule& rule, const PolicyRule& other) {
            covers_list(rule.to, zones_of(rule.to), other.to, zones_of(other.to)) &&
            (rule.family == Family::none || rule.family == other.family) &&
            rule.src.includes(other.src) && rule.dst.includes(other.dst) &&
-           covers_list(rule.sport, other.sport) && covers_list(rule.vlan, other.vlan) &&
-           covers_list(rule.dscp, other.dscp) && covers_list(rule.in_port, other.in_port) &&
-           (rule.mark_mask & ~other.mark_mask) == 0 && (other.mark & rule.mark_mask) == rule.mark &&
+           covers_sets(rule.src_sets, other.src_sets) &&
+           covers_sets(rule.dst_sets, other.dst_sets) && covers_list(rule.sport, other.sport) &&
+           covers_list(rule.vlan, other.vlan) && covers_list(rule.dscp, other.dscp) &&
+           covers_list(rule.in_port, other.in_port) && (rule.mark_mask & ~other.mark_mask) == 0 &&
+           (other.mark & rule.mark_mask) == rule.mark &&
            includes(origins_of(rule), compared_origins(other)) &&
            includes(services_of(rule), services_of(other));
 }

@@ -91,6 +91,7 @@ def all_cases():
     import cases_rules
     import cases_pptp
     import cases_sane
+    import cases_sets
     import cases_sip
     import cases_sip_calls
     import cases_tftp
@@ -104,5 +105,5 @@ def all_cases():
                                cases_userspace, cases_zones, cases_asymmetric, cases_office,
                                cases_operation, cases_operator, cases_state, cases_restart, cases_control,
                                cases_config, cases_commands, cases_groups, cases_ports, cases_jumbo, cases_seeing,
-                               cases_capture, cases_rules)
+                               cases_capture, cases_rules, cases_sets)
             for case in group.cases()]

@@ -28,6 +28,7 @@ class Scene:
         self.config['control']['history'] = self.lab.path('history')
         self.config['log'] = {'default': True}
         self.config['timeouts']['udp'] = {'stream': 100}
+        self.config['sets'] = [{'name': 'some', 'entries': ['192.0.2.66']}]
         bench.middle = self.daemon = Postern(config=self.config).start(self.lab)
         self.server = FtpServer(self.lab)
         self.clients = 0
@@ -107,6 +108,10 @@ ENTRIES = {
     'conntrack delete': delete,
     'conntrack flush': flush,
     'helper remove': remove,
+    'set add': lambda scene: ['some', '192.0.2.66', '2001:db8::/32 timeout 1h', 'timeout=5m'],
+    'set delete': lambda scene: ['some', '192.0.2.66'],
+    'set flush': lambda scene: ['some'],
+    'set load': lambda scene: ['some', 'entries=192.0.2.66,192.0.2.67'],
 }
 
 
@@ -169,7 +174,7 @@ def each_command(bench):
     endless = [name for name in commands if commands[name]['endless']]
     for name in endless:
         check_events(scene, commands[name])
-    files = [name for name in commands if commands[name]['file'] != 'none']
+    files = [name for name in commands if commands[name]['file'] != 'none' and name not in endless]
     check_files(scene, files)
     rest = [name for name in commands if name not in (*endless, *files)]
     for name in rest:

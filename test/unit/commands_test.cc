@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The daemon's commands as they describe themselves: each is run, its columns are compared with its
 // rows, and what writes is refused on the reading socket. Every metric has unit and help.
+#include <fstream>
 #include <initializer_list>
 #include <map>
 #include <set>
@@ -26,6 +27,7 @@ const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment)
 
 const std::string kPolicy =
     "helpers: [{name: ftp}]\n"
+    "sets: [{name: some, max: 4, timeout: 5m, entries: [192.0.2.9]}, {name: other}]\n"
     "policy:\n"
     "  rules:\n"
     "    - {name: control, proto: tcp, dport: 21, ct: [new], action: accept, helper: ftp}\n"
@@ -132,6 +134,10 @@ Json arguments_of(const std::string& command) {
     if (command == "helper remove") return {{"name", "ftp"}};
     if (command == "top") return {{"period", 0}};
     if (command == "port show") return {{"name", "in0"}};
+    if (command == "set add") return {{"set", "some"}, {"entry", "192.0.2.9"}};
+    if (command == "set delete") return {{"set", "some"}, {"entry", "192.0.2.8"}};
+    if (command == "set flush") return {{"set", "other"}};
+    if (command == "set load") return {{"set", "some"}, {"entries", "192.0.2.9"}};
     if (command == "complete") return {{"command", "helper remove"}, {"argument", "name"}};
     return Json::object();
 }
@@ -464,11 +470,108 @@ TEST_F(CommandsTest, ReadingSocketRefusesWhatWrites) {
         "capture",          "trace",           "config check",      "config confirm",
         "config diff",      "config load",     "config rollback",   "config show",
         "conntrack delete", "conntrack flush", "conntrack restore", "conntrack save",
-        "expect create",    "expect delete",   "expect flush",      "helper remove"};
+        "expect create",    "expect delete",   "expect flush",      "helper remove",
+        "set add",          "set delete",      "set flush",         "set load"};
     EXPECT_EQ(writing, kWriting.size());
     for (const std::string& name : kWriting)
         EXPECT_EQ(server_->commands().at(name).effect, Effect::write) << name;
     EXPECT_EQ(read + writing, server_->commands().size());
+}
+
+TEST_F(CommandsTest, SetsAreChangedAndListed) {
+    const auto list = [&] {
+        std::set<std::string> out;
+        for (const Json& row : rows("set list", {{"set", "some"}}))
+            out.insert(row["entry"].get<std::string>() + " " + row["timeout_s"].dump());
+        return out;
+    };
+    using Entries = std::set<std::string>;
+    EXPECT_EQ(list(), Entries{"192.0.2.9 300"});
+    Json row =
+        rows("set add", {{"set", "SOME"}, {"entry", "192.0.2.9,2001:db8::/32"}, {"timeout", "1h"}})
+            .at(0);
+    EXPECT_EQ(row["added"], 1);
+    EXPECT_EQ(row["updated"], 1);
+    EXPECT_EQ(row["entries"], 2);
+    rows("set add", {{"set", "some"}, {"entry", "10.0.0.1 timeout 7"}, {"timeout", "never"}});
+    rows("set add", {{"set", "some"}, {"entry", "10.0.0.0/8"}, {"timeout", "never"}});
+    EXPECT_EQ(list(),
+              (Entries{"192.0.2.9 3600", "2001:db8::/32 3600", "10.0.0.1 7", "10.0.0.0/8 null"}));
+    const auto problem = [&](const char* command, const Json& args) {
+        const auto answer = ask(server_->path(), command, args);
+        return answer.back().contains("error")
+                   ? answer.back()["error"]["message"].get<std::string>()
+                   : std::string();
+    };
+    const auto says = [&](const char* words, const char* command, const Json& args) {
+        const std::string found = problem(command, args);
+        EXPECT_NE(found.find(words), std::string::npos) << command << " " << args << ": " << found;
+    };
+    // All or nothing.
+    says("no room for 1 more", "set add", {{"set", "some"}, {"entry", "10.0.0.1,10.0.0.2"}});
+    says("'x' is not an address", "set add", {{"set", "some"}, {"entry", "10.9.9.9,x"}});
+    says("there is no set \"somme\", did you mean 'some'?", "set add",
+         {{"set", "somme"}, {"entry", "::1"}});
+    says("timeout", "set add", {{"set", "some"}, {"entry", "10.0.0.1"}, {"timeout", "0"}});
+    says("expected no `timeout`", "set delete", {{"set", "some"}, {"entry", "::1 timeout 1"}});
+    says("expected a file", "set load", {{"set", "some"}});
+    says("cannot be opened", "set load", {{"set", "some"}, {"file", dir_ / "nothing"}});
+    says("not a regular file", "set load", {{"set", "some"}, {"file", "/dev/null"}});
+    const std::string file = dir_ / "entries";
+    std::ofstream(file) << "192.0.2.1\nwrong\n";
+    says("entries:2: ", "set load", {{"set", "some"}, {"file", file}});
+    std::ofstream(file) << "10.0.0.1\n10.0.0.2\n10.0.0.3\n10.0.0.4\n10.0.0.5\n";
+    says("more entries than the set may have (4", "set load", {{"set", "some"}, {"file", file}});
+    EXPECT_EQ(list().size(), 4u);
+    const Json counts = rows("set count", {{"set", "some"}}).at(0);
+    EXPECT_EQ(counts["entries"], 4);
+    EXPECT_EQ(counts["max"], 4);
+    EXPECT_EQ(counts["added"], 4);
+
+    row = rows("set delete", {{"set", "some"}, {"entry", "10.0.0.1,10.0.0.7"}}).at(0);
+    EXPECT_EQ(row["deleted"], 1);
+    EXPECT_EQ(row["missing"], 1);
+    std::ofstream(file) << "10.0.0.1 timeout never\n# a comment\n10.0.0.2\n";
+    row = rows("set load", {{"set", "some"}, {"file", file}}).at(0);
+    EXPECT_EQ(row["entries"], 2);
+    EXPECT_EQ(row["before"], 3);
+    EXPECT_EQ(list(), (Entries{"10.0.0.1 null", "10.0.0.2 300"}));
+    EXPECT_EQ(rows("set flush", {{"set", "some"}}).at(0)["deleted"], 2);
+    EXPECT_TRUE(list().empty());
+    EXPECT_EQ(rows("set count").size(), 2u);
+    // A list goes on over lines and sets.
+    std::string many = "10.1.0.0";
+    for (unsigned i = 1; i < 3000; ++i)
+        many += ",10.1." + std::to_string(i / 256) + "." + std::to_string(i % 256);
+    rows("set load", {{"set", "other"}, {"entries", many}});
+    rows("set add", {{"set", "some"}, {"entry", "::1"}});
+    EXPECT_EQ(rows("set list").size(), 3001u);
+}
+
+TEST_F(CommandsTest, ARecheckEndsWhatASetDoesNotHaveAnyMore) {
+    const auto text = [](const std::string& rest) {
+        return World::with_two_ports(
+            "sets: [{name: some, entries: [10.0.0.1]}]\npolicy:\n  rules:\n    - {name: r, src: "
+            "some, action: accept" +
+            rest + "}\n");
+    };
+    ASSERT_TRUE(world_.replace(text("")).ok());
+    const auto running = [&] { return rows("conntrack count")[0]["connections"].get<int>(); };
+    rows("set add", {{"set", "some"}, {"entry", "10.0.0.1"}});
+    world_.from_inside(frames::udp(flow("10.0.0.1", 1000, "20.0.0.1", 53), "q"));
+    EXPECT_EQ(running(), 1);
+    rows("set delete", {{"set", "some"}, {"entry", "10.0.0.1"}});
+    for (int turn = 0; turn < 50; ++turn)
+        world_.turn();
+    EXPECT_EQ(running(), 1);
+    rows("set delete", {{"set", "some"}, {"entry", "10.0.0.1"}, {"recheck", true}});
+    for (int turn = 0; turn < 50; ++turn)
+        world_.turn();
+    EXPECT_EQ(running(), 1) << "nothing was deleted";
+    rows("set add", {{"set", "some"}, {"entry", "10.0.0.2"}, {"recheck", true}});
+    for (int turn = 0; turn < 50; ++turn)
+        world_.turn();
+    EXPECT_EQ(running(), 0);
 }
 
 TEST_F(CommandsTest, EveryMetricHasUnitAndHelp) {
@@ -492,7 +595,7 @@ TEST_F(CommandsTest, EveryMetricHasUnitAndHelp) {
         }
     });
     EXPECT_EQ(groups, (std::set<std::string>{"control", "drops", "expect", "helper", "port", "rule",
-                                             "worker"}));
+                                             "set", "worker"}));
     EXPECT_EQ(rows("metrics").size(), seen.size());
 }
 

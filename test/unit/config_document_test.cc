@@ -68,11 +68,12 @@ std::string file_with(const std::string& kind, const std::string& u) {
            u + "}, b]\n" + "ports: [{name: p, device: net_x, zone: a, " + u + "}]\nbridges: [{" +
            u + "}]\n" + "helpers: [{name: " + kind + ", " + u + ", params: {" + u +
            "}}, {name: mine, userspace: {transports: tcp, classes: [{name: a, proto: tcp, " + u +
-           "}], " + u + "}}]\n" + "groups: {" + u + "}\ntimeouts: {" + timeouts + "}\nlimits: {" +
-           u + ", per_source: {" + u + "}, answers: {" + u + "}, per_worker: {" + u +
-           "}, expectations_per: {" + u + "}}\npolicy: {" + u + ", rules: [{action: accept, " + u +
-           ", set: {" + u + "}, expect: {" + u + "}, limit: {" + u + "}, schedule: {" + u +
-           "}}]}\ncontrol: {" + u + "}\nstate: {" + u + "}\nlog: {" + u + ", file: {" + u + "}}\n";
+           "}], " + u + "}}]\n" + "groups: {" + u + "}\nsets: [{name: s, " + u + "}]\ntimeouts: {" +
+           timeouts + "}\nlimits: {" + u + ", per_source: {" + u + "}, answers: {" + u +
+           "}, per_worker: {" + u + "}, expectations_per: {" + u + "}}\npolicy: {" + u +
+           ", rules: [{action: accept, " + u + ", set: {" + u + "}, expect: {" + u + "}, limit: {" +
+           u + "}, schedule: {" + u + "}}]}\ncontrol: {" + u + "}\nstate: {" + u + "}\nlog: {" + u +
+           ", file: {" + u + "}}\n";
 }
 
 std::map<std::string, std::set<std::string>> keys_of_loader() {

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "policy/shadow.h"
+#include "sets/live_set.h"
 
 namespace postern {
 
@@ -406,6 +407,121 @@ class Dice {
     }
     std::mt19937 rng_;
 };
+
+/// Live sets beside lists of their entries, by their bits.
+class DrawnSets {
+  public:
+    static constexpr unsigned kBits[] = {0, 5, 9, 31};
+
+    DrawnSets() : live(kMaxPolicySets), entries_(kMaxPolicySets) {
+        shared_->clock.advance({});
+        for (const unsigned bit : kBits)
+            live[bit] = sets_.emplace_back(std::make_shared<LiveSet>(shared_));
+    }
+    void change(Dice& dice) {
+        const unsigned which = dice.below(std::size(kBits));
+        auto& list = entries_[kBits[which]];
+        if (!list.empty() && (list.size() > 12 || dice.one_in(2))) {
+            const auto at = list.begin() + dice.below(static_cast<unsigned>(list.size()));
+            std::ignore = sets_[which]->remove(*at);
+            const Prefix gone = *at;
+            std::erase(list, gone);
+            return;
+        }
+        list.push_back(dice.prefix(dice.one_in(2) ? Family::ipv4 : Family::ipv6));
+        std::ignore = sets_[which]->add({list.back()});
+    }
+    std::uint32_t bits_of(const IpAddr& a) const {
+        std::uint32_t out = 0;
+        for (const unsigned bit : kBits)
+            for (const Prefix& p : entries_[bit])
+                if (p.contains(a)) out |= 1u << bit;
+        return out;
+    }
+    PolicySets draw(Dice& dice) const {
+        PolicySets out;
+        if (dice.one_in(3)) out.any |= 1u << 0;
+        if (dice.one_in(3)) out.any |= 1u << 5;
+        if (out.any == 0 && dice.one_in(2)) out.any = dice.one_in(2) ? 1u << 9 : 1u << 31;
+        for (const unsigned bit : kBits)
+            if (dice.one_in(8)) out.none |= 1u << bit;
+        return out;
+    }
+    static bool match(const PolicySets& wanted, std::uint32_t bits) {
+        return (wanted.any == 0 || (wanted.any & bits) != 0) && (wanted.none & bits) == 0;
+    }
+
+    std::vector<std::shared_ptr<const LiveSet>> live;
+
+  private:
+    std::shared_ptr<SetShared> shared_ = std::make_shared<SetShared>();
+    std::vector<std::shared_ptr<LiveSet>> sets_;
+    std::vector<std::vector<Prefix>> entries_;
+};
+
+TEST(Policy, AgreesWithALinearScanOfLiveSets) {
+    constexpr unsigned kPolicies = 24, kBursts = 200;
+    std::size_t matched = 0, by_default = 0;
+    for (unsigned seed = 0; seed < kPolicies; ++seed) {
+        Dice dice(1000 + seed);
+        DrawnSets sets;
+        PolicyRules rules;
+        for (unsigned n = 1 + dice.below(seed % 4 == 0 ? 700 : 12); n > 0; --n) {
+            PolicyRule& r = rules.rules.emplace_back(dice.rule());
+            r.vlan = r.dscp = r.in_port = {};
+            if (!dice.one_in(3)) r.src_sets = sets.draw(dice);
+            if (dice.one_in(3)) r.dst_sets = sets.draw(dice);
+        }
+        rules.sets = sets.live;
+        const auto policy = build(rules);
+        ASSERT_NE(policy, nullptr);
+        std::array<PolicyQuery, kMaxBurst> q;
+        std::array<PolicyVerdict, kMaxBurst> v;
+        for (unsigned burst = 0; burst < kBursts; ++burst) {
+            for (unsigned n = dice.below(4); n > 0; --n)
+                sets.change(dice);
+            const unsigned n = 1 + dice.below(kMaxBurst);
+            for (unsigned i = 0; i < n; ++i)
+                q[i] = dice.query();
+            classify(*policy, std::span{q}.first(n), v.data());
+            for (unsigned i = 0; i < n; ++i) {
+                q[i].src_sets = sets.bits_of(q[i].tuple.src);
+                q[i].dst_sets = sets.bits_of(q[i].tuple.dst);
+                RuleId first = kNoRule;
+                for (std::size_t r = 0; r < rules.rules.size() && first == kNoRule; ++r)
+                    if (matches(rules.rules[r], dice.lists[r], q[i]) &&
+                        DrawnSets::match(rules.rules[r].src_sets, q[i].src_sets) &&
+                        DrawnSets::match(rules.rules[r].dst_sets, q[i].dst_sets))
+                        first = RuleId::from(r);
+                ASSERT_EQ(v[i].rule, first) << "seed " << seed << ": " << q[i].tuple.to_string();
+                const auto all = policy->matching(q[i], 1);
+                ASSERT_EQ(all.empty() ? kNoRule : RuleId::from(all[0]), first);
+                ++(first == kNoRule ? by_default : matched);
+            }
+        }
+    }
+    EXPECT_GT(matched, kPolicies * kBursts * 6);
+    EXPECT_GT(by_default, kPolicies * kBursts * 6);
+}
+
+TEST(Policy, RulesOfSetsAreShadowedByRulesOfFewerSets) {
+    const PolicySets blocked{1, 0}, either{3, 0}, neither{0, 3};
+    const auto covers_it = [](const PolicySets& a, const PolicySets& b) {
+        return covers({.src_sets = a}, {.src_sets = b});
+    };
+    EXPECT_TRUE(covers_it({}, blocked));
+    EXPECT_FALSE(covers_it(blocked, {}));
+    EXPECT_TRUE(covers_it(either, blocked));
+    EXPECT_FALSE(covers_it(blocked, either));
+    EXPECT_TRUE(covers_it({0, 1}, neither));
+    EXPECT_FALSE(covers_it(neither, {0, 1}));
+    EXPECT_FALSE(covers_it({1u << 9, 0}, blocked));
+    PolicyRules rules{
+        .rules = {{.src_sets = either}, {.src_sets = blocked}, {.dst_sets = blocked}}};
+    const auto found = shadowed_rules(rules, *build(rules));
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].rule, 1u);
+}
 
 TEST(Policy, AgreesWithALinearScan) {
     constexpr unsigned kSets = 48, kQueries = 20480;

@@ -322,6 +322,24 @@ TEST_F(DescribedTest, ValuesMayGoWithoutTheirName) {
     EXPECT_EQ(shell("$P --json helper remove count=3 ftp").out, "{\"count\":3,\"name\":\"ftp\"}\n");
 }
 
+TEST_F(DescribedTest, ARepeatedArgumentTakesAllFurtherWords) {
+    server_->register_command(
+        {.name = "set add",
+         .help = "Add",
+         .args = {{.name = "set", .required = true, .help = "it", .positional = true},
+                  {.name = "entry",
+                   .required = true,
+                   .help = "some",
+                   .positional = true,
+                   .repeated = true},
+                  {"timeout", ArgType::time, false, "its time"}},
+         .handler = [](const Json& args) { return rows_of(std::vector<Json>{args}); }});
+    EXPECT_EQ(shell("$P --json set add a ::1 '::2 timeout 1h' timeout=2h ::3").out,
+              "{\"set\":\"a\",\"entry\":\"::1,::2 timeout 1h,::3\",\"timeout\":\"2h\"}\n");
+    EXPECT_NE(shell("$P set add --help").out.find("set add set entry..."), std::string::npos);
+    fails("set add a ::1 set=b", "'set' is given more than once");
+}
+
 TEST_F(DescribedTest, HelpNamesArgumentsTypesAndValues) {
     for (const char* line : {"helper remove --help", "help helper remove", "-h helper remove"}) {
         const auto [status, out] = shell("$P " + std::string(line));

@@ -14,6 +14,7 @@
 #include "config/spec/log.h"
 #include "config/spec/mark.h"
 #include "config/spec/schedule.h"
+#include "config/spec/sets.h"
 #include "config/spec/timeouts.h"
 #include "net/addr.h"
 #include "net/address_set.h"
@@ -205,6 +206,8 @@ struct RuleSpec {
     Family family = Family::none;  ///< none = both
     AddressSet src;                ///< of one family or both; see `family`
     AddressSet dst;
+    SetCondition src_sets;  ///< the sets that `src` names
+    SetCondition dst_sets;
     std::vector<std::uint8_t> protocols;
     std::vector<PortRange> sport;
     std::vector<PortRange> dport;
@@ -281,19 +284,19 @@ struct RuleSpec {
         keys.by_hand(
             "src",
             {.help =
-                 "source address: `192.0.2.0/24`, `2001:db8::1`, `10.0.0.5-10.0.0.90`, or a group "
-                 "of [addresses](#groups-lists-with-names); each may have `not ` before it. Both "
-                 "families may be mixed",
+                 "source address: `192.0.2.0/24`, `2001:db8::1`, `10.0.0.5-10.0.0.90`, a group of "
+                 "[addresses](#groups-lists-with-names), or a [set](#sets); each may have `not ` "
+                 "before it. Both families may be mixed",
              .form = Form::address,
              .shape = kSome,
              .instead = "any",
-             .type = "one or more addresses, prefixes, ranges or groups",
+             .type = "one or more addresses, prefixes, ranges, groups or sets",
              .default_text = "any"});
         keys.by_hand("dst", {.help = "destination address, in the same form",
                              .form = Form::address,
                              .shape = kSome,
                              .instead = "any",
-                             .type = "one or more addresses, prefixes, ranges or groups",
+                             .type = "one or more addresses, prefixes, ranges, groups or sets",
                              .default_text = "any"});
         keys.by_hand("proto",
                      {.help = "transport protocol",
