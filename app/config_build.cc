@@ -50,9 +50,14 @@ Result<void> can_move(const ConfigSource& source, const std::string& start_path)
     std::error_code ignored;
     const auto here = folder_of(source.path), there = folder_of(start_path);
     if (std::filesystem::equivalent(here, there, ignored)) return {};
+    std::vector<std::string> names;
     for (const IncludedFile& file : source.included)
-        if (!file.name.starts_with('/'))
-            return Error{source.path + ": includes " + file.name +
+        names.push_back(file.name);
+    for (const LiveSetSpec& set : source.spec.sets)
+        if (!set.file.empty()) names.push_back(set.file);
+    for (const std::string& name : names)
+        if (!name.starts_with('/'))
+            return Error{source.path + ": includes " + name +
                          " of its folder. The next start reads this "
                          "text as " +
                          start_path + ", and would look for it in " + there.string() +

@@ -25,12 +25,14 @@ class SetListSource : public RowSource {
         if (found_.empty()) return Pull::done;
         const SetPlan& of = sets_.front();
         const SetEntry& e = found_.front();
+        const SetTime now = of.set->now();
+        if (e.until <= now) {  // expired since the walk
+            found_.pop_front();
+            return Pull::pending;
+        }
         row["set"] = of.name;
         row["entry"] = AddressRange::of(e.prefix).to_string();  // a host without its length
-        // It may expire between the walk and this line.
-        const SetTime now = of.set->now();
-        row["timeout_s"] =
-            e.until == kForEver ? Json(nullptr) : Json(e.until > now ? e.until - now : 0);
+        row["timeout_s"] = e.until == kForEver ? Json(nullptr) : Json(e.until - now);
         found_.pop_front();
         return Pull::row;
     }

@@ -38,6 +38,7 @@ class LoadSource : public RowSource {
         const SetPlan* const now = fw_.plan().find_set(plan_.name);
         if (now == nullptr || now->set != plan_.set)
             throw Refusal("the set is not in the configuration any more");
+        refuse_above(now->max);
         plan_.set->expire();
         const std::size_t before = plan_.set->size();
         plan_.set->take(std::move(next_));
@@ -58,15 +59,17 @@ class LoadSource : public RowSource {
             const TimedPrefix& e = entries_[at_++];
             next_.add({e.prefix, next_.until(e.timeout_s.value_or(plan_.timeout_s))});
         }
-        if (next_.size() > plan_.max) {
-            plan_.set->counters().refused += next_.size();
-            throw Refusal("more entries than the set may have (" + std::to_string(plan_.max) +
-                          ", its `max`), so nothing has changed");
-        }
+        refuse_above(plan_.max);
         if (at_ < entries_.size()) return true;
         entries_.clear();
         at_ = 0;
         return false;
+    }
+    void refuse_above(std::size_t max) {
+        if (next_.size() <= max) return;
+        plan_.set->counters().refused += next_.size();
+        throw Refusal("more entries than the set may have (" + std::to_string(max) +
+                      ", its `max`), so nothing has changed");
     }
     void read_some() {
         char block[kBytesAStep];

@@ -21,6 +21,7 @@ std::vector<Json> stats_rows(const MetricRegistry& metrics) {
         for (const auto other : {metric_group::drops, metric_group::helper, metric_group::process,
                                  metric_group::rule, metric_group::set})
             if (s.group == other) return;
+        if (s.desc.name == WorkerCounters::kDropsAtDesc.name) return;  // `port show` has them
         rows.push_back({{"worker", place_of(s)},
                         {"name", s.desc.name},
                         {"value", s.value},

@@ -167,14 +167,15 @@ void Worker::free_dropped() noexcept {
     };
     for_each(b[MaskId::drop], [&](unsigned i) {
         const PacketInfo& info = b.info[i];
+        const PortId at = info.why == DropReason::tx_full ? info.out_port : info.in_port;
         // The rule of packets about which none has decided is that of an earlier packet.
-        if (info.why != why || b.rule[i] != rule || info.in_port != port) [[unlikely]] {
+        if (info.why != why || b.rule[i] != rule || at != port) [[unlikely]] {
             if (n != first) count_run();
             first = n;
             bytes = 0;
             why = info.why;
             rule = b.rule[i];
-            port = info.in_port;
+            port = at;
         }
         bytes += rte_pktmbuf_pkt_len(b.pkt[i]);
         dead[n++] = b.pkt[i];

@@ -132,9 +132,15 @@ PolicyRules to_policy_rules(const Spec& spec, const std::vector<RuleId>& ids) {
 
 Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, const std::vector<RuleId>& ids,
                                              PolicyLiveSets sets) {
+    const std::vector<std::size_t> origins = origins_of_rules(spec);
+    if (origins.size() > kMaxPolicyRules) {
+        const RuleSpec& r = spec.policy.rules[origins[kMaxPolicyRules]];
+        return Error{"line " + std::to_string(r.where.line) + ": rule " + r.name +
+                     " is above the limit of " + std::to_string(kMaxPolicyRules) +
+                     " rules; a rule with sets beside other addresses counts several times"};
+    }
     PolicyRules rules = to_policy_rules(spec, ids);
     rules.sets = std::move(sets);
-    const std::vector<std::size_t> origins = origins_of_rules(spec);
     rules.name_of = [&](std::size_t i) {
         const RuleSpec& r = spec.policy.rules[origins[i]];
         return "rule " + r.name + " (line " + std::to_string(r.where.line) + ")";
@@ -153,19 +159,22 @@ std::vector<Diagnostic> shadow_warnings(const Spec& spec, const Policy& policy,
         // part has no other part of its rule before it, so `by` is another rule.
         std::size_t covered = 0;
         const RuleSpec* by = nullptr;
+        bool several = false;
         for (; end < origins.size() && origins[end] == origins[first]; ++end) {
             if (next == shadowed.end() || next->rule != end) continue;
             const RuleSpec& other = spec.policy.rules[origins[next++->by]];
             if (other.schedule) continue;
             ++covered;
             if (by == nullptr) by = &other;
+            several |= by != &other;
         }
         if (covered != end - first) continue;
         const RuleSpec& rule = spec.policy.rules[origins[first]];
         out.push_back({file, rule.where.line, rule.where.column,
                        "policy.rules[" + std::to_string(origins[first]) + "]: can never match: \"" +
-                           by->name + "\" (line " + std::to_string(by->where.line) +
-                           ") matches all that it does"});
+                           by->name + "\" (line " + std::to_string(by->where.line) + ")" +
+                           (several ? " and others match" : " matches") +
+                           " all that it does"});
     }
     return out;
 }

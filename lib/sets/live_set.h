@@ -114,9 +114,10 @@ class LiveSet {
     std::size_t bytes() const noexcept;
     bool contains(const IpAddr& address) const;
     SetTime now() const noexcept { return shared_->clock.now(); }
-    /// The time that an entry added now expires; 0: never.
+    /// The time that an entry added now expires; 0: never. The clock's second has begun already:
+    /// an entry lasts at least so long, and up to a second longer.
     SetTime until(std::uint32_t timeout_s) const noexcept {
-        return timeout_s == 0 ? kForEver : now() + timeout_s;
+        return timeout_s == 0 ? kForEver : now() + timeout_s + 1;
     }
 
     /// A walk over the entries that stays valid while the set changes: each entry that is there

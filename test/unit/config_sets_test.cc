@@ -99,6 +99,8 @@ TEST(ConfigSets, MistakesAreNamedWithTheirPlace) {
                 HasSubstr("2 entries at the start (expected at most `max`, 1)"));
     EXPECT_THAT(only(file("src: any", "sets: [{name: a, file: nowhere.txt}]\n")),
                 HasSubstr("nowhere.txt: cannot be opened"));
+    EXPECT_THAT(only(file("src: [blocked, not blocked]", kSets)), HasSubstr("leaves nothing"));
+    EXPECT_THAT(errors(file("src: [blocked, office, not blocked]", kSets)), IsEmpty());
     std::string many = "sets:\n";
     for (unsigned i = 0; i <= kMaxSets; ++i)
         many += "  - {name: s" + std::to_string(i) + "}\n";

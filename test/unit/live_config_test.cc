@@ -279,6 +279,23 @@ TEST_F(LiveConfigTest, AnIncludedFileOfAnotherFolderNeedsItsWholePath) {
     EXPECT_TRUE(has("bad"));
 }
 
+TEST_F(LiveConfigTest, SoDoesTheFileOfASet) {
+    LiveConfig& config = begin(text_of(kWeb));
+    const auto text = [&](const std::string& file) {
+        return text_of(kWeb, "sets: [{name: bad, file: " + file + "}]\n");
+    };
+    write("elsewhere/bad.txt", "203.0.113.1\n");
+    const auto refused =
+        answer(config.load(write("elsewhere/next.yaml", text("bad.txt")), "tester"));
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(message(refused), HasSubstr("give the whole path"));
+    const auto loaded = answer(
+        config.load(write("elsewhere/next.yaml", text(path("elsewhere/bad.txt"))), "tester"));
+    EXPECT_TRUE(loaded) << message(loaded);
+    ASSERT_NE(fw().plan().find_set("bad"), nullptr);
+    EXPECT_EQ(fw().plan().find_set("bad")->set->size(), 1u);
+}
+
 TEST_F(LiveConfigTest, SaysThatItIsInForceIfTheStartsFileCannotBeWritten) {
     LiveConfig& config = begin(text_of(kWeb));
     const std::string next = write("elsewhere/next.yaml", text_of(kMail));
