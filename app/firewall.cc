@@ -354,7 +354,13 @@ void Firewall::publish_plan(Plan plan) {
     rule_book_->prepare(plan.names.rules);
     rule_limits_->prepare(plan);
     remember_sets(plan);
+    // A plan that came into a recheck would end it: workers go by the plan in force.
+    const bool unfinished = std::ranges::any_of(
+        workers_, [&](const auto& w) { return w->sweep().swept() < recheck_version_; });
+    plan.sweep |= unfinished;
+    plan.recheck |= unfinished;
     plans_->publish(std::move(plan));
+    if (unfinished) recheck_version_ = this->plan().version;
     names_version_ = this->plan().version;
     followed_min_ = -1;  // it may have been compiled before the present minute
 }
@@ -377,6 +383,7 @@ void Firewall::recheck() {
     const std::uint64_t names = names_version_;
     publish_plan(std::move(next));
     names_version_ = names;
+    recheck_version_ = plan().version;
 }
 
 void Firewall::remember_sets(const Plan& plan) {

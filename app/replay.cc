@@ -166,6 +166,7 @@ void Replay::advance(std::int64_t time_ns) {
     const std::int64_t target = (last_ns_ - *start_ns_) / 1'000'000;
     while (now_ms_ < target) {
         now_ms_ = std::min<std::int64_t>(target, now_ms_ + kMaxStepMs);
+        fw_.tend_sets(now());
         for (unsigned w = 0; w < fw_.workers(); ++w) {
             Io nothing(*this, w);
             while (run_turn(nothing.worker, nothing, now(), n_).timers_left) {

@@ -97,6 +97,34 @@ TEST_P(SetRules, RunningConnectionsGoOnUntilTheyAreJudgedAgain) {
     EXPECT_EQ(connections_of("third"), 0u);
 }
 
+TEST_P(SetRules, ARecheckGoesOnUnderAnotherPlan) {
+    const std::string text = kOne + policy(accept("src: some, proto: tcp"));
+    begin(text);
+    std::vector<Talk> talks;
+    for (unsigned n = 0; n < 100; ++n) {
+        talks.emplace_back(world(), frames::flow("192.0.2.1", 30000 + n, "198.51.100.1", 80));
+        ASSERT_TRUE(talks.back().open());
+    }
+    EXPECT_TRUE(set().remove(prefix("192.0.2.1/32")));
+    fw().recheck();
+    replace(text);  // keeps connections, but not from the recheck
+    for (int turn = 0; turn < 100; ++turn)
+        world().turn();
+    std::uint32_t left = 0;
+    for (unsigned w = 0; w < fw().workers(); ++w)
+        left += fw().worker(w).conns().count().get();
+    EXPECT_EQ(left, 0u);
+    // And ends with it: the next plan judges none again.
+    set().add({prefix("192.0.2.1/32")});
+    Talk talk(world(), frames::flow("192.0.2.1", 40000, "198.51.100.1", 80));
+    ASSERT_TRUE(talk.open());
+    EXPECT_TRUE(set().remove(prefix("192.0.2.1/32")));
+    replace(text);
+    for (int turn = 0; turn < 100; ++turn)
+        world().turn();
+    EXPECT_TRUE(talk.client("more\r\n"));
+}
+
 TEST_P(SetRules, KeepTheirContentsOverAReload) {
     begin(kOne + policy(accept("src: some, proto: tcp")));
     set().flush();
