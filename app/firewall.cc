@@ -360,7 +360,7 @@ void Firewall::publish_plan(Plan plan) {
     plan.sweep |= unfinished;
     plan.recheck |= unfinished;
     plans_->publish(std::move(plan));
-    if (unfinished) recheck_version_ = this->plan().version;
+    if (this->plan().recheck) recheck_version_ = this->plan().version;
     names_version_ = this->plan().version;
     followed_min_ = -1;  // it may have been compiled before the present minute
 }
@@ -370,6 +370,7 @@ void Firewall::remove_helper(HelperId id) {
     Plan next = plan();
     next.helpers_in_service &= ~(std::uint64_t{1} << id);
     next.sweep = true;
+    next.recheck = false;  // that of the present plan may have ended long ago
     // Its names are those that a plan being compiled began with.
     const std::uint64_t names = names_version_;
     publish_plan(std::move(next));
@@ -383,7 +384,6 @@ void Firewall::recheck() {
     const std::uint64_t names = names_version_;
     publish_plan(std::move(next));
     names_version_ = names;
-    recheck_version_ = plan().version;
 }
 
 void Firewall::remember_sets(const Plan& plan) {

@@ -161,7 +161,7 @@ class Firewall {
     std::uint64_t names_version_ = 1;  ///< of the last plan that was compiled
     Steer steer_ = Steer::automatic;
     std::function<std::int64_t()> wall_s_;
-    std::uint64_t recheck_version_ = 0;  ///< of the last plan of recheck()
+    std::uint64_t recheck_version_ = 0;  ///< of the last plan with `recheck`
     std::int64_t followed_min_ = -1;     ///< the minute of the last follow_schedules()
     std::shared_ptr<unsigned> names_holds_ = std::make_shared<unsigned>(0);  ///< see NamesHold
 

@@ -125,6 +125,20 @@ TEST_P(SetRules, ARecheckGoesOnUnderAnotherPlan) {
     EXPECT_TRUE(talk.client("more\r\n"));
 }
 
+TEST_P(SetRules, AHelpersRemovalDoesNotRepeatARecheck) {
+    begin("helpers: [{name: ftp}]\n" + kOne + policy(accept("src: some, proto: tcp")));
+    fw().recheck();
+    for (int turn = 0; turn < 50; ++turn)
+        world().turn();
+    Talk talk(world(), frames::flow("192.0.2.1", 30000, "198.51.100.1", 80));
+    ASSERT_TRUE(talk.open());
+    EXPECT_TRUE(set().remove(prefix("192.0.2.1/32")));
+    fw().remove_helper(1);
+    for (int turn = 0; turn < 50; ++turn)
+        world().turn();
+    EXPECT_TRUE(talk.client("more\r\n"));
+}
+
 TEST_P(SetRules, KeepTheirContentsOverAReload) {
     begin(kOne + policy(accept("src: some, proto: tcp")));
     set().flush();
