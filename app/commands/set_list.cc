@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // `set list`.
+#include <algorithm>
 #include <deque>
 #include <optional>
 
@@ -32,7 +33,9 @@ class SetListSource : public RowSource {
         }
         row["set"] = of.name;
         row["entry"] = AddressRange::of(e.prefix).to_string();  // a host without its length
-        row["timeout_s"] = e.until == kForEver ? Json(nullptr) : Json(e.until - now);
+        // Whole seconds that it lasts at least, and never 0: `set load` would refuse that.
+        row["timeout_s"] =
+            e.until == kForEver ? Json(nullptr) : Json(std::max<SetTime>(e.until - now - 1, 1));
         found_.pop_front();
         return Pull::row;
     }

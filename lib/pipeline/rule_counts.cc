@@ -19,7 +19,7 @@ constexpr std::size_t kAllSums = std::size_t{kMaxRuleNumbers} + 2;
 constexpr std::size_t kSumsAPage = 4096 / sizeof(RuleSums);
 constexpr std::uint32_t kAhead = 8;    ///< slots
 constexpr std::uint32_t kPass = 8192;  ///< milliseconds, of a table that kMostAStep does not bound
-constexpr std::uint32_t kLeastAStep = 16, kMostAStep = 128;  ///< slots: a turn stays short
+constexpr std::uint32_t kLeastAMs = 16, kMostAStep = 128;  ///< slots
 
 }  // namespace
 
@@ -50,7 +50,7 @@ RuleCounts::RuleCounts(const RuleSumsMemory& sums, ConnTable& conns)
     : sums_(sums.all()),
       conns_(conns),
       counted_(std::make_unique<std::uint8_t[]>(std::size_t{conns.capacity()} + 1)),
-      slots_a_step_(std::clamp(conns.capacity() / kPass, kLeastAStep, kMostAStep)) {}
+      slots_a_ms_(std::clamp(conns.capacity() / kPass, kLeastAMs, kMostAStep)) {}
 
 void RuleCounts::catch_up(std::uint32_t slot) noexcept {
     Conn& conn = conns_.at(slot);
@@ -74,9 +74,12 @@ void RuleCounts::end_round(std::uint32_t slot, Direction d) noexcept {
     counted_[slot] = recent_packets(conn);
 }
 
-void RuleCounts::visit_some() noexcept {
+void RuleCounts::visit_some(std::int32_t ms) noexcept {
+    // A worker that shares its processor turns less often than once a millisecond.
+    const auto past = static_cast<std::uint32_t>(std::clamp<std::int32_t>(ms, 1, kMostAStep));
+    const std::uint32_t due = std::min(slots_a_ms_ * past, kMostAStep);
     const std::uint32_t end = conns_.capacity() + 1;
-    for (std::uint32_t n = 0; n < slots_a_step_ && at_ < end; ++n, ++at_) {
+    for (std::uint32_t n = 0; n < due && at_ < end; ++n, ++at_) {
         // They are cold: a pass over a million of them takes seconds.
         __builtin_prefetch(&conns_.at(std::min(at_ + kAhead, end - 1)));
         if (conns_.at(at_).alive()) catch_up(at_);

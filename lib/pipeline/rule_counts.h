@@ -113,8 +113,8 @@ class RuleCounts {
     /// Once a turn: the slow pass.
     void step(Tick now) noexcept {
         if (now == stepped_) return;
+        visit_some(now - stepped_);
         stepped_ = now;
-        visit_some();
     }
 
   private:
@@ -137,7 +137,8 @@ class RuleCounts {
         sums.packets.add(packets);
         sums.bytes.add(bytes);
     }
-    void visit_some() noexcept;
+    /// As many slots as are due after so many milliseconds; a turn stays short.
+    void visit_some(std::int32_t ms) noexcept;
 
     RuleSums& of(RuleId rule) const noexcept { return RuleSumsMemory::of(sums_, rule); }
 
@@ -145,8 +146,8 @@ class RuleCounts {
     ConnTable& conns_;
     /// By slot: of the packets in Conn::recent of both directions, those that the rule has got.
     std::unique_ptr<std::uint8_t[]> counted_;
-    std::uint32_t slots_a_step_;  ///< that the slow pass visits
-    std::uint32_t at_ = 1;        ///< next slot of the slow pass
+    std::uint32_t slots_a_ms_;  ///< that the slow pass visits
+    std::uint32_t at_ = 1;      ///< next slot of the slow pass
     Tick stepped_;
 };
 

@@ -173,8 +173,7 @@ std::vector<Diagnostic> shadow_warnings(const Spec& spec, const Policy& policy,
         out.push_back({file, rule.where.line, rule.where.column,
                        "policy.rules[" + std::to_string(origins[first]) + "]: can never match: \"" +
                            by->name + "\" (line " + std::to_string(by->where.line) + ")" +
-                           (several ? " and others match" : " matches") +
-                           " all that it does"});
+                           (several ? " and others match" : " matches") + " all that it does"});
     }
     return out;
 }
