@@ -110,7 +110,7 @@ TEST_P(SetRules, ARecheckGoesOnUnderAnotherPlan) {
     replace(text);  // keeps connections, but not from the recheck
     for (int turn = 0; turn < 100; ++turn)
         world().turn();
-    std::uint32_t left = 0;
+    std::uint64_t left = 0;
     for (unsigned w = 0; w < fw().workers(); ++w)
         left += fw().worker(w).conns().count().get();
     EXPECT_EQ(left, 0u);
