@@ -33,6 +33,8 @@ def rules_count(bench):
     Another order of the rules under traffic changes nothing of it."""
     lab = bench.lab
     config = configuration(Setting(workers=2), lab.path('postern.sock'))
+    # Longer than the slow pass of the counters: what has ended is listed until it has come.
+    config['timeouts']['tcp']['time_wait'] = 60
     daemon = Postern(config=config).start(lab)
     server = FtpServer(lab)
     problem = Transfer('curl', 'epsv', 4).start(lab, server.port, 20).problem(server)
