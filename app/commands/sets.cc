@@ -11,9 +11,9 @@ ArgSpec set_argument(const CommandContext& context, bool required) {
             .candidates = set_names(plan_of(context))};
 }
 
-ArgSpec entries_argument(bool required) {
+ArgSpec entries_argument() {
     return {.name = "entry",
-            .required = required,
+            .required = true,
             .help =
                 "addresses and prefixes, with commas between them: 192.0.2.1, 2001:db8::/32; "
                 "each may have its own time: \"192.0.2.1 timeout 1h\"",

@@ -12,7 +12,7 @@ namespace postern {
 
 /// The arguments that several of them have.
 ArgSpec set_argument(const CommandContext& context, bool required = true);
-ArgSpec entries_argument(bool required = true);
+ArgSpec entries_argument();
 ArgSpec recheck_argument();
 
 /// "192.0.2.1,2001:db8::/32 timeout 1h". An error names the entry.

@@ -227,9 +227,8 @@ std::shared_ptr<const typename Kind::Set> Groups::set_of_list(const std::vector<
         if constexpr (std::is_same_v<Kind, AddressKind>)
             if (some_of_sets) sets->within = AddressSet(without(everything<Kind>(), left_out));
     }
-    const bool all_sets_left_out = some_of_sets && (sets->any & ~sets->none) == 0;
-    if ((list.any_without || all_sets_left_out) && is_empty(set) &&
-        (!some_of_sets || all_sets_left_out)) {
+    const bool sets_may_match = some_of_sets && (sets->any & ~sets->none) != 0;
+    if ((list.any_without || some_of_sets) && is_empty(set) && !sets_may_match) {
         items.front().error("`not` leaves nothing of this list");
         return nullptr;
     }
