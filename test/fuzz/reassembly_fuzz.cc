@@ -82,6 +82,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
         rte_mbuf* m = rte_pktmbuf_alloc(pool);
         require(m != nullptr, "packet buffers were lost");
+        m->port = 0;  // drops are counted by the port of arrival
         std::copy(f.begin(), f.end(),
                   reinterpret_cast<std::uint8_t*>(
                       rte_pktmbuf_append(m, static_cast<std::uint16_t>(f.size()))));
