@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// EventHub: distributes the events of the workers' rings to all listening clients. EventSource: one
+// EventHub: distributes the events of the workers' rings to all who listen. EventSource: one
 // client's `events` command. Control thread only.
 //
 // No thread waits: events that do not fit into a ring, or that a client does not read in time, are
 // lost, and the client gets their number.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -21,53 +22,71 @@
 
 namespace postern {
 
-template <class Event>
+/// `Which`: which events are made; its values are ordered, each has the events of those before.
+template <class Event, class Which>
 class EventHub {
   public:
-    static constexpr std::size_t kMaxWaiting = 65536;  ///< for a client that does not read
-
     struct Listener {
-        std::function<bool(const Event&)> wanted;
-        std::deque<Event> waiting;
-        std::uint64_t lost = 0;
+        Which which;
+        std::function<void(const Event&)> take;
+        std::uint64_t lost = 0;  ///< events of all kinds that the rings had no room for
     };
-    /// Calls `on_listeners` when the first listener comes and when the last one goes. Without
+    /// Calls `on_listeners` with what they listen for, all together, when that changes. Without
     /// listeners nothing is read.
-    EventHub(std::vector<EventRing<Event>*> rings, std::function<void(bool)> on_listeners)
+    EventHub(std::vector<EventRing<Event>*> rings, std::function<void(Which)> on_listeners)
         : rings_(std::move(rings)), on_listeners_(std::move(on_listeners)) {}
 
     void add(Listener& l) {
-        drain();  // discards old events
-        if (listeners_.empty()) on_listeners_(true);
+        // Earlier events are not for it.
+        for (unsigned n = 0; n < kMostBefore && drain(); ++n) {
+        }
         listeners_.insert(&l);
+        tell();
     }
     void remove(Listener& l) {
         listeners_.erase(&l);
-        if (listeners_.empty()) on_listeners_(false);
+        tell();
+    }
+    /// Of one that was added, and stays.
+    void change(Listener& l, Which which) {
+        l.which = which;
+        tell();
     }
 
-    void drain() {
+    /// Gives a bounded number of events to the listeners. Returns whether there are more.
+    bool drain() {
         std::uint64_t lost = 0;
+        bool more = false;
         for (EventRing<Event>* ring : rings_) {
             lost += ring->lost();
-            while (ring->pop(event_))
-                for (Listener* l : listeners_) {
-                    if (!l->wanted(event_)) continue;
-                    if (l->waiting.size() < kMaxWaiting)
-                        l->waiting.push_back(event_);
-                    else
-                        ++l->lost;
-                }
+            unsigned n = 0;
+            for (; n < kMostAtOnce && ring->pop(event_); ++n)
+                for (Listener* l : listeners_)
+                    l->take(event_);
+            more = more || n == kMostAtOnce;
         }
         for (Listener* l : listeners_)
             l->lost += lost - lost_;
         lost_ = lost;
+        return more;
     }
 
   private:
+    static constexpr unsigned kMostAtOnce = 1024;  ///< of a ring: milliseconds of control's time
+    static constexpr unsigned kMostBefore = 64;    ///< rings are smaller than as many times that
+
+    void tell() {
+        Which which{};
+        for (const Listener* l : listeners_)
+            which = std::max(which, l->which);
+        if (which != told_) on_listeners_(which);
+        told_ = which;
+    }
+
     std::vector<EventRing<Event>*> rings_;
-    std::function<void(bool)> on_listeners_;
+    std::function<void(Which)> on_listeners_;
     std::set<Listener*> listeners_;
+    Which told_{};
     std::uint64_t lost_ = 0;  ///< of all rings, at the last check
     Event event_;
 };
@@ -75,15 +94,25 @@ class EventHub {
 /// Rows: one that says "listening", then events, and {"event": "lost", "events": N} in between;
 /// ends after `count` events if that is given. Of an event its time of day, type and cause, and
 /// what `to_row` adds.
-template <class Event>
+template <class Event, class Which>
 class EventSource : public RowSource {
   public:
     using ToRow = std::function<void(const Event&, Json& row)>;
+    static constexpr std::size_t kMaxWaiting = 65536;  ///< for a client that does not read
+
     /// `now`: the clock of the events.
-    EventSource(std::shared_ptr<EventHub<Event>> hub, std::function<bool(const Event&)> wanted,
-                std::optional<std::uint32_t> count, std::function<Tick()> now, ToRow to_row)
+    EventSource(std::shared_ptr<EventHub<Event, Which>> hub, Which which,
+                std::function<bool(const Event&)> wanted, std::optional<std::uint32_t> count,
+                std::function<Tick()> now, ToRow to_row)
         : hub_(std::move(hub)), left_(count), now_(std::move(now)), to_row_(std::move(to_row)) {
-        listener_.wanted = std::move(wanted);
+        listener_.which = which;
+        listener_.take = [this, wanted = std::move(wanted)](const Event& event) {
+            if (!wanted(event)) return;
+            if (waiting_.size() < kMaxWaiting)
+                waiting_.push_back(event);
+            else
+                ++listener_.lost;
+        };
         hub_->add(listener_);
     }
     ~EventSource() override { hub_->remove(listener_); }
@@ -98,8 +127,8 @@ class EventSource : public RowSource {
             return Pull::row;
         }
         if (left_ == 0u) return Pull::done;
-        if (listener_.waiting.empty()) hub_->drain();
-        if (listener_.waiting.empty()) {
+        if (waiting_.empty()) hub_->drain();
+        if (waiting_.empty()) {
             if (listener_.lost == 0) return Pull::pending;
             row["time"] = local_time(wall_ms());
             row["event"] = "lost";
@@ -107,7 +136,7 @@ class EventSource : public RowSource {
             listener_.lost = 0;
             return Pull::row;
         }
-        const Event& event = listener_.waiting.front();
+        const Event& event = waiting_.front();
         const bool ended = event.type == decltype(Event::type)::destroy;
         // The clock counts from the start of the workers, in steps of a millisecond.
         row["time"] = local_time(wall_ms() - (now_() - event.at));
@@ -115,17 +144,18 @@ class EventSource : public RowSource {
         row["cause"] = ended ? Json(to_string(event.end)) : Json(nullptr);
         row["at_ms"] = event.at.ms;
         to_row_(event, row);
-        listener_.waiting.pop_front();
+        waiting_.pop_front();
         if (left_) --*left_;
         return Pull::row;
     }
 
   private:
-    std::shared_ptr<EventHub<Event>> hub_;
+    std::shared_ptr<EventHub<Event, Which>> hub_;
     std::optional<std::uint32_t> left_;
     std::function<Tick()> now_;
     ToRow to_row_;
-    typename EventHub<Event>::Listener listener_;
+    typename EventHub<Event, Which>::Listener listener_;
+    std::deque<Event> waiting_;
     bool greeted_ = false;
 };
 

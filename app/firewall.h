@@ -36,7 +36,7 @@ namespace postern {
 Schema build_schema();
 
 /// The daemon's capacity for events of each worker.
-inline constexpr std::uint32_t kExpectEvents = 1024, kConnEvents = 4096, kPacketRecords = 8192;
+inline constexpr std::uint32_t kExpectEvents = 1024, kConnEvents = 16384, kPacketRecords = 8192;
 
 struct FirewallOptions {
     unsigned workers = 1;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/wall_clock.h"
-#include "packet_log.h"
+#include "log/record_log.h"
 #include "state/file.h"
 
 namespace postern {
@@ -42,7 +42,8 @@ bool same_file(const std::string& a, const std::string& b) {
 }
 
 bool same_outputs(const LogSpec& a, const LogSpec& b) {
-    return a.file == b.file && a.syslog == b.syslog && a.journal == b.journal;
+    return a.file == b.file && a.syslog == b.syslog && a.journal == b.journal &&
+           a.ipfix == b.ipfix && a.flows == b.flows;
 }
 
 }  // namespace
@@ -53,7 +54,7 @@ std::string LiveConfig::Job::name() const {
     return std::string(kNames[static_cast<unsigned>(kind)]) + " by " + by;
 }
 
-LiveConfig::LiveConfig(Firewall& fw, Source start, ConfigHistory history, PacketLog* log)
+LiveConfig::LiveConfig(Firewall& fw, Source start, ConfigHistory history, RecordLog* log)
     : fw_(fw),
       log_(log),
       now_(std::make_shared<const Source>(std::move(start))),
@@ -243,11 +244,11 @@ std::optional<Result<LiveConfig::Change>> LiveConfig::adopt(ConfigBuild::Built b
     const bool other_outputs = log_ != nullptr && !same_outputs(now_->spec.log, next->spec.log);
     if (job.kind == Kind::check) {
         if (other_outputs)
-            if (auto can = PacketLog::can_open(next->spec.log); !can)
+            if (auto can = RecordLog::can_open(next->spec.log); !can)
                 return Result<Change>(can.error());
         return Result<Change>(std::move(change));
     }
-    std::optional<PacketLog::Outputs> outputs;
+    std::optional<RecordLog::Outputs> outputs;
     if (other_outputs) {
         auto opened = log_->open(next->spec.log);
         if (!opened) return Result<Change>(opened.error());

@@ -31,7 +31,7 @@
 
 namespace postern {
 
-class PacketLog;
+class RecordLog;
 
 class LiveConfig {
   public:
@@ -50,7 +50,7 @@ class LiveConfig {
     using Ticket = std::shared_ptr<const Request>;
 
     /// `fw` runs `start`. `log`: its outputs follow the configuration; null: nobody's do.
-    LiveConfig(Firewall& fw, Source start, ConfigHistory history, PacketLog* log = nullptr);
+    LiveConfig(Firewall& fw, Source start, ConfigHistory history, RecordLog* log = nullptr);
 
     // An error of these: another request is in progress, or it is refused at once.
 
@@ -112,7 +112,7 @@ class LiveConfig {
     Result<void> write_start_file();
 
     Firewall& fw_;
-    PacketLog* log_;
+    RecordLog* log_;
     std::shared_ptr<const Source> now_;
     std::shared_ptr<const Source> confirmed_;  ///< the last confirmed one
     ConfigHistory history_;

@@ -3,7 +3,7 @@
 
 #include "control/server.h"
 #include "firewall.h"
-#include "packet_log.h"
+#include "log/record_log.h"
 #include "port/port_set.h"
 #include "port_watch.h"
 #include "restorer.h"

@@ -8,7 +8,7 @@ namespace postern {
 
 class ControlServer;
 class Firewall;
-class PacketLog;
+class RecordLog;
 class PortSet;
 class PortWatch;
 class UserspaceServer;
@@ -31,7 +31,7 @@ struct MetricSources {
     const UserspaceServer* processes = nullptr;
     const ControlServer* control = nullptr;
     const RestoreSummary* restored = nullptr;
-    const PacketLog* log = nullptr;
+    const RecordLog* log = nullptr;
 };
 void add_metrics(MetricRegistry& registry, const MetricSources& sources);
 

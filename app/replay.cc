@@ -21,7 +21,7 @@
 #include "list_rows.h"
 #include "pipeline/turn.h"
 #include "port/eal.h"
-#include "record_rows.h"
+#include "log/record_rows.h"
 #include "replay_input.h"
 #include "replay_sides.h"
 #include "userspace/counters.h"

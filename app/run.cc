@@ -20,8 +20,8 @@
 #include "control/server.h"
 #include "firewall.h"
 #include "live_config.h"
+#include "log/record_log.h"
 #include "metric_sources.h"
-#include "packet_log.h"
 #include "port/port_set.h"
 #include "port_config.h"
 #include "port_watch.h"
@@ -224,14 +224,15 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
     if (!watch) return fail(watch.error());
     auto history = ConfigHistory::open(spec.control.history);
     if (!history) return fail(history.error());
-    PacketLog log(fw);
+    const std::shared_ptr<ConnHub> hub = make_conn_hub(fw);
+    RecordLog log(fw, hub, [&clock] { return clock.now(); });
     auto outputs = log.open(spec.log);
     if (!outputs) return fail(outputs.error());
     log.use(std::move(*outputs));
     LiveConfig config(fw, std::move(source), std::move(*history), &log);
     MetricRegistry metrics;
     CommandContext context(
-        fw, [&clock] { return clock.now(); }, metrics, requests, restored);
+        fw, [&clock] { return clock.now(); }, metrics, requests, restored, hub);
     add_metrics(metrics, {&fw, ports->get(), &*watch, processes.get(), &control,
                           context.restored.get(), &log});
     std::vector<LoopStats> loops(fw.workers());
@@ -297,21 +298,22 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
             StateSaver(
                 fw, context.query_owners, [&clock] { return clock.now(); }, spec.state.file),
             spec.state.save_every_s);
+    bool records_wait = false;
     while (!asked_to_stop) {
-        control.poll(saves ? saves->wait_ms(kPollMs) : kPollMs);
+        control.poll(records_wait ? 0 : saves ? saves->wait_ms(kPollMs) : kPollMs);
         if (saves) saves->turn();
         share.turn(clock.now());
         requests->poll();
         watch->turn();
         config.turn();
-        log.turn();
+        records_wait = log.turn();
     }
     spdlog::info("stopping");
     saves.reset();
     stop.store(true, std::memory_order_relaxed);
     rte_eal_mp_wait_lcore();
     if (process_thread.joinable()) process_thread.join();
-    log.turn();
+    log.take_rest();
     print_summary(fw);
     int code = 0;
     if (!spec.state.file.empty() && spec.state.save_on_stop) {
@@ -323,8 +325,9 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
         }
     }
     (*ports)->workers_ended();
-    // Their answers refer to the firewall.
+    // Their answers, and its listener, refer to the firewall.
     control.disconnect_all();
+    log.use({});
     processes.reset();
     // Packets left in the rings between workers go back to the ports' mempool before it is freed.
     firewall->reset();

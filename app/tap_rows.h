@@ -9,7 +9,7 @@
 #include "control/command.h"
 #include "pipeline/tap_record.h"
 #include "plan/plan.h"
-#include "record_rows.h"
+#include "log/record_rows.h"
 
 namespace postern {
 

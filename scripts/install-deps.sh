@@ -12,7 +12,7 @@ packages=(
     # build
     g++ meson ninja-build pkg-config python3
     libdpdk-dev libhyperscan-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
-    libspdlog-dev libfmt-dev libpcap-dev
+    libspdlog-dev libfmt-dev libpcap-dev libfixbuf-dev
     # demo: namespaces, a real server, real clients
     iproute2 ethtool procps vsftpd curl lftp openssl
 )
@@ -28,8 +28,10 @@ test_packages=(
     valgrind qemu-user
     # end to end: captures of failed cases, ping, and what to compare with: testpmd, the kernel
     tcpdump iputils-ping dpdk-dev nftables
-    # another reader of what the H.323 helpers read
+    # another reader of what the H.323 helpers read, and of IPFIX
     tshark
+    # end to end: a collector of flow records
+    nfdump
     # end to end: TFTP
     tftpd-hpa tftp-hpa
     # end to end: network scanners (saned, scanimage)

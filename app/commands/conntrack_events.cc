@@ -2,7 +2,7 @@
 // `conntrack events`.
 #include "commands/context.h"
 #include "conn_conditions.h"
-#include "event_hub.h"
+#include "conn_hub.h"
 #include "list_rows.h"
 
 namespace postern {
@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::string_view kTypes[] = {"new", "update", "destroy"};
 
-Source events(Firewall& fw, const std::shared_ptr<EventHub<ConnEvent>>& hub,
-              const std::function<Tick()>& now, const Json& args) {
+Source events(Firewall& fw, const std::shared_ptr<ConnHub>& hub, const std::function<Tick()>& now,
+              const Json& args) {
     const Plan& plan = fw.plan();
     auto filter = read_connection_filter(plan, args);
     if (!filter) return filter.error();
@@ -26,20 +26,14 @@ Source events(Firewall& fw, const std::shared_ptr<EventHub<ConnEvent>>& hub,
     const auto to_row = [&fw](const ConnEvent& e, Json& row) {
         row.update(connection_row(fw.plan(), e.worker, e.slot, e.conn, e.at));
     };
-    return Source(std::make_unique<EventSource<ConnEvent>>(hub, wanted, count, now, to_row));
+    return Source(std::make_unique<EventSource<ConnEvent, ConnEvents>>(hub, ConnEvents::all, wanted,
+                                                                       count, now, to_row));
 }
 
 }  // namespace
 
 Command command_conntrack_events(const CommandContext& context) {
     Firewall& fw = context.fw;
-    std::vector<EventRing<ConnEvent>*> rings;
-    for (unsigned w = 0; w < fw.workers(); ++w)
-        rings.push_back(&fw.worker(w).tracking().events());
-    auto hub = std::make_shared<EventHub<ConnEvent>>(std::move(rings), [&fw](bool on) {
-        for (unsigned w = 0; w < fw.workers(); ++w)
-            fw.worker(w).tracking().listen(on);
-    });
     auto args = connection_conditions(plan_of(context));
     args.push_back({.name = "event", .help = "only these", .values = words_of(kTypes)});
     args.push_back({"count", ArgType::integer, false, "end after this many events"});
@@ -56,7 +50,7 @@ Command command_conntrack_events(const CommandContext& context) {
     return {.name = "conntrack events",
             .help = "Show events of connections as they happen, until interrupted",
             .args = std::move(args),
-            .handler = [&fw, hub,
+            .handler = [&fw, hub = context.conn_events,
                         now = context.now](const Json& json) { return events(fw, hub, now, json); },
             .effect = Effect::read,
             .columns = std::move(columns),

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "args.h"
+#include "conn_hub.h"
 #include "conn_queries.h"
 #include "control/command.h"
 #include "firewall.h"
@@ -22,7 +23,7 @@ namespace postern {
 
 class LiveConfig;
 struct LoopStats;
-class PacketLog;
+class RecordLog;
 class PortWatch;
 
 /// Outlives the commands; objects it refers to outlive the server's last poll(). Control only.
@@ -34,9 +35,10 @@ struct CommandContext {
     const UserspaceServer* processes = nullptr;     ///< null: no helper is in another process
     const std::vector<LoopStats>* loops = nullptr;  ///< by worker; null: no loops (tests)
     std::uint64_t max_expectations = 0, max_fragments = 0;  ///< 0: not known (tests)
-    PacketLog* log = nullptr;                               ///< null: nobody asks for `log follow`
+    RecordLog* log = nullptr;                               ///< null: nobody asks for `log follow`
     LiveConfig* config = nullptr;  ///< null: not started from a file (tests)
     std::function<std::string()> asked_by = [] { return std::string("unknown"); };  ///< for logs
+    std::shared_ptr<ConnHub> conn_events;
     std::shared_ptr<QueryOwners> query_owners;
     std::shared_ptr<WorkerRequests> requests;
     std::shared_ptr<RestoreSummary> restored;  ///< totals since the start
@@ -44,12 +46,14 @@ struct CommandContext {
     CommandContext(Firewall& firewall, std::function<Tick()> clock, const MetricRegistry& registry)
         : CommandContext(firewall, std::move(clock), registry,
                          std::make_shared<WorkerRequests>(firewall),
-                         std::make_shared<RestoreSummary>()) {}
+                         std::make_shared<RestoreSummary>(), make_conn_hub(firewall)) {}
     CommandContext(Firewall& firewall, std::function<Tick()> clock, const MetricRegistry& registry,
-                   std::shared_ptr<WorkerRequests> rings, std::shared_ptr<RestoreSummary> totals)
+                   std::shared_ptr<WorkerRequests> rings, std::shared_ptr<RestoreSummary> totals,
+                   std::shared_ptr<ConnHub> hub)
         : fw(firewall),
           now(std::move(clock)),
           metrics(registry),
+          conn_events(std::move(hub)),
           query_owners(std::make_shared<QueryOwners>(firewall.workers())),
           requests(std::move(rings)),
           restored(std::move(totals)) {}

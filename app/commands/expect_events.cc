@@ -8,8 +8,10 @@
 namespace postern {
 namespace {
 
-Source events(Firewall& fw, const std::shared_ptr<EventHub<ExpectEvent>>& hub,
-              const std::function<Tick()>& now, const Json& args) {
+using ExpectHub = EventHub<ExpectEvent, bool>;
+
+Source events(Firewall& fw, const std::shared_ptr<ExpectHub>& hub, const std::function<Tick()>& now,
+              const Json& args) {
     const Plan& plan = fw.plan();
     auto filter = ExpectFilter::read(plan, args);
     if (!filter) return filter.error();
@@ -21,7 +23,8 @@ Source events(Firewall& fw, const std::shared_ptr<EventHub<ExpectEvent>>& hub,
         row["by"] = e.by;
         row.update(expectation_row(fw.plan(), e.info));
     };
-    return Source(std::make_unique<EventSource<ExpectEvent>>(hub, wanted, count, now, to_row));
+    return Source(
+        std::make_unique<EventSource<ExpectEvent, bool>>(hub, true, wanted, count, now, to_row));
 }
 
 }  // namespace
@@ -31,7 +34,7 @@ Command command_expect_events(const CommandContext& context) {
     std::vector<EventRing<ExpectEvent>*> rings;
     for (unsigned o = 0; o < fw.expectations().owners(); ++o)
         rings.push_back(&fw.expectations().owner(static_cast<OwnerId>(o)).events());
-    auto hub = std::make_shared<EventHub<ExpectEvent>>(std::move(rings), [](bool) {});
+    auto hub = std::make_shared<ExpectHub>(std::move(rings), [](bool) {});
     auto args = expectation_conditions(plan_of(context));
     args.push_back({"count", ArgType::integer, false, "end after this many events"});
     std::vector<Column> columns{{"TIME", {"time"}, CellForm::clock},

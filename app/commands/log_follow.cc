@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // `log follow`: the records of packets that the log gets, as they come.
 #include "commands/context.h"
-#include "packet_log.h"
+#include "log/record_log.h"
 
 namespace postern {
 namespace {
@@ -32,7 +32,7 @@ struct RecordFilter {
 
 class FollowSource : public RowSource {
   public:
-    FollowSource(PacketLog& log, std::function<bool(const PacketRecord&)> wanted,
+    FollowSource(RecordLog& log, std::function<bool(const PacketRecord&)> wanted,
                  std::optional<std::uint32_t> count)
         : log_(log), left_(count) {
         follower_.wanted = std::move(wanted);
@@ -63,8 +63,8 @@ class FollowSource : public RowSource {
     }
 
   private:
-    PacketLog& log_;
-    PacketLog::Follower follower_;
+    RecordLog& log_;
+    RecordLog::Follower follower_;
     std::optional<std::uint32_t> left_;
     bool greeted_ = false;
 };
@@ -76,7 +76,7 @@ std::vector<std::string> reason_words() {
     return all;
 }
 
-Source follow(Firewall& fw, PacketLog& log, const Json& args) {
+Source follow(Firewall& fw, RecordLog& log, const Json& args) {
     const Plan& plan = fw.plan();
     Args a(plan, args);
     RecordFilter f;

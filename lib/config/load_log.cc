@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `log`: records of packets, and where they go.
+// `log`: records of packets and connections, and where they go.
+#include <algorithm>
 #include <charconv>
 
 #include "config/loader.h"
@@ -7,6 +8,9 @@
 
 namespace postern::config {
 namespace {
+
+constexpr std::size_t kMaxAddress = 64;
+constexpr std::uint16_t kIpfixPort = 4739;  // RFC 7011 section 10.3.4
 
 std::vector<std::string_view> reasons() {
     std::vector<std::string_view> all;
@@ -25,6 +29,38 @@ bool leaves_no_record(DropReason why) {
         case DropReason::helper_gone: return true;
         default: return false;
     }
+}
+
+/// ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT.
+void read_collector(const Value& v, IpfixSpec& ipfix) {
+    const auto text = v.text(kMaxAddress);
+    if (!text) return;
+    std::string_view address = *text, port;
+    if (address.starts_with('[')) {
+        const std::size_t end = address.find(']');
+        if (end != address.npos) {
+            port = address.substr(end + 1);
+            address = address.substr(1, end - 1);
+        }
+    } else if (std::count(address.begin(), address.end(), ':') == 1) {
+        port = address.substr(address.find(':'));
+        address = address.substr(0, address.find(':'));
+    }
+    const auto parsed = IpAddr::parse(address);
+    std::uint16_t number = kIpfixPort;
+    if (!port.empty()) {
+        const char* const end = port.data() + port.size();
+        const auto [at, error] = std::from_chars(port.data() + 1, end, number);
+        if (port[0] != ':' || error != std::errc{} || at != end) number = 0;
+    }
+    if (!parsed || number == 0)
+        v.error(
+            "expected an address, perhaps with a port, such as 192.0.2.9:4739 or "
+            "[2001:db8::9]:4739, found " +
+            v.found());
+    else
+        ipfix.port = number;
+    if (parsed) ipfix.collector = *parsed;
 }
 
 }  // namespace
@@ -96,8 +132,20 @@ void Loader::log(const Value& v) {
         if (!path.empty() && path.front() != '/')
             map.get(key)->error("\"" + path + "\" is not a path from the root");
     };
+    if (auto ipfix = map.get("ipfix")) {
+        Map of(*ipfix);
+        read_keys(of, log.ipfix);
+        if (auto at = of.require("collector")) read_collector(*at, log.ipfix);
+        of.finish();
+    }
     socket("syslog", log.syslog);
     socket("journal", log.journal);
+    if (auto flows = map.get("flows"); flows && log.flows != FlowRecords::none &&
+                                       log.file.path.empty() && log.syslog.empty() &&
+                                       log.journal.empty() && log.ipfix.port == 0)
+        flows->warning(
+            "nobody gets flow records: there is no `file`, `syslog`, `journal` or "
+            "`ipfix`");
     map.finish();
 }
 

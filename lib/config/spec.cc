@@ -123,7 +123,13 @@ std::string describe(const Spec& s) {
         if (s.state.save_on_stop) out += ", at the stop";
         out += "\n";
     }
-    if (!s.log.file.path.empty()) out += "records of packets go to " + s.log.file.path + "\n";
+    if (!s.log.file.path.empty()) out += "records go to " + s.log.file.path + "\n";
+    if (s.log.ipfix.port != 0)
+        out += "records go to the collector at " + s.log.ipfix.collector.to_string() + ", port " +
+               std::to_string(s.log.ipfix.port) + "\n";
+    if (s.log.flows != FlowRecords::none)
+        out += std::string("connections are recorded at their end") +
+               (s.log.flows == FlowRecords::all ? " and their beginning" : "") + "\n";
     return out;
 }
 

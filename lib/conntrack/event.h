@@ -49,6 +49,20 @@ constexpr std::string_view to_string(ConnEventType t) noexcept {
     return kNames[static_cast<unsigned>(t)];
 }
 
+/// Which events somebody listens for: each value has those of the values before it. Updates cost
+/// each packet a comparison, ends and beginnings cost packets of running connections nothing.
+enum class ConnEvents : std::uint8_t {
+    none,
+    ends,
+    ends_and_begins,
+    all
+};
+constexpr bool is_among(ConnEventType type, ConnEvents which) noexcept {
+    constexpr ConnEvents kLeast[] = {ConnEvents::ends_and_begins, ConnEvents::all,
+                                     ConnEvents::ends};
+    return which >= kLeast[static_cast<unsigned>(type)];
+}
+
 struct ConnEvent {
     ConnEventType type = ConnEventType::fresh;
     ConnEnd end = ConnEnd::expired;  ///< with `destroy` only

@@ -229,7 +229,7 @@ bool Tracking::is_call_taken(unsigned i) const noexcept {
 }
 
 void Tracking::end(std::uint32_t slot, ConnEnd why) noexcept {
-    if (telling_ || helping_.notes_known()) [[unlikely]]
+    if (telling_ != ConnEvents::none || helping_.notes_known()) [[unlikely]]
         tell_end(slot, why);
     Conn& conn = conns_.at(slot);
     rules_.end(conn, slot);

@@ -75,7 +75,7 @@ class Tracking {
     /// Tracks packet i, whose connection was just looked up (info.conn). Accepts or drops it, or
     /// moves it to the misses if its connection has ended.
     void track_hit(unsigned i) noexcept {
-        if (telling_) [[unlikely]]
+        if (telling_ == ConnEvents::all) [[unlikely]]
             return track_and_emit(i);
         track_one(i);
     }
@@ -104,7 +104,7 @@ class Tracking {
 
     // --- once a turn ---
     void begin_turn() noexcept {
-        telling_ = listened_.load(std::memory_order_relaxed) && events_.enabled();
+        telling_ = events_.enabled() ? listened_.load(std::memory_order_relaxed) : ConnEvents::none;
     }
     /// Ends connections whose timeout has passed, and notifies masters of active children. Returns
     /// the number visited; at most `budget`.
@@ -114,13 +114,13 @@ class Tracking {
     void handle_peers() noexcept;
 
     // --- control, by the worker ---
-    /// Connections emit events while there is a listener. Control reads the events, and sets the
-    /// switch; the worker notices it in its next turn.
+    /// Connections emit the events that somebody listens for. Control reads the events, and says
+    /// which; the worker notices it in its next turn.
     EventRing<ConnEvent>& events() noexcept { return events_; }
-    void listen(bool on) noexcept { listened_.store(on, std::memory_order_relaxed); }
+    void listen(ConnEvents which) noexcept { listened_.store(which, std::memory_order_relaxed); }
     void emit_event(ConnEventType type, std::uint32_t slot,
                     ConnEnd why = ConnEnd::expired) noexcept {
-        if (telling_) [[unlikely]]
+        if (is_among(type, telling_)) [[unlikely]]
             put_event(type, slot, why);
     }
     /// Creates a saved connection again; changes the request.
@@ -192,9 +192,10 @@ class Tracking {
     RuleCounts& rules_;
     TrackingCounters& counters_;
     RefusedMasters refused_masters_;
-    bool telling_ = false;  ///< there is a listener; read once a turn
+    ConnEvents telling_ = ConnEvents::none;  ///< `listened_` of this turn
     EventRing<ConnEvent> events_;
-    std::atomic<bool> listened_{false};  // control: w, worker: r, relaxed: a switch, guards nothing
+    // control: w, worker: r, relaxed: a switch, guards nothing
+    std::atomic<ConnEvents> listened_{ConnEvents::none};
 };
 
 }  // namespace postern

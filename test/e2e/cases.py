@@ -73,6 +73,7 @@ def all_cases():
     import cases_broadcast
     import cases_browser
     import cases_capture
+    import cases_flows
     import cases_ftp
     import cases_ftp_odd
     import cases_groups
@@ -105,5 +106,5 @@ def all_cases():
                                cases_userspace, cases_zones, cases_asymmetric, cases_office,
                                cases_operation, cases_operator, cases_state, cases_restart, cases_control,
                                cases_config, cases_commands, cases_groups, cases_ports, cases_jumbo, cases_seeing,
-                               cases_capture, cases_rules, cases_sets)
+                               cases_capture, cases_rules, cases_sets, cases_flows)
             for case in group.cases()]

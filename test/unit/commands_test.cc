@@ -11,9 +11,9 @@
 #include "base/base64.h"
 #include "commands/context.h"
 #include "control_fixture.h"
+#include "log/record_log.h"
 #include "loop_stats.h"
 #include "metric_sources.h"
-#include "packet_log.h"
 #include "state/record_reader.h"
 #include "support/eal.h"
 #include "world.h"
@@ -118,7 +118,7 @@ class CommandsTest : public ::testing::Test {
     World world_;
     MetricRegistry metrics_;
     std::vector<LoopStats> loops_ = std::vector<LoopStats>(2);
-    PacketLog log_{world_.fw()};
+    RecordLog log_{world_.fw(), make_conn_hub(world_.fw()), [this] { return world_.now; }};
     CommandContext context_;
     std::unique_ptr<ControlServer> server_;
 };

@@ -183,7 +183,7 @@ class Events : public ::testing::TestWithParam<unsigned> {
 
     void listen(bool on) {
         for (unsigned w = 0; w < GetParam(); ++w)
-            world_.fw().worker(w).tracking().listen(on);
+            world_.fw().worker(w).tracking().listen(on ? ConnEvents::all : ConnEvents::none);
         world_.turn();
     }
     /// "new 80 syn_sent; update 80 syn_recv; destroy 80 expired" …

@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "control_fixture.h"
-#include "packet_log.h"
+#include "log/record_log.h"
 #include "support/eal.h"
 #include "world.h"
 
@@ -47,7 +47,7 @@ class LiveConfigTest : public ::testing::Test {
     /// Begins with this configuration.
     LiveConfig& begin(const std::string& text) {
         world_.emplace(World::Whole{text_of(kWeb)}, 2);
-        log_.emplace(world_->fw());
+        log_.emplace(world_->fw(), make_conn_hub(world_->fw()), [this] { return world_->now; });
         auto source = read_config(write("start.yaml", text));  // beside the files that it includes
         EXPECT_TRUE(source && fw().replace_plan(source.value().spec));
         auto history = ConfigHistory::open(path("history"));
@@ -83,7 +83,7 @@ class LiveConfigTest : public ::testing::Test {
 
     TempDir dir_;
     std::optional<World> world_;
-    std::optional<PacketLog> log_;
+    std::optional<RecordLog> log_;
     std::optional<LiveConfig> config_;
 };
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Records of packets: which packets make one, its fields, rates; the file, syslog, the journal.
-#include "packet_log.h"
-
 #include <fstream>
 
 #include <gtest/gtest.h>
@@ -10,6 +8,7 @@
 #include <sys/un.h>
 
 #include "control_fixture.h"
+#include "log/record_log.h"
 #include "support/eal.h"
 #include "world.h"
 

@@ -149,7 +149,7 @@ TEST_P(SecurityZones, FragmentsOfOtherSidesDoNotMix) {
 TEST_P(SecurityZones, TheHonestSideTakesThePlaceOfWhatWasNeverAnswered) {
     World world(World::Whole{kTwo}, workers(), 64);
     for (unsigned w = 0; w < workers(); ++w)
-        world.fw().worker(w).tracking().listen(true);
+        world.fw().worker(w).tracking().listen(ConnEvents::all);
     // A stranger begins, under the client's name, what policy lets him begin.
     const Flow f = to_server(25);
     ASSERT_TRUE(world.send(segment(f, kSyn, 1, 0), kOut));

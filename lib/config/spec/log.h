@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `log`: records of packets, and where they go.
+// `log`: records of packets and connections, and where they go.
 #pragma once
 
 #include <array>
@@ -9,6 +9,7 @@
 #include "base/drop_reason.h"
 #include "base/log_rate.h"
 #include "config/key.h"
+#include "net/addr.h"
 
 namespace postern {
 
@@ -41,12 +42,55 @@ struct LogFileSpec {
     }
 };
 
+/// A collector (RFC 7011), over UDP.
+struct IpfixSpec {
+    IpAddr collector;
+    std::uint16_t port = 0;  ///< 0: there is none
+    std::uint32_t domain = 1;
+    std::uint32_t templates_s = 60;
+
+    friend bool operator==(const IpfixSpec&, const IpfixSpec&) = default;
+
+    template <class Keys>
+    static void describe(Keys& keys) {
+        keys.by_hand("collector", {.help = "where messages go, over UDP. Port 4739 unless given",
+                                   .range = {1, 64},
+                                   .form = Form::text,
+                                   .required = true,
+                                   .type = "an address, perhaps with a port: `192.0.2.9:4739`, "
+                                           "`[2001:db8::9]:4739`",
+                                   .range_text = "at most 64 bytes",
+                                   .expected = "an address with a port, such as 192.0.2.9:4739"});
+        keys("domain", &IpfixSpec::domain,
+             {.help = "observation domain id, which tells exporters of one address apart",
+              .range = {0, UINT32_MAX}});
+        keys("templates", &IpfixSpec::templates_s,
+             {.help = "templates are sent again so often: a collector that was restarted reads "
+                      "nothing before the next ones",
+              .range = {1, 86400, KeyUnit::seconds}});
+    }
+};
+
+/// Which events of connections make a flow record.
+enum class FlowRecords : std::uint8_t {
+    none,
+    end,
+    all
+};
+template <>
+inline constexpr auto kWordsOf<FlowRecords> = words<FlowRecords>("a choice of flow records",
+                                                                 {{"none", FlowRecords::none},
+                                                                  {"end", FlowRecords::end},
+                                                                  {"all", FlowRecords::all}});
+
 struct LogSpec {
     LogRate of_default;
     std::array<LogRate, kDropReasons> of_reasons{};
     LogFileSpec file;
     std::string syslog;   ///< a UNIX socket; empty: none
     std::string journal;  ///< the same
+    IpfixSpec ipfix;
+    FlowRecords flows = FlowRecords::none;
 
     template <class Keys>
     static void describe(Keys& keys) {
@@ -62,6 +106,9 @@ struct LogSpec {
                       .shape = Shape::by_name,
                       .type = "reasons, each with `yes`, `no` or `10/s`",
                       .default_text = "none"});
+        keys("flows", &LogSpec::flows,
+             {.help = "flow records: `end`, of each connection when it ends, with its packets and "
+                      "bytes; `all`, also when it begins"});
         keys.mapping("file", of<LogFileSpec>,
                      {.help = "a file of records", .default_text = "none"});
         keys("syslog", &LogSpec::syslog,
@@ -76,6 +123,8 @@ struct LogSpec {
               .range = {1, 107},
               .type = "text, at most 107 bytes",
               .default_text = "none"});
+        keys.mapping("ipfix", of<IpfixSpec>,
+                     {.help = "a collector of IPFIX (RFC 7011)", .default_text = "none"});
     }
 };
 

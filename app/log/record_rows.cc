@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "record_rows.h"
+#include "log/record_rows.h"
 
 #include <chrono>
 #include <cstring>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "log_outputs.h"
+#include "log/log_outputs.h"
 
 #include <algorithm>
 #include <array>
@@ -23,15 +23,19 @@ constexpr mode_t kMode = 0640;
 // Facility local0, severity notice and informational (RFC 5424 section 6.2.1).
 constexpr int kRefused = 16 * 8 + 5, kAccepted = 16 * 8 + 6;
 
-bool is_accepted(const Json& row) {
-    return row.value("verdict", "") == "accept";
+bool is_packet(const Json& row) {
+    return row.value("event", "") == "packet";
+}
+bool is_refused(const Json& row) {
+    return is_packet(row) && row.value("verdict", "") != "accept";
 }
 
 std::string text_of(const Json& value) {
     return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-/// For people: "drop udp 192.0.2.1:4000 > 192.0.2.2:53 (default)".
+/// For people: "drop udp 192.0.2.1:4000 > 192.0.2.2:53 (default)", "destroy tcp 192.0.2.1:4001 >
+/// 192.0.2.2:21 (ftp)".
 std::string sentence_of(const Json& row) {
     const auto end = [&](const char* address, const char* port) {
         if (row.value(address, Json()).is_null()) return std::string("?");
@@ -39,11 +43,13 @@ std::string sentence_of(const Json& row) {
         if (out.find(':') != std::string::npos) out = "[" + out + "]";
         return row[port].is_null() ? out : out + ":" + text_of(row[port]);
     };
-    std::string out = text_of(row["verdict"]);
+    const bool packet = is_packet(row);
+    std::string out = text_of(row[packet ? "verdict" : "event"]);
     if (!row["proto"].is_null()) out += " " + text_of(row["proto"]);
     out += " " + end("src", "sport") + " > " + end("dst", "dport");
     if (!row["rule"].is_null()) return out + " (" + text_of(row["rule"]) + ")";
-    return row["reason"].is_null() ? out : out + " (" + text_of(row["reason"]) + ")";
+    const Json& reason = row[packet ? "reason" : "cause"];
+    return reason.is_null() ? out : out + " (" + text_of(reason) + ")";
 }
 
 }  // namespace
@@ -169,11 +175,11 @@ void LogSocket::send(const Json& row) {
 
 std::string syslog_message(const Json& row, const std::string& host, int pid) {
     // 32473 is the number for documentation (RFC 5612): Postern has none of its own.
-    std::string out = "<" + std::to_string(is_accepted(row) ? kAccepted : kRefused) + ">1 " +
+    std::string out = "<" + std::to_string(is_refused(row) ? kRefused : kAccepted) + ">1 " +
                       text_of(row["time"]) + " " + host + " postern " + std::to_string(pid) +
-                      " packet [packet@32473";
+                      (is_packet(row) ? " packet [packet@32473" : " flow [flow@32473");
     for (const auto& [key, value] : row.items()) {
-        if (key == "time" || key == "event" || value.is_null()) continue;
+        if (key == "time" || (key == "event" && is_packet(row)) || value.is_null()) continue;
         out += " " + key + "=\"";
         for (const char c : text_of(value)) {
             if (c == '"' || c == '\\' || c == ']') out += '\\';
@@ -185,8 +191,8 @@ std::string syslog_message(const Json& row, const std::string& host, int pid) {
 }
 
 std::string journal_message(const Json& row) {
-    std::string out = "MESSAGE=" + sentence_of(row) + "\nPRIORITY=" +
-                      std::to_string((is_accepted(row) ? kAccepted : kRefused) % 8) +
+    std::string out = "MESSAGE=" + sentence_of(row) +
+                      "\nPRIORITY=" + std::to_string((is_refused(row) ? kRefused : kAccepted) % 8) +
                       "\nSYSLOG_IDENTIFIER=postern\n";
     for (const auto& [key, value] : row.items()) {
         if (value.is_null()) continue;

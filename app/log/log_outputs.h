@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Where records of packets go: a file of JSON lines, syslog, systemd's journal.
+// Where records of packets and connections go: a file of JSON lines, syslog, systemd's journal.
 //
 // An output never waits. What it cannot take is counted as lost, and the packets go on. Control's
 // thread only.
@@ -17,12 +17,14 @@
 namespace postern {
 
 // X(name, kind, unit, help)
-#define POSTERN_LOG_OUTPUT_METRICS(X)                                      \
-    X(log_lines, counter, events, "records written to the log's file")     \
-    X(log_sent, counter, events, "records given to syslog or the journal") \
-    X(log_unwritten, counter, events,                                      \
-      "records that an output did not take: a full disk, a "               \
-      "daemon that is away or too slow")                                   \
+#define POSTERN_LOG_OUTPUT_METRICS(X)                                                         \
+    X(log_lines, counter, events, "records written to the log's file")                        \
+    X(log_sent, counter, events, "records given to syslog, the journal or a collector")       \
+    X(log_unwritten, counter, events,                                                         \
+      "records that an output did not take: a full disk, a "                                  \
+      "daemon that is away or too slow")                                                      \
+    X(flow_records, counter, events, "records of connections")                                \
+    X(flow_lost, counter, events, "events of connections lost, because control was too slow") \
     X(log_rotations, counter, events, "log files that had reached their size, and were moved")
 
 struct LogOutputCounters {
