@@ -135,6 +135,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
                             {.workers = options.workers,
                              .believe_checksums = options.believe_checksums,
                              .scanner_cache = options.scanner_cache,
+                             .times = options.times,
                              .wall_s = fw->wall_s_(),
                              .set_shared = fw->set_shared_});
     if (!compiled) return compiled.error();
@@ -241,6 +242,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         p.userspace = fw->userspace_.get();
         fw->workers_.push_back(std::make_unique<Worker>(std::move(p)));
     }
+    if (options.times != nullptr) options.times->end_of("tables");
     return fw;
 }
 

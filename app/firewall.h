@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/step_times.h"
 #include "config/load.h"
 #include "config/spec.h"
 #include "expect/owner.h"
@@ -50,6 +51,7 @@ struct FirewallOptions {
     bool believe_checksums = false;  ///< overrides the ports' `checksums`: see Plan
     std::uint32_t activity_ring = 1024;
     ScannerCache* scanner_cache = nullptr;  ///< used while building only
+    StepTimes* times = nullptr;             ///< gets the times of its steps
     /// The time for schedules, seconds after 1970; none: the system's.
     std::function<std::int64_t()> wall_s;
 };

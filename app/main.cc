@@ -29,7 +29,7 @@ std::optional<postern::Spec> used(postern::LoadResult result,
 }
 
 /// The daemon. A configuration that was loaded for a trial, and never confirmed, is not run.
-int run_file(const std::string& path, const postern::RunOptions& options) {
+int run_file(const std::string& path, postern::RunOptions options) {
     if (path == "-") {
         std::fprintf(stderr, "run needs a file: it reads it again on SIGHUP\n");
         return kBadConfiguration;
@@ -60,6 +60,7 @@ int run_file(const std::string& path, const postern::RunOptions& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    options.times.end_of("configuration");
     CLI::App app{"Postern: a stateful firewall for DPDK, with helpers and expectations"};
     app.require_subcommand(1);
     app.set_version_flag("--version", "postern " POSTERN_VERSION);
@@ -121,6 +122,9 @@ int main(int argc, char** argv) {
     if (run->parsed()) return run_file(file, options);
     const auto spec = used(postern::load_spec(file, postern::build_schema()));
     if (!spec) return kBadConfiguration;
-    if (check->parsed()) return postern::run_check(*spec, file == "-" ? "standard input" : file);
+    if (check->parsed()) {
+        options.times.end_of("configuration");
+        return postern::run_check(*spec, file == "-" ? "standard input" : file, options.times);
+    }
     return postern::run_replay(*spec, replay);
 }
