@@ -23,6 +23,7 @@
 #include "control/client.h"
 #include "control/suggest.h"
 #include "ctl_capture.h"
+#include "completion.h"
 #include "ctl_commands.h"
 #include "ctl_exit.h"
 #include "ctl_support.h"
@@ -70,34 +71,6 @@ const Words kOptions{"--socket",        "--json",
                      "--zsh-completion"};
 /// Those with a value.
 const Words kValued{"-s", "--socket", "--columns", "--sort", "--limit", "-w", "--write"};
-
-constexpr const char* kBashCompletion = R"(# For bash: source <(posternctl --bash-completion)
-_posternctl() {
-    local words last
-    read -ra words <<< "${COMP_LINE:0:COMP_POINT}"
-    [[ ${COMP_LINE:0:COMP_POINT} == *' ' ]] && words+=('')
-    last=${words[-1]}
-    mapfile -t COMPREPLY < <("${words[0]}" --complete "${words[@]:1}" 2>/dev/null)
-    # Bash completes what follows the equals sign.
-    [[ $last == *=* ]] && COMPREPLY=("${COMPREPLY[@]#"${last%%=*}="}")
-    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
-}
-complete -o default -F _posternctl posternctl
-)";
-
-constexpr const char* kZshCompletion = R"(#compdef posternctl
-# For zsh: source <(posternctl --zsh-completion), or a file _posternctl in $fpath
-_posternctl() {
-    local -a found keys others
-    found=("${(@f)$("${words[1]}" --complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
-    keys=(${(M)found:#*=})
-    others=(${found:#*=})
-    (( ${#keys} )) && compadd -Q -S '' -- "${keys[@]}"
-    (( ${#others} )) && compadd -Q -- "${others[@]}"
-    return 0
-}
-if [[ ${funcstack[1]} == _posternctl ]]; then _posternctl "$@"; else compdef _posternctl posternctl; fi
-)";
 
 int print(const std::string& text) {
     Output out;
@@ -323,8 +296,8 @@ int run(int argc, char** argv) {
         return app.exit(e) == 0 ? kOk : kUsage;
     }
     if (version) return print("posternctl " POSTERN_VERSION);
-    if (bash) return print(kBashCompletion);
-    if (zsh) return print(kZshCompletion);
+    if (bash) return print(bash_completion("posternctl"));
+    if (zsh) return print(zsh_completion("posternctl"));
     view.header = !no_header;
     for (std::istringstream names(columns); std::getline(names, columns, ',');)
         view.columns.push_back(columns);
