@@ -297,11 +297,12 @@ Firewall::PlanBasis Firewall::plan_basis() {
             .set_shared = set_shared_};
 }
 
-Result<Plan> Firewall::compile_plan(const Spec& spec, const PlanBasis& basis) {
+Result<Plan> Firewall::compile_plan(const Spec& spec, const PlanBasis& basis, Spec* as_compiled) {
     auto compiled = compile(spec, basis.names, catalogue(),
                             {.previous_helpers = basis.helpers,
                              .workers = basis.workers,
                              .believe_checksums = basis.believe_checksums,
+                             .as_compiled = as_compiled,
                              .wall_s = basis.wall_s,
                              .sets = basis.sets,
                              .set_shared = basis.set_shared});

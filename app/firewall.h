@@ -112,7 +112,10 @@ class Firewall {
     };
     PlanBasis plan_basis();
     /// Compiles `spec`. Any thread. Differences named by needs_restart() are not adopted.
-    static Result<Plan> compile_plan(const Spec& spec, const PlanBasis& basis);
+    /// `as_compiled`, if not null, gets it with the plan's numbers of zones and helpers, and with
+    /// the rules disabled that are not in force now.
+    static Result<Plan> compile_plan(const Spec& spec, const PlanBasis& basis,
+                                     Spec* as_compiled = nullptr);
     /// Publishes a plan compiled from `basis`, under traffic. A helper that was removed since the
     /// basis was taken stays removed. False: another configuration was published since then, so
     /// numbers of names may differ; nothing has changed, compile again.

@@ -344,6 +344,7 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
     plan.policy = std::move(policy.value());
     end_of("policy");
     plan.names = std::move(names);
+    if (options.as_compiled != nullptr) *options.as_compiled = std::move(spec);
     return plan;
 }
 

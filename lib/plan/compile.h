@@ -34,6 +34,7 @@ struct CompileOptions {
     bool believe_checksums = false;         ///< overrides the ports' `checksums`: see Plan
     ScannerCache* scanner_cache = nullptr;  ///< used while compiling only
     StepTimes* times = nullptr;             ///< gets the times of its steps
+    Spec* as_compiled = nullptr;            ///< gets the Spec with the plan's numbers
     std::int64_t wall_s = 0;                ///< the time for schedules, seconds after 1970
     KnownSets sets;                         ///< of earlier plans: they keep their contents
     /// For new sets; null: a clock and a secret of their own, and no reader but this thread.

@@ -232,6 +232,47 @@ TEST_F(LiveConfigTest, AReloadWaitsForThePresentRequest) {
     EXPECT_EQ(config.history().entries().back().by, "SIGHUP");
 }
 
+std::string warnings_of(const Result<LiveConfig::Change>& change) {
+    std::string out;
+    for (const std::string& warning : change ? change.value().warnings : std::vector<std::string>{})
+        out += warning + "\n";
+    return out;
+}
+
+// The clock of these tests is at midnight of a Thursday.
+TEST_F(LiveConfigTest, WarnsOfTheRightRuleWhileAnotherIsOutOfForce) {
+    LiveConfig& config = begin(text_of(kWeb));
+    const std::string friday = ", schedule: {days: fri, timezone: UTC}}";
+    const std::string night = "{name: night, proto: udp, action: drop" + friday;
+    const std::string evening = "{name: evening, proto: gre, action: drop" + friday;
+    const std::string all = "{name: all, action: accept, from: inside}";
+    const std::string late = "{name: late, proto: tcp, from: inside, action: drop" + friday;
+    const std::string never = "{name: never, proto: tcp, from: inside, action: drop}";
+    const std::string next = text_of(night + "," + evening + "," + all + "," + late + "," + never);
+    const auto change = answer(config.load(write("next.yaml", next), "tester"));
+    ASSERT_TRUE(change) << message(change);
+    EXPECT_EQ(fw().plan().rule_lines.size(), 5u);
+    EXPECT_FALSE(fw().plan().rule_lines[0].in_force);
+    const std::string warnings = warnings_of(change);
+    EXPECT_THAT(warnings, HasSubstr("policy.rules[4]: can never match: \"all\""));
+    EXPECT_THAT(warnings, HasSubstr("policy.rules[3]: can never match: \"all\""));
+    EXPECT_EQ(change.value().warnings.size(), 2u) << warnings;
+}
+
+TEST_F(LiveConfigTest, WarnsAlsoWhereZonesAndHelpersHaveOtherNumbers) {
+    LiveConfig& config = begin(text_of(kWeb, "helpers: [{name: ftp}]\n"));
+    std::string next = text_of(
+        "{name: out, action: accept, from: inside, to: outside, related: [ftp], ct: [related]},"
+        "{name: never, action: drop, from: inside, to: outside, related: [ftp], ct: [related], "
+        "proto: "
+        "tcp}",
+        "helpers: [{name: tftp}, {name: ftp}]\n");
+    next.replace(next.find("[inside, outside]"), 17, "[outside, inside]");
+    const auto change = answer(config.load(write("next.yaml", next), "tester"));
+    ASSERT_TRUE(change) << message(change);
+    EXPECT_THAT(warnings_of(change), HasSubstr("policy.rules[1]: can never match: \"out\""));
+}
+
 TEST_F(LiveConfigTest, SaysThatAnIncludedFileHasOtherEntries) {
     const std::string text = text_of("{name: bad, src: bad, action: drop}," + kWeb,
                                      "groups: {addresses: {bad: [{file: lists/bad.txt}]}}\n");
@@ -318,9 +359,7 @@ TEST_F(LiveConfigTest, WarnsOfItsOwnHistoryAndOfRulesThatNeverMatch) {
     const auto change = answer(
         config.load(write("next.yaml", text_of("{name: all, action: accept}," + kWeb)), "tester"));
     ASSERT_TRUE(change) << message(change);
-    std::string warnings;
-    for (const std::string& warning : change.value().warnings)
-        warnings += warning + "\n";
+    const std::string warnings = warnings_of(change);
     EXPECT_THAT(warnings, HasSubstr("can never match: \"all\""));
     EXPECT_THAT(warnings, HasSubstr("could not be kept for `config rollback`"));
     // In memory it is kept.
