@@ -51,14 +51,9 @@ Result<void> can_move(const ConfigSource& source, const std::string& start_path)
     std::error_code ignored;
     const auto here = folder_of(source.path), there = folder_of(start_path);
     if (std::filesystem::equivalent(here, there, ignored)) return {};
-    std::vector<std::string> names;
     for (const IncludedFile& file : source.included)
-        names.push_back(file.name);
-    for (const LiveSetSpec& set : source.spec.sets)
-        if (!set.file.empty()) names.push_back(set.file);
-    for (const std::string& name : names)
-        if (!name.starts_with('/'))
-            return Error{source.path + ": includes " + name +
+        if (!file.name.starts_with('/'))
+            return Error{source.path + ": includes " + file.name +
                          " of its folder. The next start reads this "
                          "text as " +
                          start_path + ", and would look for it in " + there.string() +
@@ -74,6 +69,11 @@ Result<ConfigBuild::Built> compare(const ConfigBuild::Order& order) {
     if (!found) return found.error();
     ConfigBuild::Built out;
     out.differences = std::move(*found);
+    const LoadResult loaded = load_spec_text(*text, order.path, build_schema());
+    add_differences(order.now->included, loaded.included, out.differences);
+    return out;
+}
+
 /// Of rules that can never match. `compiled` is what `plan` was made of. Rules that are out of
 /// force now have numbers, but the plan's policy lacks them.
 std::vector<Diagnostic> shadow_warnings_of(const ConfigSource& source, Spec compiled,
@@ -85,11 +85,6 @@ std::vector<Diagnostic> shadow_warnings_of(const ConfigSource& source, Spec comp
     auto policy = build_policy(compiled);
     // Its warnings are no reason to refuse what has been compiled.
     return policy ? shadow_warnings(compiled, **policy, source.path) : std::vector<Diagnostic>{};
-}
-
-    const LoadResult loaded = load_spec_text(*text, order.path, build_schema());
-    add_differences(order.now->included, loaded.included, out.differences);
-    return out;
 }
 
 Error cancelled() {

@@ -302,6 +302,34 @@ TEST_F(LiveConfigTest, SaysThatAnIncludedFileHasOtherEntries) {
     EXPECT_THAT(of(), HasSubstr("1 entries -> cannot be opened"));
 }
 
+TEST_F(LiveConfigTest, SaysThatTheFileOfASetHasOtherEntries) {
+    write("bad.txt", "203.0.113.1 timeout 1h\n203.0.113.2\n");
+    const std::string text = text_of("{name: bad, src: [bad, more], action: drop}," + kWeb,
+                                     "sets: [{name: bad, file: bad.txt}]\n"
+                                     "groups: {addresses: {more: [{file: more.txt}]}}\n");
+    write("more.txt", "203.0.113.9\n");
+    LiveConfig& config = begin(text);
+    const auto of = [&] {
+        const auto change = answer(config.diff(path("start.yaml"), "tester"));
+        EXPECT_TRUE(change) << message(change);
+        std::string out;
+        for (const Difference& d : change.value().differences)
+            out += d.path + ": " + d.before + " -> " + d.after + "\n";
+        return out;
+    };
+    EXPECT_EQ(of(), "");
+    const std::string keeps = " at the next start; now set bad keeps its own (`set load`)\n";
+    write("bad.txt", "203.0.113.1 timeout 2h # longer\n203.0.113.2\n");
+    EXPECT_EQ(of(), "file bad.txt: 2 entries -> 2 entries, others" + keeps);
+    write("bad.txt", "203.0.113.2\n");
+    EXPECT_EQ(of(), "file bad.txt: 2 entries -> 1 entries" + keeps);
+    ASSERT_TRUE(answer(config.load(path("start.yaml"), "tester")));
+    EXPECT_EQ(fw().plan().find_set("bad")->set->size(), 2u);
+    EXPECT_EQ(of(), "");
+    std::filesystem::remove(path("bad.txt"));
+    EXPECT_THAT(of(), HasSubstr("1 entries -> " + path("bad.txt") + ": cannot be opened"));
+}
+
 TEST_F(LiveConfigTest, AnIncludedFileOfAnotherFolderNeedsItsWholePath) {
     LiveConfig& config = begin(text_of(kWeb));
     const auto text = [&](const std::string& file) {
