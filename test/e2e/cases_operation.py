@@ -292,6 +292,10 @@ def start_time(bench):
     expect(estimate() == '', 'it may be read')
     with open(state, encoding='utf-8') as file:
         expect(file.read() == 'no such form\n', 'check has moved it')
+    config['eal']['hugepages'] = 'yes'
+    said = laboratory.run(POSTERN, 'check', lab.write('huge.yaml', json.dumps(config))).stdout
+    expect('on this machine with huge pages, of which' in said, said)
+    config['eal']['hugepages'] = 'auto'
     daemon = bench.middle = Postern(config=config).start(lab)
     said = daemon.process.stderr + daemon.process.stdout
     found = re.search(r'started in ([\d.]+) s, of which (.*)', said)
