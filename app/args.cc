@@ -53,6 +53,21 @@ std::optional<std::uint64_t> number(std::string_view text, std::uint64_t max) {
     return v;
 }
 
+/// Those of protocols that are not just their numbers.
+std::vector<std::string> protocol_names() {
+    std::vector<std::string> names;
+    for (unsigned p = 0; p < 256; ++p)
+        if (std::string name = protocol_name(static_cast<std::uint8_t>(p)); !number(name, 255))
+            names.push_back(std::move(name));
+    return names;
+}
+
+/// "; did you mean 'tcp'?", or nothing.
+std::string or_near(const std::string& word, const std::vector<std::string>& words) {
+    const std::string found = nearest(lower(word), words);
+    return found.empty() ? "" : "; did you mean '" + found + "'?";
+}
+
 /// The element of `names` that this name means, exactly or, if there is none, in any case.
 template <class Names, class NameOf>
 std::optional<std::size_t> find_name(const Names& names, const std::string& name, NameOf name_of) {
@@ -133,7 +148,7 @@ std::optional<Interval> Args::numbers(const char* name) {
 std::optional<std::uint8_t> Args::protocol(const char* name) {
     if (!has(name)) return std::nullopt;
     const auto p = parse_protocol(lower(text(name)));
-    if (!p) wrong(name, "expected tcp, udp, … or a number");
+    if (!p) wrong(name, "expected tcp, udp, … or a number" + or_near(text(name), protocol_names()));
     return p;
 }
 
@@ -233,7 +248,7 @@ std::optional<std::size_t> Args::word(const char* name, std::span<const std::str
         if (same_word(words[i], text(name))) return i;
         all += (i == 0 ? "" : ", ") + std::string(words[i]);
     }
-    wrong(name, "expected one of " + all);
+    wrong(name, "expected one of " + all + or_near(text(name), words_of(words)));
     return std::nullopt;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "config_build.h"
 
+#include <algorithm>
 #include <exception>
 #include <filesystem>
 #include <utility>
@@ -50,14 +51,9 @@ Result<void> can_move(const ConfigSource& source, const std::string& start_path)
     std::error_code ignored;
     const auto here = folder_of(source.path), there = folder_of(start_path);
     if (std::filesystem::equivalent(here, there, ignored)) return {};
-    std::vector<std::string> names;
     for (const IncludedFile& file : source.included)
-        names.push_back(file.name);
-    for (const LiveSetSpec& set : source.spec.sets)
-        if (!set.file.empty()) names.push_back(set.file);
-    for (const std::string& name : names)
-        if (!name.starts_with('/'))
-            return Error{source.path + ": includes " + name +
+        if (!file.name.starts_with('/'))
+            return Error{source.path + ": includes " + file.name +
                          " of its folder. The next start reads this "
                          "text as " +
                          start_path + ", and would look for it in " + there.string() +
@@ -76,6 +72,19 @@ Result<ConfigBuild::Built> compare(const ConfigBuild::Order& order) {
     const LoadResult loaded = load_spec_text(*text, order.path, build_schema());
     add_differences(order.now->included, loaded.included, out.differences);
     return out;
+}
+
+/// Of rules that can never match. `compiled` is what `plan` was made of. Rules that are out of
+/// force now have numbers, but the plan's policy lacks them.
+std::vector<Diagnostic> shadow_warnings_of(const ConfigSource& source, Spec compiled,
+                                           const Plan& plan) {
+    if (std::ranges::all_of(plan.rule_lines, &Plan::RuleLine::in_force))
+        return shadow_warnings(compiled, *plan.policy, source.path);
+    for (std::size_t i = 0; i < compiled.policy.rules.size(); ++i)
+        compiled.policy.rules[i].enabled = source.spec.policy.rules[i].enabled;
+    auto policy = build_policy(compiled);
+    // Its warnings are no reason to refuse what has been compiled.
+    return policy ? shadow_warnings(compiled, **policy, source.path) : std::vector<Diagnostic>{};
 }
 
 Error cancelled() {
@@ -105,12 +114,13 @@ Result<ConfigBuild::Built> build(const ConfigBuild::Order& order, const std::sto
     out.differences = std::move(*found);
     add_differences(order.now->included, next.included, out.differences);
     if (stop.stop_requested()) return cancelled();
-    auto plan = Firewall::compile_plan(next.spec, *order.basis);
+    Spec compiled;
+    auto plan = Firewall::compile_plan(next.spec, *order.basis, &compiled);
     if (!plan) return plan.error();
     out.plan = std::move(*plan);
     if (stop.stop_requested()) return cancelled();
     out.warnings = next.warnings;
-    for (const Diagnostic& warning : shadow_warnings(next.spec, *out.plan->policy, next.path))
+    for (const Diagnostic& warning : shadow_warnings_of(next, std::move(compiled), *out.plan))
         out.warnings.push_back(warning.to_string());
     return out;
 }

@@ -156,15 +156,15 @@ std::string CtlCommands::no_match(const Words& words) const {
         if (name.size() > 1 && name[0] == words[0]) next.push_back(name[1]);
     }
     if (next.empty()) {
-        std::string near = nearest(join(words, 2), names);
-        if (near.empty()) near = nearest(words[0], names);
+        std::string near = nearest(lower(join(words, 2)), names);
+        if (near.empty()) near = nearest(lower(words[0]), names);
         return "there is no command '" + join(words, 2) + "'" +
                (near.empty() ? "" : ", did you mean '" + near + "'?") +
                "; 'posternctl help' lists them";
     }
     const std::string all = join(next, next.size(), ", ");
     if (words.size() == 1) return words[0] + ": expected one of " + all;
-    return "there is no command '" + join(words, 2) + "'" + suggestion(words[1], next) +
+    return "there is no command '" + join(words, 2) + "'" + suggestion(lower(words[1]), next) +
            "; expected one of " + all;
 }
 

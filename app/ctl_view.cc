@@ -243,8 +243,10 @@ void Table::print(const std::vector<std::string>& cells) {
         if (i == shown_.back() && !right) {
             const std::size_t indent = width_of(line);
             const std::size_t room = width_ > indent ? width_ - indent : 0;
-            const auto lines =
-                width_ == 0 || room < 20 ? std::vector{cells[i]} : wrapped(cells[i], room);
+            // Lines of a text, such as a configuration, stay as they are.
+            const bool is_text = columns_.size() == 1;
+            const auto lines = width_ == 0 || room < 20 || is_text ? std::vector{cells[i]}
+                                                                   : wrapped(cells[i], room);
             out_.line(line + lines[0]);
             for (std::size_t n = 1; n < lines.size(); ++n)
                 out_.line(std::string(indent, ' ') + lines[n]);

@@ -93,7 +93,7 @@ class CellReader {
 class Table {
   public:
     /// Columns of the highest rank are left out until lines fit into `width`, and the last one is
-    /// broken into lines. 0: any width.
+    /// broken into lines, unless it is the only one. 0: any width.
     Table(std::vector<CellReader> columns, std::size_t width, bool header, Output& out)
         : columns_(std::move(columns)), width_(width), header_(header), out_(out) {}
 

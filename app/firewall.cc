@@ -135,6 +135,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
                             {.workers = options.workers,
                              .believe_checksums = options.believe_checksums,
                              .scanner_cache = options.scanner_cache,
+                             .times = options.times,
                              .wall_s = fw->wall_s_(),
                              .set_shared = fw->set_shared_});
     if (!compiled) return compiled.error();
@@ -241,6 +242,7 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
         p.userspace = fw->userspace_.get();
         fw->workers_.push_back(std::make_unique<Worker>(std::move(p)));
     }
+    if (options.times != nullptr) options.times->end_of("tables");
     return fw;
 }
 
@@ -295,11 +297,12 @@ Firewall::PlanBasis Firewall::plan_basis() {
             .set_shared = set_shared_};
 }
 
-Result<Plan> Firewall::compile_plan(const Spec& spec, const PlanBasis& basis) {
+Result<Plan> Firewall::compile_plan(const Spec& spec, const PlanBasis& basis, Spec* as_compiled) {
     auto compiled = compile(spec, basis.names, catalogue(),
                             {.previous_helpers = basis.helpers,
                              .workers = basis.workers,
                              .believe_checksums = basis.believe_checksums,
+                             .as_compiled = as_compiled,
                              .wall_s = basis.wall_s,
                              .sets = basis.sets,
                              .set_shared = basis.set_shared});

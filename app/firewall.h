@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/step_times.h"
 #include "config/load.h"
 #include "config/spec.h"
 #include "expect/owner.h"
@@ -50,6 +51,7 @@ struct FirewallOptions {
     bool believe_checksums = false;  ///< overrides the ports' `checksums`: see Plan
     std::uint32_t activity_ring = 1024;
     ScannerCache* scanner_cache = nullptr;  ///< used while building only
+    StepTimes* times = nullptr;             ///< gets the times of its steps
     /// The time for schedules, seconds after 1970; none: the system's.
     std::function<std::int64_t()> wall_s;
 };
@@ -110,7 +112,10 @@ class Firewall {
     };
     PlanBasis plan_basis();
     /// Compiles `spec`. Any thread. Differences named by needs_restart() are not adopted.
-    static Result<Plan> compile_plan(const Spec& spec, const PlanBasis& basis);
+    /// `as_compiled`, if not null, gets it with the plan's numbers of zones and helpers, and with
+    /// the rules disabled that are not in force now.
+    static Result<Plan> compile_plan(const Spec& spec, const PlanBasis& basis,
+                                     Spec* as_compiled = nullptr);
     /// Publishes a plan compiled from `basis`, under traffic. A helper that was removed since the
     /// basis was taken stays removed. False: another configuration was published since then, so
     /// numbers of names may differ; nothing has changed, compile again.

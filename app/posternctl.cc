@@ -7,9 +7,12 @@
 // answer, 2 the command line is wrong, or the socket refuses the command.
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -20,6 +23,7 @@
 #include <CLI/CLI.hpp>
 #include <unistd.h>
 
+#include "completion.h"
 #include "control/client.h"
 #include "control/suggest.h"
 #include "ctl_capture.h"
@@ -70,34 +74,6 @@ const Words kOptions{"--socket",        "--json",
                      "--zsh-completion"};
 /// Those with a value.
 const Words kValued{"-s", "--socket", "--columns", "--sort", "--limit", "-w", "--write"};
-
-constexpr const char* kBashCompletion = R"(# For bash: source <(posternctl --bash-completion)
-_posternctl() {
-    local words last
-    read -ra words <<< "${COMP_LINE:0:COMP_POINT}"
-    [[ ${COMP_LINE:0:COMP_POINT} == *' ' ]] && words+=('')
-    last=${words[-1]}
-    mapfile -t COMPREPLY < <("${words[0]}" --complete "${words[@]:1}" 2>/dev/null)
-    # Bash completes what follows the equals sign.
-    [[ $last == *=* ]] && COMPREPLY=("${COMPREPLY[@]#"${last%%=*}="}")
-    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
-}
-complete -o default -F _posternctl posternctl
-)";
-
-constexpr const char* kZshCompletion = R"(#compdef posternctl
-# For zsh: source <(posternctl --zsh-completion), or a file _posternctl in $fpath
-_posternctl() {
-    local -a found keys others
-    found=("${(@f)$("${words[1]}" --complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
-    keys=(${(M)found:#*=})
-    others=(${found:#*=})
-    (( ${#keys} )) && compadd -Q -S '' -- "${keys[@]}"
-    (( ${#others} )) && compadd -Q -- "${others[@]}"
-    return 0
-}
-if [[ ${funcstack[1]} == _posternctl ]]; then _posternctl "$@"; else compdef _posternctl posternctl; fi
-)";
 
 int print(const std::string& text) {
     Output out;
@@ -290,13 +266,21 @@ bool read_period(const std::string& text, double& seconds) {
     return (in >> seconds) && in.eof() && seconds >= 0.05 && seconds <= 86400;
 }
 
+/// Rows. False: it is no such number.
+bool read_limit(const std::string& text, std::optional<std::uint64_t>& limit) {
+    std::uint64_t n = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+    limit = n;
+    return error == std::errc{} && end == text.data() + text.size();
+}
+
 int run(int argc, char** argv) {
     if (argc > 1 && std::string_view(argv[1]) == "--complete")
         return run_complete(Words(argv + 2, argv + argc));
     CLI::App app;
     Options options;
     ViewOptions& view = options.view;
-    std::string columns, watch;
+    std::string columns, watch, limit;
     bool version = false, bash = false, zsh = false, no_header = false;
     app.add_option("-s,--socket", options.socket)->take_last();
     app.add_flag("--json", view.json);
@@ -305,7 +289,7 @@ int run(int argc, char** argv) {
     app.add_flag("--no-header", no_header);
     app.add_option("--sort", view.sort)->take_last();
     app.add_flag("--reverse", view.reverse);
-    app.add_option("--limit", view.limit)->take_last();
+    app.add_option("--limit", limit)->take_last();
     app.add_flag("--all", view.all);
     // The value only after '=', so that a command may follow.
     app.add_flag("--watch{2}", watch);
@@ -319,15 +303,20 @@ int run(int argc, char** argv) {
 
     try {
         app.parse(argc, argv);
+    } catch (const CLI::ArgumentMismatch& e) {
+        const std::string text = e.what();
+        return complain(text.substr(0, text.find(':')) + ": expected a value", kUsage);
     } catch (const CLI::ParseError& e) {
-        return app.exit(e) == 0 ? kOk : kUsage;
+        return complain(e.what(), kUsage);
     }
     if (version) return print("posternctl " POSTERN_VERSION);
-    if (bash) return print(kBashCompletion);
-    if (zsh) return print(kZshCompletion);
+    if (bash) return print(bash_completion("posternctl"));
+    if (zsh) return print(zsh_completion("posternctl"));
     view.header = !no_header;
     for (std::istringstream names(columns); std::getline(names, columns, ',');)
         view.columns.push_back(columns);
+    if (!limit.empty() && !read_limit(limit, view.limit))
+        return complain("--limit: expected a number of rows, found '" + limit + "'", kUsage);
     if (!watch.empty() && !read_period(watch, options.watch_s))
         return complain("--watch: expected seconds (0.05 to 86400), found '" + watch + "'", kUsage);
     Words words = app.remaining();

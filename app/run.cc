@@ -177,7 +177,7 @@ std::int64_t seconds_in(const std::string& file) {
 
 /// Everything between the start and the end of DPDK.
 int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, StartFile& start,
-          const std::string& clock_file) {
+          const RunOptions& asked) {
     const Spec spec = source.spec;
     FirewallOptions options;
     options.workers = spec.workers.count;
@@ -187,7 +187,10 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
     options.expect_events = kExpectEvents;
     options.conn_events = kConnEvents;
     options.packet_records = kPacketRecords;
-    if (!clock_file.empty()) options.wall_s = [clock_file] { return seconds_in(clock_file); };
+    if (!asked.clock.empty()) options.wall_s = [file = asked.clock] { return seconds_in(file); };
+    StepTimes times = asked.times;
+    times.end_of("DPDK");
+    options.times = &times;
     ScannerCache cache(spec.scanner_cache);
     if (!spec.scanner_cache.empty()) options.scanner_cache = &cache;
     auto firewall = Firewall::build(spec, options);
@@ -199,13 +202,18 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
     Firewall& fw = **firewall;
     auto requests = std::make_shared<WorkerRequests>(fw);
     auto restored = std::make_shared<RestoreSummary>();
-    const auto restore = [&] { return restore_at_start(fw, *requests, start, *restored); };
+    const auto restore = [&] {
+        auto done = restore_at_start(fw, *requests, start, *restored);
+        times.end_of("saved connections");
+        return done;
+    };
     // Before the ports are opened, unless they decide which worker a connection belongs to: then
     // packets wait in their queues meanwhile.
     if (!fw.devices_decide())
         if (auto r = restore(); !r) return fail(r.error());
     auto ports = PortSet::open(port_config(spec, fw));
     if (!ports) return fail(ports.error());
+    times.end_of("ports");
     fw.set_devices_steer((*ports)->any_rss());
     if (fw.devices_decide())
         if (auto r = restore(); !r) return fail(r.error());
@@ -287,6 +295,8 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
                 i.name);
     }
     if (fw.workers() > 1) spdlog::info("steer: {}", fw.steering().by_rss ? "rss" : "keyed");
+    times.end_of("the rest");
+    spdlog::info("started in {}, of which {}", StepTimes::text_of(times.total()), times.longest());
     std::printf("postern: ready, %u workers, control socket %s\n", fw.workers(),
                 control.path().c_str());
     std::fflush(stdout);
@@ -360,7 +370,7 @@ int run_daemon(LiveConfig::Source source, const RunOptions& asked) {
         std::fflush(stdout);
         _exit(code);
     }
-    const int code = serve(std::move(source), **control, *signals, *start, asked.clock);
+    const int code = serve(std::move(source), **control, *signals, *start, asked);
     stop_eal();
     return code;
 }

@@ -16,6 +16,9 @@
 namespace postern {
 namespace {
 
+/// Of a file, as it is read.
+using Piece = std::array<std::uint8_t, 256 * 1024>;
+
 bool is_missing(const std::string& path) {
     struct stat st {};
     return ::lstat(path.c_str(), &st) != 0 && errno == ENOENT;
@@ -76,12 +79,44 @@ Result<StartFile> open_start_file(const std::string& restore, const StateSpec& s
     return start;
 }
 
+Result<double> estimate_restore(Firewall& firewall, const std::string& path,
+                                std::chrono::milliseconds enough) {
+    auto opened = StateFileReader::open(path);
+    if (!opened) return opened.error();
+    WorkerRequests requests(firewall);
+    FileRestorer file(firewall, requests, [] { return Tick{}; });
+    auto piece = std::make_unique<Piece>();
+    std::uint64_t read = 0;
+    const auto begun = std::chrono::steady_clock::now();
+    for (;;) {
+        const FileRestorer::Step step = file.step();
+        if (step == FileRestorer::Step::done) break;
+        if (step == FileRestorer::Step::busy) {
+            requests.answer_here({});
+            continue;
+        }
+        if (read != 0 && std::chrono::steady_clock::now() - begun >= enough) break;
+        auto n = opened->read(*piece);
+        if (!n) return n.error();
+        read += *n;
+        if (*n == 0)
+            file.feed_end();
+        else
+            file.feed({reinterpret_cast<const char*>(piece->data()), *n});
+    }
+    requests.answer_here({});
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
+    return read == 0
+               ? 0
+               : took.count() * static_cast<double>(opened->size()) / static_cast<double>(read);
+}
+
 Result<void> restore_at_start(Firewall& firewall, WorkerRequests& requests, StartFile& start,
                               RestoreSummary& totals) {
     if (!start.file) return {};
     const auto begun = std::chrono::steady_clock::now();
     FileRestorer file(firewall, requests, [] { return Tick{}; });
-    auto piece = std::make_unique<std::array<std::uint8_t, 256 * 1024>>();
+    auto piece = std::make_unique<Piece>();
     std::string unreadable;
     for (;;) {
         const FileRestorer::Step step = file.step();

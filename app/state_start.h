@@ -5,6 +5,7 @@
 // packet is judged without them. The workers' time is 0 meanwhile: nothing ages while it loads.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -29,6 +30,11 @@ struct StartFile {
 /// Opens `restore` (from the command line) if it is not empty, else the configured file. An error
 /// is one of the former; problems with the configured file are logged.
 Result<StartFile> open_start_file(const std::string& restore, const StateSpec& state);
+
+/// Estimates the seconds that restoring `path` takes, by restoring its beginning for this time.
+/// `firewall` is not usable afterwards. An Error: the file cannot be read.
+Result<double> estimate_restore(Firewall& firewall, const std::string& path,
+                                std::chrono::milliseconds enough = std::chrono::milliseconds(250));
 
 /// Restores it, logs what came of it, and adds it to `totals`. Call while no worker runs. A
 /// configured file that is damaged is kept as PATH.damaged; what is sound in it is restored.

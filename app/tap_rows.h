@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "control/command.h"
+#include "log/record_rows.h"
 #include "pipeline/tap_record.h"
 #include "plan/plan.h"
-#include "log/record_rows.h"
 
 namespace postern {
 

@@ -73,15 +73,20 @@ def postern_page(postern):
     general = output_of(postern, '--help')
     commands = re.findall(r'^  (\w+)  +(\S.*(?:\n {10,}\S.*)*)', general.split('Subcommands:')[1],
                           re.M)
+    helps = {name: output_of(postern, name, '--help') for name, _ in commands}
     for name, _ in commands:
-        lines += [f'.B postern {name}', '.RI [ OPTION "]... [" ARGUMENT ]...', '.br']
+        usage = re.search(rf'^Usage: \S*postern {name}(.*)', helps[name], re.M)[1]
+        lines += [f'.B postern {name}', roff(usage.strip()), '.br']
     lines += ['.SH DESCRIPTION', roff(
         'Postern forwards packets between ports of DPDK, follows every connection, and opens '
         'pin-holes for the connections that protocols announce. The file that describes it is in '
-        'postern.yaml(5); posternctl(8) asks a running one.'), '.SH COMMANDS']
+        'postern.yaml(5); posternctl(8) asks a running one.'), '.SH OPTIONS']
+    for head, said in options_of(general.split('Subcommands:')[0].split('Options:')[1]):
+        lines += item(f'.B {roff(head)}', said)
+    lines.append('.SH COMMANDS')
     for name, text in commands:
         lines += [f'.SS postern {name}', roff(' '.join(text.split()))]
-        for head, said in options_of(output_of(postern, name, '--help')):
+        for head, said in options_of(helps[name]):
             lines += item(f'.B {roff(head)}', said)
     lines += ['.SH SIGNALS', *item('.B SIGINT, SIGTERM, SIGQUIT', 'end it in good order'),
               *item('.B SIGHUP', 'reads the file of its start again'),
@@ -245,6 +250,8 @@ def main(argv):
         'docs/man/postern.8': tidy(postern_page(postern)),
         'docs/man/posternctl.8': tidy(posternctl_page(posternctl, commands)),
         'docs/man/postern.yaml.5': tidy(yaml_page()),
+        'docs/completion/postern': [output_of(postern, '--bash-completion').rstrip('\n')],
+        'docs/completion/_postern': [output_of(postern, '--zsh-completion').rstrip('\n')],
         'docs/completion/posternctl': [output_of(posternctl, '--bash-completion').rstrip('\n')],
         'docs/completion/_posternctl': [output_of(posternctl, '--zsh-completion').rstrip('\n')],
         'app/known_commands.inc': known_commands(commands),

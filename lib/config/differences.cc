@@ -165,12 +165,16 @@ void add_differences(const std::vector<IncludedFile>& before,
         return file.problem.empty() ? std::to_string(file.entries) + " entries" : file.problem;
     };
     for (const IncludedFile& now : after) {
-        const auto old = std::ranges::find(before, now.name, &IncludedFile::name);
+        const auto old = std::ranges::find_if(before, [&](const IncludedFile& file) {
+            return file.name == now.name && file.of_set == now.of_set;
+        });
         if (old == before.end()) continue;
         const std::string a = entries(*old);
         std::string b = entries(now);
         if (a == b && old->digest == now.digest) continue;
         if (a == b) b += ", others";
+        if (!now.of_set.empty())
+            b += " at the next start; now set " + now.of_set + " keeps its own (`set load`)";
         out.push_back({"file " + now.name, Difference::Change::changed, a, b});
     }
 }

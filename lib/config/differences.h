@@ -34,8 +34,8 @@ const char* to_string(Difference::Change change) noexcept;
 Result<std::vector<Difference>> differences(std::string_view before, std::string_view after);
 
 /// Adds a difference for each included file of both whose entries are others: "file lists/bad.txt",
-/// from "3 entries" to "4 entries". A file that only one of them includes is a difference of the
-/// texts.
+/// from "3 entries" to "4 entries"; for a set: only a start reads its file. A file that only one of
+/// them includes is a difference of the texts.
 void add_differences(const std::vector<IncludedFile>& before,
                      const std::vector<IncludedFile>& after, std::vector<Difference>& out);
 

@@ -44,6 +44,8 @@ class Groups {
     std::string path_of(const std::string& name) const {
         return name.front() == '/' ? name : folder_ + name;
     }
+    /// Once for each group or set is enough; further ones of the same name are left out.
+    void add_included(IncludedFile file);
     /// The files that were read, each once.
     std::vector<IncludedFile> take_included() { return std::move(included_); }
 

@@ -61,12 +61,23 @@ struct Diagnostic {
     std::string to_string() const;
 };
 
-/// A file of entries that a group of the configuration names.
+/// A file of entries that a group or a set of the configuration names.
 struct IncludedFile {
     std::string name;          ///< as the configuration has it
-    std::size_t entries = 0;   ///< lines that are neither empty nor a comment
-    std::uint64_t digest = 0;  ///< of the entries
     std::string problem = {};  ///< why it could not be read; empty: it was
+    std::string of_set = {};   ///< the set that begins with its entries; empty: groups name it
+    std::size_t entries = 0;   ///< lines that are neither empty nor a comment
+    std::uint64_t digest = 0xcbf29ce484222325;  ///< FNV-1a of the entries
+
+    void add_entry(std::string_view text) noexcept {
+        const auto add = [this](char c) {
+            digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+        };
+        for (const char c : text)
+            add(c);
+        add('\n');
+        ++entries;
+    }
 };
 
 struct LoadResult {

@@ -53,19 +53,6 @@ bool looks_like_a_name(std::string_view text) {
            text.find_first_not_of("0123456789.-") != std::string_view::npos;
 }
 
-/// FNV-1a, with an end after each entry.
-std::uint64_t digest_of(const std::vector<ListLine>& lines) noexcept {
-    std::uint64_t out = 0xcbf29ce484222325;
-    const auto add = [&out](char c) {
-        out = (out ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    };
-    for (const ListLine& line : lines) {
-        std::ranges::for_each(line.text, add);
-        add('\n');
-    }
-    return out;
-}
-
 }  // namespace
 
 /// A list being read.
@@ -268,6 +255,13 @@ void Groups::add(List<Kind>& list, std::string_view text, const Value& at,
         list.failed = true;
 }
 
+void Groups::add_included(IncludedFile file) {
+    const auto same = [&](const IncludedFile& other) {
+        return other.name == file.name && other.of_set == file.of_set;
+    };
+    if (std::ranges::none_of(included_, same)) included_.push_back(std::move(file));
+}
+
 template <class Kind>
 void Groups::add_file(List<Kind>& list, const Value& item) {
     Map map(item);
@@ -281,9 +275,10 @@ void Groups::add_file(List<Kind>& list, const Value& item) {
     }
     const auto text = read_list_file(path_of(*name));
     const auto lines = text ? lines_of(text.value()) : std::vector<ListLine>{};
-    if (std::ranges::find(included_, *name, &IncludedFile::name) == included_.end())
-        included_.push_back(
-            {*name, lines.size(), digest_of(lines), text ? std::string() : text.error().message});
+    IncludedFile file{*name, text ? std::string() : text.error().message};
+    for (const ListLine& line : lines)
+        file.add_entry(line.text);
+    add_included(std::move(file));
     if (!text || lines.size() > kMaxGroupLines) {
         path->error(text ? *name + " has " + std::to_string(lines.size()) +
                                " entries (expected at most " + std::to_string(kMaxGroupLines) + ")"

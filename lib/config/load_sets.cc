@@ -30,10 +30,14 @@ void Loader::set_contents(Map& map, LiveSetSpec& set) {
         if (const auto name = file->text(kMaxPath)) {
             set.file = *name;
             auto read = read_set_file(groups_.path_of(*name), set.max);
+            IncludedFile included{*name, read ? std::string() : read.error().message, set.name};
             if (read)
                 out.insert(out.end(), read->begin(), read->end());
             else
                 file->error(read.error().message);
+            for (std::size_t i = 0; read && i < read->size(); ++i)
+                included.add_entry(to_string((*read)[i]));
+            groups_.add_included(std::move(included));
         }
     }
     if (out.size() > set.max)
@@ -55,10 +59,10 @@ void Loader::sets(const Value& v) {
         read_keys(map, set);
         const auto at = map.require("name");
         const auto name = at ? at->name() : std::nullopt;
+        set.name = name.value_or("");
         set_contents(map, set);
         map.finish();
         if (!name || !groups_.add_set(*at, *name)) continue;
-        set.name = *name;
         spec_.sets.push_back(std::move(set));
     }
 }

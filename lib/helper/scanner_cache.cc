@@ -133,6 +133,7 @@ std::vector<char> ScannerCache::load(std::string_view key) {
 }
 
 void ScannerCache::store(std::string_view key, const std::vector<char>& bytes) {
+    if (use_ == Use::read) return;
     std::string text(kMagic, sizeof kMagic);
     put(text, key.size());
     put(text, bytes.size());

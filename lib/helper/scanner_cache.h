@@ -20,7 +20,12 @@ namespace postern {
 
 class ScannerCache {
   public:
-    explicit ScannerCache(std::string directory) : directory_(std::move(directory)) {}
+    enum class Use {
+        read_and_write,
+        read  ///< store() does nothing
+    };
+    explicit ScannerCache(std::string directory, Use use = Use::read_and_write)
+        : directory_(std::move(directory)), use_(use) {}
 
     /// Returns the bytes stored under exactly this key; empty if there are none that can be
     /// trusted.
@@ -40,6 +45,7 @@ class ScannerCache {
     void warn(std::string_view key, std::string_view why);
 
     std::string directory_;
+    Use use_;
     unsigned hits_ = 0, misses_ = 0;
     std::vector<std::string> warnings_;
 };

@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cstring>
 
-#include <rte_hash_crc.h>
 #include <rte_ip.h>
 
 #include "net/bytes.h"
 #include "net/ipv6.h"
+#include "pipeline/crc32c.h"
 
 namespace postern {
 namespace {
@@ -68,19 +68,6 @@ bool sums_up(const rte_mbuf* m, const PacketInfo& info, const std::uint8_t* data
     if (!sum_of(m, info.l4_off, covered, sum)) return false;
     const std::uint32_t pseudo = pseudo_header ? pseudo_sum(info, data, protocol) : 0;
     return fold(pseudo + sum) == 0xffff;
-}
-
-/// As rte_hash_crc() of the same bytes, but for any alignment.
-std::uint32_t crc32c(const std::uint8_t* p, unsigned n, std::uint32_t crc) noexcept {
-    constexpr unsigned kWord = sizeof(std::uint64_t);
-    for (; n >= kWord; n -= kWord, p += kWord) {
-        std::uint64_t word;
-        std::memcpy(&word, p, sizeof word);
-        crc = rte_hash_crc_8byte(word, crc);
-    }
-    for (; n != 0; --n)
-        crc = rte_hash_crc_1byte(*p++, crc);
-    return crc;
 }
 
 /// RFC 9260 section 6.8 and appendix A: CRC32c of the packet with zeros in the checksum field,

@@ -241,6 +241,10 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
         spec, names.helpers,
         {catalogue.find_helper, options.workers, options.scanner_cache, options.previous_helpers});
     if (!helpers) return helpers.error();
+    const auto end_of = [&options](std::string_view step) {
+        if (options.times != nullptr) options.times->end_of(step);
+    };
+    end_of("patterns of helpers");
     plan.helper_instances = std::move(helpers.value());
     for (const HelperId id : plan.helper_instances->ids())
         plan.helpers_in_service |= std::uint64_t{1} << id;
@@ -329,14 +333,18 @@ Result<Plan> compile(const Spec& configured, const Names& previous, const Catalo
         plan.stages.push_back(catalogue.find_stage(name));
     if (const auto wrong = catalogue.order_problem(plan.stages))
         return Error{"pipeline: " + *wrong};
+    end_of("policy");
     plan.sets = sets_of(spec, options);
+    end_of("sets");
     PolicyLiveSets live_sets;
     for (const SetPlan& s : plan.sets)
         live_sets.push_back(s.set);
     auto policy = build_policy(spec, numbers.rules, std::move(live_sets));
     if (!policy) return policy.error();
     plan.policy = std::move(policy.value());
+    end_of("policy");
     plan.names = std::move(names);
+    if (options.as_compiled != nullptr) *options.as_compiled = std::move(spec);
     return plan;
 }
 

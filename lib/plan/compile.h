@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/step_times.h"
 #include "config/spec.h"
 #include "plan/helpers.h"
 #include "plan/names.h"
@@ -32,6 +33,8 @@ struct CompileOptions {
     unsigned workers = 1;
     bool believe_checksums = false;         ///< overrides the ports' `checksums`: see Plan
     ScannerCache* scanner_cache = nullptr;  ///< used while compiling only
+    StepTimes* times = nullptr;             ///< gets the times of its steps
+    Spec* as_compiled = nullptr;            ///< gets the Spec with the plan's numbers
     std::int64_t wall_s = 0;                ///< the time for schedules, seconds after 1970
     KnownSets sets;                         ///< of earlier plans: they keep their contents
     /// For new sets; null: a clock and a secret of their own, and no reader but this thread.

@@ -30,7 +30,8 @@ Result<std::unique_ptr<Policy>> build_policy(const Spec& spec, const std::vector
                                              PolicyLiveSets sets = {});
 
 /// Warnings of rules that can never match, because an earlier rule matches all that they do.
-/// `policy` is built from `spec`; `file` is its name in the warnings.
+/// `policy` is built from all of `spec`'s enabled rules, with its numbers of zones and helpers;
+/// `file` is its name in the warnings.
 std::vector<Diagnostic> shadow_warnings(const Spec& spec, const Policy& policy,
                                         const std::string& file);
 

@@ -84,6 +84,11 @@ void remove_runtime_folder() {
 
 }  // namespace
 
+bool takes_huge_pages(EalConfig::Huge huge) {
+    return huge == EalConfig::Huge::yes ||
+           (huge == EalConfig::Huge::automatic && free_hugepages().pages > 0);
+}
+
 std::uint64_t available_memory_mb() {
     std::ifstream in("/proc/meminfo");
     std::string word;
@@ -167,9 +172,7 @@ Result<void> start_eal(const EalConfig& config) {
     std::vector<std::string> args{"postern", "--no-telemetry", "--lcores",
                                   lcores,    "--main-lcore",   "0"};
     if (!config.verbose) args.push_back("--log-level=error");
-    const bool huge =
-        config.hugepages == EalConfig::Huge::yes ||
-        (config.hugepages == EalConfig::Huge::automatic && free_hugepages().pages > 0);
+    const bool huge = takes_huge_pages(config.hugepages);
     if (auto r = check_start(config, huge); !r) return r;
     // In both cases no file remains, however the process ends. (DPDK does not accept --in-memory
     // without hugepages.)

@@ -29,6 +29,9 @@ struct EalConfig {
 /// Once a process. Lcore 0 is the caller, lcores 1..workers are for workers.
 Result<void> start_eal(const EalConfig& config);
 
+/// Whether start_eal() takes huge pages. Automatic: if the machine has free ones.
+bool takes_huge_pages(EalConfig::Huge huge);
+
 /// MiB that the machine could still give a process; 0 if unknown.
 std::uint64_t available_memory_mb();
 

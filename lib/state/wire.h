@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include <rte_hash_crc.h>
+#include "pipeline/crc32c.h"
 
 namespace postern::state_wire {
 
@@ -20,19 +20,6 @@ inline constexpr std::string_view kMagic{"\xf9pstate\n", 8};
 inline constexpr std::uint32_t kFormat = 2;
 /// A block with its header. In base64 it fits into one request of the control socket.
 inline constexpr std::size_t kBlockBytes = 32 * 1024;
-
-/// CRC32C of bytes at any alignment: rte_hash_crc() reads words where they lie.
-inline std::uint32_t crc32c(const void* bytes, std::size_t n, std::uint32_t crc) noexcept {
-    const auto* p = static_cast<const char*>(bytes);
-    for (; n >= 8; n -= 8, p += 8) {
-        std::uint64_t word;
-        std::memcpy(&word, p, sizeof word);
-        crc = rte_hash_crc_8byte(word, crc);
-    }
-    for (; n != 0; --n, ++p)
-        crc = rte_hash_crc_1byte(static_cast<std::uint8_t>(*p), crc);
-    return crc;
-}
 
 /// Precedes each block; little-endian.
 struct BlockHeader {

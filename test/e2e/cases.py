@@ -69,6 +69,7 @@ def all_cases():
     import cases_config
     import cases_conntrack
     import cases_control
+    import cases_documented
     import cases_expect
     import cases_broadcast
     import cases_browser
@@ -105,6 +106,6 @@ def all_cases():
                                cases_pptp, cases_broadcast, cases_browser, cases_traffic, cases_pools,
                                cases_userspace, cases_zones, cases_asymmetric, cases_office,
                                cases_operation, cases_operator, cases_state, cases_restart, cases_control,
-                               cases_config, cases_commands, cases_groups, cases_ports, cases_jumbo, cases_seeing,
-                               cases_capture, cases_rules, cases_sets, cases_flows)
+                               cases_config, cases_commands, cases_documented, cases_groups, cases_ports, cases_jumbo,
+                               cases_seeing, cases_capture, cases_rules, cases_sets, cases_flows)
             for case in group.cases()]

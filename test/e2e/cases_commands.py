@@ -22,13 +22,15 @@ WAIT_S = 20
 class Scene:
     """A daemon with a history, connections and an expectation."""
 
-    def __init__(self, bench):
+    def __init__(self, bench, more=lambda config: None):
+        """`more` changes the configuration."""
         self.lab = bench.lab
         self.config = configuration(Setting(), self.lab.path('postern.sock'))
         self.config['control']['history'] = self.lab.path('history')
         self.config['log'] = {'default': True}
         self.config['timeouts']['udp'] = {'stream': 100}
         self.config['sets'] = [{'name': 'some', 'entries': ['192.0.2.66']}]
+        more(self.config)
         bench.middle = self.daemon = Postern(config=self.config).start(self.lab)
         self.server = FtpServer(self.lab)
         self.clients = 0

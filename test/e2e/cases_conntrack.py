@@ -122,6 +122,8 @@ def connections_are_watched(bench):
                     ('update', 'established', None), ('destroy', 'established', 'control')],
            f'the watcher was told {told}')
     for words, said in ((('list', 'state=open'), 'expected one of'),
+                        (('list', 'state=Establishd'), "did you mean 'established'?"),
+                        (('list', 'proto=tcpp'), "did you mean 'tcp'?"),
                         (('delete',), 'which ones'), (('list', 'mark=1/0'), 'mask')):
         bad = laboratory.run(*middle.ctl_argv('conntrack', *words), check=False)
         expect(bad.returncode == 2 and said in bad.stderr, f'{words}: {bad}')

@@ -254,6 +254,55 @@ def check_command(bench):
                f'{command}: no file:line:column: {done.stdout}{done.stderr}')
 
 
+STEPS = {'configuration', 'DPDK', 'patterns of helpers', 'policy', 'sets', 'tables', 'packet buffers',
+         'ports', 'saved connections', 'the rest'}
+
+
+def steps_of(text):
+    """A text that names steps of a start: {step: seconds}."""
+    found = {step: float(seconds) for seconds, step in re.findall(r'([\d.]+) s for ([A-Za-z ]+)', text)}
+    expect(found and set(found) <= STEPS, f'which steps? {text}')
+    return found
+
+
+def start_time(bench):
+    """`postern check` estimates how long a start takes, and the daemon logs how long it took."""
+    lab = bench.lab
+    state = lab.write('saved', 'no such form\n')
+    os.chmod(state, 0o666)
+
+    def large(config):
+        config['limits']['connections'] = 500_000
+        config['eal']['memory_mb'] = 1024
+        config['state'] = {'file': state, 'save_on_stop': False}
+    config = variant(lab, large)
+    path = lab.write('large.yaml', json.dumps(config))
+
+    def estimate():
+        said = laboratory.run(POSTERN, 'check', path).stdout
+        found = re.search(r'^start: about ([\d.]+) s to ([\d.]+) s on this machine(?: with huge pages)?, '
+                          r'of which (.*); without its devices(.*)$', said, re.M)
+        expect(found, f'no line about the start: {said}')
+        expect(0 < float(found[1]) <= float(found[2]), found[0])
+        expect('tables' in steps_of(found[3]), found[0])
+        return found[4]
+    lacks = estimate()
+    expect(re.match(r' and saved connections \(.*can be written to by others', lacks), lacks)
+    os.chmod(state, 0o600)
+    expect(estimate() == '', 'it may be read')
+    with open(state, encoding='utf-8') as file:
+        expect(file.read() == 'no such form\n', 'check has moved it')
+    config['eal']['hugepages'] = 'yes'
+    said = laboratory.run(POSTERN, 'check', lab.write('huge.yaml', json.dumps(config))).stdout
+    expect('on this machine with huge pages, of which' in said, said)
+    config['eal']['hugepages'] = 'auto'
+    daemon = bench.middle = Postern(config=config).start(lab)
+    said = daemon.process.stderr + daemon.process.stdout
+    found = re.search(r'started in ([\d.]+) s, of which (.*)', said)
+    expect(found and 'tables' in steps_of(found[2]), f'no line about the start: {said}')
+    expect(float(found[1]) >= max(steps_of(found[2]).values()), found[0])
+
+
 def described_commands(bench):
     """posternctl knows what its daemon describes, and the reading socket takes what reads."""
     lab = bench.lab
@@ -441,6 +490,7 @@ def cases():
         ('table-full', table_full),
         ('memif-neighbour-dies', memif_neighbour_dies),
         ('check-command', check_command),
+        ('start-time', start_time),
         ('posternctl-without-daemon', client_without_daemon),
         ('described-commands', described_commands),
     ]

@@ -5,7 +5,6 @@
 scripts/reload-cycle.sh calls it. NOTES.md tells what a block is and how to add one.
 """
 
-import argparse
 import copy
 import itertools
 import json
@@ -15,12 +14,12 @@ import shutil
 import signal
 import sys
 import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(os.path.dirname(HERE), 'restart'))
 
-import cycle                # noqa: E402  (restarts: its laboratory, traffic and report)
+import blocks               # noqa: E402  (of restarts)
+import cycle                # noqa: E402  (restarts: its laboratory and traffic)
 import bad_files            # noqa: E402
 
 laboratory, middle, peers, traffic = cycle.laboratory, cycle.middle, cycle.peers, cycle.traffic
@@ -212,7 +211,7 @@ def loads(bench, report, options):
     done = 0
     problems = {each.name: [] for each in bench.traffic}
     for number in range(options.rounds):
-        signal.alarm(BLOCK_LIMIT_S + options.udp_flows // 1000)
+        blocks.limit(BLOCK_LIMIT_S + options.udp_flows // 1000)
         round_ = cycle.Round(options.loads * 0.35 + options.udp_flows / 40_000)
         for each in bench.traffic:
             each.before(round_)
@@ -544,74 +543,30 @@ BLOCKS = {'loads': loads, 'timer': timer, 'bad': bad, 'together': together, 'two
 
 
 def run_block(name, options, report):
-    logs = os.path.join(options.logs, name)
-    shutil.rmtree(logs, ignore_errors=True)
-
-    def ring(*_):
-        raise cycle.TimeIsUp(f'not done after {BLOCK_LIMIT_S} s')
-    signal.signal(signal.SIGALRM, ring)
     bench = Bench(options)
-    failures = report.counts['not ok']
-    try:
-        signal.alarm(BLOCK_LIMIT_S)
-        BLOCKS[name](bench, report, options)
-        code = bench.firewall.process.popen.poll()
-        expect(code is None, f'the daemon ended by itself with exit code {code}')
-    except Exception as error:  # pylint: disable=broad-except
-        known = isinstance(error, (Wrong, laboratory.LabError, cycle.TimeIsUp))
-        report.line('not ok', f'{name}/all', [str(error) if known else traceback.format_exc()])
-    finally:
-        signal.alarm(0)
-        failed = report.counts['not ok'] > failures
-        shutil.rmtree(bench.lab.path('bad'), ignore_errors=True)  # its pipes and links are no logs
-        bench.lab.close(logs_to=logs if failed else None)
-    for note in bench.notes + ([f'logs: {logs}'] if failed else []):
-        print(f'#   {note}', flush=True)
+
+    def block():
+        try:
+            BLOCKS[name](bench, report, options)
+            code = bench.firewall.process.popen.poll()
+            expect(code is None, f'the daemon ended by itself with exit code {code}')
+        finally:
+            shutil.rmtree(bench.lab.path('bad'), ignore_errors=True)  # its pipes and links are no logs
+    blocks.run_block(name, bench, block, options, report, known=(Wrong,), seconds=BLOCK_LIMIT_S)
 
 
 def main():
-    parser = argparse.ArgumentParser(prog='reload-cycle.sh', description=__doc__.splitlines()[0])
-    parser.add_argument('names', metavar='NAME', nargs='*',
-                        help='a block, or the beginning of its name; without any, all')
-    parser.add_argument('--full', action='store_true',
-                        help='200 loads and 100,000 UDP flows, in place of the cut')
+    parser = blocks.parser('reload', __doc__.splitlines()[0],
+                           '200 loads and 100,000 UDP flows, in place of the cut')
     parser.add_argument('--loads', type=int, help='loads in a round of the first block')
-    parser.add_argument('-l', '--list', action='store_true', help='list the blocks')
-    parser.add_argument('--logs', default=os.path.join(middle.BUILD, 'reload-logs'),
-                        help='where the logs of failed blocks go (%(default)s)')
-    options = parser.parse_args()
-    options.udp_flows = 100_000 if options.full else 2000
-    options.udp_rate = 15_000    # datagrams a second
-    options.bulk_rate = 400_000  # bytes a second, connection and direction
+    options = blocks.arguments(parser)
     options.rounds, loads_in_round = (10, 20) if options.full else (1, 30)
     options.loads = loads_in_round if options.loads is None else options.loads
     options.trials = 10 if options.full else 2
     options.kills = KILLS_MS if options.full else KILLS_MS[2::3]
     options.steps = 4 if options.full else 2
-    names = [name for name in BLOCKS
-             if not options.names or any(name.startswith(wanted) for wanted in options.names)]
-    if options.list or not names:
-        print('\n'.join(BLOCKS))
-        return 0 if options.list else 2
-    # A TERM unwinds like Ctrl-C does, so that the laboratory is removed.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    report = cycle.Report()
-    impossible = laboratory.why_impossible() or middle.Postern.missing()
-    for name in names:
-        if impossible:
-            report.counts['skip'] += 1
-            print(f'skip {name} {impossible}')
-        else:
-            run_block(name, options, report)
-    skipped = report.counts['skip']
-    print(f'{report.counts["ok"]} passed, {report.counts["not ok"]} failed'
-          + (f', {skipped} skipped' if skipped else ''))
-    return 1 if report.counts['not ok'] else 0
+    return blocks.run(BLOCKS, options, lambda name, report: run_block(name, options, report))
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    blocks.end(main)

@@ -5,36 +5,26 @@
 scripts/restart-cycle.sh calls it. NOTES.md tells what a block is and how to add traffic.
 """
 
-import argparse
 import collections
 import contextlib
 import dataclasses
 import json
 import os
 import select
-import shutil
 import signal
-import sys
 import time
-import traceback
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'e2e'))
-
-import lab as laboratory  # noqa: E402  (beside the end-to-end cases)
-import middle             # noqa: E402
-import peers              # noqa: E402
-import traffic            # noqa: E402
+import blocks   # the laboratory is beside the end-to-end cases, where this one looks
+import lab as laboratory
+import middle
+import peers
+import traffic
 
 STOP_S = 30
 ROUND_LIMIT_S = 240
 YOUNG = 5  # connections that begin between a save and the kill
 # Each number of workers comes after each other one, and after itself.
 ALL_WORKERS = (1, 1, 2, 2, 3, 3, 1, 3, 2, 1, 2)
-
-
-class TimeIsUp(Exception):
-    """A restart took longer than ROUND_LIMIT_S."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,85 +232,32 @@ class Cycle:
         return [each.name for each in self.traffic] + (['resets'] if self.block.kind == 'term' else [])
 
 
-class Report:
-    def __init__(self):
-        self.counts = collections.Counter()
-
-    def line(self, verdict, name, notes=()):
-        self.counts[verdict] += 1
-        print(f'{verdict} {name}', flush=True)
-        for note in notes:
-            for text in note.rstrip().splitlines():
-                print(f'#   {text}', flush=True)
-
-
 def run_block(block, options, report):
-    logs = os.path.join(options.logs, block.name.replace('/', '-'))
-    shutil.rmtree(logs, ignore_errors=True)
-
-    def ring(*_):
-        raise TimeIsUp(f'not done after {ROUND_LIMIT_S} s')
-    signal.signal(signal.SIGALRM, ring)
     cycle = Cycle(block, options)
-    failed = True
-    try:
-        signal.alarm(ROUND_LIMIT_S)
-        cycle.begin()
-        for number in range(len(block.workers) - 1):
-            signal.alarm(ROUND_LIMIT_S + options.udp_flows // 1000)
-            cycle.restart(number)
-        failed = any(cycle.problems.values())
+
+    def restarts():
+        try:
+            cycle.begin()
+            for number in range(len(block.workers) - 1):
+                blocks.limit(ROUND_LIMIT_S + options.udp_flows // 1000)
+                cycle.restart(number)
+        except Exception as error:
+            for problem in [problem for found in cycle.problems.values() for problem in found]:
+                error.add_note(problem)
+            raise
         for name in cycle.names():
             wrong = cycle.problems[name]
             report.line('not ok' if wrong else 'ok', f'{block.name}/{name}', wrong)
-    except Exception as error:
-        known = isinstance(error, (laboratory.LabError, TimeIsUp))
-        report.line('not ok', f'{block.name}/all', [str(error) if known else traceback.format_exc()] +
-                    [problem for found in cycle.problems.values() for problem in found])
-    finally:
-        signal.alarm(0)
-        cycle.lab.close(logs_to=logs if failed else None)
-    for note in cycle.notes + ([f'logs: {logs}'] if failed else []):
-        print(f'#   {note}', flush=True)
+    blocks.run_block(block.name, cycle, restarts, options, report, seconds=ROUND_LIMIT_S)
 
 
 def main():
-    parser = argparse.ArgumentParser(prog='restart-cycle.sh', description=__doc__.splitlines()[0])
-    parser.add_argument('names', metavar='NAME', nargs='*',
-                        help='a block, or the beginning of its name; without any, all')
-    parser.add_argument('--full', action='store_true',
-                        help='20 restarts of each kind and 100,000 UDP flows, in place of the cut')
-    parser.add_argument('-l', '--list', action='store_true', help='list the blocks')
-    parser.add_argument('--logs', default=os.path.join(middle.BUILD, 'restart-logs'),
-                        help='where the logs of failed blocks go (%(default)s)')
-    options = parser.parse_args()
-    options.udp_flows = 100_000 if options.full else 2000
-    options.udp_rate = 15_000   # datagrams a second
-    options.bulk_rate = 400_000  # bytes a second, connection and direction
-    blocks = [block for block in (FULL if options.full else CUT)
-              if not options.names or any(block.name.startswith(name) for name in options.names)]
-    if options.list or not blocks:
-        print('\n'.join(block.name for block in (FULL if options.full else CUT)))
-        return 0 if options.list else 2
-    # A TERM unwinds like Ctrl-C does, so that the laboratory is removed.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    report = Report()
-    impossible = laboratory.why_impossible() or middle.Postern.missing()
-    for block in blocks:
-        if impossible:
-            report.counts['skip'] += 1
-            print(f'skip {block.name} {impossible}')
-        else:
-            run_block(block, options, report)
-    skipped = report.counts['skip']
-    print(f'{report.counts["ok"]} passed, {report.counts["not ok"]} failed'
-          + (f', {skipped} skipped' if skipped else ''))
-    return 1 if report.counts['not ok'] else 0
+    options = blocks.arguments(blocks.parser(
+        'restart', __doc__.splitlines()[0],
+        '20 restarts of each kind and 100,000 UDP flows, in place of the cut'))
+    by_name = {block.name: block for block in (FULL if options.full else CUT)}
+    return blocks.run(by_name, options, lambda name, report: run_block(by_name[name], options, report))
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    blocks.end(main)

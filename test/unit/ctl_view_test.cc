@@ -145,6 +145,27 @@ TEST_F(CtlViewTest, FitsIntoEightyColumns) {
     EXPECT_LE(longest(shell("$P flow list --help").out), 80u) << shell("$P flow list --help").out;
 }
 
+TEST_F(CtlViewTest, ATextStaysAsItIs) {
+    const std::string line = "    a: " + std::string(50, 'x') + " # " + std::string(50, 'y');
+    server_->register_command({.name = "text",
+                               .help = "",
+                               .args = {},
+                               .handler =
+                                   [line](const Json&) {
+                                       return rows_of({{{"line", "zones:"}}, {{"line", line}}});
+                                   },
+                               .columns = {{"LINE", {"line"}}}});
+    EXPECT_EQ(shell("$P text --no-header").out, "zones:\n" + line + "\n");
+}
+
+TEST_F(CtlViewTest, TellsWhatIsWrongWithAnOption) {
+    fails("drops --limit many", "posternctl: --limit: expected a number of rows, found 'many'");
+    fails("drops --limit=-1", "posternctl: --limit: expected a number of rows, found '-1'");
+    fails("drops --limit", "posternctl: --limit: expected a value");
+    fails("drops --sort", "posternctl: --sort: expected a value");
+    fails("drops --json=perhaps", "posternctl: ");
+}
+
 TEST_F(CtlViewTest, TellsTheTimeOfDay) {
     EXPECT_EQ(shell("$P flow events").out,
               "TIME          EVENT\n01:23:43.123  listening\n01:23:44.005  new\n");

@@ -117,6 +117,30 @@ TEST_F(Files, SavedAtTheStopAndRestoredAtTheStartWithOtherWorkers) {
     }
 }
 
+TEST_F(Files, ASampleTellsHowLongARestoreTakes) {
+    constexpr unsigned kPlain = 3000;
+    {
+        World first(World::Whole{config(kZones, "all")}, 1);
+        fill(first, kPlain);
+        ASSERT_TRUE(save_stopped(first.fw(), first.now, path("state")));
+    }
+    World whole(World::Whole{config(kZones, "all")}, 1);
+    auto all = estimate_restore(whole.fw(), path("state"), std::chrono::minutes(10));
+    ASSERT_TRUE(all) << all.error().message;
+    EXPECT_GT(*all, 0);
+    EXPECT_EQ(count(whole), kPlain + 2);
+    World part(World::Whole{config(kZones, "all")}, 2);
+    auto some = estimate_restore(part.fw(), path("state"), std::chrono::milliseconds(0));
+    ASSERT_TRUE(some);
+    EXPECT_GT(*some, 0);
+    EXPECT_GT(count(part), 0u);
+    EXPECT_LT(count(part), kPlain);
+    EXPECT_FALSE(estimate_restore(part.fw(), path("none")));
+    write("state", "nonsense");
+    EXPECT_TRUE(estimate_restore(part.fw(), path("state")));
+    EXPECT_TRUE(fs::exists(path("state"))) << "a check moves no file";
+}
+
 TEST_F(Files, WhatTheConfigurationHasNoMoreIsCountedOrForgotten) {
     {
         World first(World::Whole{config(kZones, "old")}, 1);

@@ -232,6 +232,47 @@ TEST_F(LiveConfigTest, AReloadWaitsForThePresentRequest) {
     EXPECT_EQ(config.history().entries().back().by, "SIGHUP");
 }
 
+std::string warnings_of(const Result<LiveConfig::Change>& change) {
+    std::string out;
+    for (const std::string& warning : change ? change.value().warnings : std::vector<std::string>{})
+        out += warning + "\n";
+    return out;
+}
+
+// The clock of these tests is at midnight of a Thursday.
+TEST_F(LiveConfigTest, WarnsOfTheRightRuleWhileAnotherIsOutOfForce) {
+    LiveConfig& config = begin(text_of(kWeb));
+    const std::string friday = ", schedule: {days: fri, timezone: UTC}}";
+    const std::string night = "{name: night, proto: udp, action: drop" + friday;
+    const std::string evening = "{name: evening, proto: gre, action: drop" + friday;
+    const std::string all = "{name: all, action: accept, from: inside}";
+    const std::string late = "{name: late, proto: tcp, from: inside, action: drop" + friday;
+    const std::string never = "{name: never, proto: tcp, from: inside, action: drop}";
+    const std::string next = text_of(night + "," + evening + "," + all + "," + late + "," + never);
+    const auto change = answer(config.load(write("next.yaml", next), "tester"));
+    ASSERT_TRUE(change) << message(change);
+    EXPECT_EQ(fw().plan().rule_lines.size(), 5u);
+    EXPECT_FALSE(fw().plan().rule_lines[0].in_force);
+    const std::string warnings = warnings_of(change);
+    EXPECT_THAT(warnings, HasSubstr("policy.rules[4]: can never match: \"all\""));
+    EXPECT_THAT(warnings, HasSubstr("policy.rules[3]: can never match: \"all\""));
+    EXPECT_EQ(change.value().warnings.size(), 2u) << warnings;
+}
+
+TEST_F(LiveConfigTest, WarnsAlsoWhereZonesAndHelpersHaveOtherNumbers) {
+    LiveConfig& config = begin(text_of(kWeb, "helpers: [{name: ftp}]\n"));
+    std::string next = text_of(
+        "{name: out, action: accept, from: inside, to: outside, related: [ftp], ct: [related]},"
+        "{name: never, action: drop, from: inside, to: outside, related: [ftp], ct: [related], "
+        "proto: "
+        "tcp}",
+        "helpers: [{name: tftp}, {name: ftp}]\n");
+    next.replace(next.find("[inside, outside]"), 17, "[outside, inside]");
+    const auto change = answer(config.load(write("next.yaml", next), "tester"));
+    ASSERT_TRUE(change) << message(change);
+    EXPECT_THAT(warnings_of(change), HasSubstr("policy.rules[1]: can never match: \"out\""));
+}
+
 TEST_F(LiveConfigTest, SaysThatAnIncludedFileHasOtherEntries) {
     const std::string text = text_of("{name: bad, src: bad, action: drop}," + kWeb,
                                      "groups: {addresses: {bad: [{file: lists/bad.txt}]}}\n");
@@ -259,6 +300,34 @@ TEST_F(LiveConfigTest, SaysThatAnIncludedFileHasOtherEntries) {
     EXPECT_EQ(of(), "");
     std::filesystem::remove(path("lists/bad.txt"));
     EXPECT_THAT(of(), HasSubstr("1 entries -> cannot be opened"));
+}
+
+TEST_F(LiveConfigTest, SaysThatTheFileOfASetHasOtherEntries) {
+    write("bad.txt", "203.0.113.1 timeout 1h\n203.0.113.2\n");
+    const std::string text = text_of("{name: bad, src: [bad, more], action: drop}," + kWeb,
+                                     "sets: [{name: bad, file: bad.txt}]\n"
+                                     "groups: {addresses: {more: [{file: more.txt}]}}\n");
+    write("more.txt", "203.0.113.9\n");
+    LiveConfig& config = begin(text);
+    const auto of = [&] {
+        const auto change = answer(config.diff(path("start.yaml"), "tester"));
+        EXPECT_TRUE(change) << message(change);
+        std::string out;
+        for (const Difference& d : change.value().differences)
+            out += d.path + ": " + d.before + " -> " + d.after + "\n";
+        return out;
+    };
+    EXPECT_EQ(of(), "");
+    const std::string keeps = " at the next start; now set bad keeps its own (`set load`)\n";
+    write("bad.txt", "203.0.113.1 timeout 2h # longer\n203.0.113.2\n");
+    EXPECT_EQ(of(), "file bad.txt: 2 entries -> 2 entries, others" + keeps);
+    write("bad.txt", "203.0.113.2\n");
+    EXPECT_EQ(of(), "file bad.txt: 2 entries -> 1 entries" + keeps);
+    ASSERT_TRUE(answer(config.load(path("start.yaml"), "tester")));
+    EXPECT_EQ(fw().plan().find_set("bad")->set->size(), 2u);
+    EXPECT_EQ(of(), "");
+    std::filesystem::remove(path("bad.txt"));
+    EXPECT_THAT(of(), HasSubstr("1 entries -> " + path("bad.txt") + ": cannot be opened"));
 }
 
 TEST_F(LiveConfigTest, AnIncludedFileOfAnotherFolderNeedsItsWholePath) {
@@ -318,9 +387,7 @@ TEST_F(LiveConfigTest, WarnsOfItsOwnHistoryAndOfRulesThatNeverMatch) {
     const auto change = answer(
         config.load(write("next.yaml", text_of("{name: all, action: accept}," + kWeb)), "tester"));
     ASSERT_TRUE(change) << message(change);
-    std::string warnings;
-    for (const std::string& warning : change.value().warnings)
-        warnings += warning + "\n";
+    const std::string warnings = warnings_of(change);
     EXPECT_THAT(warnings, HasSubstr("can never match: \"all\""));
     EXPECT_THAT(warnings, HasSubstr("could not be kept for `config rollback`"));
     // In memory it is kept.

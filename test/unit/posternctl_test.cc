@@ -312,6 +312,8 @@ TEST_F(DescribedTest, ArgumentsAreCheckedWithSuggestions) {
     fails("drops all", "'all' is not KEY=VALUE; it takes none");
     fails("helper remvoe ftp", "did you mean 'remove'?");
     fails("dorps", "there is no command 'dorps', did you mean 'drops'?");
+    fails("Drops", "there is no command 'Drops', did you mean 'drops'?");
+    fails("helper REMOVE ftp", "did you mean 'remove'?");
     fails("conntrack", "conntrack: expected one of count, list");
     fails("drops --jsno", "there is no option '--jsno', did you mean '--json'?");
 }

@@ -4,23 +4,15 @@
 
 #include <gtest/gtest.h>
 
+#include "replaced_world.h"
 #include "support/eal.h"
 #include "support/requests.h"
-#include "world.h"
 
 namespace postern {
 namespace {
 
 const auto* const kEal = ::testing::AddGlobalTestEnvironment(new EalEnvironment);
 
-constexpr const char* kBase = R"(
-ports:
-  - {name: in0, device: net_null0, zone: inside}
-  - {name: out0, device: net_null1, zone: outside}
-bridges: [{ports: [in0, out0]}]
-limits: {connections: 1024, expectations: 256, helped_connections: 64}
-)";
-const std::string kZones = "zones: [inside, outside]\n";
 const std::string kFtp = "helpers: [{name: ftp}]\n";
 
 std::string policy(const std::string& rules) {
@@ -42,16 +34,8 @@ Spec spec_of(const std::string& text) {
     return loaded.ok() ? *loaded.spec : Spec{};
 }
 
-class Replaced : public ::testing::TestWithParam<unsigned> {
+class Replaced : public ReplacedWorld {
   protected:
-    /// Begins with this configuration.
-    void begin(const std::string& text) { world_.emplace(World::Whole{kBase + text}, GetParam()); }
-    World& world() { return *world_; }
-    Firewall& fw() { return world_->fw(); }
-    void replace(const std::string& text) {
-        const auto done = world().replace(kBase + text);
-        EXPECT_TRUE(done.ok()) << (done ? "" : done.error().message);
-    }
     Talk talk(unsigned dport, unsigned sport = 40000) {
         return Talk(world(), frames::flow("192.0.2.1", sport, "192.0.2.2", dport));
     }
@@ -59,14 +43,6 @@ class Replaced : public ::testing::TestWithParam<unsigned> {
         const auto found = world().connection(dport);
         return found ? fw().plan().rule_name(found->conn.rule) : "no connection";
     }
-    RuleId number_of(const std::string& rule) {
-        const auto& names = fw().plan().rules;
-        const auto at = std::find(names.begin(), names.end(), rule);
-        return at == names.end() ? kNoRule : RuleId::from(at - names.begin());
-    }
-
-  private:
-    std::optional<World> world_;
 };
 INSTANTIATE_TEST_SUITE_P(Workers, Replaced, ::testing::Values(1u, 4u));
 

@@ -76,6 +76,18 @@ TEST_F(ScannerCacheTest, CompilesOnceAndLoadsThen) {
     EXPECT_TRUE(second.warnings().empty());
 }
 
+TEST_F(ScannerCacheTest, AReaderWritesNothing) {
+    ScannerCache reader(directory, ScannerCache::Use::read);
+    build(reader);
+    EXPECT_EQ(reader.misses(), 1u);
+    EXPECT_FALSE(fs::exists(directory));
+    ScannerCache writer(directory);
+    build(writer);
+    build(reader);
+    EXPECT_EQ(reader.hits(), 1u);
+    EXPECT_TRUE(reader.warnings().empty());
+}
+
 TEST_F(ScannerCacheTest, OtherPatternsAreAnotherFile) {
     ScannerCache cache(directory);
     build(cache, "ftp");

@@ -4,19 +4,11 @@
 #include <gtest/gtest.h>
 
 #include "config/spec/sets.h"
-#include "world.h"
+#include "replaced_world.h"
 
 namespace postern {
 namespace {
 
-constexpr const char* kBase = R"(
-zones: [inside, outside]
-ports:
-  - {name: in0, device: net_null0, zone: inside}
-  - {name: out0, device: net_null1, zone: outside}
-bridges: [{ports: [in0, out0]}]
-limits: {connections: 1024, expectations: 256, helped_connections: 64}
-)";
 const std::string kOne = "sets: [{name: some, entries: [192.0.2.1]}]\n";
 
 std::string policy(const std::string& rules) {
@@ -29,27 +21,19 @@ Prefix prefix(const char* text) {
     return Prefix::parse(text).value();
 }
 
-class SetRules : public ::testing::TestWithParam<unsigned> {
+class SetRules : public ReplacedWorld {
   protected:
-    void begin(const std::string& text) { world_.emplace(World::Whole{kBase + text}, GetParam()); }
-    void replace(const std::string& text) {
-        const auto done = world().replace(kBase + text);
-        EXPECT_TRUE(done.ok()) << (done ? "" : done.error().message);
-    }
-    World& world() { return *world_; }
-    Firewall& fw() { return world_->fw(); }
+    void begin(const std::string& text) { ReplacedWorld::begin(kZones + text); }
+    void replace(const std::string& text) { ReplacedWorld::replace(kZones + text); }
     LiveSet& set(const char* name = "some") { return *fw().plan().find_set(name)->set; }
     bool opens(const char* src, unsigned dport = 80, const char* dst = "198.51.100.1") {
         return Talk(world(), frames::flow(src, ++sport_, dst, dport)).open();
     }
     std::uint64_t connections_of(const char* rule) {
-        const auto& names = fw().plan().rules;
-        const auto at = std::find(names.begin(), names.end(), rule);
-        return fw().rule_book().of(RuleId::from(at - names.begin())).connections;
+        return fw().rule_book().of(number_of(rule)).connections;
     }
 
   private:
-    std::optional<World> world_;
     unsigned sport_ = 40000;
 };
 INSTANTIATE_TEST_SUITE_P(Workers, SetRules, ::testing::Values(1u, 4u));

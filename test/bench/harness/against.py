@@ -76,7 +76,31 @@ def rows_of(folder, program, given):
         sys.exit(f'bench: {program} of {folder} failed: {run.stderr.strip()[-300:]}')
     with open(out, encoding='utf-8') as file:
         rows = json.load(file)['rows']
-    return {(r['name'], r.get('flows', 0)): min(r['values']) for r in rows}
+    return {(r['name'], r.get('flows', 0)): min(r['values']) for r in rows if r['values']}
+
+
+def ratio(before, now):
+    """None where there is none: a value of 0 before, as of packets lost."""
+    return now / before if before else None
+
+
+def compared(found, older, newer):
+    """The lines of the table. `found`: {(program, row): {folder: [best of each round]}}."""
+    def cell(value):
+        return f'{"-":>8}' if value is None else f'{value:8.3f}'
+    if not found:
+        return ['no program has such a row']
+    lines = [f'{"":46}{"flows":>8}{"before":>9}{"now":>9}{"best":>8}{"median":>8}']
+    for (_, (name, flows)), values in found.items():
+        if len(values) != 2:
+            lines.append(f'{name:46}{flows or "":>8}   only in one of the two')
+            continue
+        before, now = min(values[older]), min(values[newer])
+        ratios = [ratio(a, b) for a, b in zip(values[older], values[newer])]
+        median = None if None in ratios else statistics.median(ratios)
+        lines.append(f'{name:46}{flows or "":>8}{before:9.1f}{now:9.1f}{cell(ratio(before, now))}'
+                     f'{cell(median)}')
+    return lines
 
 
 def main(words):
@@ -93,13 +117,5 @@ def main(words):
                 print(f'bench: round {number + 1} of {given.rounds}, {program}', file=sys.stderr)
                 for row, value in rows_of(folder, program, given).items():
                     found.setdefault((program, row), {}).setdefault(folder, []).append(value)
-    print(f'{"":46}{"flows":>8}{"before":>9}{"now":>9}{"best":>8}{"median":>8}')
-    for (_, (name, flows)), values in found.items():
-        if len(values) != 2:
-            print(f'{name:46}{flows or "":>8}   only in one of the two')
-            continue
-        before, now = min(values[older]), min(values[machine.ROOT])
-        ratios = [b / a for a, b in zip(values[older], values[machine.ROOT])]
-        print(f'{name:46}{flows or "":>8}{before:9.1f}{now:9.1f}{now / before:8.3f}'
-              f'{statistics.median(ratios):8.3f}')
+    print('\n'.join(compared(found, older, machine.ROOT)))
     return 0

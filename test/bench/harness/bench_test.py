@@ -15,6 +15,7 @@ import xml.etree.ElementTree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import against  # noqa: E402
 import results  # noqa: E402
 import svg  # noqa: E402
 
@@ -124,6 +125,16 @@ class Against(unittest.TestCase):
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
         self.assertEqual(run.returncode, 1)
         self.assertIn('--against no-such-commit: git knows no such commit', run.stderr)
+
+    def test_table(self):
+        found = {('path_bench', ('faster', 1000)): {'old': [200, 210], 'new': [100, 105]},
+                 ('path_bench', ('lost packets', 0)): {'old': [0, 4], 'new': [2, 2]},
+                 ('mix_bench', ('new row', 0)): {'new': [1]}}
+        lines = against.compared(found, 'old', 'new')
+        self.assertEqual(lines[1].split(), ['faster', '1000', '200.0', '100.0', '0.500', '0.500'])
+        self.assertEqual(lines[2].split(), ['lost', 'packets', '0.0', '2.0', '-', '-'])
+        self.assertIn('only in one of the two', lines[3])
+        self.assertEqual(against.compared({}, 'old', 'new'), ['no program has such a row'])
 
 
 if __name__ == '__main__':
