@@ -10,7 +10,6 @@
 
 #include "net/address_set.h"
 #include "net/bytes.h"
-#include "sets/set_filter.h"
 
 namespace postern {
 namespace {
@@ -428,24 +427,25 @@ std::size_t LiveSet::bytes() const noexcept {
     return n;
 }
 
-LiveSet::Walk::Walk(const LiveSet& set) : contents_(set.held_), shared_(set.shared_) {}
-
-bool LiveSet::Walk::step(const std::function<void(const SetEntry&)>& fn) {
-    if (part_ == contents_->size()) return false;
-    const auto walk = [&]<class Key>(const SetPart<Key>& part) {
-        part.table->for_each_in(line_, [&](const Key& key, SetTime time) {
-            if (time > shared_->clock.now()) fn({prefix_of(part.length, key), time});
-        });
-        if (++line_ < part.table->lines()) return;
-        line_ = 0;
-        ++part_;
+bool LiveSet::list(SetCursor& at, const std::function<void(const SetEntry&)>& fn) const {
+    const auto next_of = [&]<class Key>(const SetFamily<Key>& family) {
+        for (const SetPart<Key>& part : family.parts) {
+            const int length = static_cast<int>(part.length);
+            if (length > at.length) continue;
+            if (std::exchange(at.length, length) != length) at.hash = 0;
+            at.hash = part.table->for_each_from(at.hash, [&](const Key& key, SetTime time) {
+                if (time > now()) fn({prefix_of(part.length, key), time});
+            });
+            if (at.hash == SetTable<Key>::kHashes) --at.length, at.hash = 0;
+            return true;
+        }
+        return false;
     };
-    const std::size_t of_ipv4 = contents_->ipv4.parts.size();
-    if (part_ < of_ipv4)
-        walk(contents_->ipv4.parts[part_]);
-    else
-        walk(contents_->ipv6.parts[part_ - of_ipv4]);
-    return true;
+    if (at.family == Family::ipv4) {
+        if (next_of(held_->ipv4)) return true;
+        at = {Family::ipv6, 128, 0};
+    }
+    return next_of(held_->ipv6);
 }
 
 }  // namespace postern
