@@ -100,7 +100,7 @@ Result<ConfigBuild::Built> build(const ConfigBuild::Order& order, const std::sto
         if (!text) return text.error();
         auto source = parse(order.path, std::move(*text));
         if (!source) return source.error();
-        out.source = std::make_shared<const ConfigSource>(std::move(*source));
+        out.source = std::make_shared<ConfigSource>(std::move(*source));
     }
     const ConfigSource& next = *out.source;
     if (auto causes = needs_restart(order.now->spec, next.spec); !causes.empty()) {

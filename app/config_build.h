@@ -39,7 +39,7 @@ class ConfigBuild {
         /// One of these: a file to read, its text, or what was read before.
         std::string path;
         std::optional<std::string> text;
-        std::shared_ptr<const ConfigSource> source;
+        std::shared_ptr<ConfigSource> source;
         /// The configuration in force, to compare with.
         std::shared_ptr<const ConfigSource> now;
         std::string start_path;  ///< the file that the next start reads
@@ -47,7 +47,7 @@ class ConfigBuild {
         std::optional<Firewall::PlanBasis> basis;
     };
     struct Built {
-        std::shared_ptr<const ConfigSource> source;  ///< null without a basis
+        std::shared_ptr<ConfigSource> source;  ///< null without a basis
         std::vector<Difference> differences;
         std::vector<std::string> warnings;
         std::optional<Plan> plan;

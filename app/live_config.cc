@@ -57,11 +57,12 @@ std::string LiveConfig::Job::name() const {
 LiveConfig::LiveConfig(Firewall& fw, Source start, ConfigHistory history, RecordLog* log)
     : fw_(fw),
       log_(log),
-      now_(std::make_shared<const Source>(std::move(start))),
+      now_(std::make_shared<Source>(std::move(start))),
       confirmed_(now_),
       history_(std::move(history)),
       start_name_(now_->path),
       start_path_(real_path(now_->path)) {
+    release_set_entries(now_->spec.sets);
     // What a former process left unconfirmed is decided by now.
     auto cleared = history_.clear_unconfirmed();
     const auto& entries = history_.entries();
@@ -239,7 +240,7 @@ std::optional<Result<LiveConfig::Change>> LiveConfig::conclude(Clock::time_point
 std::optional<Result<LiveConfig::Change>> LiveConfig::adopt(ConfigBuild::Built built,
                                                             Clock::time_point now) {
     Job& job = *job_;
-    const std::shared_ptr<const Source> next = built.source;
+    const std::shared_ptr<Source> next = built.source;
     Change change{0, std::move(built.differences), std::move(built.warnings)};
     const bool other_outputs = log_ != nullptr && !same_outputs(now_->spec.log, next->spec.log);
     if (job.kind == Kind::check) {
@@ -266,6 +267,7 @@ std::optional<Result<LiveConfig::Change>> LiveConfig::adopt(ConfigBuild::Built b
         return std::nullopt;
     }
     if (outputs) log_->use(std::move(*outputs));
+    release_set_entries(next->spec.sets);
     now_ = next;
     confirm_by_ = job.is_trial() ? std::optional(now + *job.confirm_within) : std::nullopt;
     keep(job, change);

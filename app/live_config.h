@@ -113,8 +113,9 @@ class LiveConfig {
 
     Firewall& fw_;
     RecordLog* log_;
-    std::shared_ptr<const Source> now_;
-    std::shared_ptr<const Source> confirmed_;  ///< the last confirmed one
+    // Their sets have no entries any more (release_set_entries): the sets themselves keep theirs.
+    std::shared_ptr<Source> now_;
+    std::shared_ptr<Source> confirmed_;  ///< the last confirmed one
     ConfigHistory history_;
     std::string start_name_;  ///< the file of the start, as it was named
     std::string start_path_;  ///< the same without links

@@ -178,7 +178,7 @@ std::int64_t seconds_in(const std::string& file) {
 /// Everything between the start and the end of DPDK.
 int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, StartFile& start,
           const RunOptions& asked) {
-    const Spec spec = source.spec;
+    Spec spec = source.spec;
     FirewallOptions options;
     options.workers = spec.workers.count;
     options.secret = HashSecret::random();
@@ -195,6 +195,7 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
     if (!spec.scanner_cache.empty()) options.scanner_cache = &cache;
     auto firewall = Firewall::build(spec, options);
     if (!firewall) return fail(firewall.error());
+    release_set_entries(spec.sets);
     if (cache.hits() != 0)
         spdlog::info("compiled patterns of helpers taken from {}", spec.scanner_cache);
     for (const std::string& warning : cache.warnings())

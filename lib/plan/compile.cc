@@ -213,6 +213,7 @@ std::vector<SetPlan> sets_of(const Spec& spec, const CompileOptions& options) {
             continue;
         }
         plan.set = std::make_shared<LiveSet>(shared);
+        if (s.entries == nullptr) continue;
         for (const TimedPrefix& e : *s.entries)
             plan.set->add({e.prefix, plan.set->until(e.timeout_s.value_or(s.timeout_s))});
     }

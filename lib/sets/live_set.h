@@ -4,16 +4,19 @@
 // An entry is a prefix of either family, perhaps with a time at which it expires. An address is in
 // the set if any entry contains it, so entries may overlap, and deleting one never uncovers or
 // hides another. The set has a hash table for each length that occurs: hosts, the common case, are
-// one table and one look-up.
+// one table and one look-up. Where three or more of eight neighbouring lengths occur, a filter
+// (set_filter.h) tells which of them an address needs.
 //
 // Synchronisation: control writes, workers read without locks. Control changes tables in place; it
-// replaces a table, and the list of tables, by publishing a new list (`contents_`). What was
-// replaced is freed after a grace period, by collect(). An expired entry is in no look-up any more,
-// whether or not expire() has removed it.
+// replaces a table or a filter, and their list, by publishing a new list (`contents_`). What was
+// replaced is freed after a grace period, by collect(). A look-up that began with the old list may
+// miss what is added after the new one, although both have the table: the old filter lacks its bit.
+// That is a look-up before the addition. An expired entry is in no look-up any more, whether or not
+// expire() has removed it.
 //
 // Life-cycle: shared by the plans whose configuration has it (shared_ptr); control frees it with
-// the last one, when no worker can read it. Cost of a look-up: one line of memory for each length;
-// those of a burst overlap.
+// the last one, when no worker can read it. Cost of a look-up: one line of memory for each length,
+// with a filter one byte and the lines of the lengths that it leaves; those of a burst overlap.
 #pragma once
 
 #include <array>
@@ -60,6 +63,14 @@ struct SetShared {
 struct SetEntry {
     Prefix prefix;
     SetTime until = kForEver;
+};
+
+/// What has been listed of a set: the longer prefixes, and those of this length with a lesser hash.
+/// It holds nothing of the set, so a list that nobody reads on costs no memory.
+struct SetCursor {
+    Family family = Family::ipv4;
+    int length = 32;
+    std::uint64_t hash = 0;
 };
 
 class LiveSet {
@@ -120,19 +131,10 @@ class LiveSet {
         return timeout_s == 0 ? kForEver : now() + timeout_s + 1;
     }
 
-    /// A walk over the entries that stays valid while the set changes: each entry that is there
-    /// from begin to end comes exactly once.
-    class Walk {
-      public:
-        explicit Walk(const LiveSet& set);
-        /// Calls fn(entry) for those of the next line. False: there was no further line.
-        bool step(const std::function<void(const SetEntry&)>& fn);
-
-      private:
-        std::shared_ptr<const SetContents> contents_;
-        std::shared_ptr<const SetShared> shared_;
-        std::size_t part_ = 0, line_ = 0;
-    };
+    /// Calls fn(entry) for the next few entries of a list, in no order, and moves `at` on. Each
+    /// entry that is there from the beginning to the end of the list comes exactly once, whatever
+    /// changes meanwhile. False: there was no further entry.
+    bool list(SetCursor& at, const std::function<void(const SetEntry&)>& fn) const;
 
   private:
     template <class Key>

@@ -13,13 +13,13 @@
 
 #include <array>
 #include <atomic>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 
 #include "base/huge_pages.h"
 #include "net/keyed_hash.h"
 #include "net/ranges.h"
+#include "sets/set_filter.h"
 
 namespace postern {
 
@@ -137,16 +137,28 @@ class SetTable {
             if (const SetTime time = line_of_[line].time(i); time > kDeadSlot)
                 fn(line_of_[line].key(i), time);
     }
+    /// Calls fn(key, time) for the keys that are not dead and have a hash of `from` or more, of the
+    /// line that such a hash selects. Returns the least hash of the next line, kHashes after the
+    /// last one. Tables of other sizes have the same order, so that a walk goes on in the next one.
+    template <class Fn>
+    std::uint64_t for_each_from(std::uint64_t from, Fn&& fn) const {
+        const std::size_t first = from * lines_ >> 32;
+        // Some of its keys may be in the lines behind it, up to an unused slot.
+        for (std::size_t n = first;; n = n + 1 == lines_ ? 0 : n + 1)
+            for (unsigned i = 0; i < Line::kSlots; ++i) {
+                const SetTime time = line_of_[n].time(i);
+                if (time == kUnusedSlot) return ((first + 1) * kHashes + lines_ - 1) / lines_;
+                const Key key = line_of_[n].key(i);
+                const std::uint64_t hash = set_hash(key, secret_);
+                if (time > kDeadSlot && hash >= from && hash * lines_ >> 32 == first) fn(key, time);
+            }
+    }
+    static constexpr std::uint64_t kHashes = std::uint64_t{1} << 32;
     std::size_t bytes() const noexcept { return lines_ * sizeof(Line); }
 
   private:
     std::size_t line_number(const Key& key) const noexcept {
-        std::uint64_t hash;
-        if constexpr (std::same_as<Key, Wide>)
-            hash = keyed_hash32(std::array{key.high, key.low}, secret_);
-        else
-            hash = keyed_hash32(std::array{std::uint64_t{key}}, secret_);
-        return hash * lines_ >> 32;
+        return set_hash(key, secret_) * lines_ >> 32;
     }
 
     const HashSecret& secret_;

@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a new connection pays for policy: a burst of 32 queries against 10, 1,000 and 50,000 rules,
 // random over the rules, and what building that policy costs. `per_query` is the figure to compare.
+//
+// Rows `sets/KIND/SETS/ENTRIES`: ten rules behind one for each of SETS live sets, which have
+// ENTRIES addresses or prefixes together. Half of the sources are in one of them. 0 sets: the ten
+// rules alone, the price of sets that nobody has.
 #include <algorithm>
 #include <array>
 #include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
 #include "policy/policy.h"
+#include "sets/live_set.h"
 
 namespace postern {
 namespace {
@@ -154,10 +160,8 @@ struct Built {
     }
 };
 
-void classify(benchmark::State& state, Family family) {
-    const auto& [queries, policy, problem] =
-        Built::of(static_cast<std::size_t>(state.range(0)), family);
-    if (!policy) return state.SkipWithError(problem.c_str());
+void run_queries(benchmark::State& state, const std::vector<PolicyQuery>& queries,
+                 const Policy& policy) {
     std::array<PolicyVerdict, kBurst> verdicts;
     PolicyBurst burst;
     std::size_t at = 0;
@@ -165,7 +169,7 @@ void classify(benchmark::State& state, Family family) {
         burst.clear();
         for (unsigned i = 0; i < kBurst; ++i)
             burst.add(i, queries[at + i]);
-        policy->classify(burst, verdicts.data());
+        policy.classify(burst, verdicts.data());
         benchmark::DoNotOptimize(verdicts);
         at = (at + kBurst) % queries.size();
     }
@@ -174,6 +178,84 @@ void classify(benchmark::State& state, Family family) {
         benchmark::Counter(static_cast<double>(state.iterations()) * kBurst,
                            benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
+
+void classify(benchmark::State& state, Family family) {
+    const auto& [queries, policy, problem] =
+        Built::of(static_cast<std::size_t>(state.range(0)), family);
+    if (!policy) return state.SkipWithError(problem.c_str());
+    run_queries(state, queries, *policy);
+}
+
+/// Entries of live sets.
+enum class Content {
+    hosts,
+    networks  ///< /16 to /32, or /20 to /64
+};
+
+Prefix entry_of(Family family, Content content, std::mt19937& rng) {
+    std::uint8_t bytes[16];
+    for (std::uint8_t& b : bytes)
+        b = static_cast<std::uint8_t>(rng());
+    if (family == Family::ipv6) bytes[0] = 0x20;
+    const IpAddr a = family == Family::ipv4 ? IpAddr::v4(bytes) : IpAddr::v6(bytes);
+    const unsigned bits = address_bytes(family) * 8;
+    if (content == Content::hosts) return prefix(a, bits);
+    return prefix(a, family == Family::ipv4 ? 32 - draw(rng, 17) : 64 - draw(rng, 45));
+}
+
+constexpr std::size_t kSetQueries = 32768;
+
+/// A policy with live sets. Made once for all repetitions of a row.
+struct WithSets {
+    std::vector<PolicyQuery> queries;
+    std::unique_ptr<const Policy> policy;
+    std::size_t bytes = 0;  ///< of the sets
+
+    WithSets(unsigned sets, std::size_t entries, Family family, Content content) {
+        std::mt19937 rng(3);
+        PolicyRules rules = make_rules(10, family, rng);
+        const std::vector<PolicyQuery> some_queries = make_queries(rules, family, rng);
+        auto shared = std::make_shared<SetShared>();
+        shared->secret = HashSecret::from_seed(1);
+        std::vector<Prefix> some;
+        for (unsigned i = 0; i < sets; ++i) {
+            auto set = std::make_shared<LiveSet>(shared);
+            for (std::size_t n = 0; n < entries / sets; ++n) {
+                const Prefix p = entry_of(family, content, rng);
+                set->add({p, kForEver});
+                if (n == 0 || rng() % 64 == 0) some.push_back(p);
+            }
+            bytes += set->bytes();
+            rules.sets.push_back(std::move(set));
+            PolicyRule rule{.to = {ZoneId{3}}, .family = family};
+            rule.src_sets.any = 1u << i;
+            rules.rules.insert(rules.rules.begin(), std::move(rule));
+        }
+        // So many that their lines of the sets do not stay in the cache.
+        for (std::size_t i = 0; i < kSetQueries; ++i) {
+            PolicyQuery& q = queries.emplace_back(some_queries[i % some_queries.size()]);
+            q.tuple.src = i % 2 != 0 && !some.empty()
+                              ? some[rng() % some.size()].address
+                              : entry_of(family, Content::hosts, rng).address;
+        }
+        if (auto built = Policy::build(rules)) policy = std::move(built).value();
+    }
+
+    static const WithSets& of(unsigned sets, std::size_t entries, Family family, Content content) {
+        static std::map<std::tuple<unsigned, std::size_t, Family, Content>, WithSets> all;
+        return all.try_emplace({sets, entries, family, content}, sets, entries, family, content)
+            .first->second;
+    }
+};
+
+void sets(benchmark::State& state, Family family, Content content) {
+    const WithSets& with = WithSets::of(static_cast<unsigned>(state.range(0)),
+                                        static_cast<std::size_t>(state.range(1)), family, content);
+    if (!with.policy) return state.SkipWithError("the policy was not built");
+    run_queries(state, with.queries, *with.policy);
+    state.counters["MiB"] = static_cast<double>(with.bytes) / (1 << 20);
+}
+
 void build(benchmark::State& state, Family family) {
     std::mt19937 rng(1);
     const PolicyRules rules = make_rules(static_cast<std::size_t>(state.range(0)), family, rng);
@@ -221,6 +303,19 @@ BUILD_DISTINCT(hosts);
 BUILD_DISTINCT(ranges);
 BUILD_DISTINCT(prefixes);
 BUILD_DISTINCT(lists);
+#define SETS(name, family, content)                                 \
+    BENCHMARK_CAPTURE(sets, name, Family::family, Content::content) \
+        ->Args({0, 0})                                              \
+        ->Args({1, 1000})                                           \
+        ->Args({8, 1000})                                           \
+        ->Args({32, 1000})                                          \
+        ->Args({1, 1'000'000})                                      \
+        ->Args({8, 1'000'000})                                      \
+        ->Args({32, 1'000'000})
+SETS(ipv4_hosts, ipv4, hosts);
+SETS(ipv4_networks, ipv4, networks);
+SETS(ipv6_hosts, ipv6, hosts);
+SETS(ipv6_networks, ipv6, networks);
 
 }  // namespace
 }  // namespace postern

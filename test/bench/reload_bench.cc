@@ -5,10 +5,7 @@
 //
 //   reload_bench [--rules N] [--connections N] [--loads N] [--cpu N] [--worker-cpu N] [--no-huge]
 //
-// Turns in which the kernel took the processor away are counted apart (getrusage), so that
-// "longest" is the program's own. "lost" is what a queue of 1,024 packets would have lost if
-// packets had come at half of the rate that the worker reaches without a load; all turns count for
-// it.
+// turns.h explains the columns.
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -18,45 +15,10 @@
 
 #include "live_config.h"
 #include "start.h"
+#include "turns.h"
 
 namespace postern::bench {
 namespace {
-
-constexpr double kQueue = 1024;
-
-/// The turns of one phase.
-class Turns {
-  public:
-    void add(std::uint64_t cycles, double packets_a_cycle) {
-        const long switches = Disturbance::now().switches;
-        waiting_ += static_cast<double>(cycles) * packets_a_cycle;
-        if (waiting_ > kQueue) lost_ += waiting_ - kQueue;
-        waiting_ = std::max(0.0, std::min(waiting_, kQueue) - kBurst);
-        if (std::exchange(switches_, switches) != switches)
-            ++disturbed_;
-        else
-            all_.push_back(static_cast<std::uint32_t>(cycles));
-    }
-    void begin() { switches_ = Disturbance::now().switches; }
-    double median() { return at(0.5); }
-    void print(const char* name) {
-        const double us = 1e6 / static_cast<double>(rte_get_tsc_hz());
-        std::printf("%-16s %9zu %8.2f %8.2f %8.2f %8.2f %8.2f %9zu %8.0f\n", name, all_.size(),
-                    us * at(0.5), us * at(0.99), us * at(0.9999), us * at(0.99999), us * at(1),
-                    disturbed_, lost_);
-    }
-
-  private:
-    double at(double share) {
-        if (all_.empty()) return 0;
-        std::sort(all_.begin(), all_.end());
-        return all_[static_cast<std::size_t>(share * static_cast<double>(all_.size() - 1))];
-    }
-    std::vector<std::uint32_t> all_;
-    std::size_t disturbed_ = 0;
-    long switches_ = 0;
-    double waiting_ = 0, lost_ = 0;
-};
 
 enum Phase : unsigned {
     quiet,
@@ -91,14 +53,6 @@ std::string text_of(const Options& o, unsigned serial) {
                ", proto: tcp, dport: " + std::to_string(1 + (i + serial) % 60'000) +
                ", action: accept}\n";
     return out + "    - {name: out, from: inside, to: outside, action: accept}\n";
-}
-
-void pin(int cpu) {
-    if (cpu < 0) return;
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(static_cast<unsigned>(cpu), &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0) die("no such CPU");
 }
 
 /// The worker's thread.
@@ -185,11 +139,9 @@ int run(const Options& o) {
     rte_rcu_qsbr_thread_online(fw.rcu(), 0);
     std::filesystem::remove_all(folder);
 
-    std::printf(
-        "%u rules, %u connections; microseconds a turn of %u packets\n"
-        "%-16s %9s %8s %8s %8s %8s %8s %9s %8s\n",
-        o.rules, flows.count(), kBurst, "", "turns", "median", "99 %", "99.99 %", "99.999 %",
-        "longest", "disturbed", "lost");
+    std::printf("%u rules, %u connections; microseconds a turn of %u packets\n", o.rules,
+                flows.count(), kBurst);
+    Turns::print_header();
     for (unsigned p = quiet; p < over; ++p)
         turns[p].print(kPhases[p]);
     std::printf("milliseconds of each load:");

@@ -104,11 +104,11 @@ class Bench {
     Figures look_up() {
         rte_rcu_qsbr_thread_online(rcu_, 0);
         std::vector<float> took;
-        std::uint32_t found[kBurst] = {};
         const auto begin = Clock::now();
         auto last = begin;
         for (unsigned at = 0; last - begin < std::chrono::seconds(seconds_);
              at = (at + 1) % kBursts) {
+            std::uint32_t found[kBurst] = {};
             if (family_ == Family::ipv4)
                 set_->find(&v4_[at * kBurst], kBurst, 1, found);
             else

@@ -30,7 +30,7 @@ namespace {
 constexpr std::uint32_t kAlways = 0x0a000001, kNever = 0x0b000001, kEven = 0x0c000001,
                         kOdd = 0x0c000002, kHosts = 0x14000000;
 constexpr Wide kAlways6{0x20010db800000001, 1}, kNever6{0x20010db800000002, 1},
-    kEven6{0x20010db800000003, 1}, kOdd6{0x20010db800000003, 2};
+    kEven6{0x20010db800000003, 1}, kOdd6{0x20010db800000003, 2}, kInside6{0x20010db8000a000b, 5};
 
 std::atomic<unsigned> failures{0};
 void check(bool good, const char* what) {
@@ -85,6 +85,10 @@ class SetStress {
     static void fill(LiveSet& set, unsigned round) {
         set.add({host(kAlways), kForEver});
         set.add({host(kAlways6), kForEver});
+        // Among the lengths that come and go: found through each of their filters.
+        Prefix net = host(Wide{kInside6.high, 0});
+        net.length = 64;
+        set.add({net, kForEver});
         set.add({host(round % 2 == 0 ? kEven : kOdd), kForEver});
         set.add({host(round % 2 == 0 ? kEven6 : kOdd6), kForEver});
     }
@@ -134,11 +138,12 @@ class SetStress {
         while (!stop_.load(std::memory_order_relaxed)) {
             const std::uint32_t deleted = deleted_.load(std::memory_order_acquire);
             const std::uint32_t v4[] = {kAlways, kNever, kEven, kOdd};
-            const Wide v6[] = {kAlways6, kNever6, kEven6, kOdd6};
-            std::uint32_t found4[4] = {}, found6[4] = {};
+            const Wide v6[] = {kAlways6, kNever6, kEven6, kOdd6, kInside6};
+            std::uint32_t found4[4] = {}, found6[5] = {};
             set_->find(v4, 4, 1, found4);
-            set_->find(v6, 4, 1, found6);
-            for (const auto* found : {found4, found6}) {
+            set_->find(v6, 5, 1, found6);
+            check(found6[4] == 1, "a prefix is missing");
+            for (const std::uint32_t* found : {found4, found6}) {
                 check(found[0] == 1, "an entry is missing");
                 check(found[1] == 0, "an address is found that was never added");
                 check(found[2] + found[3] == 1, "a mixture of two contents");
@@ -148,7 +153,7 @@ class SetStress {
             // Its number may have come again meanwhile.
             check(gone == 0 || deleted != deleted_.load(std::memory_order_acquire) || deleted == 0,
                   "a deleted entry is found");
-            looked += 9;
+            looked += 10;
             rte_rcu_qsbr_quiescent(rcu_, worker);
         }
         rte_rcu_qsbr_thread_offline(rcu_, worker);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // From a file in conf/ to verdicts: what its comments promise is what classify() says.
+#include <map>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -7,6 +10,7 @@
 
 #include "config/load.h"
 #include "plan/policy_rules.h"
+#include "sets/live_set.h"
 
 namespace postern {
 namespace {
@@ -38,7 +42,17 @@ class BuiltOf {
         EXPECT_TRUE(loaded.ok());
         if (!loaded.ok()) return;
         spec_ = std::move(*loaded.spec);
-        auto built = build_policy(spec_);
+        // With the contents at the start, as a plan has them.
+        PolicyLiveSets sets;
+        const auto shared = std::make_shared<SetShared>();
+        for (const LiveSetSpec& set : spec_.sets) {
+            auto live = std::make_shared<LiveSet>(shared);
+            for (const TimedPrefix& e : *set.entries)
+                live->add({e.prefix, kForEver});
+            sets.push_back(live);
+            sets_[set.name] = std::move(live);
+        }
+        auto built = build_policy(spec_, {}, std::move(sets));
         EXPECT_TRUE(built.ok()) << (built ? "" : built.error().message);
         if (built) policy_ = std::move(built.value());
     }
@@ -55,8 +69,11 @@ class BuiltOf {
                (v.helper ? " " + spec_.helper(v.helper).name : "");
     }
 
+    LiveSet& set(const std::string& name) { return *sets_.at(name); }
+
   private:
     Spec spec_;
+    std::map<std::string, std::shared_ptr<LiveSet>> sets_;
     std::unique_ptr<Policy> policy_;
 };
 
@@ -101,6 +118,32 @@ TEST(BuildPolicy, DemoWithoutHelper) {
     const BuiltOf demo("demo-no-helper.yaml");
     EXPECT_EQ(demo.ask(fresh({"192.0.2.1", "198.51.100.1", proto::tcp, 21})), "ftp-control accept");
     EXPECT_EQ(demo.ask(fresh({"192.0.2.1", "198.51.100.1", proto::tcp, 50000})), "default drop");
+}
+
+TEST(BuildPolicy, Sets) {
+    BuiltOf sets("sets.yaml");
+    const char* server = "192.0.2.80";
+    const auto from = [&](const char* src, std::uint16_t port) {
+        return sets.ask(fresh({src, server, proto::tcp, port, false}));
+    };
+    EXPECT_EQ(from("198.51.100.1", 443), "web accept");
+    EXPECT_EQ(from("198.51.100.1", 22), "default drop");
+    EXPECT_EQ(from("203.0.113.5", 22), "files accept") << "a partner, by the file";
+    EXPECT_EQ(from("203.0.113.80", 22), "files accept");
+    EXPECT_EQ(from("203.0.113.81", 22), "default drop");
+    EXPECT_EQ(from("198.51.100.25", 22), "files accept") << "an address beside the set";
+    EXPECT_EQ(from("192.0.2.200", 22), "login accept");
+    EXPECT_EQ(sets.ask(fresh({server, "198.51.100.1", proto::tcp, 443})), "updates accept");
+    for (const char* blocked : {"198.51.100.0/24", "203.0.113.0/24", "2001:db8:bad::/48"})
+        sets.set("blocked").add({Prefix::parse(blocked).value(), kForEver});
+    EXPECT_EQ(from("198.51.100.1", 443), "blocked drop");
+    EXPECT_EQ(from("203.0.113.81", 443), "blocked drop");
+    EXPECT_EQ(from("203.0.113.5", 443), "web accept") << "partners are exceptions";
+    EXPECT_EQ(sets.ask(fresh({server, "198.51.100.1", proto::tcp, 443})), "not-there reject");
+    EXPECT_EQ(sets.ask(fresh({"2001:db8:bad::1", "2001:db8:1::80", proto::tcp, 80, false})),
+              "blocked drop");
+    EXPECT_TRUE(sets.set("blocked").remove(Prefix::parse("198.51.100.0/24").value()));
+    EXPECT_EQ(from("198.51.100.1", 443), "web accept");
 }
 
 TEST(BuildPolicy, Bridge) {

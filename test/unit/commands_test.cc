@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The daemon's commands as they describe themselves: each is run, its columns are compared with its
 // rows, and what writes is refused on the reading socket. Every metric has unit and help.
+#include <algorithm>
 #include <fstream>
 #include <initializer_list>
 #include <map>
@@ -546,6 +547,42 @@ TEST_F(CommandsTest, SetsAreChangedAndListed) {
     rows("set load", {{"set", "other"}, {"entries", many}});
     rows("set add", {{"set", "some"}, {"entry", "::1"}});
     EXPECT_EQ(rows("set list").size(), 3001u);
+}
+
+TEST_F(CommandsTest, AListThatNobodyReadsKeepsNoContents) {
+    std::weak_ptr<LiveSet> set = world_.fw().plan().find_set("other")->set;
+    for (unsigned i = 0; i < 50'000; ++i)
+        set.lock()->add({Prefix::exact(IpAddr::v4(10, 1, static_cast<std::uint8_t>(i / 256),
+                                                  static_cast<std::uint8_t>(i))),
+                         kForEver});
+    auto fd = connect_unix(server_->path());
+    ASSERT_TRUE(fd);
+    const std::string line =
+        Json{{"v", 1}, {"command", "set list"}, {"args", {{"set", "other"}}}}.dump() + "\n";
+    ASSERT_EQ(::send(fd->get(), line.data(), line.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(line.size()));
+    for (int turn = 0; turn < 200; ++turn)
+        server_->poll(0);  // until its buffer is full
+    // Another configuration, without the set.
+    ASSERT_TRUE(world_.replace(World::with_two_ports("policy: {rules: []}\n")).ok());
+    world_.fw().forget_former_sets();
+    for (int turn = 0; turn < 3; ++turn)
+        world_.turn();
+    world_.fw().reclaim_plans();
+    EXPECT_TRUE(set.expired()) << "an open list keeps the set in memory";
+    // The rest of the answer: it ends in order, and before the end of the set.
+    std::string text;
+    for (int turn = 0; text.find("\"end\"") == std::string::npos; ++turn) {
+        ASSERT_LT(turn, 10'000) << "no end";
+        server_->poll(0);
+        char buffer[65536];
+        const ssize_t n = ::recv(fd->get(), buffer, sizeof buffer, MSG_DONTWAIT);
+        ASSERT_NE(n, 0);
+        if (n > 0) text.append(buffer, static_cast<std::size_t>(n));
+    }
+    const auto rows = std::count(text.begin(), text.end(), '\n') - 1;
+    EXPECT_GT(rows, 100);
+    EXPECT_LT(rows, 50'000);
 }
 
 TEST_F(CommandsTest, ARecheckEndsWhatASetDoesNotHaveAnyMore) {

@@ -46,10 +46,12 @@ class LiveConfigTest : public ::testing::Test {
     }
     /// Begins with this configuration.
     LiveConfig& begin(const std::string& text) {
+        entries_.reset();
         world_.emplace(World::Whole{text_of(kWeb)}, 2);
         log_.emplace(world_->fw(), make_conn_hub(world_->fw()), [this] { return world_->now; });
         auto source = read_config(write("start.yaml", text));  // beside the files that it includes
         EXPECT_TRUE(source && fw().replace_plan(source.value().spec));
+        if (!source->spec.sets.empty()) entries_ = source->spec.sets[0].entries;
         auto history = ConfigHistory::open(path("history"));
         config_.emplace(world_->fw(), std::move(*source), std::move(*history), &*log_);
         return *config_;
@@ -82,6 +84,7 @@ class LiveConfigTest : public ::testing::Test {
     }
 
     TempDir dir_;
+    std::weak_ptr<const std::vector<TimedPrefix>> entries_;  ///< of the first set at the start
     std::optional<World> world_;
     std::optional<RecordLog> log_;
     std::optional<LiveConfig> config_;
@@ -363,6 +366,31 @@ TEST_F(LiveConfigTest, SoDoesTheFileOfASet) {
     EXPECT_TRUE(loaded) << message(loaded);
     ASSERT_NE(fw().plan().find_set("bad"), nullptr);
     EXPECT_EQ(fw().plan().find_set("bad")->set->size(), 1u);
+}
+
+TEST_F(LiveConfigTest, EntriesAreInTheirSetsOnly) {
+    const auto text = [&](const char* sets) { return text_of(kWeb, sets); };
+    const char* const some = "sets: [{name: some, entries: [192.0.2.1, 192.0.2.2]}]\n";
+    LiveConfig& config = begin(text(some));
+    EXPECT_TRUE(entries_.expired()) << "they are in memory twice";
+    const auto size = [&](const char* name) {
+        const SetPlan* const set = fw().plan().find_set(name);
+        return set == nullptr ? -1 : static_cast<int>(set->set->size());
+    };
+    EXPECT_EQ(size("some"), 2);
+    // A new set has those of its file, one that comes back by the timer has its own.
+    const std::string other =
+        write("other.yaml", text("sets: [{name: other, entries: [192.0.2.9]}]\n"));
+    ASSERT_TRUE(answer(config.load(other, "tester", std::chrono::seconds(10))));
+    EXPECT_EQ(size("some"), -1);
+    EXPECT_EQ(size("other"), 1);
+    config.turn(LiveConfig::Clock::now() + std::chrono::seconds(11));
+    finish();
+    EXPECT_EQ(size("some"), 2);
+    // And one that was forgotten those of the text.
+    ASSERT_TRUE(answer(config.load(other, "tester")));
+    ASSERT_TRUE(answer(config.rollback(std::nullopt, "tester")));
+    EXPECT_EQ(size("some"), 2);
 }
 
 TEST_F(LiveConfigTest, SaysThatItIsInForceIfTheStartsFileCannotBeWritten) {

@@ -39,9 +39,10 @@ class SetsTest : public ::testing::Test {
     }
     std::vector<std::string> entries(const LiveSet& set) {
         std::vector<std::string> out;
-        LiveSet::Walk walk(set);
-        while (walk.step(
-            [&](const SetEntry& e) { out.push_back(AddressRange::of(e.prefix).to_string()); })) {
+        SetCursor at;
+        while (set.list(at, [&](const SetEntry& e) {
+            out.push_back(AddressRange::of(e.prefix).to_string());
+        })) {
         }
         std::sort(out.begin(), out.end());
         return out;
@@ -216,25 +217,50 @@ TEST_F(SetsTest, ExpiredEntriesAreNotThereBeforeTheyAreRemoved) {
     EXPECT_FALSE(set.contains(address("2001:db8::1")));
 }
 
-TEST_F(SetsTest, AWalkSurvivesChanges) {
+TEST_F(SetsTest, AListSurvivesChanges) {
+    for (unsigned seed = 0; seed < 10; ++seed) {
+        SCOPED_TRACE(seed);
+        std::mt19937 rng(seed);
+        LiveSet set(shared_);
+        std::map<Model::Key, unsigned> stay, seen;
+        while (stay.size() < 3000) {
+            const Prefix p = random_prefix(rng);
+            set.add({p, kForEver});
+            stay[Model::key(p)] = 1;
+        }
+        // Lengths come and go, and tables of other sizes take the place of the first.
+        std::vector<Prefix> others;
+        SetCursor at;
+        while (set.list(at, [&](const SetEntry& e) { ++seen[Model::key(e.prefix)]; })) {
+            for (unsigned i = 0; i < 3; ++i) {
+                const Prefix p = random_prefix(rng);
+                if (stay.contains(Model::key(p))) continue;
+                set.add({p, kForEver});
+                others.push_back(p);
+            }
+            if (rng() % 100 != 0) continue;
+            for (const Prefix& p : others)
+                set.remove(p);
+            others.clear();
+        }
+        for (const auto& [key, once] : stay)
+            ASSERT_EQ(seen[key], once);
+        EXPECT_FALSE(set.list(at, [](const SetEntry&) { FAIL(); }));
+    }
+}
+
+TEST_F(SetsTest, AListHoldsNoContents) {
     LiveSet set(shared_);
     for (unsigned i = 0; i < 200; ++i)
         set.add({Prefix::exact(IpAddr::v4(10, 0, 0, static_cast<std::uint8_t>(i))), kForEver});
-    LiveSet::Walk walk(set);
-    std::map<std::string, unsigned> seen;
-    const auto note = [&](const SetEntry& e) { ++seen[AddressRange::of(e.prefix).to_string()]; };
-    ASSERT_TRUE(walk.step(note));
-    for (unsigned i = 0; i < 2000; ++i)  // other tables take the place of the first
-        set.add({Prefix::exact(IpAddr::v4(10, 1, static_cast<std::uint8_t>(i / 256),
-                                          static_cast<std::uint8_t>(i))),
-                 kForEver});
-    while (walk.step(note)) {
-    }
-    for (unsigned i = 0; i < 200; ++i)
-        EXPECT_EQ(seen["10.0.0." + std::to_string(i)], 1u) << i;
+    SetCursor at;
+    std::size_t seen = 0;
+    const auto count = [&](const SetEntry&) { ++seen; };
+    while (seen == 0)
+        ASSERT_TRUE(set.list(at, count));
     set.flush();
-    EXPECT_TRUE(entries(set).empty());
-    EXPECT_FALSE(walk.step(note));
+    EXPECT_FALSE(set.list(at, count));
+    EXPECT_LT(seen, 200u);
 }
 
 TEST_F(SetsTest, OneSetTakesTheContentsOfAnother) {

@@ -25,7 +25,8 @@ struct LiveSetSpec {
     std::uint32_t max = kMaxSetEntries;  ///< entries
     std::uint32_t timeout_s = 0;         ///< of entries that name none; 0: for ever
     std::string file;                    ///< as given; empty: none
-    /// Contents at the start: those of `entries` and of `file`.
+    /// Contents at the start: those of `entries` and of `file`. Null: the set has taken them, see
+    /// release_set_entries().
     std::shared_ptr<const std::vector<TimedPrefix>> entries;
     SpecMark where;
 
@@ -60,6 +61,12 @@ struct LiveSetSpec {
                               .range_text = "at most 4000 bytes"});
     }
 };
+
+/// Of a configuration in force: its sets have their contents, and need these no more.
+inline void release_set_entries(std::vector<LiveSetSpec>& sets) {
+    for (LiveSetSpec& set : sets)
+        set.entries = nullptr;
+}
 
 /// A condition of a rule on sets, together with its list of addresses. It holds for an address in
 /// that list, or in one of the sets `any` and in `within`; but not in one of the sets `none`.
