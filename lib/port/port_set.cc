@@ -81,8 +81,9 @@ bool began_again(const PortSet::Stats& last, const PortSet::Stats& now) {
            now.rx_packets + now.tx_packets < last.rx_packets + last.tx_packets;
 }
 
-/// Full rings on every queue, a cache a worker, and bursts in transit between workers.
-Result<rte_mempool*> make_pool(const PortSetConfig& config) {
+/// Full rings on every queue, a cache a worker, and bursts in transit between workers. On that NUMA
+/// node if it has memory.
+Result<rte_mempool*> make_pool(const PortSetConfig& config, int node) {
     std::uint32_t largest = 1500 + 64;
     std::size_t queues = 0;
     for (const auto& p : config.ports) {
@@ -95,9 +96,12 @@ Result<rte_mempool*> make_pool(const PortSetConfig& config) {
         queues * kRxDescriptors + config.ports.size() * config.workers * kTxDescriptors +
         config.workers * (kCacheSize + 4096) + config.held);
     const unsigned room = RTE_PKTMBUF_HEADROOM + largest;
-    rte_mempool* const pool =
-        rte_pktmbuf_pool_create("packets", packets, kCacheSize, 0,
-                                static_cast<std::uint16_t>(std::max(room, 2176u)), SOCKET_ID_ANY);
+    const auto create = [&](int where) {
+        return rte_pktmbuf_pool_create("packets", packets, kCacheSize, 0,
+                                       static_cast<std::uint16_t>(std::max(room, 2176u)), where);
+    };
+    rte_mempool* pool = create(node);
+    if (pool == nullptr && node != SOCKET_ID_ANY) pool = create(SOCKET_ID_ANY);
     if (pool == nullptr)
         return Error{"no memory for " + std::to_string(packets) + " packet buffers of " +
                      std::to_string(room) + " bytes (" + std::to_string(megabytes(packets, room)) +
@@ -111,7 +115,7 @@ Result<rte_mempool*> make_pool(const PortSetConfig& config) {
 
 Result<void> PortSet::check(const PortSetConfig& config) {
     if (auto r = check_device_names(config.ports); !r) return r;
-    auto pool = make_pool(config);
+    auto pool = make_pool(config, SOCKET_ID_ANY);
     if (!pool) return pool.error();
     rte_mempool_free(*pool);
     return {};
@@ -123,9 +127,6 @@ Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
     auto claims = claim_interfaces(config.ports);
     if (!claims) return claims.error();
     set->claims_ = std::move(*claims);
-    auto pool = make_pool(config);
-    if (!pool) return pool.error();
-    set->pool_ = *pool;
     if (std::any_of(config.ports.begin(), config.ports.end(), needs_gate)) {
         auto gate = ControlGate::create(config.rcu);
         if (!gate) return gate.error();
@@ -140,10 +141,21 @@ Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
         port.own = std::vector<Own>(config.workers);
         if (auto r = set->open_device(PortId::from(p)); !r) return r.error();
     }
+    auto pool = make_pool(config, set->node());
+    if (!pool) return pool.error();
+    set->pool_ = *pool;
     set->fit_rss();
     for (std::size_t p = 0; p < config.ports.size(); ++p)
         if (auto r = set->start_device(PortId::from(p)); !r) return r.error();
     return set;
+}
+
+int PortSet::node() const noexcept {
+    if (ports_.empty()) return SOCKET_ID_ANY;
+    const int first = rte_eth_dev_socket_id(ports_.front().id);
+    const bool same = std::ranges::all_of(
+        ports_, [first](const Port& p) { return rte_eth_dev_socket_id(p.id) == first; });
+    return same ? first : SOCKET_ID_ANY;
 }
 
 void PortSet::fit_rss() {

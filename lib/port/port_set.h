@@ -219,6 +219,8 @@ class PortSet {
     Result<void> open_device(PortId p);
     /// Everything up to the first packet, then sets the flags.
     Result<void> start_device(PortId p);
+    /// The NUMA node of all devices, or SOCKET_ID_ANY. After open_device() of all.
+    int node() const noexcept;
     /// Makes the table suit the device with the fewest entries, and the hash that with the fewest
     /// types. After open_device() of all.
     void fit_rss();

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 #include <rte_cycles.h>
+#include <rte_mempool.h>
 
 #include "nic/traffic.h"
 #include "port_report.h"
@@ -259,6 +260,22 @@ TEST(Report, NamesWhatACardCannotDo) {
     EXPECT_EQ(report_port(port, nodes).warnings.size(), 2u);
     port.node = -1;
     EXPECT_EQ(report_port(port, nodes).warnings.size(), 1u) << "an unknown node is no wrong one";
+}
+
+TEST(Nodes, PacketBuffersAreOnTheNodeOfTheCards) {
+    Abilities here, there;
+    here.node = 0;
+    there.node = 1;
+    const auto node = [](const Abilities& in, const Abilities& out) {
+        NicWorld world({.workers = 2, .inside = in, .outside = out});
+        EXPECT_EQ(world.refusal, "");
+        EXPECT_EQ(world.ports().info(kOut).node, out.node);
+        return rte_mempool_lookup("packets")->socket_id;
+    };
+    EXPECT_EQ(node(here, here), 0);
+    EXPECT_EQ(node(there, there), SOCKET_ID_ANY) << "this process has no memory there";
+    EXPECT_EQ(node(here, there), SOCKET_ID_ANY);
+    EXPECT_EQ(node({}, {}), SOCKET_ID_ANY) << "unknown";
 }
 
 TEST(Report, ACardThatRefusesPromiscuousMode) {
