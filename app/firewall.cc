@@ -246,9 +246,14 @@ Result<std::unique_ptr<Firewall>> Firewall::build(const Spec& spec,
     return fw;
 }
 
-void Firewall::set_devices_steer(bool they_do) noexcept {
+void Firewall::set_devices_steer(bool they_do, std::span<const std::uint16_t> reta,
+                                 bool sctp_ports) noexcept {
+    steering_.rss.sctp_ports = sctp_ports;
     steering_.by_rss =
         steering_.workers > 1 && (steer_ == Steer::rss || (steer_ == Steer::automatic && they_do));
+    if (steering_.by_rss && reta.size() == steering_.reta.size())
+        std::ranges::transform(reta, steering_.reta.begin(),
+                               [](std::uint16_t w) { return WorkerId::from(w); });
 }
 
 Names Firewall::next_names() {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -79,8 +80,10 @@ class Firewall {
     TapStore& taps() noexcept { return *taps_; }
     RuleLimits& rule_limits() noexcept { return *rule_limits_; }
     rte_rcu_qsbr* rcu() noexcept { return rcu_.get(); }
-    /// Whether devices select workers by the symmetric hash. Call before any worker runs.
-    void set_devices_steer(bool they_do) noexcept;
+    /// Whether devices select workers by the symmetric hash; by which table (empty: that of
+    /// steering()); and whether that includes the ports of SCTP. Call before any worker runs.
+    void set_devices_steer(bool they_do, std::span<const std::uint16_t> reta = {},
+                           bool sctp_ports = true) noexcept;
     /// Whether set_devices_steer() decides about the homes of connections.
     bool devices_decide() const noexcept {
         return steering_.workers > 1 && steer_ == Steer::automatic;

@@ -11,6 +11,7 @@
 #include <grp.h>
 #include <rte_cycles.h>
 #include <rte_launch.h>
+#include <rte_lcore.h>
 #include <rte_rcu_qsbr.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 #include "metric_sources.h"
 #include "port/port_set.h"
 #include "port_config.h"
+#include "port_report.h"
 #include "port_watch.h"
 #include "save_stream.h"
 #include "signals.h"
@@ -215,7 +217,7 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
     auto ports = PortSet::open(port_config(spec, fw));
     if (!ports) return fail(ports.error());
     times.end_of("ports");
-    fw.set_devices_steer((*ports)->any_rss());
+    fw.set_devices_steer((*ports)->any_rss(), (*ports)->reta(), (*ports)->sctp_ports());
     if (fw.devices_decide())
         if (auto r = restore(); !r) return fail(r.error());
     // The workers' time begins when the tables are ready.
@@ -284,11 +286,15 @@ int serve(LiveConfig::Source source, ControlServer& control, Signals& signals, S
     if (processes) process_thread = std::thread([&] { processes->run(stop); });
     for (auto& job : jobs)
         rte_eal_remote_launch(worker_main, &job, job.id.number() + 1u);
+    std::vector<int> nodes;
+    for (unsigned w = 0; w < fw.workers(); ++w)
+        nodes.push_back(static_cast<int>(rte_lcore_to_socket_id(w + 1)));
     for (unsigned p = 0; p < (*ports)->size(); ++p) {
         const auto i = (*ports)->info(PortId::from(p));
-        spdlog::info("port {}: {}, {} receive and {} transmit queues, {}{}", i.name, i.driver,
-                     i.rx_queues, i.tx_queues, i.rss ? "symmetric RSS" : "no symmetric RSS",
-                     i.checksums ? ", checks checksums" : "");
+        const PortReport report = report_port(i, nodes);
+        spdlog::info("{}", report.line);
+        for (const std::string& warning : report.warnings)
+            spdlog::warn("{}", warning);
         if (i.driver == std::string_view("net_af_packet"))
             spdlog::info(
                 "port {}: refuses frames whose outer VLAN tag is of type 0x88a8: the driver would "

@@ -228,6 +228,17 @@ bool key_by_transport(const Layers& ip, const std::uint8_t* l4, std::uint32_t ha
     return true;
 }
 
+namespace {
+
+/// Whether devices hash the ports of this protocol. DPDK has no hash type for UDP-Lite and DCCP:
+/// devices hash those by addresses, and they have to be at home where they arrive.
+constexpr bool devices_hash_ports(std::uint8_t protocol, const SymmetricRss& rss) noexcept {
+    return protocol == proto::tcp || protocol == proto::udp ||
+           (protocol == proto::sctp && rss.sctp_ports);
+}
+
+}  // namespace
+
 std::uint32_t rss_of(const Layers& ip, const std::uint8_t* ports, const FlowKey* key,
                      const ParseContext& context) noexcept {
     if (context.rss == nullptr) {
@@ -236,7 +247,8 @@ std::uint32_t rss_of(const Layers& ip, const std::uint8_t* ports, const FlowKey*
     }
     const unsigned n = address_bytes(ip.family);
     std::uint16_t folded = fold16(ip.src, n) ^ fold16(ip.dst, n);
-    if (ports != nullptr) folded ^= fold16(ports, 4);
+    if (ports != nullptr && devices_hash_ports(ip.protocol, *context.rss))
+        folded ^= fold16(ports, 4);
     return context.rss->hash(folded);
 }
 
@@ -273,7 +285,8 @@ std::uint32_t steering_hash(const Tuple& t, std::uint8_t key_class,
     const std::uint8_t *src = t.src.bytes.data(), *dst = t.dst.bytes.data();
     if (context.rss != nullptr) {
         const unsigned n = address_bytes(t.src.family);
-        const unsigned ports = has_ports(t.protocol) ? t.sport.host() ^ t.dport.host() : 0u;
+        const unsigned ports =
+            devices_hash_ports(t.protocol, *context.rss) ? t.sport.host() ^ t.dport.host() : 0u;
         return context.rss->hash(
             static_cast<std::uint16_t>(fold16(src, n) ^ fold16(dst, n) ^ ports));
     }

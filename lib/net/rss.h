@@ -70,6 +70,9 @@ class SymmetricRss {
         return key;
     }
 
+    /// Whether devices hash the ports of SCTP as well; some know it by its addresses only.
+    bool sctp_ports = true;
+
     /// `folded` is the XOR of the input's 16-bit words in network order, as a big-endian number.
     constexpr std::uint32_t hash(std::uint16_t folded) const noexcept {
         const std::uint32_t half =

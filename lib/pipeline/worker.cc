@@ -2,6 +2,7 @@
 // A worker's turn, from begin() to finish(), and its work once a turn without packets.
 #include "pipeline/worker.h"
 
+#include <rte_ether.h>
 #include <rte_mbuf.h>
 
 namespace postern {
@@ -9,6 +10,19 @@ namespace {
 
 // Expired objects that one turn may end. At 200 cycles each this is 5 microseconds.
 constexpr std::uint32_t kExpireBudget = 64;
+
+/// Puts the VLAN tags back into frames from which the device has taken them: bridges, zones and the
+/// next port see what was on the wire. Such devices do so although nobody asks them to.
+[[gnu::noinline, gnu::cold]] void put_tags_back(Batch& b) noexcept {
+    for_each(b[MaskId::live], [&](unsigned i) {
+        if ((b.pkt[i]->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) == 0) return;
+        // It fails for a frame that is shorter than two addresses.
+        if (rte_vlan_insert(&b.pkt[i]) != 0)
+            b.drop(i, DropReason::truncated_l2);
+        else
+            b.data[i] = rte_pktmbuf_mtod(b.pkt[i], std::uint8_t*);
+    });
+}
 
 }  // namespace
 
@@ -81,6 +95,8 @@ void Worker::begin(rte_mbuf* const* pkts, unsigned n, Tick now, std::uint64_t co
         flags |= pkts[i]->ol_flags;
     }
     b.flags = flags;
+    if ((flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0) [[unlikely]]
+        put_tags_back(b);
     b.judged = 0;
     b.logged = 0;
     b.guessed = 0;

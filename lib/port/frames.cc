@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::uint32_t kLinkHeaders = 14 + 2 * 4;  ///< Ethernet, and two VLAN tags
 constexpr std::uint32_t kPage = 4096;
+constexpr std::uint32_t kNicHead = 64, kNicUnit = 1024;
 constexpr std::uint32_t kTapMtu = 1504;  ///< its longest frame is a constant
 // af_packet: what the kernel puts before a frame in the ring's slot, and the bytes that the driver
 // counts.
@@ -63,8 +64,9 @@ Result<Frames> frames_of(const PortConfig& port) {
                      " at most, not of " + std::to_string(port.mtu)};
     if (is("net_tap") || is("net_virtio_user") || is("net_null"))
         return Frames{port.device, 0, false};
-    // NICs: one buffer a frame, which is faster.
-    return Frames{port.device, port.mtu + 64u, false};
+    // NICs: one buffer a frame, which is faster. Some (ixgbe, igb) use a multiple of 1 KiB only,
+    // and would put the rest of a long frame into a second buffer.
+    return Frames{port.device, (port.mtu + kNicHead + kNicUnit - 1) / kNicUnit * kNicUnit, false};
 }
 
 }  // namespace postern

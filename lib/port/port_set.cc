@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string_view>
 
 #include <net/if.h>
@@ -18,6 +17,7 @@
 #include <rte_ring.h>
 
 #include "port/device_check.h"
+#include "port/device_rss.h"
 #include "port/eal.h"
 #include "port/frames.h"
 #include "port/interface.h"
@@ -31,8 +31,6 @@ constexpr unsigned kCacheSize = 256;
 constexpr unsigned kTxRingSize = 1024;
 constexpr unsigned kTxRetries = 4;
 constexpr unsigned kFrameHead = 64;  ///< before and behind an IP packet, at most
-constexpr std::uint64_t kRssTypes =
-    RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP;
 
 Error about(const PortConfig& port, const std::string& what, int error) {
     return Error{"port \"" + port.name + "\" (" + port.device + "): " + what +
@@ -58,49 +56,34 @@ bool makes_interface(const PortConfig& port) {
     return port.device.starts_with("net_tap") || port.device.starts_with("net_virtio_user");
 }
 
-/// Whether the device hashes with this key. Its configuration does not show that: some devices
-/// silently keep a key of their own.
-bool has_key(std::uint16_t id, std::span<const std::uint8_t> key) {
-    std::array<std::uint8_t, SymmetricRss::kKeyBytes> read{};
-    // A device that leaves the buffer unchanged has not reported its key.
-    for (std::size_t i = 0; i < key.size(); ++i)
-        read[i] = static_cast<std::uint8_t>(~key[i]);
-    rte_eth_rss_conf conf{};
-    conf.rss_key = read.data();
-    conf.rss_key_len = static_cast<std::uint8_t>(key.size());
-    return rte_eth_dev_rss_hash_conf_get(id, &conf) == 0 && conf.rss_hf != 0 &&
-           std::ranges::equal(key, std::span(read).first(key.size()));
-}
-
-bool take_key(std::uint16_t id, std::span<std::uint8_t> key, std::uint64_t types) {
-    if (key.empty()) return false;
-    if (has_key(id, key)) return true;
-    // Some accept it only while they run.
-    rte_eth_rss_conf conf{};
-    conf.rss_key = key.data();
-    conf.rss_key_len = static_cast<std::uint8_t>(key.size());
-    conf.rss_hf = types;
-    return rte_eth_dev_rss_hash_update(id, &conf) == 0 && has_key(id, key);
-}
-
-bool program_reta(std::uint16_t id, unsigned size, unsigned queues,
-                  const std::vector<std::uint16_t>& reta) {
-    if (size == 0) return false;
-    std::vector<rte_eth_rss_reta_entry64> table((size + 63) / 64);
-    for (unsigned i = 0; i < size; ++i) {
-        table[i / 64].mask |= std::uint64_t{1} << (i % 64);
-        table[i / 64].reta[i % 64] = static_cast<std::uint16_t>(reta[i % reta.size()] % queues);
-    }
-    return rte_eth_dev_rss_reta_update(id, table.data(), static_cast<std::uint16_t>(size)) == 0;
-}
-
 /// Of packet buffers, with what a pool needs beside them.
 std::uint64_t megabytes(std::uint64_t packets, std::uint64_t room) {
     return packets * (std::max<std::uint64_t>(room, 2176) + sizeof(rte_mbuf) + 64) / (1 << 20) + 1;
 }
 
-/// Full rings on every queue, a cache a worker, and bursts in transit between workers.
-Result<rte_mempool*> make_pool(const PortSetConfig& config) {
+void add_to(PortSet::Stats& sum, const PortSet::Stats& s) {
+#define X(name, kind, unit, help) sum.name += s.name;
+    POSTERN_PORT_METRICS(X)
+#undef X
+}
+
+/// On DPDK's interrupt thread. `pulled_out`: Port::pulled_out.
+void on_removal_request(const char*, rte_dev_event_type event, void* pulled_out) {
+    if (event == RTE_DEV_EVENT_REMOVE)
+        static_cast<std::atomic<bool>*>(pulled_out)->store(true, std::memory_order_relaxed);
+}
+
+/// Whether a device's counters have restarted: some NICs' do, for example after a reset by their
+/// firmware. A single count that falls is only imprecise.
+bool began_again(const PortSet::Stats& last, const PortSet::Stats& now) {
+    return now.rx_packets <= last.rx_packets && now.rx_bytes <= last.rx_bytes &&
+           now.tx_packets <= last.tx_packets && now.tx_bytes <= last.tx_bytes &&
+           now.rx_packets + now.tx_packets < last.rx_packets + last.tx_packets;
+}
+
+/// Full rings on every queue, a cache a worker, and bursts in transit between workers. On that NUMA
+/// node if it has memory.
+Result<rte_mempool*> make_pool(const PortSetConfig& config, int node) {
     std::uint32_t largest = 1500 + 64;
     std::size_t queues = 0;
     for (const auto& p : config.ports) {
@@ -113,9 +96,12 @@ Result<rte_mempool*> make_pool(const PortSetConfig& config) {
         queues * kRxDescriptors + config.ports.size() * config.workers * kTxDescriptors +
         config.workers * (kCacheSize + 4096) + config.held);
     const unsigned room = RTE_PKTMBUF_HEADROOM + largest;
-    rte_mempool* const pool =
-        rte_pktmbuf_pool_create("packets", packets, kCacheSize, 0,
-                                static_cast<std::uint16_t>(std::max(room, 2176u)), SOCKET_ID_ANY);
+    const auto create = [&](int where) {
+        return rte_pktmbuf_pool_create("packets", packets, kCacheSize, 0,
+                                       static_cast<std::uint16_t>(std::max(room, 2176u)), where);
+    };
+    rte_mempool* pool = create(node);
+    if (pool == nullptr && node != SOCKET_ID_ANY) pool = create(SOCKET_ID_ANY);
     if (pool == nullptr)
         return Error{"no memory for " + std::to_string(packets) + " packet buffers of " +
                      std::to_string(room) + " bytes (" + std::to_string(megabytes(packets, room)) +
@@ -129,7 +115,7 @@ Result<rte_mempool*> make_pool(const PortSetConfig& config) {
 
 Result<void> PortSet::check(const PortSetConfig& config) {
     if (auto r = check_device_names(config.ports); !r) return r;
-    auto pool = make_pool(config);
+    auto pool = make_pool(config, SOCKET_ID_ANY);
     if (!pool) return pool.error();
     rte_mempool_free(*pool);
     return {};
@@ -141,9 +127,6 @@ Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
     auto claims = claim_interfaces(config.ports);
     if (!claims) return claims.error();
     set->claims_ = std::move(*claims);
-    auto pool = make_pool(config);
-    if (!pool) return pool.error();
-    set->pool_ = *pool;
     if (std::any_of(config.ports.begin(), config.ports.end(), needs_gate)) {
         auto gate = ControlGate::create(config.rcu);
         if (!gate) return gate.error();
@@ -156,17 +139,51 @@ Result<std::unique_ptr<PortSet>> PortSet::open(const PortSetConfig& config) {
         port.from_kernel = fed_by_kernel(port.config);
         port.seen = std::vector<SeenLine>(config.workers);
         port.own = std::vector<Own>(config.workers);
-        if (auto r = set->attach(PortId::from(p)); !r) return r.error();
+        if (auto r = set->open_device(PortId::from(p)); !r) return r.error();
     }
+    auto pool = make_pool(config, set->node());
+    if (!pool) return pool.error();
+    set->pool_ = *pool;
+    set->fit_rss();
+    for (std::size_t p = 0; p < config.ports.size(); ++p)
+        if (auto r = set->start_device(PortId::from(p)); !r) return r.error();
     return set;
 }
 
-Result<void> PortSet::attach(PortId p) {
-    Port& port = ports_[p.number()];
-    if (auto r = open_device(p); !r) {
-        close_device(port, true);
-        return r;
+int PortSet::node() const noexcept {
+    if (ports_.empty()) return SOCKET_ID_ANY;
+    const int first = rte_eth_dev_socket_id(ports_.front().id);
+    const bool same = std::ranges::all_of(
+        ports_, [first](const Port& p) { return rte_eth_dev_socket_id(p.id) == first; });
+    return same ? first : SOCKET_ID_ANY;
+}
+
+void PortSet::fit_rss() {
+    unsigned entries = static_cast<unsigned>(config_.reta.size());
+    for (const Port& port : ports_) {
+        rte_eth_dev_info dev{};
+        if (rte_eth_dev_info_get(port.id, &dev) != 0) continue;
+        const unsigned has = DeviceRss::table_entries(dev);
+        if (has == 0) continue;
+        // Both directions of a connection have to be hashed by the same.
+        if (!DeviceRss::can_hash_sctp(dev)) config_.rss.sctp_ports = false;
+        // With fewer, some workers would have no connections.
+        if (has >= workers_ && has < entries) entries = has;
     }
+    for (std::size_t i = entries; i < config_.reta.size(); ++i)
+        config_.reta[i] = config_.reta[i % entries];
+}
+
+Result<void> PortSet::attach(PortId p) {
+    auto r = open_device(p);
+    if (r) r = start_device(p);
+    if (!r) close_device(ports_[p.number()], true);
+    return r;
+}
+
+Result<void> PortSet::start_device(PortId p) {
+    Port& port = ports_[p.number()];
+    if (auto r = configure(port); !r) return r;
     port.attached = true;
     port.usable.store(kRx | kTx | kUp, std::memory_order_release);
     return {};
@@ -180,6 +197,7 @@ void PortSet::detach(PortId p) {
     // inside.
     if (config_.rcu != nullptr) rte_rcu_qsbr_synchronize(config_.rcu, RTE_QSBR_THRID_INVALID);
     port.before = device_stats(port);
+    port.last = {};
     close_device(port, true);
     port.attached = false;
 }
@@ -218,10 +236,11 @@ Result<void> PortSet::open_device(PortId p) {
     if (const int r = rte_eth_dev_get_port_by_name(full.c_str(), &port.id); r != 0)
         return about(config, "no such device, or no driver for it", r);
     port.open = true;
+    if (rte_eth_dev_info dev{}; rte_eth_dev_info_get(port.id, &dev) == 0) port.device = dev.device;
     if (config.device.starts_with("net_af_packet"))
         if (auto r = refuse_foreign_tags(interface_argument(config)); !r)
             return about(config, "cannot refuse foreign VLAN tags: " + r.error().message, 0);
-    return configure(port);
+    return {};
 }
 
 Result<void> PortSet::configure(Port& port) {
@@ -229,6 +248,12 @@ Result<void> PortSet::configure(Port& port) {
     rte_eth_dev_info dev{};
     if (const int r = rte_eth_dev_info_get(port.id, &dev); r != 0)
         return about(config, "cannot be asked what it can do", r);
+    if (config.is_pci && (config.mtu > dev.max_mtu || config.mtu < dev.min_mtu))
+        return about(config,
+                     "takes an MTU of " + std::to_string(dev.min_mtu) + " to " +
+                         std::to_string(dev.max_mtu) + ", not of " + std::to_string(config.mtu) +
+                         " (ports[].mtu)",
+                     0);
     const unsigned wanted = config.rx_queues != 0 ? config.rx_queues : workers_;
     const auto rx_queues =
         static_cast<std::uint16_t>(std::min<unsigned>({wanted, dev.max_rx_queues, workers_}));
@@ -249,18 +274,10 @@ Result<void> PortSet::configure(Port& port) {
                      0);
 
     rte_eth_conf conf{};
-    auto key = config_.rss.key();
-    std::span<std::uint8_t> device_key;  // empty: it has one of its own
-    const std::uint64_t types = dev.flow_type_rss_offloads & kRssTypes;
-    if (port.rx_queues > 1 && types != 0) {
-        conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf.rss_hf = types;
-        if (dev.hash_key_size != 0 && dev.hash_key_size <= key.size()) {
-            device_key = std::span(key).first(dev.hash_key_size);
-            conf.rx_adv_conf.rss_conf.rss_key = key.data();
-            conf.rx_adv_conf.rss_conf.rss_key_len = dev.hash_key_size;
-        }
-    }
+    DeviceRss rss(dev, port.rx_queues, config_.rss);
+    rss.request(conf);
+    // Some NICs take no more than 1,460, so DPDK's default of 1,500 would be refused.
+    if (config.is_pci) conf.rxmode.mtu = config.mtu;
     // All or nothing: for virtio, which has only the transport's, requesting it means that packets
     // with unfinished checksums are accepted.
     constexpr std::uint64_t kAll = RTE_ETH_RX_OFFLOAD_CHECKSUM;
@@ -305,9 +322,10 @@ Result<void> PortSet::configure(Port& port) {
     port.started = true;
     // A bridge must receive every frame. Devices that always do so refuse the request.
     rte_eth_promiscuous_enable(port.id);
-    if (port.rx_queues > 1 && types != 0)
-        port.rss = take_key(port.id, device_key, types) &&
-                   program_reta(port.id, dev.reta_size, port.rx_queues, config_.reta);
+    port.promiscuous = rte_eth_promiscuous_get(port.id) == 1;
+    port.rss = rss.program(port.id, config_.reta);
+    port.rss_sctp = rss.hashes_sctp();
+    port.rss_without = port.rss ? rss.without() : std::string();
     rte_eth_dev_callback_register(
         port.id, RTE_ETH_EVENT_INTR_RMV,
         [](std::uint16_t, rte_eth_event_type, void* of, void*) {
@@ -315,6 +333,11 @@ Result<void> PortSet::configure(Port& port) {
             return 0;
         },
         &port);
+    // Few drivers have that event. But for a device under vfio the kernel, which waits until nobody
+    // uses it any more, asks through DPDK's bus.
+    if (config.is_pci && port.device != nullptr)
+        rte_dev_event_callback_register(rte_dev_name(port.device), on_removal_request,
+                                        &port.pulled_out);
     return {};
 }
 
@@ -342,14 +365,16 @@ Result<void> PortSet::set_mtu(Port& port) {
 
 void PortSet::close_device(Port& port, bool remove) {
     if (!port.open) return;
-    rte_eth_dev_info info{};
-    rte_device* device = nullptr;
     if (rte_eth_dev_is_valid_port(port.id)) {
-        if (remove && rte_eth_dev_info_get(port.id, &info) == 0) device = info.device;
         if (port.started) rte_eth_dev_stop(port.id);
         rte_eth_dev_close(port.id);
+        if (port.device != nullptr) {
+            rte_dev_event_callback_unregister(rte_dev_name(port.device), on_removal_request,
+                                              &port.pulled_out);
+            if (remove) rte_dev_remove(port.device);
+        }
     }
-    if (device != nullptr) rte_dev_remove(device);
+    port.device = nullptr;
     port.started = port.open = false;
 }
 
@@ -428,19 +453,26 @@ unsigned PortSet::send_for_others(PortId p, WorkerId w, Unsent& unsent) noexcept
 }
 
 PortSet::Stats PortSet::device_stats(const Port& port) const {
-    Stats s = port.before;
     rte_eth_stats d{};
-    if (!rte_eth_dev_is_valid_port(port.id) || rte_eth_stats_get(port.id, &d) != 0) return s;
-    s.rx_missed += d.imissed;
-    s.rx_no_buffer += d.rx_nombuf;
-    s.rx_errors += d.ierrors;
-    s.tx_errors += d.oerrors;
-    if (port.forgets) return s;
-    s.rx_packets += d.ipackets;
-    s.rx_bytes += d.ibytes;
-    s.tx_packets += d.opackets;
-    s.tx_bytes += d.obytes;
-    return s;
+    // A device that was pulled out does not answer; what it has reported remains.
+    if (rte_eth_dev_is_valid_port(port.id) && rte_eth_stats_get(port.id, &d) == 0) {
+        Stats now;
+        now.rx_missed = d.imissed;
+        now.rx_no_buffer = d.rx_nombuf;
+        now.rx_errors = d.ierrors;
+        now.tx_errors = d.oerrors;
+        if (!port.forgets) {
+            now.rx_packets = d.ipackets;
+            now.rx_bytes = d.ibytes;
+            now.tx_packets = d.opackets;
+            now.tx_bytes = d.obytes;
+        }
+        if (began_again(port.last, now)) add_to(port.before, port.last);
+        port.last = now;
+    }
+    Stats sum = port.before;
+    add_to(sum, port.last);
+    return sum;
 }
 
 PortSet::Stats PortSet::stats(PortId p) const {
@@ -469,6 +501,9 @@ PortSet::Info PortSet::info(PortId p) const {
     i.rx_queues = port.rx_queues;
     i.tx_queues = port.tx_queues;
     i.rss = port.rss;
+    i.rss_without = port.rss_without;
+    i.receives_all = port.promiscuous || !port.config.is_pci;
+    i.node = port.attached ? rte_eth_dev_socket_id(port.id) : -1;
     i.checksums = port.checksums;
     rte_ether_addr mac{};
     if (port.attached && rte_eth_macaddr_get(port.id, &mac) == 0) {

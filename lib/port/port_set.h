@@ -33,6 +33,7 @@
 #include "net/rss.h"
 #include "port/control_gate.h"
 
+struct rte_device;
 struct rte_mbuf;
 struct rte_mempool;
 struct rte_rcu_qsbr;
@@ -86,6 +87,13 @@ class PortSet {
     /// Whether some device selects queues as the symmetric hash selects workers.
     bool any_rss() const noexcept {
         return std::ranges::any_of(ports_, [](const Port& p) { return p.rss; });
+    }
+    /// The worker by the low bits of that hash: the configuration's table, repeated sooner if a
+    /// device has room for fewer entries.
+    const std::vector<std::uint16_t>& reta() const noexcept { return config_.reta; }
+    /// Whether those devices hash the ports of SCTP.
+    bool sctp_ports() const noexcept {
+        return std::ranges::all_of(ports_, [](const Port& p) { return !p.rss || p.rss_sctp; });
     }
     unsigned size() const noexcept { return static_cast<unsigned>(ports_.size()); }
 
@@ -145,7 +153,11 @@ class PortSet {
         std::uint16_t ethdev = 0;
         unsigned rx_queues = 0;
         unsigned tx_queues = 0;
-        bool rss = false;              ///< it selects queues by the symmetric hash
+        bool rss = false;         ///< it selects queues by the symmetric hash
+        std::string rss_without;  ///< protocols that its hash does not place; empty: none
+        /// False: a NIC that refuses promiscuous mode, so a bridge gets a part of the frames only.
+        bool receives_all = false;
+        int node = -1;                 ///< of NUMA; -1: unknown
         bool checksums = false;        ///< the device verifies those of IPv4, TCP and UDP
         std::string mac;               ///< of the device; empty: unknown
         std::uint32_t speed_mbps = 0;  ///< of the link; 0: unknown
@@ -182,22 +194,36 @@ class PortSet {
         // Private to control.
         PortConfig config;
         std::string interface;
-        bool rss = false;
+        bool rss = false, rss_sctp = false;
+        std::string rss_without;
+        bool promiscuous = false;
         bool checksums = false;
         bool started = false;
-        bool open = false;  ///< there is a device, `id`
+        bool open = false;             ///< there is a device, `id`
+        rte_device* device = nullptr;  ///< the same; a removed one might not tell any more
         bool attached = false;
         std::atomic<bool> pulled_out{false};  // DPDK's interrupt thread: w, control: r
-        Stats before;                         ///< counts of its earlier devices
+        /// Counts of its earlier devices, and of this one before its counters began again; what it
+        /// has reported since. Written when they are read.
+        mutable Stats before, last;
     };
 
     explicit PortSet(const PortSetConfig& config)
         : config_(config),
-          chains_(std::ranges::any_of(config.ports, [](const auto& p) { return !p.is_pci; })),
+          // NICs are given one buffer a frame. Of long frames some make a chain nevertheless.
+          chains_(std::ranges::any_of(config.ports,
+                                      [](const auto& p) { return !p.is_pci || p.mtu > 1500; })),
           ports_(config.ports.size()),
           workers_(config.workers) {}
-    /// Everything up to the first packet, with the flags cleared.
+    /// Finds the device.
     Result<void> open_device(PortId p);
+    /// Everything up to the first packet, then sets the flags.
+    Result<void> start_device(PortId p);
+    /// The NUMA node of all devices, or SOCKET_ID_ANY. After open_device() of all.
+    int node() const noexcept;
+    /// Makes the table suit the device with the fewest entries, and the hash that with the fewest
+    /// types. After open_device() of all.
+    void fit_rss();
     Result<void> configure(Port& port);
     Result<void> set_mtu(Port& port);
     void close_device(Port& port, bool remove);
