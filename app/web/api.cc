@@ -14,6 +14,9 @@ namespace postern {
 namespace {
 
 constexpr std::string_view kPrefix = "/api/v1/";
+constexpr std::string_view kReplayPath = "/api/v1/replay";
+/// Forms of other pages cannot send it, nor scripts without this server's consent.
+constexpr std::string_view kCaptureType = "application/vnd.tcpdump.pcap";
 constexpr const char* kJson = "application/json; charset=utf-8";
 // Nothing from elsewhere, nothing inline, in no frame.
 constexpr const char* kPolicy =
@@ -30,6 +33,18 @@ HttpAnswer json_answer(int status, std::string text) {
 HttpAnswer problem(int status, const std::string& code, const std::string& message) {
     return json_answer(status, dumped({{"error", {{"code", code}, {"message", message}}}}));
 }
+
+std::string array_of(const std::vector<std::string>& objects) {
+    std::string out = "[";
+    for (const std::string& object : objects)
+        out.append(out.size() == 1 ? "" : ",").append(object);
+    return out + ']';
+}
+
+/// Those of `postern replay`; what their values consist of.
+constexpr std::string_view kReplayArguments[] = {"inside", "inside_mac", "in_port", "bridge"};
+constexpr const char* kReplayLetters =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:/,_-";
 
 /// "conntrack list" is found at /api/v1/conntrack/list.
 std::string path_of(const Json& command) {
@@ -91,8 +106,9 @@ MetricRow own_metric(const char* group, const char* name, const char* kind, cons
 Json schema_of_row(const Json& command) {
     Json properties = Json::object();
     for (const Json& column : command.value("columns", Json::array())) {
-        const bool number =
-            column.value("right", false) && column.value("form", "value") == "value";
+        // The first one names the row: of `stats` the number of a worker, or a word.
+        const bool number = !properties.empty() && column.value("right", false) &&
+                            column.value("form", "value") == "value";
         for (const Json& field : column.value("fields", Json::array())) {
             const auto name = field.get<std::string>();
             const std::size_t dot = name.find('.');
@@ -173,6 +189,33 @@ Json numbered(const char* key) {
                   {"properties", {{"seq", {{"type", "integer"}}}}}}}}}}}};
 }
 
+Json replay_description() {
+    Json parameters = Json::array();
+    for (const std::string_view name : kReplayArguments)
+        parameters.push_back(
+            parameter(std::string(name), "as of `postern replay`", {{"type", "string"}}));
+    const Json answer{{"type", "object"},
+                      {"required", {"rows", "left_out", "summary"}},
+                      {"properties",
+                       {{"rows", {{"type", "array"}, {"items", {{"type", "object"}}}}},
+                        {"left_out", {{"type", "integer"}}},
+                        {"summary", {{"type", "object"}, {"nullable", true}}}}}};
+    Json post = get("replay",
+                    "The verdicts on the packets of a capture, as `postern replay --json` has them",
+                    std::move(parameters), answer);
+    Json description{{"post", post["get"]}};
+    description["post"]["requestBody"] = {
+        {"required", true},
+        {"content",
+         {{std::string(kCaptureType), {{"schema", {{"type", "string"}, {"format", "binary"}}}}}}}};
+    for (const auto& [status, text] : {std::pair{"415", "another Content-Type"},
+                                       {"422", "the capture cannot be replayed"},
+                                       {"429", "another capture is replayed"}})
+        description["post"]["responses"][status] = {
+            {"description", text}, {"content", content({{"$ref", "#/components/schemas/Error"}})}};
+    return description;
+}
+
 HttpAnswer numbered_answer(const NumberedLines& lines, const char* key, const HttpRequest& request,
                            const std::string& more) {
     std::uint64_t after = 0, next = 0;
@@ -190,9 +233,10 @@ HttpAnswer numbered_answer(const NumberedLines& lines, const char* key, const Ht
 
 }  // namespace
 
-Api::Api(Daemon& daemon, const History& history, ApiOptions options)
+Api::Api(Daemon& daemon, const History& history, ReplayBox& replays, ApiOptions options)
     : daemon_(daemon),
       history_(history),
+      replays_(replays),
       options_(std::move(options)),
       commands_(served_commands()) {}
 
@@ -214,8 +258,10 @@ HttpAnswer Api::handle(const HttpRequest& request) {
 }
 
 HttpAnswer Api::route(const HttpRequest& request) {
-    if (request.method == "POST")
-        return problem(405, "read_only", "this server only reads: GET and HEAD");
+    const bool posts = request.method == "POST";
+    if (posts != (request.path == kReplayPath))
+        return problem(405, "method",
+                       posts ? "only captures are posted, to /api/v1/replay" : "expected POST");
     // The page has no secret; it asks for the token.
     for (const PageFile& file : page_files())
         if (request.path == file.path)
@@ -226,6 +272,7 @@ HttpAnswer Api::route(const HttpRequest& request) {
         answer.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"postern-web\"");
         return answer;
     }
+    if (posts) return replay(request);
     if (request.path == "/metrics") return metrics(request);
     if (request.path == "/api/v1/openapi.json") return json_answer(200, openapi());
     if (request.path == "/api/v1/status") return status();
@@ -285,11 +332,8 @@ HttpAnswer Api::rows(const Json& command, const HttpRequest& request) {
         return problem(503, "unavailable", answer->error);
     if (answer->state == DaemonAnswer::State::refused)
         return problem(answer->code == "internal" ? 500 : 400, answer->code, answer->error);
-    std::string out = "{\"rows\":[";
-    for (std::size_t i = 0; i < answer->rows.size(); ++i)
-        out.append(i == 0 ? "" : ",").append(answer->rows[i]);
-    out += answer->truncated ? "],\"truncated\":true}" : "],\"truncated\":false}";
-    return json_answer(200, std::move(out));
+    return json_answer(200, "{\"rows\":" + array_of(answer->rows) +
+                                ",\"truncated\":" + (answer->truncated ? "true}" : "false}"));
 }
 
 HttpAnswer Api::status() {
@@ -298,7 +342,37 @@ HttpAnswer Api::status() {
     return json_answer(200, dumped({{"up", up},
                                     {"why", up ? Json(nullptr) : Json(answer->error)},
                                     {"version", POSTERN_VERSION},
-                                    {"token", !options_.token.empty()}}));
+                                    {"token", !options_.token.empty()},
+                                    {"replay", replays_.available()}}));
+}
+
+HttpAnswer Api::replay(const HttpRequest& request) {
+    if (!replays_.available())
+        return problem(404, "no_replay", "postern-web was started without --replay-config");
+    if (request.header("content-type") != kCaptureType)
+        return problem(415, "content_type", "expected Content-Type: " + std::string(kCaptureType));
+    std::vector<std::string> arguments;
+    for (const auto& [name, value] : request.query) {
+        const auto known = std::ranges::find(kReplayArguments, name);
+        if (known == std::end(kReplayArguments))
+            return problem(400, "bad_args", "expected one of inside, inside_mac, in_port, bridge");
+        if (value.empty() || value.size() > 256 ||
+            value.find_first_not_of(kReplayLetters) != value.npos)
+            return problem(400, "bad_args", name + ": expected letters, digits and .:/,_-");
+        std::string option = "--" + name;
+        std::ranges::replace(option, '_', '-');
+        arguments.push_back(option + "=" + value);
+    }
+    std::string capture;
+    if (!request.read_body || !request.read_body(capture))
+        return problem(413, "too_large", "a capture may have 16 MiB, and has to come within 30 s");
+    const ReplayAnswer answer = replays_.run(capture, arguments);
+    if (answer.state == ReplayAnswer::State::busy) return problem(429, "busy", answer.error);
+    if (answer.state == ReplayAnswer::State::failed)
+        return problem(422, "replay_failed", answer.error);
+    return json_answer(200, "{\"rows\":" + array_of(answer.rows) +
+                                ",\"left_out\":" + std::to_string(answer.left_out) +
+                                ",\"summary\":" + answer.summary + "}");
 }
 
 bool Api::host_is_ours(std::string_view host) const {
@@ -354,12 +428,14 @@ std::string Api::openapi() {
             Json::array({after}), numbered("events"));
     paths["/api/v1/status"] = get("status", "Whether the daemon answers", Json::array(),
                                   {{"type", "object"},
-                                   {"required", {"up", "version", "token"}},
+                                   {"required", {"up", "version", "token", "replay"}},
                                    {"properties",
                                     {{"up", {{"type", "boolean"}}},
                                      {"why", {{"type", "string"}, {"nullable", true}}},
                                      {"version", {{"type", "string"}}},
-                                     {"token", {{"type", "boolean"}}}}}});
+                                     {"token", {{"type", "boolean"}}},
+                                     {"replay", {{"type", "boolean"}}}}}});
+    paths[std::string(kReplayPath)] = replay_description();
     const Json error{{"type", "object"},
                      {"required", {"error"}},
                      {"properties",

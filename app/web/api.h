@@ -8,6 +8,7 @@
 //   /api/v1/history        sums of the last quarter of an hour
 //   /api/v1/expect/recent  recent events of expectations
 //   /api/v1/status         whether the daemon answers
+//   /api/v1/replay         POST: the verdicts on the packets of a capture
 //   /api/v1/openapi.json   the description of all that
 //
 // Called by several threads at once.
@@ -24,6 +25,7 @@
 #include "web/daemon.h"
 #include "web/history.h"
 #include "web/http.h"
+#include "web/replay_box.h"
 
 namespace postern {
 
@@ -36,7 +38,7 @@ class Api {
   public:
     static constexpr std::size_t kRows = 1'000, kMaxRows = 10'000;
 
-    Api(Daemon& daemon, const History& history, ApiOptions options);
+    Api(Daemon& daemon, const History& history, ReplayBox& replays, ApiOptions options);
 
     HttpAnswer handle(const HttpRequest& request);
 
@@ -48,11 +50,13 @@ class Api {
     HttpAnswer metrics(const HttpRequest& request);
     HttpAnswer rows(const Json& command, const HttpRequest& request);
     HttpAnswer status();
+    HttpAnswer replay(const HttpRequest& request);
     bool host_is_ours(std::string_view host) const;
     bool has_token(const HttpRequest& request) const;
 
     Daemon& daemon_;
     const History& history_;
+    ReplayBox& replays_;
     ApiOptions options_;
     std::vector<Json> commands_;                           ///< those that it serves
     std::array<std::atomic<std::uint64_t>, 6> answers_{};  ///< by the hundreds of their status

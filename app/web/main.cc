@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -23,6 +24,7 @@
 #include "web/api.h"
 #include "web/history.h"
 #include "web/http.h"
+#include "web/replay_box.h"
 
 namespace postern {
 namespace {
@@ -34,6 +36,7 @@ struct Options {
     std::string socket = kReadingSocket;
     std::string listen = "127.0.0.1:9810";
     std::string token_file, user;
+    ReplayBox::Options replay;
     std::vector<std::string> hosts;
     HttpOptions http;
 };
@@ -102,6 +105,30 @@ Result<void> become(const std::string& user) {
     return {};
 }
 
+/// `postern` beside this program: where both are installed, or where they are built.
+std::string program_beside() {
+    std::error_code none;
+    const auto here = std::filesystem::read_symlink("/proc/self/exe", none).parent_path();
+    for (const auto& path : {here / "postern", here.parent_path() / "postern"})
+        if (::access(path.c_str(), X_OK) == 0 && !std::filesystem::is_directory(path, none))
+            return path;
+    return {};
+}
+
+/// Without a configuration there are no replays.
+Result<void> read_replay(ReplayBox::Options& replay) {
+    if (replay.config.empty()) {
+        if (!replay.program.empty()) return Error{"--postern needs --replay-config"};
+        return {};
+    }
+    if (::access(replay.config.c_str(), R_OK) != 0)
+        return Error{"cannot read " + replay.config + ": " + std::strerror(errno)};
+    if (replay.program.empty()) replay.program = program_beside();
+    if (::access(replay.program.c_str(), X_OK) != 0)
+        return Error{"--replay-config needs the program postern: --postern PROGRAM"};
+    return {};
+}
+
 int serve(Options options) {
     ApiOptions api_options{.hosts = std::move(options.hosts)};
     if (auto listen = read_listen(options.listen, options.http); !listen)
@@ -115,6 +142,7 @@ int serve(Options options) {
         if (!token) return complain(token.error().message, kUsage);
         api_options.token = std::move(*token);
     }
+    if (auto r = read_replay(options.replay); !r) return complain(r.error().message, kUsage);
     const bool loopback = is_loopback(options.http.address),
                checks_clients = !api_options.token.empty() || !options.http.client_ca.empty();
     if (!loopback && !checks_clients)
@@ -129,7 +157,8 @@ int serve(Options options) {
     // These live until the process ends, as the threads do.
     static Daemon daemon(Daemon::Options{.socket = options.socket});
     static History history(daemon);
-    static Api api(daemon, history, std::move(api_options));
+    static ReplayBox replays(std::move(options.replay));
+    static Api api(daemon, history, replays, std::move(api_options));
     static auto server = HttpServer::open(
         options.http, [](const HttpRequest& request) { return api.handle(request); });
     if (!server) return complain(server.error().message, kFailed);
@@ -181,6 +210,10 @@ int main(int argc, char** argv) {
                    "clients need a certificate of this authority (PEM)");
     app.add_option("--host", options.hosts,
                    "a name by which clients may call this server, besides localhost and addresses");
+    app.add_option("--replay-config", options.replay.config,
+                   "replay captures that clients send, with this configuration");
+    app.add_option("--postern", options.replay.program,
+                   "the program that replays them (default: beside this one)");
     app.add_option("--user", options.user, "become this user as soon as it listens");
     app.add_flag("--openapi", openapi, "print the description of the JSON API, and end");
     try {

@@ -133,8 +133,8 @@ class Page:
             if value:
                 return value
             if time.monotonic() > deadline:
-                raise BrowserError(f'{what or expression} did not come in {timeout} s; the page says:\n'
-                                   + str(self.value('document.body.innerText'))[:2000])
+                raise BrowserError(f'{what or expression} did not come in {timeout} s; the browser complains of '
+                                   f'{self.complaints()}; the page says:\n' + str(self.value('document.body.innerText'))[:2000])
             select.select([], [], [], .05)
 
     def text(self, selector='body'):

@@ -11,7 +11,7 @@ from fake_daemon import FakeDaemon
 
 CARD = "[...document.querySelectorAll('#pending .pinhole')]"
 VIEWS = ('overview', 'expectations', 'connections', 'helpers', 'workers', 'ports', 'rules', 'drops', 'top',
-         'memory', 'configuration')
+         'memory', 'configuration')  # and replay
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import cases_bounds      # noqa: F401
 import cases_exporter    # noqa: F401
 import cases_page        # noqa: F401
 import cases_prometheus  # noqa: F401
+import cases_replay      # noqa: F401
 
 
 def main():

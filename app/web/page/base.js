@@ -69,17 +69,18 @@ export function useToken(text) {
   else sessionStorage.removeItem('token');
 }
 
-/** The answer of /api/v1/PATH. Refused: the question is wrong; Error: no answer. */
-export async function ask(path, query = {}) {
+/** The answer of /api/v1/PATH; `body` is posted. Refused: the question is wrong; Error: no answer. */
+export async function ask(path, query = {}, {body = null, type = null, timeout = 20000} = {}) {
   const words = new URLSearchParams(Object.entries(query).filter(([, v]) => v !== '' && v !== null));
   const headers = token ? {Authorization: `Bearer ${token}`} : {};
+  if (type) headers['Content-Type'] = type;
   const response = await fetch(`/api/v1/${path}${words.size ? `?${words}` : ''}`,
-    {headers, signal: AbortSignal.timeout(20000), credentials: 'omit'});
+    {method: body ? 'POST' : 'GET', body, headers, signal: AbortSignal.timeout(timeout), credentials: 'omit'});
   if (response.status === 401) throw new TokenNeeded();
-  const body = await response.json();
-  if (response.status === 400) throw new Refused(body.error.message);
-  if (!response.ok) throw new Error(body.error.message);
-  return body;
+  const answer = await response.json();
+  if ([400, 413, 422, 429].includes(response.status)) throw new Refused(answer.error.message);
+  if (!response.ok) throw new Error(answer.error.message);
+  return answer;
 }
 
 // ---- tables ---------------------------------------------------------------------------------

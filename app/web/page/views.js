@@ -3,6 +3,7 @@
 import {ask, badge, count, end, h, Refused, scaled, seconds, share, Table} from '/base.js';
 import {Chart} from '/chart.js';
 import {view as expectations} from '/expectations.js';
+import {view as replay} from '/replay.js';
 
 function card(title, ...children) {
   return h('section', {class: 'card'}, title ? h('h2', {}, title) : null, ...children);
@@ -305,4 +306,4 @@ function configuration() {
 }
 
 export const VIEWS = {overview, expectations, connections, helpers, workers, ports, rules, drops, top,
-  memory, configuration};
+  memory, configuration, replay};
