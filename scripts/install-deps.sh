@@ -12,7 +12,7 @@ packages=(
     # build
     g++ meson ninja-build pkg-config python3
     libdpdk-dev libhyperscan-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
-    libspdlog-dev libfmt-dev libpcap-dev libfixbuf-dev
+    libspdlog-dev libfmt-dev libpcap-dev libfixbuf-dev libcpp-httplib-dev libssl-dev
     # demo: namespaces, a real server, real clients
     iproute2 ethtool procps vsftpd curl lftp openssl
 )
@@ -24,6 +24,8 @@ test_packages=(
     python3-jsonschema python3-yaml
     # completion, tried in the other shell
     zsh
+    # what reads the metrics of postern-web
+    prometheus
     # counting instructions; processors that announce less than this one
     valgrind qemu-user
     # end to end: captures of failed cases, ping, and what to compare with: testpmd, the kernel
@@ -143,7 +145,7 @@ if ! { apt-get update -qq && install; } > "$log" 2>&1 && ! install >> "$log" 2>&
     tail -n 15 "$log" >&2
     give_up "apt-get could not install them (its last lines are above)"
 fi
-for server in vsftpd tftpd-hpa openvswitch-switch kamailio; do
+for server in vsftpd tftpd-hpa openvswitch-switch kamailio prometheus; do
     if printf '%s\n' "${missing[@]}" | grep -qx $server && command -v systemctl >/dev/null; then
         systemctl disable --quiet $server.service 2>/dev/null || true
     fi

@@ -104,6 +104,20 @@ def type_of(arg):
     return arg['type'].upper().replace(' ', '_')
 
 
+def web_page(web):
+    lines = page('postern-web', 8, 'System administration')
+    lines += ['.SH NAME', 'postern\\-web \\- metrics, an API and a page of a running postern, over HTTP',
+              '.SH SYNOPSIS', '.B postern\\-web', '.RI [ OPTION ]...', '.SH DESCRIPTION', roff(
+                  'Serves what posternctl(8) shows: /metrics for Prometheus, /api/v1/COMMAND as JSON, and a '
+                  'page for people. It asks the daemon on the socket that only reads (control.read_socket '
+                  'in postern.yaml(5)), changes nothing and needs no privilege. Without --token-file or '
+                  '--client-ca it listens on loopback addresses only.'), '.SH OPTIONS']
+    for head, said in options_of(output_of(web, '--help')):
+        lines += item(f'.B {roff(head)}', said)
+    return [*lines, *EXIT, *files(('/run/postern-read/read.sock', 'the default of --socket')),
+            '.SH SEE ALSO', '.BR postern (8),', '.BR posternctl (8)']
+
+
 def posternctl_page(posternctl, commands):
     said = output_of(posternctl, '-s', '/nonexistent', 'help')
     lines = page('posternctl', 8, 'System administration')
@@ -256,6 +270,9 @@ def main(argv):
         'docs/completion/_posternctl': [output_of(posternctl, '--zsh-completion').rstrip('\n')],
         'app/known_commands.inc': known_commands(commands),
     }
+    web = os.path.join(app, 'web', 'postern-web')
+    if os.access(web, os.X_OK):  # it is optional
+        pages['docs/man/postern-web.8'] = tidy(web_page(web))
     wrong = []
     for name, lines in pages.items():
         path = os.path.join(ROOT, name)

@@ -9,11 +9,11 @@
 #
 #   scripts/test.sh            everything
 #   scripts/test.sh STEP...    only these steps: source unit instructions sanitize fuzz stress
-#                              attack e2e restart reload differential trials
+#                              attack e2e web restart reload differential trials
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-steps=" ${*:-source unit instructions sanitize fuzz stress attack e2e restart reload differential trials} "
+steps=" ${*:-source unit instructions sanitize fuzz stress attack e2e web restart reload differential trials} "
 
 results=$(mktemp)
 finish() { rm -f "$results" "$results".*; }
@@ -100,8 +100,8 @@ if wanted source; then
     scripts/check-source.sh | collect
 fi
 
-if wanted unit || wanted instructions || wanted attack || wanted e2e || wanted restart ||
-    wanted reload || wanted differential
+if wanted unit || wanted instructions || wanted attack || wanted e2e || wanted web ||
+    wanted restart || wanted reload || wanted differential
 then
     headline 'build with g++'
     # Nothing can be said about a tree that does not build.
@@ -168,6 +168,13 @@ if wanted e2e; then
     python3 -u test/e2e/run.py 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' |
         sed -uE 's/^(ok|not ok|skip) /&e2e\//' | collect
     [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok e2e its runner failed' | collect
+fi
+
+if wanted web; then
+    headline 'metrics, API and page, a cut of them'
+    scripts/web-test.sh --quick 2>&1 | grep -vE '^[0-9]+ passed, [0-9]+ failed' |
+        sed -uE 's/^(ok|not ok|skip) /&web\//' | collect
+    [[ ${PIPESTATUS[0]} -le 1 ]] || echo 'not ok web it failed itself' | collect
 fi
 
 if wanted restart; then

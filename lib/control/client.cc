@@ -36,13 +36,11 @@ Reply parse(std::string_view line) {
 }  // namespace
 
 Result<ControlClient> ControlClient::connect(const std::string& path, unsigned timeout_s) {
-    auto fd = connect_unix(path);
+    auto fd = connect_unix(path, timeout_s);
     if (!fd) return fd.error();
     timeval timeout{};
     timeout.tv_sec = timeout_s;
-    // Sending too: a daemon that does not read must not block the client for ever.
     ::setsockopt(fd->get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    ::setsockopt(fd->get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     return ControlClient(std::move(*fd), timeout_s);
 }
 

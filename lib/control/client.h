@@ -26,7 +26,7 @@ struct Reply {
 
 class ControlClient {
   public:
-    /// timeout_s: how long next() waits for a byte.
+    /// timeout_s: how long this waits for the daemon to accept, and next() for a byte.
     static Result<ControlClient> connect(const std::string& path, unsigned timeout_s = 10);
 
     /// Sends one request. A daemon that disconnects meanwhile is not an error yet: next() reports
@@ -34,6 +34,9 @@ class ControlClient {
     void ask(std::string_view command, const Json& args = Json::object());
 
     Reply next();
+    /// Whether next() would return without reading from the socket. While false, a caller may wait
+    /// for fd() to become readable, as long as it likes.
+    bool ready() const noexcept { return in_.find('\n', taken_) != std::string::npos; }
 
     /// For a signal handler, which may shut it down: next() then reports `lost`, after all replies
     /// that had come.

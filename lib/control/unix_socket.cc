@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -205,13 +206,20 @@ ListeningSocket::~ListeningSocket() {
         ::unlink(path_.c_str());
 }
 
-Result<UniqueFd> connect_unix(const std::string& path) {
+Result<UniqueFd> connect_unix(const std::string& path, unsigned timeout_s) {
     auto address = make_address(path, "control socket");
     if (!address) return address.error();
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!fd) return Error{"cannot create a socket: " + errno_text()};
+    // Sending too: a daemon that does not read must not block the client for ever.
+    timeval timeout{};
+    timeout.tv_sec = timeout_s;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     switch (const int error = connect_to(fd.get(), *address)) {
         case 0: return fd;
+        case EAGAIN:
+            return Error{"the daemon on '" + path + "' accepted no connection within " +
+                         std::to_string(timeout_s) + " s"};
         case ENOENT:
         case ECONNREFUSED:
             return Error{"no daemon answers on '" + path + "' (is postern running?)"};

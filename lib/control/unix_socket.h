@@ -61,7 +61,8 @@ class ListeningSocket {
     std::string what_;
 };
 
-/// A blocking connection to the daemon that answers on `path`.
-Result<UniqueFd> connect_unix(const std::string& path);
+/// A blocking connection to the daemon that answers on `path`. timeout_s: how long to wait for a
+/// daemon that accepts none (it is stopped, and its backlog is full), and for each later send.
+Result<UniqueFd> connect_unix(const std::string& path, unsigned timeout_s = 10);
 
 }  // namespace postern

@@ -475,6 +475,27 @@ TEST_F(ControlTest, AnotherDaemonsSocketIsNotRemoved) {
     EXPECT_TRUE(connect_unix(path));
 }
 
+TEST_F(ControlTest, AStoppedDaemonWithAFullBacklogHoldsUpNoClient) {
+    const std::string path = dir_ / "full.sock";
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address),
+              0);
+    ASSERT_EQ(::listen(listener.get(), 0), 0);
+    std::vector<UniqueFd> waiting;
+    std::string why;
+    while (why.empty() && waiting.size() < 8) {
+        auto fd = connect_unix(path, 1);
+        if (fd)
+            waiting.push_back(std::move(*fd));
+        else
+            why = fd.error().message;
+    }
+    EXPECT_NE(why.find("accepted no connection within 1 s"), std::string::npos) << why;
+}
+
 TEST_F(ControlTest, DirectoriesAreMadeForUsOnly) {
     const mode_t before = ::umask(0);
     const auto listener = ListeningSocket::claim(dir_ / "a/b/sock");
