@@ -110,8 +110,14 @@ Result<void> ConfigHistory::add(Entry entry) {
     entry.number = next_++;
     entries_.push_back(std::move(entry));
     std::vector<unsigned> gone;
-    for (; entries_.size() > kMost; entries_.pop_front())
-        gone.push_back(entries_.front().number);
+    const auto confirmed =
+        std::ranges::find(entries_.rbegin(), entries_.rend(), true, &Entry::confirmed);
+    const unsigned kept = confirmed == entries_.rend() ? 0 : confirmed->number;
+    while (entries_.size() > kMost) {
+        const auto oldest = entries_.begin() + (entries_.front().number == kept ? 1 : 0);
+        gone.push_back(oldest->number);
+        entries_.erase(oldest);
+    }
     // An index without it still has the others.
     const Entry& newest = entries_.back();
     if (!folder_.empty())
@@ -138,6 +144,10 @@ const ConfigHistory::Entry* ConfigHistory::find(unsigned number) const noexcept 
 
 Result<void> ConfigHistory::mark_unconfirmed(const std::string& text) {
     return folder_.empty() ? Result<void>() : write_file(folder_ + kUnconfirmed, text);
+}
+
+bool ConfigHistory::has_unconfirmed() const noexcept {
+    return !folder_.empty() && ::access((folder_ + kUnconfirmed).c_str(), F_OK) == 0;
 }
 
 Result<void> ConfigHistory::clear_unconfirmed() {

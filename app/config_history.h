@@ -37,7 +37,8 @@ class ConfigHistory {
     /// be used, or another daemon uses it.
     static Result<ConfigHistory> open(const std::string& folder);
 
-    /// The newest is the one in force. Entries beyond kMost are forgotten. After an error it is
+    /// The newest is the one in force. Beyond kMost the oldest are forgotten, but not the last
+    /// confirmed one. After an error it is
     /// kept in memory only.
     Result<void> add(Entry entry);
     Result<void> confirm_newest();
@@ -50,6 +51,8 @@ class ConfigHistory {
     /// The file of the start holds this text, which is in force until it is confirmed or replaced.
     Result<void> mark_unconfirmed(const std::string& text);
     Result<void> clear_unconfirmed();
+    /// Whether a mark is there, of this process or a former one.
+    bool has_unconfirmed() const noexcept;
     bool is_on_disk() const noexcept { return !folder_.empty(); }
 
     /// For a start: the confirmed text to use in place of `text`, the contents of the start's file,

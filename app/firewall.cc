@@ -341,8 +341,14 @@ Result<std::vector<std::size_t>> Firewall::follow_schedules(const Spec& spec) {
     const auto& lines = plan().rule_lines;
     for (std::size_t i = 0; i < in_force.size() && i < lines.size(); ++i)
         if (lines[i].in_force != in_force[i]) changed.push_back(i);
-    if (!changed.empty())
-        if (auto replaced = replace_plan(spec); !replaced) return replaced.error();
+    if (!changed.empty()) {
+        const PlanBasis basis = plan_basis();
+        auto compiled = compile_plan(spec, basis);
+        if (!compiled) return compiled.error();
+        // Other rules, and nothing else: a helper that was removed does not come back.
+        compiled->helpers_in_service &= plan().helpers_in_service;
+        (void)publish_compiled(std::move(*compiled), basis);  // nothing came between
+    }
     followed_min_ = minute;
     return changed;
 }

@@ -63,8 +63,9 @@ LiveConfig::LiveConfig(Firewall& fw, Source start, ConfigHistory history, Record
       start_name_(now_->path),
       start_path_(real_path(now_->path)) {
     release_set_entries(now_->spec.sets);
-    // What a former process left unconfirmed is decided by now.
-    auto cleared = history_.clear_unconfirmed();
+    // What a former process left unconfirmed is decided by now. The file may still have it, for the
+    // start after this one.
+    auto cleared = history_.has_unconfirmed() ? write_start_file() : Result<void>();
     const auto& entries = history_.entries();
     if (cleared && (entries.empty() || entries.back().text != now_->text))
         cleared = history_.add({0, wall_ms(), "start", now_->path, true, now_->text});
@@ -150,6 +151,11 @@ void LiveConfig::reload(const std::string& by) {
         reload_by_ = by;
         return;
     }
+    // A reload confirms.
+    if (const auto there = read_config_file(start_path_);
+        confirm_by_ && there && there.value() == now_->text)
+        return spdlog::warn("{}: {} is in force and waits for its confirmation; not loaded again",
+                            by, start_name_);
     ConfigBuild::Order wanted = order(start_name_);
     wanted.basis = fw_.plan_basis();
     (void)begin({Kind::reload, by}, std::move(wanted));
@@ -161,6 +167,7 @@ Result<void> LiveConfig::confirm(const std::string& by) {
     if (!confirm_by_) return Error{"no configuration waits for a confirmation"};
     if (auto written = write_start_file(); !written)
         return Error{written.error().message + "; so it is not confirmed"};
+    confirmed_ = now_;
     confirm_by_.reset();
     fw_.forget_former_sets();
     spdlog::info("configuration {} is confirmed by {}", history_.entries().back().number, by);
@@ -272,6 +279,7 @@ std::optional<Result<LiveConfig::Change>> LiveConfig::adopt(ConfigBuild::Built b
     confirm_by_ = job.is_trial() ? std::optional(now + *job.confirm_within) : std::nullopt;
     keep(job, change);
     if (job.is_trial()) return Result<Change>(std::move(change));
+    confirmed_ = now_;
     fw_.forget_former_sets();
     if (auto written = write_start_file(); !written)
         return Result<Change>(Error{
@@ -297,9 +305,8 @@ void LiveConfig::keep(const Job& job, Change& change) {
         spdlog::warn("  {}", change.warnings[i]);
 }
 
-/// The text in force is confirmed: the next start runs it.
+/// The next start runs the text in force.
 Result<void> LiveConfig::write_start_file() {
-    confirmed_ = now_;
     auto there = read_config_file(start_path_);
     if (!there || *there != now_->text) {
         struct stat st {};

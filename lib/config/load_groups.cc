@@ -165,6 +165,10 @@ std::shared_ptr<const typename Kind::Set> Groups::resolve(std::string_view name,
         return nullptr;
     }
     group.begun = true;
+    if (chain_.size() == kMaxGroupDepth) {
+        at.error("groups in groups more than " + std::to_string(kMaxGroupDepth) + " deep");
+        return nullptr;
+    }
     chain_.emplace_back(name);
     const auto items =
         group.value.is_map() ? std::vector<Value>{group.value} : group.value.one_or_more();

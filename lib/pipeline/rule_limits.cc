@@ -87,17 +87,29 @@ std::uint64_t RuleLimits::with_debt(std::uint64_t cell, Tick now, std::uint64_t&
     return std::uint64_t{now.ms & (kStamps - 1)} << kDebtBits;
 }
 
-/// A token bucket, as the time for which it is empty.
-bool RuleLimits::take(Cell& cell, const RuleRate& rate, Tick now) noexcept {
+/// A token bucket, as the time for which it is empty; at most `worst`.
+bool RuleLimits::take(Cell& cell, const RuleRate& rate, Tick now, std::uint64_t worst) noexcept {
     std::uint64_t old = cell.rate.load(std::memory_order_relaxed);
     for (;;) {
         std::uint64_t debt;
         const std::uint64_t stamp = with_debt(old, now, debt);
+        if (debt > worst) [[unlikely]] {
+            debt = worst;
+            if (!cell.rate.compare_exchange_weak(old, stamp | debt, std::memory_order_relaxed))
+                continue;
+            old = stamp | debt;
+        }
         if (debt + rate.cost > rate.most) return false;
         if (cell.rate.compare_exchange_weak(old, stamp | (debt + rate.cost),
                                             std::memory_order_relaxed))
             return true;
     }
+}
+
+/// Its number may have belonged to a slower rule, or the rule was slower itself: that debt would
+/// take longer than a whole burst of this one.
+bool RuleLimits::take_of_rule(Cell& cell, const RuleRate& rate, Tick now) noexcept {
+    return take(cell, rate, now, rate.most);
 }
 
 /// The same for a cell that is shared and does not decide: no debt of anybody becomes less.
@@ -143,7 +155,7 @@ DropReason RuleLimits::open(const Who& who, const RuleLimit& limit, Tick now) no
     // The source first: one that is too fast does not use up the rule's share.
     if (limit.source_connections && !take_of_source(who, limit.source_connections, now))
         why = DropReason::rule_source_rate;
-    else if (limit.connections && !take(rule, limit.connections, now))
+    else if (limit.connections && !take_of_rule(rule, limit.connections, now))
         why = DropReason::rule_rate;
     if (why != DropReason::none && limit.counts()) close(who);
     return why;
@@ -166,7 +178,7 @@ void RuleLimits::close(const Who& who) noexcept {
 DropReason RuleLimits::packet(const Who& who, const RuleLimit& limit, Tick now) noexcept {
     if (limit.source_packets && !take_of_source(who, limit.source_packets, now))
         return DropReason::rule_source_rate;
-    if (limit.packets && !take(rules_[who.rule.number()], limit.packets, now))
+    if (limit.packets && !take_of_rule(rules_[who.rule.number()], limit.packets, now))
         return DropReason::rule_rate;
     return DropReason::none;
 }

@@ -80,7 +80,9 @@ class RuleLimits {
     std::pair<Cell&, Cell&> source(const Who& who) const noexcept;
 
     static std::uint64_t with_debt(std::uint64_t cell, Tick now, std::uint64_t& debt) noexcept;
-    static bool take(Cell& cell, const RuleRate& rate, Tick now) noexcept;
+    static bool take(Cell& cell, const RuleRate& rate, Tick now,
+                     std::uint64_t worst = UINT64_MAX) noexcept;
+    static bool take_of_rule(Cell& cell, const RuleRate& rate, Tick now) noexcept;
     static void charge(Cell& cell, const RuleRate& rate, Tick now) noexcept;
     bool take_of_source(const Who& who, const RuleRate& rate, Tick now) noexcept;
 

@@ -145,7 +145,7 @@ class Wall {
             buffers_ += fw().worker(w).helpers().buffers_free();
         if (workers != 1)
             for (unsigned w = 0; w < workers; ++w)
-                fw().worker(w).tracking().listen(true);
+                fw().worker(w).tracking().listen(ConnEvents::all);
     }
 
     World& world() { return world_; }

@@ -78,6 +78,18 @@ TEST(ConfigGroups, RulesThatNameOneGroupShareItsSet) {
     EXPECT_EQ(&s.policy.rules[0].src.addresses(), &s.policy.rules[1].src.addresses());
 }
 
+TEST(ConfigGroups, NestSixtyFourDeep) {
+    const auto chain = [](unsigned n) {
+        std::string groups = "  addresses: {";
+        for (unsigned i = 1; i < n; ++i)
+            groups += "g" + std::to_string(i) + ": g" + std::to_string(i + 1) + ", ";
+        return groups + "g" + std::to_string(n) + ": 192.0.2.1}\n";
+    };
+    EXPECT_THAT(errors(file("src: g1", chain(kMaxGroupDepth))), ElementsAre());
+    EXPECT_THAT(errors(file("src: g1", chain(20'000))),
+                Contains(HasSubstr("groups in groups more than 64 deep")));
+}
+
 struct Mistake {
     const char* name;
     std::string rule, groups, message;

@@ -59,6 +59,18 @@ TEST_F(ConfigHistoryTest, KeepsTheLastTen) {
     EXPECT_TRUE(std::filesystem::exists(folder_ + "/3.yaml"));
 }
 
+TEST_F(ConfigHistoryTest, KeepsTheLastConfirmedOne) {
+    ConfigHistory history = open();
+    add(history, "older\n");
+    add(history, "good\n");
+    for (unsigned i = 1; i <= 12; ++i)
+        add(history, "trial\n", false);
+    EXPECT_EQ(history.entries().size(), ConfigHistory::kMost);
+    EXPECT_EQ(history.entries().front().text, "good\n");
+    ASSERT_TRUE(history.mark_unconfirmed("trial\n"));
+    EXPECT_EQ(ConfigHistory::replacement_of(folder_, "trial\n"), "good\n");
+}
+
 TEST_F(ConfigHistoryTest, ATrialIsReplacedByWhatWasConfirmed) {
     ConfigHistory history = open();
     add(history, "good\n");

@@ -221,6 +221,61 @@ TEST_F(LiveConfigTest, ConfirmedBeforeItsTimeIsOver) {
     EXPECT_TRUE(has("mail"));
 }
 
+TEST_F(LiveConfigTest, AConfirmationThatFailsConfirmsNothing) {
+    const std::string before = text_of(kWeb);
+    LiveConfig& config = begin(before);
+    const auto t0 = LiveConfig::Clock::now();
+    const auto ticket =
+        config.load(write("next.yaml", text_of(kMail)), "tester", std::chrono::seconds(10));
+    finish(t0);
+    std::filesystem::remove(path("start.yaml"));
+    std::filesystem::create_directory(path("start.yaml"));  // it cannot be written
+    const auto confirmed = config.confirm("tester");
+    ASSERT_FALSE(confirmed);
+    EXPECT_THAT(confirmed.error().message, HasSubstr("not confirmed"));
+    std::filesystem::remove(path("start.yaml"));
+    const auto over = t0 + std::chrono::seconds(10);
+    config.turn(over);
+    finish(over);
+    EXPECT_TRUE(has("web"));
+    EXPECT_FALSE(has("mail"));
+    EXPECT_EQ(contents(path("start.yaml")), before);
+}
+
+TEST_F(LiveConfigTest, ATrialOfTheStartsFileDoesNotOutliveTheNextStart) {
+    const std::string before = text_of(kWeb);
+    LiveConfig& config = begin(before);
+    const std::string start = write("start.yaml", text_of(kMail));
+    const auto ticket = config.load(start, "tester", std::chrono::seconds(10));
+    finish();
+    ASSERT_TRUE(*ticket.value()->answer);
+    config_.reset();  // it is killed
+    ASSERT_EQ(ConfigHistory::replacement_of(path("history"), contents(start)), before);
+    auto source = read_config(write("confirmed.yaml", before));
+    source->path = start;
+    auto history = ConfigHistory::open(path("history"));
+    config_.emplace(fw(), std::move(*source), std::move(*history), nullptr);
+    EXPECT_EQ(contents(start), before) << "the start after this one reads it";
+    EXPECT_FALSE(config_->history().has_unconfirmed());
+}
+
+TEST_F(LiveConfigTest, AReloadDoesNotConfirmATrial) {
+    LiveConfig& config = begin(text_of(kWeb));
+    const auto t0 = LiveConfig::Clock::now();
+    const auto ticket =
+        config.load(write("start.yaml", text_of(kMail)), "tester", std::chrono::seconds(10));
+    finish(t0);
+    ASSERT_TRUE(*ticket.value()->answer);
+    config.reload("SIGHUP");
+    EXPECT_FALSE(config.is_busy());
+    EXPECT_TRUE(config.awaits(t0));
+    write("start.yaml", text_of(kNews));  // another text
+    config.reload("SIGHUP");
+    finish(t0);
+    EXPECT_TRUE(has("news"));
+    EXPECT_FALSE(config.awaits(t0));
+}
+
 TEST_F(LiveConfigTest, AReloadWaitsForThePresentRequest) {
     LiveConfig& config = begin(text_of(kWeb));
     const auto ticket = config.check(write("next.yaml", text_of(kMail)), "tester");

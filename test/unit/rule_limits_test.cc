@@ -194,6 +194,16 @@ TEST_P(LimitOfRule, AnotherConfigurationCountsWhatRuns) {
     EXPECT_EQ(open_now(), 0u);
 }
 
+TEST_P(LimitOfRule, AFasterRateBeginsAnew) {
+    begin(policy("{connections: 5/h}"));
+    ASSERT_EQ(open(6), 5u);
+    replace(policy("{connections: 1000/s}"));
+    EXPECT_LE(open(5), 1u);
+    // The longest that a bucket of this rate is empty.
+    world().now = world().now + 1000;
+    EXPECT_EQ(open(100), 100u);
+}
+
 TEST_P(LimitOfRule, ARuleThatIsGoneLeavesNothing) {
     begin(policy("{at_once: 5}"));
     ASSERT_EQ(open(4), 4u);

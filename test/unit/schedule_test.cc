@@ -154,6 +154,15 @@ TEST_P(Scheduled, RecheckEndsConnectionsAtTheEdge) {
     EXPECT_FALSE(running.client("GET / HTTP/1.0\r\n\r\n"));
 }
 
+TEST_P(Scheduled, AHelperThatWasRemovedStaysAway) {
+    begin("helpers: [{name: ftp}]\n" + office_hours(""), kMonday + 7 * kHour);
+    ASSERT_TRUE(world().fw().plan().serves(1));
+    world().fw().remove_helper(1);
+    world().turn();
+    EXPECT_EQ(set_clock(kMonday + 8 * kHour), 1u);
+    EXPECT_FALSE(world().fw().plan().serves(1));
+}
+
 TEST_P(Scheduled, ALimitCountsOverTheEdges) {
     begin(
         "policy: {rules: [{name: web, proto: tcp, action: accept, limit: {at_once: 2}, schedule:"

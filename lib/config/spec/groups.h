@@ -7,6 +7,7 @@
 
 namespace postern {
 
+inline constexpr unsigned kMaxGroupDepth = 64;         ///< groups in groups
 inline constexpr unsigned kMaxGroupItems = 65536;      ///< of one list in the configuration itself
 inline constexpr unsigned kMaxGroupLines = 1'000'000;  ///< entries of one included file
 
