@@ -73,7 +73,7 @@ std::string file_with(const std::string& kind, const std::string& u) {
            "}, per_worker: {" + u + "}, expectations_per: {" + u + "}}\npolicy: {" + u +
            ", rules: [{action: accept, " + u + ", set: {" + u + "}, expect: {" + u + "}, limit: {" +
            u + "}, schedule: {" + u + "}}]}\ncontrol: {" + u + "}\nstate: {" + u + "}\nlog: {" + u +
-           ", file: {" + u + "}}\n";
+           ", file: {" + u + "}, ipfix: {" + u + "}}\n";
 }
 
 std::map<std::string, std::set<std::string>> keys_of_loader() {
