@@ -103,7 +103,9 @@ Result<void> ConfigHistory::write_index() const {
                         {"by", e.by},
                         {"file", e.file},
                         {"confirmed", e.confirmed}});
-    return write_file(folder_ + kIndex, Json{{"configurations", list}}.dump(1) + "\n");
+    return write_file(
+        folder_ + kIndex,
+        Json{{"configurations", list}}.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 Result<void> ConfigHistory::add(Entry entry) {

@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::size_t kBlock = 512;
 // Addresses of users and of their peers are not for a bug report; descriptions are known.
-const Words kLeftOut{"help", "complete", "conntrack list", "expect list", "top"};
+const Words kLeftOut{"help", "complete", "conntrack list", "expect list", "set list", "top"};
 
 /// A tar archive (POSIX.1-1988, ustar) in memory.
 class Tar {

@@ -266,12 +266,14 @@ bool read_period(const std::string& text, double& seconds) {
     return (in >> seconds) && in.eof() && seconds >= 0.05 && seconds <= 86400;
 }
 
+constexpr std::uint64_t kMostRows = 1'000'000'000'000;
+
 /// Rows. False: it is no such number.
 bool read_limit(const std::string& text, std::optional<std::uint64_t>& limit) {
     std::uint64_t n = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
     limit = n;
-    return error == std::errc{} && end == text.data() + text.size();
+    return error == std::errc{} && end == text.data() + text.size() && n >= 1 && n <= kMostRows;
 }
 
 int run(int argc, char** argv) {

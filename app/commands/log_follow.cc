@@ -91,7 +91,8 @@ Source follow(Firewall& fw, RecordLog& log, const Json& args) {
     if (const auto i = a.word("reason", reasons)) f.reason = static_cast<DropReason>(*i + 1);
     if (args.contains("rule")) {
         f.rule = args.value("rule", std::string());
-        if (*f.rule != kDefaultRule) a.rule("rule");
+        if (*f.rule != kDefaultRule)
+            if (const auto id = a.rule("rule")) f.rule = plan.rule_name(*id);  // in its own case
     }
     const auto count = a.uint("count", UINT32_MAX);
     if (!a.problem.empty()) return Error{a.problem};

@@ -168,6 +168,7 @@ def support(bench):
     names = laboratory.run('tar', 'tf', path).stdout.split()
     for name in ('machine.txt', 'stats.json', 'drops.json', 'port-list.json', 'config-show.json'):
         expect(f'postern-support/{name}' in names, names)
+    expect('postern-support/set-list.json' not in names, 'the addresses of sets')
     content = laboratory.run('tar', 'xOf', path).stdout
     for address in (laboratory.INSIDE4, laboratory.OUTSIDE4):
         expect(address not in content, f'{address} is in the archive: ' + next(

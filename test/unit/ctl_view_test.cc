@@ -162,6 +162,9 @@ TEST_F(CtlViewTest, TellsWhatIsWrongWithAnOption) {
     fails("drops --limit many", "posternctl: --limit: expected a number of rows, found 'many'");
     fails("drops --limit=-1", "posternctl: --limit: expected a number of rows, found '-1'");
     fails("drops --limit", "posternctl: --limit: expected a value");
+    fails("drops --limit 0", "posternctl: --limit: expected a number of rows, found '0'");
+    fails("drops --sort n --limit 9223372036854775807",
+          "posternctl: --limit: expected a number of rows, found '9223372036854775807'");
     fails("drops --sort", "posternctl: --sort: expected a value");
     fails("drops --json=perhaps", "posternctl: ");
 }
